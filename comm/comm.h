@@ -1,0 +1,82 @@
+/*
+ * comm.h - ranks and bytes.
+ *
+ * One handle per process. Backends fill one table (comm/backend.h): `local` (one rank, memcpy) and
+ * `mpi` (host memory). The engine thread alone calls this module. No wait is without a deadline: a
+ * peer that died, stopped or fell behind ends the wait with DGM_EPEER or DGM_EDEADLINE and a
+ * sentence that names rank, host, stage, layer and cause; results of that epoch are void. No
+ * collective of the message library is used after start, since a dead rank would block it.
+ */
+#ifndef DGM_COMM_COMM_H
+#define DGM_COMM_COMM_H
+
+#include "base/status.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct dgm_comm dgm_comm;
+
+typedef struct dgm_comm_config {
+    const char *backend; /* "auto" (mpi under a launcher, else local), "local", "mpi" */
+    int stall_ms;        /* warn after this long without a sign of life; 2000 */
+    int deadline_ms;     /* give a peer up after this long; 60000 */
+} dgm_comm_config;
+
+/*
+ * dgm_comm_open - joins the job. Collective. Sets the thread's fpenv again (MPI_Init may change it).
+ * auto: mpi when OMPI_COMM_WORLD_SIZE or PMIX_NAMESPACE is set, else local; local while
+ * SLURM_STEP_NUM_TASKS > 1 is DGM_ELAUNCH ("would be N copies: add --mpi=pmix").
+ */
+DGM_MUST_CHECK int dgm_comm_open(dgm_comm **out, const dgm_comm_config *cfg);
+
+/* dgm_comm_close - leaves the job in good order. Collective. NULL is fine. */
+void dgm_comm_close(dgm_comm *c);
+
+/*
+ * dgm_comm_end - ends the process after DGM_EPEER or DGM_EDEADLINE: tells the peers that are still there (so
+ * that all leave at once with the same culprit and exit code), prints the sentence if this is the lowest rank
+ * alive, and exits with dgm_exit_code(status) without waiting for anyone. Never returns.
+ */
+_Noreturn void dgm_comm_end(dgm_comm *c, int status);
+
+int dgm_comm_rank(const dgm_comm *c);
+int dgm_comm_size(const dgm_comm *c);
+const char *dgm_comm_backend(const dgm_comm *c);        /* "local", "mpi" */
+const char *dgm_comm_host(const dgm_comm *c, int rank); /* host name of a rank */
+int dgm_comm_ranks_on_host(const dgm_comm *c);          /* ranks that share this host, this one included */
+
+/* dgm_comm_set_limits - new stall and deadline times (options are read after open). */
+void dgm_comm_set_limits(dgm_comm *c, int stall_ms, int deadline_ms);
+
+/* dgm_comm_at - what this rank does now, for messages: stage "plan", "encode", "decode", ...; layer or -1. Cheap. */
+void dgm_comm_at(dgm_comm *c, const char *stage, int layer);
+
+/* dgm_comm_busy - called now and then in long local work (reading experts): tells waiting peers that
+ * this rank lives and what it does, at most once in stall_ms / 2. Cheap otherwise. */
+void dgm_comm_busy(dgm_comm *c, const char *doing);
+
+/*
+ * dgm_comm_agree - Collective. Each rank gives its status (with its dgm_error_text); all return the
+ * same: DGM_OK, or the code of the lowest failing rank with the sentence "rank R (HOST): ..." (just the
+ * sentence when there is one rank). The way a local failure becomes everybody's.
+ */
+DGM_MUST_CHECK int dgm_comm_agree(dgm_comm *c, int status);
+
+/*
+ * dgm_comm_allgather - Collective. all [size * bytes] receives each rank's `mine` [bytes], in rank
+ * order. For start-up facts (hashes, ISA, masks).
+ */
+DGM_MUST_CHECK int dgm_comm_allgather(dgm_comm *c, void *all, const void *mine, size_t bytes);
+
+/*
+ * Control messages between the coordinator (rank 0) and the others: any length, in order per pair.
+ * dgm_comm_send copies `bytes` and returns at once. dgm_comm_recv waits for the next message of `peer`; the
+ * buffer belongs to comm and lives until the next recv from the same peer. Neither allocates once buffers
+ * have grown to the largest message. dgm_comm_waiting: a message of `peer` is there (does not wait).
+ */
+DGM_MUST_CHECK int dgm_comm_send(dgm_comm *c, int peer, const void *buf, size_t bytes);
+DGM_MUST_CHECK int dgm_comm_recv(dgm_comm *c, int peer, const void **buf, size_t *bytes);
+
+#endif

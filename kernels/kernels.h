@@ -1,0 +1,94 @@
+/*
+ * kernels.h - numeric work on rows: one table of functions, filled for the instruction set at hand.
+ *
+ * Every entry gives the same bits in every instruction set (docs/numerics.md): `ref` is plain C and
+ * the oracle, the others are tested against it with memcmp. All functions here are local, allocate
+ * nothing and may run on any thread. Matrices are row-major; n, k, d count elements; ld* are strides
+ * in elements. Sums over one row use 16 lanes: lane l takes elements l, l+16, ..., missing ones +0,
+ * then the lanes fold +8, +4, +2, +1.
+ */
+#ifndef DGM_KERNELS_KERNELS_H
+#define DGM_KERNELS_KERNELS_H
+
+#include "base/status.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { DGM_LANES = 16, DGM_PANEL = 16, DGM_VOCAB_BLOCK = 2048, DGM_MAX_TILE_ROWS = 16 };
+
+typedef struct dgm_kernels {
+    const char *isa; /* "ref", "avx2", "avx512" */
+
+    /*
+     * gemm_tile - rows x (16 * n_panels) outputs over k inputs, one fma chain per output, k ascending:
+     *   y[r][c] = fma(x[k-1][r], w[k-1][c], ... fma(x[0][r], w[0][c], y0))
+     * with y0 = +0 when `first`, else the value in y (a partial sum of an earlier k block).
+     *   y   [rows, 16 * n_panels] f32, stride ldy
+     *   x   [k][tile_rows] f32: packed, rows beyond `rows` are padding
+     *   w   n_panels panels of [k][16] f32, `panel_stride` elements apart
+     * 1 <= rows <= tile_rows, 1 <= n_panels <= tile_panels.
+     */
+    int tile_rows, tile_panels;
+    void (*gemm_tile)(float *y, size_t ldy, const float *x, const float *w, size_t panel_stride, int k,
+                      int rows, int n_panels, int first);
+
+    /*
+     * gemm_rows - the same chains for 1 to `thin_rows` rows read in place (x stride ldx), n_panels
+     * panels of any number, weights read once from memory: for decode steps. Starts from +0.
+     */
+    int thin_rows;
+    void (*gemm_rows)(float *y, size_t ldy, const float *x, size_t ldx, const float *w, size_t panel_stride,
+                      int k, int rows, int n_panels);
+
+    /*
+     * finish - what follows the chain, elementwise over n: y = acc + bias; relu: y > 0 ? y : +0, NaN
+     * stays NaN; then y = y + residual. bias, residual may be NULL; y may be residual.
+     */
+    void (*finish)(float *y, const float *acc, const float *bias, const float *residual, int relu, int n);
+
+    /* layer_norm - two passes, biased variance, y = fma((x - mean) * (1 / sqrt(var + eps)), w, b). */
+    void (*layer_norm)(float *y, const float *x, const float *w, const float *b, int d, float eps);
+
+    /* dot - 16-lane sum of x[i] * y[i] by fma. */
+    float (*dot)(const float *x, const float *y, int n);
+
+    /*
+     * attend - one query row, one head:
+     *   s[p] = dot(q, k_p) * scale; prob = softmax over p (max subtracted, 16-lane sum, divided);
+     *   out[j] = fma chain over p ascending of prob[p] * v_p[j], from +0.
+     *   k_p = k + idx[p] * ldk, v_p likewise; idx NULL: p itself.   out [hd]; prob out [n]; n >= 1
+     */
+    void (*attend)(float *out, float *prob, const float *q, const float *k, const float *v,
+                   const int32_t *idx, size_t ldk, size_t ldv, int n, int hd, float scale);
+
+    /* block_max_sum - m = max(x), s = 16-lane sum of exp(x - m). A NaN in x makes both NaN. n >= 1 */
+    void (*block_max_sum)(float *m, float *s, const float *x, int n);
+
+    /* exp_rows - y[i] = dgm_exp(x[i] - shift). */
+    void (*exp_shift)(float *y, const float *x, float shift, int n);
+
+    /* above - writes the indices i (ascending) with x[i] > threshold to idx; returns how many. */
+    int (*above)(int32_t *idx, const float *x, float threshold, int n);
+
+    /* weigh - y = g * (c * x), each product rounded: one expert's share of a token (no fma). */
+    void (*weigh)(float *y, const float *x, float g, float c, int n);
+    /* add - y = a + b. */
+    void (*add)(float *y, const float *a, const float *b, int n);
+    /* embed - y = row * scale + pos (product rounded, then sum), row given with stride `ld` elements. */
+    void (*embed)(float *y, const float *row, size_t ld, float scale, const float *pos, int n);
+} dgm_kernels;
+
+/*
+ * dgm_kernels_select - the table for instruction set `want` ("ref", "avx2", "avx512"), or the best
+ * that this CPU and operating system have when want is NULL or "" or "auto".
+ * DGM_EUNSUPPORTED with a sentence that names the best one here; DGM_EUSAGE for an unknown name.
+ */
+DGM_MUST_CHECK int dgm_kernels_select(dgm_kernels *out, const char *want);
+
+/* dgm_kernels_level - order of an instruction set's name: 0 ref, 1 avx2, 2 avx512; -1 unknown. */
+int dgm_kernels_level(const char *isa);
+/* dgm_kernels_level_name - the reverse; NULL beyond the last. */
+const char *dgm_kernels_level_name(int level);
+
+#endif

@@ -1,0 +1,21 @@
+/*
+ * route.h - choose two experts for each row.
+ *
+ * logits [n] f32 of one row -> the two best, ties to the lower id; e = exp(l_b - l_a),
+ * g_a = 1 / (1 + e), g_b = e / (1 + e). Nothing else enters, so masked, sliced and whole routers
+ * agree. Source: NLLB-200 MoE as in arXiv 2212.09811 (there p_a / (p_a + p_b) of the softmax).
+ */
+#ifndef DGM_KERNELS_ROUTE_H
+#define DGM_KERNELS_ROUTE_H
+
+#include "base/status.h"
+
+#include <stdint.h>
+
+/*
+ * dgm_route_top2 - idx out [2] best first, gate out [2]; n >= 1 (with n == 1: idx[1] = -1, gate {1, 0}).
+ * A logit of -inf is a masked expert. DGM_ENAN when a logit is NaN or fewer than one is finite.
+ */
+DGM_MUST_CHECK int dgm_route_top2(int32_t *idx, float *gate, const float *logits, int n);
+
+#endif

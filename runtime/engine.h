@@ -1,0 +1,92 @@
+/*
+ * engine.h - the twelve stages' middle: sentences as ids in, hypotheses as ids out, on any number of ranks.
+ *
+ * All ranks open the engine; rank 0 submits, steps and polls; the others serve. A step is: rank 0's plan to all,
+ * encode phase if anyone has new sentences, one decode step, report to rank 0. Finished sentences leave at
+ * once and new ones enter at the next step. The result for a sentence depends on nothing but the model, the
+ * options and the sentence.
+ */
+#ifndef DGM_RUNTIME_ENGINE_H
+#define DGM_RUNTIME_ENGINE_H
+
+#include "base/pool.h"
+#include "comm/comm.h"
+#include "runtime/model.h"
+#include "runtime/search.h"
+
+typedef struct dgm_engine dgm_engine;
+
+typedef struct dgm_engine_config {
+    int batch_tokens; /* most source tokens encoded in a step over all ranks, at least one sentence */
+    int batch_rows;   /* decoder rows over all ranks, at least one sentence a dense rank */
+    int dense_ranks;  /* ranks that hold dense weights and sentences: ranks 0 .. n-1; 0: all */
+    int max_source;   /* longest source, ids */
+    int max_target;   /* longest target, ids, start token counted */
+    int max_beam;
+    int prompt_rows; /* prompt tokens that one sentence may feed in a step (score: more) */
+} dgm_engine_config;
+
+/* dgm_engine_open - Collective. The model is loaded; comm, kernels, pool outlive the engine. */
+DGM_MUST_CHECK int dgm_engine_open(dgm_engine **out, const dgm_engine_config *cfg, const dgm_model *model,
+                                   const dgm_kernels *kern, dgm_pool *pool, dgm_comm *comm);
+void dgm_engine_close(dgm_engine *e);
+
+/*
+ * One sentence and its targets. For each target the prompt is [start, code, prefix...]. score: the prompt is the
+ * whole target (ending in </s>) and what comes back is log p of each of its tokens after the code.
+ */
+typedef struct dgm_target {
+    const int32_t *prompt;
+    int n_prompt;
+} dgm_target;
+
+typedef struct dgm_job {
+    uint64_t id;   /* the caller's; comes back with each result */
+    uint64_t line; /* keys sampling */
+    const int32_t *source;
+    int n_source;
+    const dgm_target *targets;
+    int n_targets; /* encoded once for all of them */
+    bool score;
+    dgm_decode_options options;
+} dgm_job;
+
+/* dgm_engine_submit - rank 0. Copies the job. DGM_EBUSY when the queue is full: step and try again.
+ * DGM_EINPUT when it can never fit (longer than max_source, max_target, max_beam). */
+DGM_MUST_CHECK int dgm_engine_submit(dgm_engine *e, const dgm_job *job);
+/* dgm_engine_pending - jobs' targets submitted and not yet polled. */
+int dgm_engine_pending(const dgm_engine *e);
+
+/* dgm_engine_step - rank 0, collective with the others' dgm_engine_serve: one plan, encode, decode, report cycle.
+ * With nothing in flight it is a heartbeat; call it at least every second while idle. */
+DGM_MUST_CHECK int dgm_engine_step(dgm_engine *e);
+/* dgm_engine_stop - rank 0: lets the others return from dgm_engine_serve. `status` goes with it: all exit alike. */
+DGM_MUST_CHECK int dgm_engine_stop(dgm_engine *e, int status, const char *sentence);
+/* dgm_engine_serve - ranks above 0: runs steps until stop; returns the status that rank 0 gave (sentence in dgm_error_text). */
+DGM_MUST_CHECK int dgm_engine_serve(dgm_engine *e);
+
+typedef struct dgm_result {
+    uint64_t id;
+    int target; /* which of the job's targets */
+    int status; /* DGM_OK, or why this sentence failed (dgm_error_text holds the sentence) */
+    int n_hyps; /* n-best, best first; score: 1 */
+    const dgm_hypothesis
+        *hyps; /* rows is not filled; score: ids and logp of the whole prompt after the start token */
+    const int16_t *const *align; /* per hypothesis [n] source position that each token looked at, or NULL */
+    double seconds;              /* from entering the encoder to the end */
+} dgm_result;
+
+/* dgm_engine_poll - rank 0: the next finished target; false when there is none now. Valid until the next poll or step. */
+bool dgm_engine_poll(dgm_engine *e, dgm_result *out);
+
+typedef struct dgm_engine_stats {
+    uint64_t steps, encoded_tokens, decoded_rows, exchange_bytes; /* this rank; exchange: sent to others */
+    double exchange_wait_s;
+    uint64_t peak_rss_bytes;
+} dgm_engine_stats;
+/* dgm_engine_all_stats - rank 0, after the last step: one entry a rank (gathered with the stop). */
+const dgm_engine_stats *dgm_engine_all_stats(const dgm_engine *e);
+/* dgm_engine_plan_bytes - what the engine reserves on a rank with this configuration, for the start line. */
+size_t dgm_engine_bytes(const dgm_engine *e);
+
+#endif

@@ -1,0 +1,103 @@
+/*
+ * model.h - a model directory opened for serving: configuration, weights in kernel layout, experts by owner.
+ *
+ * Reads a Hugging Face directory as downloaded (nllb-moe, nllb_moe; dense m2m_100 NLLB checkpoints as
+ * the same graph without experts). Opening reads headers only; loading reads, checks, packs and lets
+ * the file's pages go; each rank touches only the experts that it owns.
+ */
+#ifndef DGM_RUNTIME_MODEL_H
+#define DGM_RUNTIME_MODEL_H
+
+#include "comm/comm.h"
+#include "kernels/pack.h"
+#include "runtime/placement.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { DGM_ENCODER = 0, DGM_DECODER = 1, DGM_STACKS = 2 };
+
+typedef struct dgm_model_config {
+    char model_type[16]; /* "nllb-moe" or "m2m_100" */
+    int d_model, vocab_size, max_positions;
+    int n_layers[DGM_STACKS], n_heads[DGM_STACKS], ffn_dim[DGM_STACKS], sparse_step[DGM_STACKS];
+    int n_experts;      /* 0: dense */
+    int top_k;          /* 2 (1 when a layer has one expert) */
+    float expert_scale; /* 1 - moe_token_dropout, times each expert's output; papers: EOM */
+    float embed_scale;  /* sqrt(d_model) or 1 */
+    int pad_id, bos_id, eos_id, decoder_start_id;
+    int max_length; /* of a target, start token and code counted (generation_config.json); 200 by default */
+    int max_source; /* longest source in ids, code and </s> counted: min of positions and model_max_length */
+    bool source_suffix; /* legacy_behaviour: pieces </s> code instead of code pieces </s> */
+} dgm_model_config;
+
+typedef struct dgm_norm {
+    const float *w, *b; /* [d_model] */
+} dgm_norm;
+
+typedef struct dgm_linear {
+    dgm_packed w;
+    const float *b; /* [w.n] */
+} dgm_linear;
+
+typedef struct dgm_ffn {
+    dgm_linear fc1, fc2; /* [ffn, d], [d, ffn]; data NULL when the expert lives elsewhere */
+} dgm_ffn;
+
+typedef struct dgm_layer {
+    dgm_norm self_norm, cross_norm, ffn_norm;
+    dgm_linear qkv, self_out;                /* q, k, v fused: [3 d, d] */
+    dgm_linear cross_q, cross_kv, cross_out; /* decoder only; k, v fused: [2 d, d] */
+    bool sparse;
+    int moe_index;     /* number of this MoE layer over encoder then decoder; -1 when dense */
+    dgm_ffn ffn;       /* dense layers */
+    dgm_packed router; /* sparse layers: [n_experts, d], no bias */
+    dgm_ffn *experts;  /* sparse layers: [n_experts] */
+} dgm_layer;
+
+typedef struct dgm_stack {
+    int n_layers;
+    dgm_layer *layers;
+    dgm_norm norm; /* final */
+} dgm_stack;
+
+typedef struct dgm_model {
+    dgm_model_config cfg;
+    char *dir;
+    uint64_t hash;    /* XXH3 of configuration, tensor headers and sizes: equal on all ranks or no start */
+    dgm_packed embed; /* [vocab_size, d]: lookup and projection are one tensor */
+    float *positions; /* [max_positions + 2, d]: row p is position p (the first token has 2), row 1 is zero */
+    dgm_stack stack[DGM_STACKS];
+    dgm_placement placement;
+    struct dgm_model_files *files; /* private to model.c, weights.c */
+} dgm_model;
+
+typedef struct dgm_model_options {
+    bool dropless;    /* --dropless: ignore switches that make results depend on the batch */
+    int source_order; /* -1 as the model says, 0 prefix, 1 suffix */
+} dgm_model_options;
+
+/*
+ * dgm_model_open - reads and checks configuration and every tensor header; no weights are touched.
+ * DGM_EMODEL with one sentence for anything missing, truncated, of the wrong shape or unsupported.
+ */
+DGM_MUST_CHECK int dgm_model_open(dgm_model **out, const char *dir, const dgm_model_options *opt);
+void dgm_model_close(dgm_model *m);
+
+/*
+ * dgm_model_load - packs this rank's part: dense weights when `dense`, the experts that m->placement (set up
+ * here for `ranks`) gives to `rank`. Calls dgm_comm_busy(comm) on the way (comm may be NULL). Not collective.
+ */
+DGM_MUST_CHECK int dgm_model_load(dgm_model *m, int rank, int ranks, bool dense, dgm_comm *comm);
+
+/* What a model is and what a rank would hold: for inspect. All from headers. */
+typedef struct dgm_model_size {
+    uint64_t params_embed, params_attention, params_ffn, params_experts, params_router, params_norm;
+    uint64_t file_bytes;
+} dgm_model_size;
+void dgm_model_get_size(dgm_model_size *out, const dgm_model *m);
+/* dgm_model_rank_bytes - resident bytes of packed weights on `rank` of `ranks`, dense part and experts apart. */
+void dgm_model_rank_bytes(uint64_t *dense_bytes, uint64_t *expert_bytes, const dgm_model *m, int rank,
+                          int ranks, bool dense);
+
+#endif

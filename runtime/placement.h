@@ -1,0 +1,28 @@
+/*
+ * placement.h - which rank holds which expert of which MoE layer. The only place that knows.
+ *
+ * Round robin by default: expert e of every layer lives on rank e mod ranks. An epoch numbers the
+ * placement; a new one takes effect between steps, on all ranks at once.
+ */
+#ifndef DGM_RUNTIME_PLACEMENT_H
+#define DGM_RUNTIME_PLACEMENT_H
+
+#include "base/status.h"
+
+#include <stdint.h>
+
+typedef struct dgm_placement {
+    uint32_t epoch;
+    int n_layers, n_experts, ranks; /* MoE layers (encoder, then decoder), experts in each */
+    int16_t *owner;                 /* [n_layers * n_experts] */
+} dgm_placement;
+
+DGM_MUST_CHECK int dgm_placement_init(dgm_placement *p, int n_layers, int n_experts, int ranks);
+void dgm_placement_fini(dgm_placement *p);
+
+static inline int dgm_placement_owner(const dgm_placement *p, int moe_layer, int expert)
+{
+    return p->owner[moe_layer * p->n_experts + expert];
+}
+
+#endif
