@@ -19,16 +19,18 @@ typedef struct dgm_engine dgm_engine;
 typedef struct dgm_engine_config {
     int batch_tokens; /* most source tokens encoded in a step over all ranks, at least one sentence */
     int batch_rows;   /* decoder rows over all ranks, at least one sentence a dense rank */
-    int dense_ranks;  /* ranks that hold dense weights and sentences: ranks 0 .. n-1; 0: all */
-    int max_source;   /* longest source, ids */
-    int max_target;   /* longest target, ids, start token counted */
+    int dense_ranks; /* ranks that hold dense weights and sentences: ranks 0 .. n-1; 0: all */
+    int max_source;  /* longest source, ids */
+    int max_target;  /* longest target, ids, start token counted */
     int max_beam;
+    int max_targets; /* most targets of one job */
     int prompt_rows; /* prompt tokens that one sentence may feed in a step (score: more) */
 } dgm_engine_config;
 
 /* dgm_engine_open - Collective. The model is loaded; comm, kernels, pool outlive the engine. */
-DGM_MUST_CHECK int dgm_engine_open(dgm_engine **out, const dgm_engine_config *cfg, const dgm_model *model,
-                                   const dgm_kernels *kern, dgm_pool *pool, dgm_comm *comm);
+DGM_MUST_CHECK int dgm_engine_open(dgm_engine **out, const dgm_engine_config *cfg,
+                                   const dgm_model *model, const dgm_kernels *kern, dgm_pool *pool,
+                                   dgm_comm *comm);
 void dgm_engine_close(dgm_engine *e);
 
 /*
@@ -70,17 +72,20 @@ typedef struct dgm_result {
     int target; /* which of the job's targets */
     int status; /* DGM_OK, or why this sentence failed (dgm_error_text holds the sentence) */
     int n_hyps; /* n-best, best first; score: 1 */
-    const dgm_hypothesis
-        *hyps; /* rows is not filled; score: ids and logp of the whole prompt after the start token */
-    const int16_t *const *align; /* per hypothesis [n] source position that each token looked at, or NULL */
-    double seconds;              /* from entering the encoder to the end */
+    const dgm_hypothesis *
+        hyps; /* rows is not filled; score: ids and logp of the whole prompt after the start token */
+    const int16_t *const
+        *align;     /* per hypothesis [n] source position that each token looked at, or NULL */
+    double seconds; /* from entering the encoder to the end */
 } dgm_result;
 
-/* dgm_engine_poll - rank 0: the next finished target; false when there is none now. Valid until the next poll or step. */
+/* dgm_engine_poll - rank 0: the next finished target; false when there is none now. Valid until the next poll; all must
+ * be polled before the next step. */
 bool dgm_engine_poll(dgm_engine *e, dgm_result *out);
 
 typedef struct dgm_engine_stats {
-    uint64_t steps, encoded_tokens, decoded_rows, exchange_bytes; /* this rank; exchange: sent to others */
+    uint64_t steps, encoded_tokens, decoded_rows,
+        exchange_bytes; /* this rank; exchange: sent to others */
     double exchange_wait_s;
     uint64_t peak_rss_bytes;
 } dgm_engine_stats;

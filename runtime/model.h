@@ -64,9 +64,11 @@ typedef struct dgm_stack {
 typedef struct dgm_model {
     dgm_model_config cfg;
     char *dir;
-    uint64_t hash;    /* XXH3 of configuration, tensor headers and sizes: equal on all ranks or no start */
+    uint64_t
+        hash; /* XXH3 of configuration, tensor headers and sizes: equal on all ranks or no start */
     dgm_packed embed; /* [vocab_size, d]: lookup and projection are one tensor */
-    float *positions; /* [max_positions + 2, d]: row p is position p (the first token has 2), row 1 is zero */
+    float *
+        positions; /* [max_positions + 2, d]: row p is position p (the first token has 2), row 1 is zero */
     dgm_stack stack[DGM_STACKS];
     dgm_placement placement;
     struct dgm_model_files *files; /* private to model.c, weights.c */
@@ -97,7 +99,7 @@ typedef struct dgm_model_size {
 } dgm_model_size;
 void dgm_model_get_size(dgm_model_size *out, const dgm_model *m);
 /* dgm_model_rank_bytes - resident bytes of packed weights on `rank` of `ranks`, dense part and experts apart. */
-void dgm_model_rank_bytes(uint64_t *dense_bytes, uint64_t *expert_bytes, const dgm_model *m, int rank,
-                          int ranks, bool dense);
+void dgm_model_rank_bytes(uint64_t *dense_bytes, uint64_t *expert_bytes, const dgm_model *m,
+                          int rank, int ranks, bool dense);
 
 #endif

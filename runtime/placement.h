@@ -17,6 +17,13 @@ typedef struct dgm_placement {
     int16_t *owner;                 /* [n_layers * n_experts] */
 } dgm_placement;
 
+/* dgm_placement_default_owner - round robin: where an expert starts, whatever its layer. */
+static inline int dgm_placement_default_owner(int expert, int ranks)
+{
+    return expert % ranks;
+}
+
+/* dgm_placement_init - everything round robin, epoch 0. DGM_EUSAGE for a bad number of ranks, DGM_ENOMEM. */
 DGM_MUST_CHECK int dgm_placement_init(dgm_placement *p, int n_layers, int n_experts, int ranks);
 void dgm_placement_fini(dgm_placement *p);
 

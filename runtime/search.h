@@ -1,15 +1,20 @@
 /*
- * search.h - stage 10: what to decode next, for one sentence: greedy, beam, sampling, with processors.
+ * search.h - stage 10: what to decode next, for one sentence: greedy, beam, sampling, with
+ * processors.
  *
- * A search lives in memory that the caller hands in and allocates nothing. It is fed by prompt (the caller has
- * run `</s> code prefix` through the decoder), then step by step: the caller decodes dgm_search_rows() rows,
- * gives each row's candidates to dgm_search_advance(), and reads the next tokens and their parents.
+ * A search lives in memory that the caller hands in and allocates nothing. It is fed by prompt (the
+ * caller has run `</s> code prefix` through the decoder), then step by step: the caller decodes
+ * dgm_search_rows() rows, gives each row's candidates to dgm_search_advance(), and reads the next
+ * tokens and their parents.
  *
- * Meaning as Hugging Face 4.55.4 (docs/numerics.md): each step takes the 2 x beam best of beam x vocabulary by
- * (score, beam index, token id); those that end are final only if ranked among the first `beam`, with score
- * sum(log p) / n^length_penalty, n = tokens generated, code and </s> included; the prefix counts in length
- * only. Processors, in this order: repetition penalty, n-gram block, minimum length; on log p in beam search,
- * on logits in greedy; not renormalised.
+ * Meaning as Hugging Face 4.55.4 (docs/decoding.md): each step takes the 2 x beam best of beam x
+ * vocabulary by (score, beam index, token id); those that end are final only if ranked among the
+ * first `beam`, with score sum(log p) / n^length_penalty, n = tokens generated, code and </s>
+ * included. A prompt longer than start token and code is given text: it counts in length only, and
+ * then neither does the code count in n. Processors, in this order: repetition penalty, n-gram
+ * block, minimum length; on log p in beam search, on logits in greedy; not renormalised. Within one
+ * beam, logits that differ and scores that do not (rounding) order by logit before id, so that a
+ * row's candidates, best logit first, are all that a search can ever need of it.
  */
 #ifndef DGM_RUNTIME_SEARCH_H
 #define DGM_RUNTIME_SEARCH_H
@@ -22,7 +27,8 @@
 
 enum { DGM_MAX_BEAM = 128 };
 
-/* dgm_decode_options - plain data: it travels in plans and takes part in the hash that ranks compare. */
+/* dgm_decode_options - plain data: it travels in plans and takes part in the hash that ranks
+ * compare. */
 typedef struct dgm_decode_options {
     int32_t beam;             /* 1 .. DGM_MAX_BEAM; 1 and no sampling: greedy */
     int32_t n_best;           /* 1 .. beam */
@@ -53,14 +59,19 @@ typedef struct dgm_row_best {
 } dgm_row_best;
 
 typedef struct dgm_hypothesis {
-    const int32_t
-        *ids; /* [n] everything after the start token: code, prefix, pieces, and </s> when it ended */
-    const float *logp; /* [n] log p of each (0 for code and prefix), or NULL */
+    const int32_t *
+        ids; /* [n] everything after the start token: code, prefix, pieces, and </s> when it ended */
+    const float
+        *logp; /* [n] what each added to the score (0 for code and prefix), or NULL: log p, in
+                        * beam search after processors */
     const uint8_t *
-        rows; /* [n + 1] rows[i]: the row that held token i as input (0 = start token); path through the cache */
+        rows; /* [n + 1] rows[i]: the row that held token i as input (0 = start token); path through the cache;
+               * 0 for a last token that was never an input */
     int n;
-    float score; /* sum(log p) / n^length_penalty; greedy: sum(log p) / n */
-    bool ended;  /* with </s>; false: cut by max_length */
+    float
+        score; /* sum(log p) / n^length_penalty; greedy and sampling: sum(log p) / n, as the model gave
+                  * it, before processors and temperature */
+    bool ended; /* with </s>; false: cut by max_length, or since processors banned every id */
 } dgm_hypothesis;
 
 typedef struct dgm_search dgm_search;
@@ -69,22 +80,28 @@ typedef struct dgm_search dgm_search;
 size_t dgm_search_bytes(const dgm_decode_options *opt, int vocab_size);
 
 /*
- * dgm_search_init - starts in `mem` (64-byte aligned, dgm_search_bytes). prompt [n_prompt]: start token, code,
- * prefix. `line` numbers the sentence in the job: sampling is keyed by (seed, line, step).
+ * dgm_search_init - starts in `mem` (64-byte aligned, dgm_search_bytes). prompt [n_prompt]: start
+ * token, code, prefix, at most max_length (a longer one is the caller's mistake; one as long is
+ * finished at once: look at dgm_search_rows before decoding). `line` numbers the sentence in the
+ * job: sampling is keyed by (seed, line, step).
  */
-dgm_search *dgm_search_init(void *mem, const dgm_decode_options *opt, int vocab_size, const int32_t *prompt,
-                            int n_prompt, uint64_t line);
+dgm_search *dgm_search_init(void *mem, const dgm_decode_options *opt, int vocab_size,
+                            const int32_t *prompt, int n_prompt, uint64_t line);
 
-/* dgm_search_rows - rows to decode next: 1 after the prompt, then the live hypotheses; 0 when it has finished. */
+/* dgm_search_rows - rows to decode next: 1 after the prompt, then the live hypotheses; 0 when it
+ * has finished. */
 int dgm_search_rows(const dgm_search *s);
-/* dgm_search_token - the input token of row r; dgm_search_path - [length] rows that held its tokens so far, the
- * last being r itself; the token's index is dgm_search_length() - 1. */
+/* dgm_search_token - the input token of row r; dgm_search_path - [length] rows that held its tokens
+ * so far, the last being r itself; the token's index is dgm_search_length() - 1. */
 int32_t dgm_search_token(const dgm_search *s, int row);
 const uint8_t *dgm_search_path(const dgm_search *s, int row);
 int dgm_search_length(const dgm_search *s);
 
-/* dgm_search_needs - how many candidates each row must bring, and whether all logits are needed. */
+/* dgm_search_needs - how many candidates each row must bring now, and whether all logits are needed
+ * (too). */
 void dgm_search_needs(const dgm_search *s, int *n_best, bool *full);
+/* dgm_search_max_best - the most that dgm_search_needs ever asks for with these options. */
+int dgm_search_max_best(const dgm_decode_options *opt, int vocab_size);
 
 /* dgm_search_advance - one step: best [dgm_search_rows(s)]. */
 void dgm_search_advance(dgm_search *s, const dgm_row_best *best);

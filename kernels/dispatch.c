@@ -1,0 +1,94 @@
+/* The best table for this CPU. Order matters: each row of `isas` needs all that the rows before it need. */
+#include "kernels/isa.h"
+
+#if DGM_HAVE_X86
+#include <cpuid.h>
+#endif
+#include <stdbool.h>
+#include <string.h>
+
+static bool has_ref(void)
+{
+    return true;
+}
+
+static void init_ref(dgm_kernels *k)
+{
+#if DGM_HAVE_X86
+    if (__builtin_cpu_supports("fma")) {
+        dgm_ref_fma_init(k);
+        return;
+    }
+#endif
+    dgm_ref_init(k);
+}
+
+#if DGM_HAVE_X86
+/* clang 14 cannot be asked for F16C. That the OS saves the registers is part of the answer for avx2. */
+static bool has_f16c(void)
+{
+    unsigned a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0;
+}
+
+static bool has_avx2(void)
+{
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
+}
+
+static bool has_avx512(void)
+{
+    return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+}
+#else
+static bool has_none(void)
+{
+    return false;
+}
+#define has_avx2 has_none
+#define has_avx512 has_none
+#define dgm_avx2_init init_ref
+#define dgm_avx512_init init_ref
+#endif
+
+static const struct {
+    const char *name;
+    bool (*present)(void);
+    void (*init)(dgm_kernels *k);
+} isas[] = {
+    {"ref", has_ref, init_ref},
+    {"avx2", has_avx2, dgm_avx2_init},
+    {"avx512", has_avx512, dgm_avx512_init},
+};
+enum { N_ISAS = sizeof isas / sizeof isas[0] };
+
+int dgm_kernels_level(const char *isa)
+{
+    for (int i = 0; i < N_ISAS; i++)
+        if (strcmp(isa, isas[i].name) == 0)
+            return i;
+    return -1;
+}
+
+const char *dgm_kernels_level_name(int level)
+{
+    return level >= 0 && level < N_ISAS ? isas[level].name : NULL;
+}
+
+int dgm_kernels_select(dgm_kernels *out, const char *want)
+{
+    int best = 0;
+    while (best + 1 < N_ISAS && isas[best + 1].present())
+        best++;
+    int level = best;
+    if (want != NULL && want[0] != '\0' && strcmp(want, "auto") != 0)
+        level = dgm_kernels_level(want);
+    if (level < 0)
+        return dgm_fail(DGM_EUSAGE, "instruction set %s: want auto, ref, avx2 or avx512", want);
+    if (level > best)
+        return dgm_fail(DGM_EUNSUPPORTED, "instruction set %s: not on this cpu (best here: %s)",
+                        want, isas[best].name);
+    isas[level].init(out);
+    return DGM_OK;
+}

@@ -1,0 +1,18 @@
+/*
+ * isa.h - private to kernels/: the folders that fill the table.
+ *
+ * Each init sets every entry, so a later one replaces an earlier one. Call it only where the CPU has what the name says.
+ */
+#ifndef DGM_KERNELS_ISA_H
+#define DGM_KERNELS_ISA_H
+
+#include "kernels/kernels.h"
+
+void dgm_ref_init(dgm_kernels *k);     /* plain C; fmaf is libm's */
+void dgm_ref_fma_init(dgm_kernels *k); /* the same source, compiled where fmaf is one instruction */
+#if DGM_HAVE_X86
+void dgm_avx2_init(dgm_kernels *k);   /* AVX2, FMA, F16C */
+void dgm_avx512_init(dgm_kernels *k); /* AVX-512 F, BW, DQ, VL */
+#endif
+
+#endif

@@ -1,0 +1,26 @@
+/*
+ * The reference: plain C, always built, the oracle of the other folders.
+ *
+ * The build compiles this file twice, under two names of the init function: once for any CPU, where fmaf is
+ * a call of libm (exact, slow), and once for CPUs with FMA, where the same C becomes one instruction.
+ */
+#include "kernels/ref/vec.h"
+
+#include "kernels/isa.h"
+#include "kernels/row_kernels.h"
+
+#define TILE_ROWS 4
+#define TILE_PANELS 1
+#define TILE_CASES TILE_CASE(1) TILE_CASE(2) TILE_CASE(3) TILE_CASE(4)
+#define THIN_ROWS 2
+#define THIN_PANELS(rows) 1
+#define THIN_CASES THIN_CASE(1) THIN_CASE(2)
+
+#include "kernels/tile_kernels.h"
+
+void DGM_REF_INIT(dgm_kernels *k)
+{
+    k->isa = "ref";
+    row_kernels_init(k);
+    tile_kernels_init(k);
+}

@@ -1,0 +1,15 @@
+/* commands.h - one function a command; each returns the exit code of the process (docs/exit-codes.md). */
+#ifndef DGM_LAUNCH_COMMANDS_H
+#define DGM_LAUNCH_COMMANDS_H
+
+#include "launch/options.h"
+
+int dgm_cmd_translate(const dgm_options *o);
+int dgm_cmd_score(const dgm_options *o);
+int dgm_cmd_tokenize(const dgm_options *o);
+int dgm_cmd_detokenize(const dgm_options *o);
+int dgm_cmd_languages(const dgm_options *o);
+int dgm_cmd_inspect(const dgm_options *o);
+int dgm_cmd_bench(const dgm_options *o); /* args[0]: kernels | exchange */
+
+#endif

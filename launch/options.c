@@ -1,0 +1,233 @@
+/* What a command reads from its options, and what the commands are called. */
+#include "launch/options.h"
+
+#include "launch/options_table.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+extern char **environ;
+
+static const struct command_text {
+    const char *name, *args, *summary;
+    int max_args;
+    bool demo; /* the demonstration model stands in when no model is named */
+} texts[DGM_COMMANDS] = {
+    {"translate", "-s CODE -t CODE [options] < text > translation",
+     "translate text, one line in, one line out", 0, true},
+    {"score", "-s CODE -t CODE -i FILE --reference FILE [options]",
+     "log p of given translations, by line and by token", 0, true},
+    {"tokenize", "-s CODE [options] < text", "show the pieces or ids that the model sees", 0, true},
+    {"detokenize", "[options] < ids", "turn ids back into text", 0, true},
+    {"languages", "[options]", "list language codes, names and aliases", 0, false},
+    {"inspect", "[MODEL] [options]", "show what a model is and what each rank would hold", 1, true},
+    {"bench", "kernels|exchange [options]", "measure this machine", 1, false},
+};
+
+const char *dgm_options_command_name(enum dgm_command command)
+{
+    return texts[command].name;
+}
+
+static const char *const *command_names(void)
+{
+    static const char *names[DGM_COMMANDS];
+    for (int i = 0; i < DGM_COMMANDS; i++)
+        names[i] = texts[i].name;
+    return names;
+}
+
+static int create_table(dgm_config **table, dgm_options *target)
+{
+    return dgm_config_create(table, dgm_option_rows, dgm_option_row_count, command_names(),
+                             DGM_COMMANDS, target);
+}
+
+enum dgm_command dgm_options_command(const char *name)
+{
+    const char *const *names = command_names();
+    for (int i = 0; i < DGM_COMMANDS; i++) {
+        if (strcmp(name, names[i]) == 0)
+            return (enum dgm_command)i;
+    }
+    const char *near = dgm_near_name(name, names, DGM_COMMANDS);
+    (void)dgm_fail(DGM_EUSAGE, "%s: no such command%s%s%s (dragoman help lists them)", name,
+                   near != NULL ? "; did you mean " : "", near != NULL ? near : "",
+                   near != NULL ? "?" : "");
+    return DGM_COMMANDS;
+}
+
+/* is_model - `dir` holds a model's configuration. */
+static bool is_model(const char *dir)
+{
+    char path[4096];
+    return snprintf(path, sizeof path, "%s/config.json", dir) < (int)sizeof path &&
+           access(path, R_OK) == 0;
+}
+
+/*
+ * find_demo - the demonstration model: in a checkout models/ stands beside the build folder, installed it stands
+ * in ../share/dragoman of the binary (so a moved tree works) or where it was configured to be.
+ */
+static bool find_demo(char *dir, size_t size)
+{
+    static const char *const beside[] = {"../../models/multi30k-token", "../models/multi30k-token",
+                                         "../../../models/multi30k-token",
+                                         "../share/dragoman/models/multi30k-token"};
+    char exe[2048];
+    const ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
+    if (n > 0) {
+        exe[n] = '\0';
+        *strrchr(exe, '/') = '\0';
+        for (size_t i = 0; i < sizeof beside / sizeof beside[0]; i++) {
+            (void)snprintf(dir, size, "%s/%s", exe, beside[i]);
+            if (is_model(dir))
+                return true;
+        }
+    }
+    (void)snprintf(dir, size, "%s/dragoman/models/multi30k-token", DGM_DATADIR);
+    return is_model(dir);
+}
+
+static int name_model(dgm_options *o)
+{
+    static char demo[4096];
+    if (o->model[0] != '\0' || o->n_args > 0 || !texts[o->command].demo)
+        return DGM_OK;
+    if (!find_demo(demo, sizeof demo))
+        return dgm_fail(
+            DGM_EUSAGE,
+            "no model: want --model DIR or DGM_MODEL, and the demonstration model is not there");
+    char *real = realpath(demo, NULL);
+    if (real != NULL)
+        (void)snprintf(demo, sizeof demo, "%s", real);
+    free(real);
+    o->model = demo;
+    o->demo_model = true;
+    return DGM_OK;
+}
+
+/* check - what no single row can say. */
+static int check(dgm_options *o)
+{
+    const struct command_text *c = &texts[o->command];
+    if (o->n_args > c->max_args)
+        return dgm_fail(DGM_EUSAGE, "%s: want %s, found '%s'%s", c->name,
+                        c->max_args == 0 ? "only options" : "one argument", o->args[c->max_args],
+                        c->max_args == 0 ? " (text is read from standard input or --input)" : "");
+    const bool sampling = o->sampling_topk > 0 || o->sampling_topp < 1 || o->temperature != 1;
+    if (sampling && dgm_config_origin(o->table, "beam-size") == DGM_FROM_DEFAULT)
+        o->beam_size = 1;
+    if (sampling && o->beam_size != 1)
+        return dgm_fail(DGM_EUSAGE,
+                        "--beam-size: want 1 with sampling (--sampling-topk, --sampling-topp, "
+                        "--temperature), found %d",
+                        o->beam_size);
+    if (o->n_best > o->beam_size)
+        return dgm_fail(DGM_EUSAGE, "--n-best: want at most --beam-size (%d), found %d",
+                        o->beam_size, o->n_best);
+    if (strcmp(o->dense_ranks, "all") != 0) {
+        char *end = NULL;
+        const long n = strtol(o->dense_ranks, &end, 10);
+        if (*o->dense_ranks == '\0' || *end != '\0' || n < 1 || n > 65536)
+            return dgm_fail(DGM_EUSAGE,
+                            "--dense-ranks: want all or a whole number from 1 to 65536, found '%s'",
+                            o->dense_ranks);
+    }
+    if (o->stall_ms > o->deadline_ms)
+        return dgm_fail(DGM_EUSAGE,
+                        "--comm-stall-ms: want at most --comm-deadline-ms (%d), found %d",
+                        o->deadline_ms, o->stall_ms);
+    return DGM_OK;
+}
+
+int dgm_options_open(dgm_options *o, enum dgm_command command, int argc, char *const *argv)
+{
+    *o = (dgm_options){.command = command};
+    DGM_TRY(create_table(&o->table, o));
+    DGM_TRY(dgm_config_flags(o->table, command, argc, argv));
+    DGM_TRY(dgm_config_environment(o->table, command, environ));
+    if (o->config[0] != '\0')
+        DGM_TRY(dgm_config_file(o->table, o->config));
+    o->args = dgm_config_args(o->table, &o->n_args);
+    DGM_TRY(check(o));
+    return name_model(o);
+}
+
+void dgm_options_close(dgm_options *o)
+{
+    dgm_config_destroy(o->table);
+    o->table = NULL;
+}
+
+void dgm_options_print_commands(FILE *f)
+{
+    (void)fprintf(
+        f, "dragoman translates text with NLLB-style mixture-of-experts models, on any number of "
+           "ranks.\n\nusage: dragoman COMMAND [options]\n       mpirun -n 4 dragoman COMMAND "
+           "[options]\n\ncommands:\n");
+    for (int i = 0; i < DGM_COMMANDS; i++)
+        (void)fprintf(f, "  %-12s %s\n", texts[i].name, texts[i].summary);
+    (void)fprintf(f, "  %-12s %s\n\n", "help", "this text; help COMMAND lists a command's options");
+    (void)fprintf(f,
+                  "example: echo 'Two dogs play in the snow.' | dragoman translate -s en -t de\n");
+}
+
+void dgm_options_print_help(FILE *f, enum dgm_command command)
+{
+    dgm_options o;
+    dgm_config *table = NULL;
+    (void)fprintf(f, "usage: dragoman %s %s\n%s\n", texts[command].name, texts[command].args,
+                  texts[command].summary);
+    if (create_table(&table, &o) == DGM_OK)
+        dgm_config_print_help(f, table, command);
+    dgm_config_destroy(table);
+}
+
+void dgm_options_print_reference(FILE *f)
+{
+    dgm_options o;
+    dgm_config *table = NULL;
+    if (create_table(&table, &o) == DGM_OK)
+        dgm_config_print_markdown(f, table);
+    dgm_config_destroy(table);
+}
+
+/* The facts begin with the hash over all values; the text behind it may be cut, and is only there to say more. */
+void dgm_options_facts(char facts[DGM_OPTIONS_FACTS_BYTES], const dgm_options *o)
+{
+    char buf[64];
+    int n = snprintf(facts, DGM_OPTIONS_FACTS_BYTES, "%016llx\n",
+                     (unsigned long long)dgm_config_hash(o->table, DGM_OPT_JOB));
+    for (int i = 0; i < dgm_option_row_count && n < DGM_OPTIONS_FACTS_BYTES; i++) {
+        const dgm_opt *row = &dgm_option_rows[i];
+        if ((row->flags & DGM_OPT_JOB) != 0)
+            n += snprintf(facts + n, (size_t)(DGM_OPTIONS_FACTS_BYTES - n), "%s %s\n", row->key,
+                          dgm_config_text(o->table, row, buf, sizeof buf));
+    }
+}
+
+int dgm_options_compare(const char *mine, const char *rank0)
+{
+    const size_t hash_bytes = 17;
+    if (strncmp(mine, rank0, hash_bytes) == 0)
+        return DGM_OK;
+    while (*mine != '\0' && *rank0 != '\0') {
+        mine = strchr(mine, '\n');
+        rank0 = strchr(rank0, '\n');
+        if (mine == NULL || rank0 == NULL)
+            break;
+        const size_t a = strcspn(++mine, "\n"), b = strcspn(++rank0, "\n");
+        if (a != b || strncmp(mine, rank0, a) != 0)
+            return dgm_fail(DGM_ECONFIG,
+                            "started with other options: here --%.*s, on rank 0 --%.*s", (int)a,
+                            mine, (int)b, rank0);
+    }
+    return dgm_fail(DGM_ECONFIG, "started with other options than rank 0");
+}
+
+uint64_t dgm_options_result_hash(const dgm_options *o)
+{
+    return dgm_config_hash(o->table, DGM_OPT_RESULT);
+}

@@ -1,0 +1,110 @@
+/*
+ * options.h - every option of every command: one table (options.c), one struct.
+ *
+ * Flag > environment (DGM_<NAME>) > --config file > default. The table row drives parsing, bounds, --help,
+ * --print-config and docs; base/config.h is the machinery.
+ */
+#ifndef DGM_LAUNCH_OPTIONS_H
+#define DGM_LAUNCH_OPTIONS_H
+
+#include "base/status.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+struct dgm_config;
+
+/* Commands by number: the bits of a row's `commands`, and main's table. */
+enum dgm_command {
+    DGM_COMMAND_TRANSLATE,
+    DGM_COMMAND_SCORE,
+    DGM_COMMAND_TOKENIZE,
+    DGM_COMMAND_DETOKENIZE,
+    DGM_COMMAND_LANGUAGES,
+    DGM_COMMAND_INSPECT,
+    DGM_COMMAND_BENCH,
+    DGM_COMMANDS
+};
+
+typedef struct dgm_options {
+    enum dgm_command command;
+    struct dgm_config *table; /* where each value came from */
+
+    /* what to run on */
+    const char *model;       /* -m: directory; "" was replaced by the shipped demonstration model */
+    const char *comm;        /* auto, local, mpi */
+    const char *isa;         /* auto, ref, avx2, avx512 */
+    int threads;             /* per rank; 0: CPUs of the mask shared among ranks on it */
+    const char *dense_ranks; /* "all" or a number */
+    int stall_ms, deadline_ms; /* comm.stall_ms, comm.deadline_ms */
+    const char *log_level;
+    const char *config;
+    bool print_config;
+    bool dropless;
+    const char *compute, *kv, *retry; /* f32, f32, none: the others are not in this version */
+    bool demo_model;                  /* nobody named a model */
+    bool help;
+
+    /* text */
+    const char *src_lang, *tgt_lang; /* tgt_lang may list several, comma separated */
+    const char *input, *output;      /* "" = stdin, stdout */
+    const char *target_prefix, *reference;
+    const char *format;       /* plain, marian */
+    const char *split;        /* auto, always, never */
+    const char *source_order; /* auto, prefix, suffix */
+    const char *report;
+    bool strict;
+    bool ids;
+    bool with_score, token_scores, alignment;
+
+    /* decoding */
+    int beam_size, n_best, max_length, min_length, no_repeat_ngram_size;
+    float length_penalty, repetition_penalty;
+    bool early_stopping, penalty_skip_special;
+    int sampling_topk;
+    float sampling_topp, temperature;
+    uint64_t seed;
+    int max_input_length;
+
+    /* batching */
+    int batch_tokens, batch_rows;
+
+    /* inspect, bench */
+    int ranks; /* -n */
+    bool json, verify;
+
+    /* what is left: positional arguments */
+    const char *const *args;
+    int n_args;
+} dgm_options;
+
+/*
+ * dgm_options_open - reads flags (argv [argc]: the words after the command), environment and configuration file,
+ * checks them, and finds the demonstration model when no model was named. DGM_EUSAGE, DGM_EUNSUPPORTED.
+ * Texts in *o belong to it until dgm_options_close (also after a failure).
+ */
+DGM_MUST_CHECK int dgm_options_open(dgm_options *o, enum dgm_command command, int argc,
+                                    char *const *argv);
+void dgm_options_close(dgm_options *o);
+
+/* dgm_options_command - number of a command by name; DGM_COMMANDS and DGM_EUSAGE's sentence when unknown. */
+enum dgm_command dgm_options_command(const char *name);
+const char *dgm_options_command_name(enum dgm_command command);
+
+/* Help of the program, of one command; the option reference of docs/config.md. */
+void dgm_options_print_commands(FILE *f);
+void dgm_options_print_help(FILE *f, enum dgm_command command);
+void dgm_options_print_reference(FILE *f);
+
+/*
+ * Rank facts: one fixed-size text a rank, which ranks exchange at start; compare says which option of `mine` is
+ * another on rank 0. DGM_ECONFIG.
+ */
+enum { DGM_OPTIONS_FACTS_BYTES = 2048 };
+void dgm_options_facts(char facts[DGM_OPTIONS_FACTS_BYTES], const dgm_options *o);
+DGM_MUST_CHECK int dgm_options_compare(const char *mine, const char *rank0);
+/* dgm_options_result_hash - over the options that bear on what comes out. */
+uint64_t dgm_options_result_hash(const dgm_options *o);
+
+#endif

@@ -1,0 +1,196 @@
+/* The option table: one row is everything there is to say of an option. docs/config.md is printed from it. */
+#include "launch/options_table.h"
+
+#include <stddef.h>
+
+/* Which commands take an option. */
+enum {
+    T = 1u << DGM_COMMAND_TRANSLATE,
+    S = 1u << DGM_COMMAND_SCORE,
+    K = 1u << DGM_COMMAND_TOKENIZE,
+    D = 1u << DGM_COMMAND_DETOKENIZE,
+    L = 1u << DGM_COMMAND_LANGUAGES,
+    I = 1u << DGM_COMMAND_INSPECT,
+    B = 1u << DGM_COMMAND_BENCH,
+    ALL = T | S | K | D | L | I | B,
+};
+
+enum { NONE = 0, RESULT = DGM_OPT_RESULT | DGM_OPT_JOB, JOB = DGM_OPT_JOB };
+
+static const char model_group[] = "Model and ranks", text_group[] = "Text in",
+                  output_group[] = "Text out", decode_group[] = "Decoding",
+                  batch_group[] = "Batching", look_group[] = "What to show",
+                  general_group[] = "General";
+
+#define AT(field) offsetof(dgm_options, field)
+#define TEXT(key, letter, group, field, preset, unit, commands, flags, help, risk)                 \
+    {                                                                                              \
+        key, letter, group, DGM_OPT_TEXT, AT(field), preset, 0, 0, NULL, NULL, unit, commands,     \
+            flags, help, risk                                                                      \
+    }
+#define CHOICE(key, group, field, preset, choices, later, commands, flags, help, risk)             \
+    {                                                                                              \
+        key, 0, group, DGM_OPT_CHOICE, AT(field), preset, 0, 0, choices, later, "WHICH", commands, \
+            flags, help, risk                                                                      \
+    }
+#define SWITCH(key, letter, group, field, commands, flags, help, risk)                             \
+    {                                                                                              \
+        key, letter, group, DGM_OPT_BOOL, AT(field), "false", 0, 0, NULL, NULL, "", commands,      \
+            flags, help, risk                                                                      \
+    }
+#define INT(key, letter, group, field, preset, min, max, unit, commands, flags, help, risk)        \
+    {                                                                                              \
+        key, letter, group, DGM_OPT_INT, AT(field), preset, min, max, NULL, NULL, unit, commands,  \
+            flags, help, risk                                                                      \
+    }
+#define REAL(key, group, field, preset, min, max, commands, help, risk)                            \
+    {                                                                                              \
+        key, 0, group, DGM_OPT_FLOAT, AT(field), preset, min, max, NULL, NULL, "X", commands,      \
+            RESULT, help, risk                                                                     \
+    }
+#define LATER(key, group, unit, commands, help)                                                    \
+    {                                                                                              \
+        key, 0, group, DGM_OPT_TEXT, 0, "", 0, 0, NULL, "*", unit, commands, NONE, help, NULL      \
+    }
+
+const dgm_opt dgm_option_rows[] = {
+    /* Model and ranks */
+    TEXT("model", 'm', model_group, model, "", "DIR", T | S | K | D | L | I, NONE,
+         "model directory as downloaded from Hugging Face; without it the demonstration model that "
+         "comes with dragoman",
+         NULL),
+    CHOICE("comm", model_group, comm, "auto", "auto|local|mpi", NULL, T | S | B, NONE,
+           "how ranks talk: local is one process, mpi needs mpirun or srun, auto asks the "
+           "environment",
+           "`local` under mpirun starts N copies that all do the same work"),
+    INT("threads", 0, model_group, threads, "0", 0, 1024, "N", T | S | B, NONE,
+        "threads of each rank; 0: the CPUs that it may use, shared among the ranks on them",
+        "More threads than CPUs make every step wait for the slowest"),
+    CHOICE("isa", model_group, isa, "auto", "auto|ref|avx2|avx512", NULL, T | S | B, NONE,
+           "instruction set; the text is the same with any, auto takes the best that all ranks "
+           "have",
+           "`ref` is plain C, some ten times slower"),
+    TEXT("dense-ranks", 0, model_group, dense_ranks, "all", "all|N", T | S, JOB,
+         "ranks that hold dense weights and translate sentences; the others hold experts only",
+         "Few dense ranks leave the others waiting"),
+    CHOICE("compute", model_group, compute, "f32", "f32", "int8", T | S, RESULT,
+           "arithmetic of the matrix products", NULL),
+    CHOICE("kv", model_group, kv, "f32", "f32", "bf16", T | S, RESULT,
+           "type of the attention cache", NULL),
+    SWITCH("dropless", 0, model_group, dropless, T | S, RESULT,
+           "accept a model whose configuration drops tokens by batch, and never drop any",
+           "The model was trained to expect drops, quality may differ"),
+    LATER("keep", model_group, "FILE", T | S, "experts to keep for each language"),
+    INT("comm-stall-ms", 0, model_group, stall_ms, "2000", 10, 3600000, "MS", T | S | B, JOB,
+        "warn when a rank gave no sign of life for so long", NULL),
+    INT("comm-deadline-ms", 0, model_group, deadline_ms, "60000", 100, 86400000, "MS", T | S | B,
+        JOB, "give a rank up, and end the job with exit code 6, after so long",
+        "Shorter than the slowest step ends healthy jobs"),
+
+    /* Text in */
+    TEXT("src-lang", 's', text_group, src_lang, "", "CODE", T | S | K, RESULT,
+         "language of the input: eng_Latn, or an alias such as en (dragoman languages)",
+         "Naming another language than the text's gives fluent nonsense"),
+    TEXT("tgt-lang", 't', text_group, tgt_lang, "", "CODE,..", T | S, RESULT,
+         "language of the output; translate takes several, separated by commas, and encodes each "
+         "line once",
+         NULL),
+    TEXT("input", 'i', text_group, input, "", "FILE", T | S | K | D, NONE,
+         "text to read, one sentence a line; without it standard input", NULL),
+    TEXT("reference", 0, text_group, reference, "", "FILE", S, NONE,
+         "translations to score, line by line beside the input", NULL),
+    TEXT("target-prefix", 0, text_group, target_prefix, "", "FILE", T, NONE,
+         "beginnings that the translations must have, line by line beside the input", NULL),
+    CHOICE("split", text_group, split, "auto", "auto|always|never", NULL, T, RESULT,
+           "cut a line at sentence ends, translate the parts and join them: auto only what is too "
+           "long for the model, always every line that holds several sentences",
+           "NLLB tends to leave sentences out of lines that hold several"),
+    INT("max-input-length", 0, text_group, max_input_length, "0", 0, 1000000, "N", T | S, RESULT,
+        "longest source in tokens, language code and </s> counted; longer is split or refused; 0: "
+        "as the model says",
+        NULL),
+    CHOICE("source-order", text_group, source_order, "auto", "auto|prefix|suffix", NULL, T | S | K,
+           RESULT,
+           "where the source code stands: prefix `code text </s>`, suffix `text </s> code` (older "
+           "checkpoints); auto asks the model",
+           "The wrong order costs quality without any message"),
+    SWITCH("strict", 0, text_group, strict, T | S | K | D, NONE,
+           "stop at the first line that cannot be done, with exit code 4", NULL),
+
+    /* Text out */
+    TEXT("output", 'o', output_group, output, "", "FILE", T | S | K | D, NONE,
+         "file to write; without it standard output; translate writes FILE.part and renames it, "
+         "goes on where it was stopped, and takes {lang} in the name for one file a target",
+         NULL),
+    CHOICE("format", output_group, format, "plain", "plain|marian", NULL, T, RESULT,
+           "plain `text` or `score ||| text`; marian `line ||| text ||| score`", NULL),
+    INT("n-best", 0, output_group, n_best, "1", 1, 128, "N", T, RESULT,
+        "write the N best translations of each line, N lines for one",
+        "Needs --beam-size N or more"),
+    SWITCH("with-score", 0, output_group, with_score, T, RESULT, "write `score ||| text`", NULL),
+    SWITCH("token-scores", 0, output_group, token_scores, T | S, RESULT,
+           "append `piece:log p` for each token", NULL),
+    SWITCH("alignment", 0, output_group, alignment, T, RESULT,
+           "append ` ||| 0-0 1-2`: which word of the line each word of the output looked at",
+           "Read from attention: a hint, not a linguist"),
+    TEXT("report", 0, output_group, report, "", "FILE", T | S, NONE,
+         "write one JSON object a line: status, tokens, score, seconds", NULL),
+    LATER("record-stats", output_group, "FILE", T, "which experts the text used"),
+
+    /* Decoding */
+    INT("beam-size", 0, decode_group, beam_size, "4", 1, 128, "N", T, RESULT,
+        "hypotheses kept a line; 1 is greedy", "Time and memory grow with it"),
+    REAL("length-penalty", decode_group, length_penalty, "1", -10, 10, T,
+         "score = sum of log p / length^X", "Far above 1 the beam prefers rambling"),
+    INT("max-length", 0, decode_group, max_length, "0", 0, 1000000, "N", T, RESULT,
+        "longest translation in tokens, start token and language code counted; 0: as the model "
+        "says",
+        "What is cut there is flagged as truncated"),
+    INT("min-length", 0, decode_group, min_length, "0", 0, 1000000, "N", T, RESULT,
+        "shortest translation, counted alike", NULL),
+    INT("no-repeat-ngram-size", 0, decode_group, no_repeat_ngram_size, "0", 0, 1000000, "N", T,
+        RESULT, "never repeat N tokens in a row; 0: off", "Below 3 it forbids ordinary grammar"),
+    REAL("repetition-penalty", decode_group, repetition_penalty, "1", 0.01, 100, T,
+         "above 1 tokens that were used are worth less",
+         "It discourages </s> too, as in Hugging Face: see --penalty-skip-special"),
+    SWITCH("penalty-skip-special", 0, decode_group, penalty_skip_special, T, RESULT,
+           "leave </s> and language codes out of the repetition penalty", NULL),
+    SWITCH("early-stopping", 0, decode_group, early_stopping, T, RESULT,
+           "stop a line as soon as beam-size hypotheses have ended", NULL),
+    INT("sampling-topk", 0, decode_group, sampling_topk, "0", 0, 1000000, "N", T, RESULT,
+        "draw each token among the N best instead of taking the best; 0: off", NULL),
+    REAL("sampling-topp", decode_group, sampling_topp, "1", 0.000001, 1, T,
+         "draw among the best that together have probability X", NULL),
+    REAL("temperature", decode_group, temperature, "1", 0.001, 1000, T,
+         "draw with logits divided by X; any of these three makes beam-size 1 the default", NULL),
+    {"seed", 0, decode_group, DGM_OPT_U64, AT(seed), "0", 0, 0, NULL, NULL, "N", T, RESULT,
+     "of sampling: the same seed gives the same text on any number of ranks", NULL},
+    CHOICE("retry", decode_group, retry, "none", "none", "checks", T, RESULT,
+           "translate a line again when it looks wrong", NULL),
+
+    /* Batching */
+    INT("batch-tokens", 0, batch_group, batch_tokens, "4096", 1, 16777216, "N", T | S, JOB,
+        "most source tokens encoded in a step over all ranks, at least one sentence",
+        "The text does not depend on it; small is slow, large needs memory"),
+    INT("batch-rows", 0, batch_group, batch_rows, "512", 1, 1048576, "N", T | S, JOB,
+        "decoder rows (hypotheses of all lines at once) over all ranks",
+        "The text does not depend on it; small is slow, large needs memory"),
+
+    /* What to show */
+    SWITCH("ids", 0, look_group, ids, K, NONE, "ids instead of pieces", NULL),
+    SWITCH("json", 0, look_group, json, L | I | B, NONE, "JSON for programs", NULL),
+    INT("ranks", 'n', look_group, ranks, "1", 1, 65536, "N", I, NONE,
+        "show what each of N ranks would hold", NULL),
+    SWITCH("verify", 0, look_group, verify, I, NONE, "read and check every tensor", NULL),
+
+    /* General */
+    TEXT("config", 0, general_group, config, "", "FILE", ALL, NONE,
+         "read options from FILE, `key = value`; flags and environment are stronger", NULL),
+    SWITCH("print-config", 0, general_group, print_config, ALL, NONE,
+           "print every option, its value and where it comes from, and stop", NULL),
+    CHOICE("log-level", general_group, log_level, "info", "error|warn|info|debug|trace", NULL, ALL,
+           NONE, "how much to say on standard error", NULL),
+    SWITCH("help", 'h', general_group, help, ALL, NONE, "this text", NULL),
+};
+
+const int dgm_option_row_count = sizeof dgm_option_rows / sizeof dgm_option_rows[0];

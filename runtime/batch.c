@@ -1,0 +1,134 @@
+#include "runtime/batch.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct waiting {
+    struct waiting *next;
+    dgm_job job; /* its pointers go into this allocation */
+} waiting;
+
+struct dgm_batch {
+    int dense_ranks, slots, batch_tokens;
+    int n_waiting, n_running, most_waiting;
+    waiting *first, **last;
+    int *free; /* [dense_ranks] slots */
+};
+
+int dgm_batch_create(dgm_batch **out, int dense_ranks, int slots, int batch_tokens)
+{
+    dgm_batch *b = calloc(1, sizeof *b);
+    int *free_slots = calloc((size_t)dense_ranks, sizeof *free_slots);
+    if (b == NULL || free_slots == NULL) {
+        free(b);
+        free(free_slots);
+        return dgm_fail(DGM_ENOMEM, "out of memory for the queue of sentences");
+    }
+    *b = (dgm_batch){.dense_ranks = dense_ranks,
+                     .slots = slots,
+                     .batch_tokens = batch_tokens,
+                     .free = free_slots};
+    b->last = &b->first;
+    for (int r = 0; r < dense_ranks; r++)
+        free_slots[r] = slots;
+    /* Enough to refill every slot once, so that ranks never wait for the front. */
+    b->most_waiting = dense_ranks * slots + 64;
+    *out = b;
+    return DGM_OK;
+}
+
+void dgm_batch_destroy(dgm_batch *b)
+{
+    if (b == NULL)
+        return;
+    while (b->first != NULL) {
+        waiting *next = b->first->next;
+        free(b->first);
+        b->first = next;
+    }
+    free(b->free);
+    free(b);
+}
+
+/* One allocation: the node, the source, the targets, their prompts. */
+static waiting *copy_job(const dgm_job *job)
+{
+    size_t ids = (size_t)job->n_source;
+    for (int t = 0; t < job->n_targets; t++)
+        ids += (size_t)job->targets[t].n_prompt;
+    waiting *w =
+        malloc(sizeof *w + (size_t)job->n_targets * sizeof(dgm_target) + ids * sizeof(int32_t));
+    if (w == NULL)
+        return NULL;
+    dgm_target *targets = (dgm_target *)(w + 1);
+    int32_t *at = (int32_t *)(targets + job->n_targets);
+    *w = (waiting){.job = *job};
+    w->job.targets = targets;
+    w->job.source = memcpy(at, job->source, (size_t)job->n_source * sizeof *at);
+    at += job->n_source;
+    for (int t = 0; t < job->n_targets; t++) {
+        const int n = job->targets[t].n_prompt;
+        targets[t] = (dgm_target){memcpy(at, job->targets[t].prompt, (size_t)n * sizeof *at), n};
+        at += n;
+    }
+    return w;
+}
+
+int dgm_batch_push(dgm_batch *b, const dgm_job *job)
+{
+    if (b->n_waiting >= b->most_waiting)
+        return DGM_EBUSY;
+    waiting *w = copy_job(job);
+    if (w == NULL)
+        return dgm_fail(DGM_ENOMEM, "out of memory for a sentence of %d ids", job->n_source);
+    *b->last = w;
+    b->last = &w->next;
+    b->n_waiting += job->n_targets;
+    return DGM_OK;
+}
+
+static int emptiest_rank(const dgm_batch *b)
+{
+    int best = 0;
+    for (int r = 1; r < b->dense_ranks; r++)
+        if (b->free[r] > b->free[best])
+            best = r;
+    return best;
+}
+
+void dgm_batch_form(dgm_batch *b, void (*take)(void *ctx, int rank, const dgm_job *job), void *ctx)
+{
+    for (int tokens = 0; b->first != NULL;) {
+        waiting *w = b->first;
+        const int rank = emptiest_rank(b);
+        tokens += w->job.n_source;
+        if (b->free[rank] < w->job.n_targets ||
+            (tokens > b->batch_tokens && tokens > w->job.n_source))
+            return;
+        take(ctx, rank, &w->job);
+        b->free[rank] -= w->job.n_targets;
+        b->n_waiting -= w->job.n_targets;
+        b->n_running += w->job.n_targets;
+        b->first = w->next;
+        if (b->first == NULL)
+            b->last = &b->first;
+        free(w);
+    }
+}
+
+void dgm_batch_done(dgm_batch *b, int rank)
+{
+    b->free[rank]++;
+    b->n_running--;
+    DGM_ASSERT(b->free[rank] <= b->slots && b->n_running >= 0);
+}
+
+int dgm_batch_waiting(const dgm_batch *b)
+{
+    return b->n_waiting;
+}
+
+int dgm_batch_running(const dgm_batch *b)
+{
+    return b->n_running;
+}

@@ -1,0 +1,31 @@
+/*
+ * batch.h - stage 3: which waiting sentences enter at the next step, and on which rank.
+ *
+ * Rank 0 alone. Sentences wait in the order in which they came (the front sorts its window by length). A step
+ * takes as many as fit `batch_tokens` (at least one) and the free slots; each goes to the rank with the most
+ * free slots, ties to the lower rank. What a sentence becomes does not depend on any of this.
+ */
+#ifndef DGM_RUNTIME_BATCH_H
+#define DGM_RUNTIME_BATCH_H
+
+#include "runtime/engine.h"
+
+typedef struct dgm_batch dgm_batch;
+
+/* dgm_batch_create - for ranks 0 .. dense_ranks - 1 with `slots` sentences each. DGM_ENOMEM. */
+DGM_MUST_CHECK int dgm_batch_create(dgm_batch **out, int dense_ranks, int slots, int batch_tokens);
+void dgm_batch_destroy(dgm_batch *b);
+
+/* dgm_batch_push - copies the job to the end of the queue. DGM_EBUSY when enough waits already. */
+DGM_MUST_CHECK int dgm_batch_push(dgm_batch *b, const dgm_job *job);
+
+/* dgm_batch_form - calls take(ctx, rank, job) for each sentence that enters now; the job lives until it returns. */
+void dgm_batch_form(dgm_batch *b, void (*take)(void *ctx, int rank, const dgm_job *job), void *ctx);
+
+/* dgm_batch_done - a target on `rank` has finished: its slot is free. */
+void dgm_batch_done(dgm_batch *b, int rank);
+
+int dgm_batch_waiting(const dgm_batch *b); /* targets in the queue */
+int dgm_batch_running(const dgm_batch *b); /* targets in slots */
+
+#endif

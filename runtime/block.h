@@ -1,0 +1,61 @@
+/*
+ * block.h - the pieces that encoder and decoder layers are made of, over all rows of a step.
+ *
+ * Rows are independent: a row's bits depend on nothing but the row (docs/numerics.md). Local, except
+ * dgm_block_ffn, which is collective where the layer is sparse. Memory comes from the step arena.
+ */
+#ifndef DGM_RUNTIME_BLOCK_H
+#define DGM_RUNTIME_BLOCK_H
+
+#include "base/arena.h"
+#include "base/pool.h"
+#include "runtime/model.h"
+
+struct dgm_moe;
+
+/* dgm_forward - what every stage of a step works with. Borrowed, one a rank. */
+typedef struct dgm_forward {
+    const dgm_model *model;
+    const dgm_kernels *kern;
+    dgm_pool *pool;
+    dgm_comm *comm;
+    dgm_arena *step;     /* popped to its mark at the end of each stage */
+    struct dgm_moe *moe; /* NULL for a dense model */
+} dgm_forward;
+
+/* dgm_block_embed - x[r] = E[ids[r]] * scale + position[pos[r] + 2]: the first token (pos 0) has position 2. */
+void dgm_block_embed(const dgm_forward *f, float *x, const int32_t *ids, const int32_t *pos,
+                     int rows);
+
+/* dgm_block_norm - y[r] = layer norm of x[r]; [rows, d_model]; y may be x. */
+void dgm_block_norm(const dgm_forward *f, float *y, const float *x, const dgm_norm *norm, int rows);
+
+/* dgm_block_linear - y = x w^T + b (+ residual, which may be y); [rows, w.n], [rows, w.k], dense strides. */
+void dgm_block_linear(const dgm_forward *f, float *y, const float *x, const dgm_linear *w,
+                      const float *residual, int relu, int rows);
+
+/* One query row over its keys, all heads. */
+typedef struct dgm_attend_job {
+    float *out;         /* [d_model] */
+    const float *q;     /* [d_model] */
+    const float *k, *v; /* position p at k + idx[p] * ld; idx NULL: p itself */
+    const int32_t *idx; /* [n] */
+    size_t ld;
+    int n;
+    float *looked; /* [n]: the heads' probabilities are added to it, in order; or NULL */
+} dgm_attend_job;
+
+/* dgm_block_attend - softmax(q k^T / sqrt(head_dim)) v for each job and head. Threads split (row, head). */
+void dgm_block_attend(const dgm_forward *f, const dgm_attend_job *jobs, int n_jobs, int heads,
+                      int max_keys);
+
+/*
+ * dgm_block_ffn - x += FFN(norm(x)), dense or mixture of experts. Collective when layer->sparse (a rank
+ * without rows takes part with none). DGM_EPEER, DGM_EDEADLINE; local failures wait in the moe.
+ */
+DGM_MUST_CHECK int dgm_block_ffn(const dgm_forward *f, float *x, const dgm_layer *layer, int rows);
+
+/* dgm_block_scratch_bytes - step memory of the functions above for up to `rows` rows. */
+size_t dgm_block_scratch_bytes(const dgm_model *m, int rows, int max_keys, int n_threads);
+
+#endif

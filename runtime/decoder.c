@@ -1,0 +1,171 @@
+#include "runtime/decoder.h"
+
+#include <string.h>
+
+void dgm_decoder_cross(const dgm_forward *f, const dgm_kvcache *kv, const float *memory,
+                       const int32_t *starts, const int *slots, int n_seqs)
+{
+    const dgm_stack *stack = &f->model->stack[DGM_DECODER];
+    const size_t mark = dgm_arena_mark(f->step), width = 2 * kv->d;
+    float *t = dgm_arena_push(f->step, (size_t)starts[n_seqs] * width * sizeof(float));
+    for (int l = 0; l < stack->n_layers; l++) {
+        dgm_block_linear(f, t, memory, &stack->layers[l].cross_kv, NULL, 0, starts[n_seqs]);
+        for (int s = 0; s < n_seqs; s++)
+            memcpy(dgm_kv_cross(kv, slots[s], l), t + (size_t)starts[s] * width,
+                   (size_t)(starts[s + 1] - starts[s]) * width * sizeof(float));
+    }
+    dgm_arena_pop(f->step, mark);
+}
+
+/* What the rows of a step share over all layers. */
+typedef struct step_rows {
+    const dgm_decoder_row *rows;
+    int n, longest_target, longest_source;
+    int32_t **history;    /* [n] index into the self cache for each position of a row's past */
+    float **looked;       /* [n] sums of attention over heads and layers, or NULL */
+    dgm_attend_job *jobs; /* [n] */
+    float *x, *h, *wide;  /* [n, d], [n, d], [n, 3 d] */
+} step_rows;
+
+static void index_history(const dgm_forward *f, const dgm_kvcache *kv, step_rows *s)
+{
+    for (int r = 0; r < s->n; r++) {
+        const dgm_decoder_row *row = &s->rows[r];
+        s->history[r] = dgm_arena_push(f->step, (size_t)(row->pos + 1) * sizeof(int32_t));
+        for (int p = 0; p <= row->pos; p++)
+            s->history[r][p] = p * kv->rows + (row->path == NULL ? 0 : row->path[p]);
+        s->looked[r] = NULL;
+        if (row->looked_at != NULL) {
+            s->looked[r] = dgm_arena_push(f->step, (size_t)row->n_source * sizeof(float));
+            memset(s->looked[r], 0, (size_t)row->n_source * sizeof(float));
+        }
+        if (row->pos + 1 > s->longest_target)
+            s->longest_target = row->pos + 1;
+        if (row->n_source > s->longest_source)
+            s->longest_source = row->n_source;
+    }
+}
+
+static void self_attention(const dgm_forward *f, const dgm_kvcache *kv, const step_rows *s, int l)
+{
+    const dgm_layer *layer = &f->model->stack[DGM_DECODER].layers[l];
+    const size_t d = kv->d;
+    dgm_block_norm(f, s->h, s->x, &layer->self_norm, s->n);
+    dgm_block_linear(f, s->wide, s->h, &layer->qkv, NULL, 0, s->n);
+    for (int r = 0; r < s->n; r++) {
+        const dgm_decoder_row *row = &s->rows[r];
+        float *cache = dgm_kv_self(kv, row->slot, l), *qkv = s->wide + (size_t)r * 3 * d;
+        memcpy(cache + (size_t)(row->pos * kv->rows + row->row) * 2 * d, qkv + d,
+               2 * d * sizeof(float));
+        s->jobs[r] = (dgm_attend_job){.out = s->h + (size_t)r * d,
+                                      .q = qkv,
+                                      .k = cache,
+                                      .v = cache + d,
+                                      .idx = s->history[r],
+                                      .ld = 2 * d,
+                                      .n = row->pos + 1};
+    }
+    dgm_block_attend(f, s->jobs, s->n, f->model->cfg.n_heads[DGM_DECODER], s->longest_target);
+    dgm_block_linear(f, s->x, s->h, &layer->self_out, s->x, 0, s->n);
+}
+
+static void cross_attention(const dgm_forward *f, const dgm_kvcache *kv, const step_rows *s, int l)
+{
+    const dgm_layer *layer = &f->model->stack[DGM_DECODER].layers[l];
+    const size_t d = kv->d;
+    dgm_block_norm(f, s->h, s->x, &layer->cross_norm, s->n);
+    dgm_block_linear(f, s->wide, s->h, &layer->cross_q, NULL, 0, s->n);
+    for (int r = 0; r < s->n; r++) {
+        const float *cache = dgm_kv_cross(kv, s->rows[r].memory, l);
+        s->jobs[r] = (dgm_attend_job){.out = s->h + (size_t)r * d,
+                                      .q = s->wide + (size_t)r * d,
+                                      .k = cache,
+                                      .v = cache + d,
+                                      .ld = 2 * d,
+                                      .n = s->rows[r].n_source,
+                                      .looked = s->looked[r]};
+    }
+    dgm_block_attend(f, s->jobs, s->n, f->model->cfg.n_heads[DGM_DECODER], s->longest_source);
+    dgm_block_linear(f, s->x, s->h, &layer->cross_out, s->x, 0, s->n);
+}
+
+static void keep_looks(const step_rows *s)
+{
+    for (int r = 0; r < s->n; r++) {
+        const dgm_decoder_row *row = &s->rows[r];
+        if (row->looked_at == NULL)
+            continue;
+        int best = row->look_from;
+        for (int p = row->look_from; p < row->look_to; p++)
+            if (s->looked[r][p] > s->looked[r][best])
+                best = p;
+        *row->looked_at = (int16_t)best;
+    }
+}
+
+static int vocabulary(const dgm_forward *f, const step_rows *s)
+{
+    const size_t d = (size_t)f->model->cfg.d_model;
+    dgm_vocab_row *want = dgm_arena_push(f->step, (size_t)s->n * sizeof *want);
+    int n = 0;
+    for (int r = 0; r < s->n; r++) {
+        if (s->rows[r].best == NULL)
+            continue;
+        s->rows[r].best->x = s->h + (size_t)r * d;
+        want[n++] = *s->rows[r].best;
+    }
+    dgm_block_norm(f, s->h, s->x, &f->model->stack[DGM_DECODER].norm, s->n);
+    DGM_TRY(dgm_vocab(f->kern, f->pool, want, n, &f->model->embed, f->step));
+    n = 0;
+    for (int r = 0; r < s->n; r++)
+        if (s->rows[r].best != NULL)
+            *s->rows[r].best = want[n++];
+    return DGM_OK;
+}
+
+int dgm_decoder_step(const dgm_forward *f, const dgm_kvcache *kv, const dgm_decoder_row *rows,
+                     int n_rows)
+{
+    const dgm_stack *stack = &f->model->stack[DGM_DECODER];
+    const size_t mark = dgm_arena_mark(f->step), n = (size_t)n_rows,
+                 row_bytes = kv->d * sizeof(float);
+    step_rows s = {.rows = rows, .n = n_rows};
+    s.history = dgm_arena_push(f->step, n * sizeof *s.history);
+    s.looked = dgm_arena_push(f->step, n * sizeof *s.looked);
+    s.jobs = dgm_arena_push(f->step, n * sizeof *s.jobs);
+    s.x = dgm_arena_push(f->step, n * row_bytes);
+    s.h = dgm_arena_push(f->step, n * row_bytes);
+    s.wide = dgm_arena_push(f->step, 3 * n * row_bytes);
+    int32_t *ids = dgm_arena_push(f->step, n * sizeof *ids),
+            *pos = dgm_arena_push(f->step, n * sizeof *pos);
+    for (int r = 0; r < n_rows; r++) {
+        ids[r] = rows[r].token;
+        pos[r] = rows[r].pos;
+    }
+    index_history(f, kv, &s);
+    if (n_rows > 0)
+        dgm_block_embed(f, s.x, ids, pos, n_rows);
+    for (int l = 0; l < stack->n_layers; l++) {
+        dgm_comm_at(f->comm, "decode", l);
+        if (n_rows > 0) {
+            self_attention(f, kv, &s, l);
+            cross_attention(f, kv, &s, l);
+        }
+        DGM_TRY(dgm_block_ffn(f, s.x, &stack->layers[l], n_rows));
+    }
+    keep_looks(&s);
+    const int rc = n_rows > 0 ? vocabulary(f, &s) : DGM_OK;
+    dgm_arena_pop(f->step, mark);
+    return rc;
+}
+
+size_t dgm_decoder_scratch_bytes(const dgm_model *m, int n_rows, int n_tokens, int max_target,
+                                 int max_source, int max_best, int n_threads)
+{
+    const size_t d = (size_t)m->cfg.d_model, n = (size_t)n_rows;
+    const size_t row = 5 * d * sizeof(float) + ((size_t)max_target + (size_t)max_source) * 4 + 128 +
+                       2 * sizeof(void *) + sizeof(dgm_attend_job) + sizeof(dgm_vocab_row) + 8;
+    const size_t cross = 2 * (size_t)n_tokens * d * sizeof(float);
+    return n * row + cross +
+           dgm_vocab_scratch_bytes(n_rows, max_best, m->cfg.vocab_size, (int)d, n_threads) + 8192;
+}

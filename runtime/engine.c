@@ -1,0 +1,269 @@
+/*
+ * The table of contents: what happens in a step, in order.
+ *
+ *   rank 0: dgm_batch_form (3) -> a plan for each rank -> own part -> everybody's reports -> dgm_engine_poll
+ *   every rank: dgm_worker_step = encode (4, with 5-8) -> decode step (9, with 5-8) -> search (10) -> report
+ */
+#include "runtime/engine.h"
+
+#include "base/arena.h"
+#include "runtime/batch.h"
+#include "runtime/worker.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct dgm_engine {
+    dgm_engine_config cfg;
+    dgm_comm *comm;
+    dgm_worker *worker;
+    int rank, ranks, slots;
+    uint32_t step;
+    /* rank 0 */
+    dgm_batch *batch;
+    dgm_arena memory;
+    dgm_buf *plans;   /* [ranks] */
+    dgm_buf *reports; /* [ranks] of the last step, being polled */
+    int poll_rank, poll_left;
+    size_t poll_at;
+    int unpolled;
+    dgm_engine_stats *stats; /* [ranks] */
+    dgm_hypothesis *hyps;    /* [max_beam] */
+    const int16_t **align;   /* [max_beam] */
+};
+
+static int check_config(const dgm_engine_config *c, int ranks)
+{
+    if (c->batch_tokens < 1 || c->batch_rows < 1 || c->max_source < 2 || c->max_target < 2 ||
+        c->max_beam < 1 || c->max_beam > DGM_MAX_BEAM || c->max_targets < 1 || c->prompt_rows < 1)
+        return dgm_fail(DGM_EINTERNAL, "the engine's limits make no sense");
+    if (c->dense_ranks < 0 || c->dense_ranks > ranks)
+        return dgm_fail(DGM_EUSAGE,
+                        "--dense-ranks: want all or 1 to %d (the number of ranks), found %d", ranks,
+                        c->dense_ranks);
+    return DGM_OK;
+}
+
+static int open_coordinator(dgm_engine *e, int dense)
+{
+    const size_t ranks = (size_t)e->ranks, plan = dgm_plan_bytes(&e->cfg, e->slots);
+    DGM_TRY(dgm_arena_init(
+        &e->memory, ranks * (plan + 2 * sizeof(dgm_buf) + sizeof *e->stats + 256) +
+                        (size_t)e->cfg.max_beam * (sizeof *e->hyps + sizeof *e->align) + 4096));
+    e->plans = dgm_arena_push(&e->memory, ranks * sizeof *e->plans);
+    e->reports = dgm_arena_push(&e->memory, ranks * sizeof *e->reports);
+    e->stats = dgm_arena_push(&e->memory, ranks * sizeof *e->stats);
+    e->hyps = dgm_arena_push(&e->memory, (size_t)e->cfg.max_beam * sizeof *e->hyps);
+    e->align = dgm_arena_push(&e->memory, (size_t)e->cfg.max_beam * sizeof *e->align);
+    for (int r = 0; r < e->ranks; r++)
+        e->plans[r] = (dgm_buf){.base = dgm_arena_push(&e->memory, plan), .cap = plan};
+    e->poll_rank = e->ranks;
+    return dgm_batch_create(&e->batch, dense, e->slots, e->cfg.batch_tokens);
+}
+
+int dgm_engine_open(dgm_engine **out, const dgm_engine_config *cfg, const dgm_model *model,
+                    const dgm_kernels *kern, dgm_pool *pool, dgm_comm *comm)
+{
+    const int ranks = dgm_comm_size(comm), rank = dgm_comm_rank(comm);
+    int rc = check_config(cfg, ranks);
+    dgm_engine *e = rc == DGM_OK ? calloc(1, sizeof *e) : NULL;
+    if (rc == DGM_OK && e == NULL)
+        rc = dgm_fail(DGM_ENOMEM, "out of memory for the engine");
+    if (rc == DGM_OK) {
+        const int dense = cfg->dense_ranks == 0 ? ranks : cfg->dense_ranks;
+        const int slots = cfg->batch_rows / cfg->max_beam / dense;
+        *e = (dgm_engine){.cfg = *cfg, .comm = comm, .rank = rank, .ranks = ranks};
+        e->slots = slots < cfg->max_targets ? cfg->max_targets : slots;
+        rc = dgm_worker_create(&e->worker, cfg, rank < dense ? e->slots : 0, model, kern, pool,
+                               comm);
+        if (rc == DGM_OK && rank == 0)
+            rc = open_coordinator(e, dense);
+    }
+    rc = dgm_comm_agree(comm, rc);
+    if (rc != DGM_OK) {
+        dgm_engine_close(e);
+        return rc;
+    }
+    *out = e;
+    return DGM_OK;
+}
+
+void dgm_engine_close(dgm_engine *e)
+{
+    if (e == NULL)
+        return;
+    dgm_worker_destroy(e->worker);
+    dgm_batch_destroy(e->batch);
+    dgm_arena_fini(&e->memory);
+    free(e);
+}
+
+size_t dgm_engine_bytes(const dgm_engine *e)
+{
+    return dgm_worker_bytes(e->worker) + e->memory.cap;
+}
+
+int dgm_engine_submit(dgm_engine *e, const dgm_job *job)
+{
+    if (job->n_source < 1 || job->n_source > e->cfg.max_source)
+        return dgm_fail(DGM_EINPUT, "a source of %d ids: want 1 to %d", job->n_source,
+                        e->cfg.max_source);
+    if (job->n_targets < 1 || job->n_targets > e->cfg.max_targets)
+        return dgm_fail(DGM_EINPUT, "%d targets: want 1 to %d", job->n_targets, e->cfg.max_targets);
+    if (job->options.beam > e->cfg.max_beam || job->options.max_length > e->cfg.max_target)
+        return dgm_fail(DGM_EINPUT, "beam %d and length %d: want at most %d and %d",
+                        job->options.beam, job->options.max_length, e->cfg.max_beam,
+                        e->cfg.max_target);
+    for (int t = 0; t < job->n_targets; t++)
+        if (job->targets[t].n_prompt < 2 || job->targets[t].n_prompt > e->cfg.max_target)
+            return dgm_fail(DGM_EINPUT, "a target of %d ids: want 2 to %d",
+                            job->targets[t].n_prompt, e->cfg.max_target);
+    return dgm_batch_push(e->batch, job);
+}
+
+int dgm_engine_pending(const dgm_engine *e)
+{
+    return dgm_batch_waiting(e->batch) + dgm_batch_running(e->batch) + e->unpolled;
+}
+
+static void take_job(void *ctx, int rank, const dgm_job *job)
+{
+    dgm_engine *e = ctx;
+    dgm_plan_put_job(&e->plans[rank], job);
+    ((dgm_plan_head *)e->plans[rank].base)->n_jobs++;
+}
+
+/* Sends every rank its plan and runs our own part; the reports of all are in e->reports. */
+static int run_plans(dgm_engine *e)
+{
+    dgm_comm_at(e->comm, "plan", -1);
+    for (int r = 1; r < e->ranks; r++)
+        DGM_TRY(dgm_comm_send(e->comm, r, e->plans[r].base, e->plans[r].used));
+    DGM_TRY(dgm_worker_step(e->worker, &e->plans[0], &e->reports[0]));
+    dgm_comm_at(e->comm, "report", -1);
+    for (int r = 1; r < e->ranks; r++) {
+        const void *base;
+        size_t bytes;
+        DGM_TRY(dgm_comm_recv(e->comm, r, &base, &bytes));
+        e->reports[r] = (dgm_buf){.base = (char *)base, .used = bytes, .cap = bytes};
+    }
+    return DGM_OK;
+}
+
+/* Starts plans for all ranks with the same head. */
+static void start_plans(dgm_engine *e, uint32_t flags, int status, const char *sentence)
+{
+    e->step++;
+    for (int r = 0; r < e->ranks; r++) {
+        e->plans[r].used = 0;
+        dgm_plan_head head = {.step = e->step, .flags = flags, .status = status};
+        (void)snprintf(head.sentence, sizeof head.sentence, "%s", sentence);
+        dgm_buf_put(&e->plans[r], &head, sizeof head);
+    }
+}
+
+/* Notes what each rank reported; the first failure is the step's. */
+static int read_reports(dgm_engine *e)
+{
+    int rc = DGM_OK;
+    e->unpolled = 0;
+    for (int r = 0; r < e->ranks; r++) {
+        size_t at = 0;
+        const dgm_report_head *head = dgm_buf_get(&e->reports[r], &at, sizeof *head);
+        DGM_ASSERT(head->step == e->step);
+        e->stats[r] = head->stats;
+        e->unpolled += head->n_results;
+        for (int i = 0; i < head->n_results; i++)
+            dgm_batch_done(e->batch, r);
+        if (head->status != DGM_OK && rc == DGM_OK)
+            rc = e->ranks == 1 ? dgm_fail(head->status, "%s", head->sentence)
+                               : dgm_fail(head->status, "rank %d (%s): %s", r,
+                                          dgm_comm_host(e->comm, r), head->sentence);
+    }
+    e->poll_rank = -1;
+    e->poll_left = 0;
+    return rc;
+}
+
+int dgm_engine_step(dgm_engine *e)
+{
+    DGM_ASSERT(e->unpolled == 0);
+    start_plans(e, 0, DGM_OK, "");
+    dgm_batch_form(e->batch, take_job, e);
+    uint32_t flags = dgm_batch_running(e->batch) > 0 ? DGM_PLAN_DECODE : 0;
+    for (int r = 0; r < e->ranks; r++)
+        if (((dgm_plan_head *)e->plans[r].base)->n_jobs > 0)
+            flags |= DGM_PLAN_ENCODE;
+    for (int r = 0; r < e->ranks; r++)
+        ((dgm_plan_head *)e->plans[r].base)->flags = flags;
+    DGM_TRY(run_plans(e));
+    return read_reports(e);
+}
+
+int dgm_engine_stop(dgm_engine *e, int status, const char *sentence)
+{
+    e->unpolled = 0;
+    start_plans(e, DGM_PLAN_STOP, status, sentence);
+    DGM_TRY(run_plans(e));
+    return read_reports(e);
+}
+
+int dgm_engine_serve(dgm_engine *e)
+{
+    for (;;) {
+        dgm_buf plan = {0}, report;
+        const void *base;
+        dgm_comm_at(e->comm, "plan", -1);
+        DGM_TRY(dgm_comm_recv(e->comm, 0, &base, &plan.used));
+        plan.base = (char *)base;
+        const dgm_plan_head head = *(const dgm_plan_head *)base;
+        DGM_TRY(dgm_worker_step(e->worker, &plan, &report));
+        DGM_TRY(dgm_comm_send(e->comm, 0, report.base, report.used));
+        if (head.flags & DGM_PLAN_STOP)
+            return head.status == DGM_OK ? DGM_OK : dgm_fail(head.status, "%s", head.sentence);
+    }
+}
+
+static void read_hyp(dgm_engine *e, int i, const dgm_report_result *res, const dgm_buf *b)
+{
+    const dgm_report_hyp *head = dgm_buf_get(b, &e->poll_at, sizeof *head);
+    const size_t n = (size_t)head->n;
+    e->hyps[i] = (dgm_hypothesis){.n = head->n, .score = head->score, .ended = head->ended != 0};
+    e->hyps[i].ids = dgm_buf_get(b, &e->poll_at, n * sizeof(int32_t));
+    if (res->has_logp)
+        e->hyps[i].logp = dgm_buf_get(b, &e->poll_at, n * sizeof(float));
+    e->align[i] = res->has_align ? dgm_buf_get(b, &e->poll_at, n * sizeof(int16_t)) : NULL;
+}
+
+bool dgm_engine_poll(dgm_engine *e, dgm_result *out)
+{
+    if (e->unpolled == 0)
+        return false;
+    while (e->poll_left == 0) {
+        e->poll_rank++;
+        e->poll_at = 0;
+        const dgm_report_head *head =
+            dgm_buf_get(&e->reports[e->poll_rank], &e->poll_at, sizeof *head);
+        e->poll_left = head->n_results;
+    }
+    const dgm_buf *b = &e->reports[e->poll_rank];
+    const dgm_report_result *res = dgm_buf_get(b, &e->poll_at, sizeof *res);
+    for (int i = 0; i < res->n_hyps; i++)
+        read_hyp(e, i, res, b);
+    *out = (dgm_result){.id = res->id,
+                        .target = res->target,
+                        .status = DGM_OK,
+                        .n_hyps = res->n_hyps,
+                        .hyps = e->hyps,
+                        .align = res->has_align ? e->align : NULL,
+                        .seconds = res->seconds};
+    e->poll_left--;
+    e->unpolled--;
+    return true;
+}
+
+const dgm_engine_stats *dgm_engine_all_stats(const dgm_engine *e)
+{
+    return e->stats;
+}

@@ -1,0 +1,153 @@
+#include "runtime/model.h"
+
+#include "runtime/config_model.h"
+#include "runtime/weights.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+/* ---- open ---- */
+
+/* Two trainings of one shape have the same headers; their last norms differ. They are a few KB, so read them. */
+static int hash_norms(XXH3_state_t *h, const dgm_model *m)
+{
+    const struct dgm_model_files *f = m->files;
+    for (size_t i = 0; i < f->n_slots; i++) {
+        const dgm_slot *s = &f->slots[i];
+        if (s->vector != &m->stack[DGM_ENCODER].norm.w &&
+            s->vector != &m->stack[DGM_DECODER].norm.w)
+            continue;
+        void *data = malloc((size_t)s->tensor->bytes);
+        if (data == NULL)
+            return dgm_fail(DGM_ENOMEM, "cannot allocate a norm");
+        const int rc =
+            dgm_tensors_read(f->tensors, s->tensor, data, 0, (size_t)s->tensor->bytes, 0);
+        if (rc == DGM_OK)
+            (void)XXH3_64bits_update(h, data, (size_t)s->tensor->bytes);
+        free(data);
+        DGM_TRY(rc);
+    }
+    return DGM_OK;
+}
+
+static int hash_model(dgm_model *m, const dgm_config_files *cfg)
+{
+    XXH3_state_t *h = XXH3_createState();
+    if (h == NULL)
+        return dgm_fail(DGM_ENOMEM, "cannot allocate a hash");
+    const dgm_config_file *const files[] = {&cfg->model, &cfg->generation, &cfg->tokenizer};
+    const uint64_t headers = dgm_tensors_hash(m->files->tensors);
+    (void)XXH3_64bits_reset(h);
+    for (int i = 0; i < 3; i++) {
+        (void)XXH3_64bits_update(h, &files[i]->len,
+                                 sizeof files[i]->len); /* so that texts cannot run together */
+        (void)XXH3_64bits_update(h, files[i]->text, files[i]->len);
+    }
+    (void)XXH3_64bits_update(h, &headers, sizeof headers);
+    const int rc = hash_norms(h, m);
+    m->hash = XXH3_64bits_digest(h);
+    XXH3_freeState(h);
+    return rc;
+}
+
+static int open_parts(dgm_model *m, const dgm_model_options *opt)
+{
+    struct stat st;
+    if (stat(m->dir, &st) != 0)
+        return dgm_fail(DGM_EMODEL, "%s: wanted a model directory: %s", m->dir, strerror(errno));
+    if (!S_ISDIR(st.st_mode))
+        return dgm_fail(DGM_EMODEL, "%s: wanted a model directory, found a file", m->dir);
+    dgm_config_files cfg;
+    DGM_TRY(dgm_config_load(&cfg, m->dir));
+    int rc = dgm_config_parse(&m->cfg, &cfg, opt);
+    if (rc == DGM_OK)
+        rc = dgm_tensors_open(&m->files->tensors, m->dir);
+    if (rc == DGM_OK)
+        rc = dgm_weights_bind(m);
+    if (rc == DGM_OK)
+        rc = hash_model(m, &cfg);
+    dgm_config_unload(&cfg);
+    return rc;
+}
+
+int dgm_model_open(dgm_model **out, const char *dir, const dgm_model_options *opt)
+{
+    dgm_model *m = calloc(1, sizeof *m);
+    if (m == NULL)
+        goto err_memory;
+    m->dir = strdup(dir);
+    m->files = calloc(1, sizeof *m->files);
+    if (m->dir == NULL || m->files == NULL)
+        goto err_memory;
+    const int rc = open_parts(m, opt);
+    if (rc != DGM_OK) {
+        dgm_model_close(m);
+        return rc;
+    }
+    *out = m;
+    return DGM_OK;
+
+err_memory:
+    dgm_model_close(m);
+    return dgm_fail(DGM_ENOMEM, "cannot allocate a model");
+}
+
+void dgm_model_close(dgm_model *m)
+{
+    if (m == NULL)
+        return;
+    if (m->files != NULL) {
+        dgm_weights_free(m);
+        dgm_tensors_close(m->files->tensors);
+    }
+    dgm_placement_fini(&m->placement);
+    free(m->files);
+    free(m->dir);
+    free(m);
+}
+
+/* ---- load ---- */
+
+int dgm_model_load(dgm_model *m, int rank, int ranks, bool dense, dgm_comm *comm)
+{
+    DGM_TRY(dgm_placement_init(&m->placement, m->files->n_moe, m->cfg.n_experts, ranks));
+    return dgm_weights_load(m, rank, dense, comm);
+}
+
+/* ---- what it is ---- */
+
+void dgm_model_get_size(dgm_model_size *out, const dgm_model *m)
+{
+    uint64_t params[DGM_PARTS] = {0};
+    for (size_t i = 0; i < m->files->n_slots; i++) {
+        const dgm_slot *s = &m->files->slots[i];
+        params[s->part] += (uint64_t)s->rows * (uint64_t)s->k;
+    }
+    *out = (dgm_model_size){
+        .params_embed = params[DGM_EMBED],
+        .params_attention = params[DGM_ATTENTION],
+        .params_ffn = params[DGM_FFN],
+        .params_experts = params[DGM_EXPERTS],
+        .params_router = params[DGM_ROUTER],
+        .params_norm = params[DGM_NORM],
+        .file_bytes = dgm_tensors_bytes(m->files->tensors),
+    };
+}
+
+void dgm_model_rank_bytes(uint64_t *dense_bytes, uint64_t *expert_bytes, const dgm_model *m,
+                          int rank, int ranks, bool dense)
+{
+    *dense_bytes = dense ? dgm_weights_dense_bytes(m) : 0;
+    *expert_bytes = 0;
+    for (size_t i = 0; i < m->files->n_slots; i++) {
+        const dgm_slot *s = &m->files->slots[i];
+        if (s->expert >= 0 && dgm_placement_default_owner(s->expert, ranks) == rank)
+            *expert_bytes += dgm_weights_bytes(s);
+    }
+}

@@ -1,0 +1,279 @@
+#include "runtime/moe.h"
+
+#include "kernels/gemm.h"
+#include "kernels/route.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Where the share of one token comes back: a row of the replies of one or two ranks. */
+typedef struct trip {
+    int32_t peer[2], at[2]; /* peer[1] -1: one rank has it all */
+} trip;
+
+/* One row for one expert of this rank. */
+typedef struct assignment {
+    const dgm_row_tag *tag;
+    const float *row;
+    float *reply;
+    int32_t pick; /* which expert of the tag */
+    int32_t at;   /* place in the order by expert */
+} assignment;
+
+struct dgm_moe {
+    const dgm_model *model;
+    dgm_xchg *xchg;
+    int ranks, max_ffn, bad;
+    char bad_text[256];
+    dgm_arena
+        scratch;    /* what one layer needs; reserved for the worst case, touched as far as used */
+    int32_t *n_to;  /* [ranks] */
+    int32_t *n_for; /* [n_experts + 1] first place of each expert in the order by expert */
+    dgm_gemm_job *jobs; /* [n_experts] */
+};
+
+static int widest_ffn(const dgm_model *model)
+{
+    const int *f = model->cfg.ffn_dim;
+    return f[DGM_ENCODER] > f[DGM_DECODER] ? f[DGM_ENCODER] : f[DGM_DECODER];
+}
+
+static size_t scratch_bytes(const dgm_model *model, int ranks, int max_rows, int n_threads)
+{
+    const dgm_model_config *c = &model->cfg;
+    const size_t d = (size_t)c->d_model, rows = (size_t)max_rows,
+                 assigned = 2 * rows * (size_t)ranks;
+    const int f = widest_ffn(model), wide = f > c->d_model ? f : c->d_model;
+    return rows * ((size_t)c->n_experts * sizeof(float) + sizeof(trip) + sizeof(dgm_row_tag)) +
+           assigned * (sizeof(assignment) + (d + (size_t)f) * sizeof(float)) +
+           dgm_gemm_scratch_bytes((int)assigned, c->n_experts, wide, wide, n_threads) + 65536;
+}
+
+int dgm_moe_create(dgm_moe **out, const dgm_model *model, dgm_comm *comm, int max_rows,
+                   int n_threads)
+{
+    dgm_moe *m = calloc(1, sizeof *m);
+    if (m == NULL)
+        return dgm_fail(DGM_ENOMEM, "out of memory for a mixture-of-experts layer");
+    const size_t n_experts = (size_t)model->cfg.n_experts;
+    m->model = model;
+    m->ranks = dgm_comm_size(comm);
+    m->max_ffn = widest_ffn(model);
+    m->n_to = calloc((size_t)m->ranks, sizeof *m->n_to);
+    m->n_for = calloc(n_experts + 1, sizeof *m->n_for);
+    m->jobs = calloc(n_experts, sizeof *m->jobs);
+    int rc = DGM_OK;
+    if (m->n_to == NULL || m->n_for == NULL || m->jobs == NULL)
+        rc = dgm_fail(DGM_ENOMEM, "out of memory for %zu experts", n_experts);
+    if (rc == DGM_OK)
+        rc = dgm_arena_init(&m->scratch, scratch_bytes(model, m->ranks, max_rows, n_threads));
+    if (rc == DGM_OK)
+        rc = dgm_xchg_create(&m->xchg, comm, model->cfg.d_model, max_rows);
+    if (rc != DGM_OK) {
+        dgm_moe_destroy(m);
+        return rc;
+    }
+    *out = m;
+    return DGM_OK;
+}
+
+void dgm_moe_destroy(dgm_moe *m)
+{
+    if (m == NULL)
+        return;
+    dgm_xchg_destroy(m->xchg);
+    dgm_arena_fini(&m->scratch);
+    free(m->n_to);
+    free(m->n_for);
+    free(m->jobs);
+    free(m);
+}
+
+/* Stage 5: two experts for each row. */
+static int route(dgm_moe *m, const dgm_forward *f, dgm_row_tag *tags, const float *h,
+                 const dgm_layer *layer, int rows)
+{
+    const int n_experts = m->model->cfg.n_experts;
+    float *logits = dgm_arena_push(&m->scratch, (size_t)rows * (size_t)n_experts * sizeof(float));
+    const dgm_linear router = {.w = layer->router};
+    dgm_block_linear(f, logits, h, &router, NULL, 0, rows);
+    for (int r = 0; r < rows; r++) {
+        const int rc = dgm_route_top2(tags[r].expert, tags[r].gate,
+                                      logits + (size_t)r * (size_t)n_experts, n_experts);
+        if (rc != DGM_OK)
+            return dgm_fail(rc,
+                            "mixture-of-experts layer %d, row %d: a router logit is not a number",
+                            layer->moe_index, r);
+    }
+    return DGM_OK;
+}
+
+/* The owners of a row's experts; the second is -1 when one rank has both (or there is one expert). */
+static void owners(int32_t owner[2], const dgm_moe *m, const dgm_row_tag *tag,
+                   const dgm_layer *layer)
+{
+    const dgm_placement *p = &m->model->placement;
+    owner[0] = dgm_placement_owner(p, layer->moe_index, tag->expert[0]);
+    owner[1] = tag->expert[1] < 0 ? -1 : dgm_placement_owner(p, layer->moe_index, tag->expert[1]);
+    if (owner[1] == owner[0])
+        owner[1] = -1;
+}
+
+/* Stage 6, outward: count, lay out, and write each row once for each rank that holds an expert of it. */
+static void pack_rows(dgm_moe *m, trip *trips, const dgm_row_tag *tags, const float *h,
+                      const dgm_layer *layer, int rows)
+{
+    const size_t d = (size_t)m->model->cfg.d_model;
+    memset(m->n_to, 0, (size_t)m->ranks * sizeof *m->n_to);
+    for (int r = 0; r < rows; r++) {
+        trip *t = &trips[r];
+        owners(t->peer, m, &tags[r], layer);
+        for (int i = 0; i < 2; i++)
+            t->at[i] = t->peer[i] < 0 ? -1 : m->n_to[t->peer[i]]++;
+    }
+    dgm_xchg_reserve(m->xchg, m->n_to);
+    for (int r = 0; r < rows; r++) {
+        const trip *t = &trips[r];
+        for (int i = 0; i < 2 && t->peer[i] >= 0; i++) {
+            const dgm_xchg_part part = dgm_xchg_out(m->xchg, t->peer[i]);
+            dgm_row_tag tag = tags[r];
+            if (t->peer[1] >= 0) /* two ranks: each is told its own expert only */
+                tag = (dgm_row_tag){.expert = {tag.expert[i], -1}, .gate = {tag.gate[i], 0}};
+            part.tags[t->at[i]] = tag;
+            memcpy(part.rows + (size_t)t->at[i] * d, h + (size_t)r * d, d * sizeof(float));
+        }
+    }
+}
+
+/* Lists what came in, in the order peer, row, best first; m->n_for[e] becomes expert e's first place. */
+static int list_assignments(dgm_moe *m, assignment **list)
+{
+    const int n_experts = m->model->cfg.n_experts;
+    const size_t d = (size_t)m->model->cfg.d_model;
+    int n_rows = 0, n = 0;
+    for (int p = 0; p < m->ranks; p++)
+        n_rows += dgm_xchg_in(m->xchg, p).n_rows;
+    *list = dgm_arena_push(&m->scratch, 2 * (size_t)n_rows * sizeof **list);
+    memset(m->n_for, 0, ((size_t)n_experts + 1) * sizeof *m->n_for);
+    for (int p = 0; p < m->ranks; p++) {
+        const dgm_xchg_part part = dgm_xchg_in(m->xchg, p);
+        for (int i = 0; i < 2 * part.n_rows; i++) {
+            const size_t r = (size_t)i / 2;
+            const int32_t e = part.tags[r].expert[i % 2];
+            if (e < 0)
+                continue;
+            (*list)[n++] = (assignment){&part.tags[r], part.rows + r * d, part.reply + r * d, i % 2,
+                                        m->n_for[e + 1]++};
+        }
+    }
+    for (int e = 0; e < n_experts; e++)
+        m->n_for[e + 1] += m->n_for[e];
+    for (int i = 0; i < n; i++)
+        (*list)[i].at += m->n_for[(*list)[i].tag->expert[(*list)[i].pick]];
+    return n;
+}
+
+/* One of an expert's two matrices over the rows of every expert: one parallel region. */
+static void run_matrix(dgm_moe *m, const dgm_forward *f, float *y, const float *x,
+                       const dgm_layer *layer, int second)
+{
+    int n_jobs = 0;
+    for (int e = 0; e < m->model->cfg.n_experts; e++) {
+        const size_t at = (size_t)m->n_for[e];
+        const int rows = m->n_for[e + 1] - m->n_for[e];
+        if (rows == 0)
+            continue;
+        const dgm_linear *w = second ? &layer->experts[e].fc2 : &layer->experts[e].fc1;
+        DGM_ASSERT(w->w.data !=
+                   NULL); /* else the placement sent us a row of an expert that lives elsewhere */
+        const size_t k = (size_t)w->w.k, n = (size_t)w->w.n;
+        m->jobs[n_jobs++] = (dgm_gemm_job){.x = x + at * k,
+                                           .ldx = k,
+                                           .y = y + at * n,
+                                           .ldy = n,
+                                           .w = &w->w,
+                                           .bias = w->b,
+                                           .rows = rows,
+                                           .relu = !second};
+    }
+    dgm_gemm(f->kern, f->pool, m->jobs, n_jobs, &m->scratch);
+}
+
+/* Stage 7: the experts of this rank over everybody's rows; weighed results go into the replies. */
+static void serve_experts(dgm_moe *m, const dgm_forward *f, const dgm_layer *layer)
+{
+    const size_t d = (size_t)m->model->cfg.d_model, row_bytes = d * sizeof(float);
+    assignment *list;
+    const int n = list_assignments(m, &list);
+    if (n == 0)
+        return;
+    float *x = dgm_arena_push(&m->scratch, (size_t)n * row_bytes);
+    float *t = dgm_arena_push(&m->scratch, (size_t)n * (size_t)m->max_ffn * sizeof(float));
+    for (int i = 0; i < n; i++)
+        memcpy(x + (size_t)list[i].at * d, list[i].row, row_bytes);
+    run_matrix(m, f, t, x, layer, 0);
+    run_matrix(m, f, x, t, layer, 1);
+    for (int i = 0; i < n; i++) {
+        const assignment *a = &list[i];
+        float *y = x + (size_t)a->at * d;
+        f->kern->weigh(a->pick == 0 ? a->reply : y, y, a->tag->gate[a->pick],
+                       m->model->cfg.expert_scale, (int)d);
+        if (a->pick == 1)
+            f->kern->add(a->reply, a->reply, y, (int)d);
+    }
+}
+
+/* Stage 8, at home: x += share (+ share), in gate order. */
+static void combine(dgm_moe *m, const dgm_forward *f, float *x, const trip *trips, int rows)
+{
+    const int d = m->model->cfg.d_model;
+    float *sum = dgm_arena_push(&m->scratch, (size_t)d * sizeof(float));
+    for (int r = 0; r < rows; r++) {
+        const trip *t = &trips[r];
+        const float *y = dgm_xchg_back(m->xchg, t->peer[0]) + (size_t)t->at[0] * (size_t)d;
+        if (t->peer[1] >= 0) {
+            f->kern->add(sum, y, dgm_xchg_back(m->xchg, t->peer[1]) + (size_t)t->at[1] * (size_t)d,
+                         d);
+            y = sum;
+        }
+        float *xr = x + (size_t)r * (size_t)d;
+        f->kern->add(xr, y, xr, d);
+    }
+}
+
+int dgm_moe_forward(dgm_moe *m, const dgm_forward *f, float *x, const float *h,
+                    const dgm_layer *layer, int rows)
+{
+    const size_t mark = dgm_arena_mark(&m->scratch);
+    if (m->bad != DGM_OK)
+        rows = 0;
+    dgm_row_tag *tags = dgm_arena_push(&m->scratch, (size_t)rows * sizeof *tags);
+    trip *trips = dgm_arena_push(&m->scratch, (size_t)rows * sizeof *trips);
+    /* A rank that fails alone must still turn up, or its peers wait until their deadline: it sends nobody
+     * anything, its status rides with the counts, and it goes on serving its experts to the others. */
+    if (rows > 0 && (m->bad = route(m, f, tags, h, layer, rows)) != DGM_OK) {
+        (void)snprintf(m->bad_text, sizeof m->bad_text, "%s", dgm_error_text());
+        rows = 0;
+    }
+    pack_rows(m, trips, tags, h, layer, rows);
+    int worst; /* whoever failed tells the coordinator in its report */
+    DGM_TRY(dgm_xchg_dispatch(m->xchg, m->bad, &worst));
+    serve_experts(m, f, layer);
+    DGM_TRY(dgm_xchg_combine(m->xchg));
+    combine(m, f, x, trips, rows);
+    dgm_arena_pop(&m->scratch, mark);
+    return DGM_OK;
+}
+
+int dgm_moe_verdict(dgm_moe *m)
+{
+    const int bad = m->bad;
+    m->bad = DGM_OK;
+    return bad == DGM_OK ? DGM_OK : dgm_fail(bad, "%s", m->bad_text);
+}
+
+dgm_xchg_stats dgm_moe_exchange_stats(const dgm_moe *m)
+{
+    return dgm_xchg_get_stats(m->xchg);
+}

@@ -1,0 +1,36 @@
+/*
+ * moe.h - stages 5 to 8: the mixture-of-experts layer, shared by both stacks.
+ *
+ * route (f32, top 2, ties to the lower id) -> rows to the owners of their experts -> grouped expert FFN -> rows
+ * back -> combine: fl(fl(g1 * fl(c * y1)) + fl(g2 * fl(c * y2))), c = 1 - moe_token_dropout. The owner weighs
+ * (and adds, when it holds both experts), so a row travels once to each rank and comes back as one row,
+ * with the same bits wherever its experts live. Nothing is ever dropped.
+ * Source: NLLB-200 MoE as in arXiv 2212.09811.
+ */
+#ifndef DGM_RUNTIME_MOE_H
+#define DGM_RUNTIME_MOE_H
+
+#include "comm/exchange.h"
+#include "runtime/block.h"
+
+typedef struct dgm_moe dgm_moe;
+
+/* dgm_moe_create - for up to max_rows rows of this rank in a layer. comm and model outlive it. */
+DGM_MUST_CHECK int dgm_moe_create(dgm_moe **out, const dgm_model *model, dgm_comm *comm,
+                                  int max_rows, int n_threads);
+void dgm_moe_destroy(dgm_moe *m);
+
+/*
+ * dgm_moe_forward - x [rows, d] += MoE(h [rows, d]). Collective. DGM_EPEER, DGM_EDEADLINE: the epoch is over.
+ * A local failure (a NaN router logit) waits: this rank sends nobody anything for the rest of the step, still
+ * serves its experts to the others, and tells dgm_moe_verdict.
+ */
+DGM_MUST_CHECK int dgm_moe_forward(dgm_moe *m, const dgm_forward *f, float *x, const float *h,
+                                   const dgm_layer *layer, int rows);
+
+/* dgm_moe_verdict - DGM_OK, or the local failure of this step (its sentence is in dgm_error_text again); clears it. */
+int dgm_moe_verdict(dgm_moe *m);
+
+dgm_xchg_stats dgm_moe_exchange_stats(const dgm_moe *m);
+
+#endif

@@ -1,0 +1,66 @@
+/*
+ * plan.h - what rank 0 tells each rank before a step, and what comes back after it.
+ *
+ * All ranks run one binary on one architecture, so messages are plain structs one behind the other, each
+ * padded to 8 bytes. A reader points into the message; a writer fills a reservation sized for the most.
+ */
+#ifndef DGM_RUNTIME_PLAN_H
+#define DGM_RUNTIME_PLAN_H
+
+#include "runtime/engine.h"
+
+enum { DGM_PLAN_ENCODE = 1, DGM_PLAN_DECODE = 2, DGM_PLAN_STOP = 4 };
+
+typedef struct dgm_plan_head {
+    uint32_t step, flags;
+    int32_t status, n_jobs; /* status: with STOP, how the job ends */
+    char sentence[512];
+} dgm_plan_head;
+
+/* Then for each job: this, the source ids, and for each target an int32 n_prompt and the prompt. */
+typedef struct dgm_plan_job {
+    uint64_t id, line;
+    int32_t n_source, n_targets, score, pad;
+    dgm_decode_options options;
+} dgm_plan_job;
+
+typedef struct dgm_report_head {
+    uint32_t step;
+    int32_t status, n_results, pad;
+    dgm_engine_stats stats;
+    char sentence[512];
+} dgm_report_head;
+
+/* Then for each result: this, and for each hypothesis a dgm_report_hyp, ids, and logp and looks where kept. */
+typedef struct dgm_report_result {
+    uint64_t id;
+    double seconds;
+    int32_t target, n_hyps, has_logp, has_align;
+} dgm_report_result;
+
+typedef struct dgm_report_hyp {
+    int32_t n, ended;
+    float score;
+    int32_t pad;
+} dgm_report_hyp;
+
+typedef struct dgm_buf {
+    char *base;
+    size_t used, cap;
+} dgm_buf;
+
+/* dgm_buf_put - appends `bytes` (src NULL: leaves them as they are) and pads to 8; returns their place. */
+void *dgm_buf_put(dgm_buf *b, const void *src, size_t bytes);
+/* dgm_buf_get - the next `bytes` of a message, advancing *at; a message shorter than it claims is our own mistake. */
+const void *dgm_buf_get(const dgm_buf *b, size_t *at, size_t bytes);
+
+/* Sizes of the longest message with these limits. */
+size_t dgm_plan_bytes(const dgm_engine_config *cfg, int slots);
+size_t dgm_report_bytes(const dgm_engine_config *cfg, int slots);
+
+/* dgm_plan_put_job - appends a job. */
+void dgm_plan_put_job(dgm_buf *b, const dgm_job *job);
+/* dgm_plan_get_job - reads the next; pointers go into the message, targets into `targets` [max_targets]. */
+void dgm_plan_get_job(dgm_job *job, dgm_target *targets, const dgm_buf *b, size_t *at);
+
+#endif

@@ -1,0 +1,66 @@
+/*
+ * safetensors.h - the tensors of a model directory: names, types, shapes, and where their bytes lie.
+ *
+ * A file is 8 bytes of header length (little endian), a JSON header, the data. Everything in a header is
+ * checked before it is believed: a dgm_tensor that came out of here lies inside its file, overlaps no
+ * other and has exactly the bytes of its shape. Bytes are read, not mapped: an I/O error is then a
+ * sentence, not a SIGBUS, and nothing stays resident but what was packed.
+ */
+#ifndef DGM_RUNTIME_SAFETENSORS_H
+#define DGM_RUNTIME_SAFETENSORS_H
+
+#include "base/status.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { DGM_TENSOR_DIMS = 4 };
+
+typedef struct dgm_tensor {
+    char *name;
+    const char *type; /* as the file spells it: "F32", "BF16", "I64"; static */
+    int dtype;        /* dgm_dtype, or -1 when the type is none of those */
+    int n_dims;
+    uint64_t dims[DGM_TENSOR_DIMS];
+    uint64_t begin, bytes; /* from the first byte of the file */
+    int file;
+} dgm_tensor;
+
+/* One file's header: tensors by ascending offset. */
+typedef struct dgm_st_header {
+    dgm_tensor *tensors;
+    size_t n;
+} dgm_st_header;
+
+/* dgm_st_header_bytes - the length of the JSON header from a file's first bytes. `path` is for sentences. */
+DGM_MUST_CHECK int dgm_st_header_bytes(size_t *out, const char *path, const unsigned char *first,
+                                       size_t n_first, uint64_t file_bytes);
+/* dgm_st_parse - reads and checks the JSON header [len] of a file of file_bytes. */
+DGM_MUST_CHECK int dgm_st_parse(dgm_st_header *out, const char *path, const char *json, size_t len,
+                                uint64_t file_bytes);
+void dgm_st_header_fini(dgm_st_header *h);
+
+/* All tensors of a directory: model.safetensors, or the shards that model.safetensors.index.json names. */
+typedef struct dgm_tensors dgm_tensors;
+
+/* dgm_tensors_open - reads and checks all headers, no data. Files stay open. DGM_EMODEL. */
+DGM_MUST_CHECK int dgm_tensors_open(dgm_tensors **out, const char *dir);
+void dgm_tensors_close(dgm_tensors *t);
+
+/* dgm_tensors_find - by name (a hash table); NULL when there is none. */
+const dgm_tensor *dgm_tensors_find(const dgm_tensors *t, const char *name);
+/* All of them, by file and offset. */
+const dgm_tensor *dgm_tensors_all(const dgm_tensors *t, size_t *n);
+
+/* dgm_tensors_read - `bytes` bytes of a tensor, from its byte `offset` on. `ahead` bytes after them are asked for
+ * in the background (0: none; never past the tensor's end). Any thread. */
+DGM_MUST_CHECK int dgm_tensors_read(const dgm_tensors *t, const dgm_tensor *tensor, void *dst,
+                                    uint64_t offset, size_t bytes, size_t ahead);
+
+/* dgm_tensors_hash - XXH3 of all headers and file sizes; dgm_tensors_bytes - file sizes in all. */
+uint64_t dgm_tensors_hash(const dgm_tensors *t);
+uint64_t dgm_tensors_bytes(const dgm_tensors *t);
+/* dgm_tensors_path - the file that holds a tensor, for sentences. */
+const char *dgm_tensors_path(const dgm_tensors *t, const dgm_tensor *tensor);
+
+#endif

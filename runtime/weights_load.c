@@ -1,0 +1,133 @@
+/* Reading a rank's part of the weights into memory, in kernel layout. */
+#include "runtime/weights.h"
+
+#include <stdlib.h>
+
+/* Read at a time: large enough for any disk, small beside the weights. A row always fits (MAX_FFN * 4). */
+enum { PIECE_BYTES = 4 << 20 };
+
+/* ---- one tensor ---- */
+
+static void unpack_piece(const dgm_slot *s, const void *src, int row, int rows)
+{
+    const dgm_dtype t = (dgm_dtype)s->tensor->dtype;
+    /* Nobody else has seen this memory yet; const begins when loading is done. */
+    if (s->matrix != NULL)
+        dgm_pack((float *)s->matrix->data, src, t, s->row0 + row, rows, s->k);
+    else
+        dgm_widen((float *)*s->vector + s->row0 + row, src, t, (size_t)rows);
+}
+
+static int load_slot(const dgm_model *m, const dgm_slot *s, void *piece, dgm_comm *comm)
+{
+    const size_t row_bytes = (size_t)s->k * dgm_dtype_bytes((dgm_dtype)s->tensor->dtype);
+    const int step = (int)(PIECE_BYTES / row_bytes);
+    for (int row = 0; row < s->rows; row += step) {
+        const int rows = s->rows - row < step ? s->rows - row : step;
+        if (comm != NULL)
+            dgm_comm_busy(comm, s->expert >= 0 ? "reading experts" : "reading weights");
+        DGM_TRY(dgm_tensors_read(m->files->tensors, s->tensor, piece, (uint64_t)row * row_bytes,
+                                 (size_t)rows * row_bytes, PIECE_BYTES));
+        unpack_piece(s, piece, row, rows);
+    }
+    return DGM_OK;
+}
+
+/* ---- memory ---- */
+
+static bool is_mine(const dgm_model *m, const dgm_slot *s, int rank, bool dense)
+{
+    return s->expert < 0 ? dense : dgm_placement_owner(&m->placement, s->moe, s->expert) == rank;
+}
+
+static size_t positions_bytes(const dgm_model *m)
+{
+    return dgm_arena_align((size_t)(m->cfg.max_positions + 2) * (size_t)m->cfg.d_model *
+                           sizeof(float));
+}
+
+size_t dgm_weights_dense_bytes(const dgm_model *m)
+{
+    size_t bytes = positions_bytes(m);
+    for (size_t i = 0; i < m->files->n_slots; i++)
+        if (m->files->slots[i].expert < 0)
+            bytes += dgm_weights_bytes(&m->files->slots[i]);
+    return bytes;
+}
+
+static dgm_arena *arena_of(const dgm_model *m, const dgm_slot *s)
+{
+    struct dgm_model_files *f = m->files;
+    return s->expert < 0 ? &f->dense : &f->experts[s->moe * m->cfg.n_experts + s->expert];
+}
+
+/* One reservation for the dense part and one for each expert, so that an expert can leave alone. */
+static int reserve(dgm_model *m, int rank, bool dense)
+{
+    struct dgm_model_files *f = m->files;
+    if (dense)
+        DGM_TRY(dgm_arena_init(&f->dense, dgm_weights_dense_bytes(m)));
+    for (size_t i = 0; i < f->n_slots;) {
+        const dgm_slot *first = &f->slots[i];
+        size_t bytes = 0;
+        for (;
+             i < f->n_slots && f->slots[i].moe == first->moe && f->slots[i].expert == first->expert;
+             i++)
+            bytes += dgm_weights_bytes(&f->slots[i]);
+        if (first->expert >= 0 && is_mine(m, first, rank, dense))
+            DGM_TRY(dgm_arena_init(arena_of(m, first), bytes));
+    }
+    return DGM_OK;
+}
+
+static void place(const dgm_model *m, const dgm_slot *s)
+{
+    if (s->row0 != 0)
+        return;
+    float *dst = dgm_arena_push(arena_of(m, s), dgm_weights_bytes(s));
+    if (s->matrix != NULL)
+        s->matrix->data = dst;
+    else
+        *s->vector = dst;
+}
+
+/* ---- a rank's part ---- */
+
+int dgm_weights_load(dgm_model *m, int rank, bool dense, dgm_comm *comm)
+{
+    struct dgm_model_files *f = m->files;
+    DGM_ASSERT(!f->loaded);
+    f->loaded = true;
+    DGM_TRY(reserve(m, rank, dense));
+    void *piece = malloc(PIECE_BYTES);
+    if (piece == NULL)
+        return dgm_fail(DGM_ENOMEM, "cannot allocate %d bytes to read weights", (int)PIECE_BYTES);
+    int rc = DGM_OK;
+    for (size_t i = 0; i < f->n_slots && rc == DGM_OK; i++) {
+        if (!is_mine(m, &f->slots[i], rank, dense))
+            continue;
+        place(m, &f->slots[i]);
+        rc = load_slot(m, &f->slots[i], piece, comm);
+    }
+    free(piece);
+    if (rc == DGM_OK && dense) {
+        m->positions = dgm_arena_push(&f->dense, positions_bytes(m));
+        dgm_positions_fill(m->positions, m->cfg.max_positions + 2, m->cfg.d_model);
+    }
+    return rc;
+}
+
+void dgm_weights_free(dgm_model *m)
+{
+    struct dgm_model_files *f = m->files;
+    for (int i = 0; f->experts != NULL && i < f->n_moe * m->cfg.n_experts; i++)
+        dgm_arena_fini(&f->experts[i]);
+    free(f->experts);
+    dgm_arena_fini(&f->dense);
+    free(f->slots);
+    for (int s = 0; s < DGM_STACKS; s++) {
+        for (int i = 0; i < m->stack[s].n_layers; i++)
+            free(m->stack[s].layers[i].experts);
+        free(m->stack[s].layers);
+    }
+}

@@ -1,0 +1,456 @@
+#include "runtime/worker.h"
+
+#include "base/arena.h"
+#include "base/clock.h"
+#include "runtime/decoder.h"
+#include "runtime/encoder.h"
+#include "runtime/moe.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+/* One target of one sentence. */
+typedef struct slot {
+    bool live, score;
+    uint64_t id, line;
+    int target, memory, n_source; /* memory: slot of the cross cache */
+    int n_prompt, fed;            /* prompt tokens, and how many went through the decoder */
+    int look_from, look_to;
+    int n_rows;      /* rows in the step at hand */
+    int32_t *prompt; /* [max_target] */
+    float *logp;     /* [max_target] of prompt tokens, when scoring */
+    int16_t *looked; /* [max_target, max_beam] source position that each row looked at */
+    void *search_mem;
+    dgm_search *search; /* NULL while the prompt is fed */
+    dgm_decode_options options;
+    double entered_s;
+} slot;
+
+struct dgm_worker {
+    dgm_engine_config cfg;
+    dgm_forward f;
+    dgm_arena life, step;
+    dgm_moe *moe;
+    dgm_kvcache kv;
+    int n_slots;
+    slot *slots;         /* [n_slots] */
+    int *memory_users;   /* [n_slots] targets that use an encoding */
+    dgm_target *targets; /* [max_targets] of the job being read */
+    dgm_buf report;
+    dgm_engine_stats stats;
+    dgm_comm *comm;
+};
+
+/* The widest options that a job may bring: sizes follow from them. */
+static dgm_decode_options widest(const dgm_engine_config *cfg)
+{
+    return (dgm_decode_options){.beam = cfg->max_beam,
+                                .n_best = cfg->max_beam,
+                                .max_length = cfg->max_target,
+                                .length_penalty = 1,
+                                .repetition_penalty = 1,
+                                .sampling_topp = 1,
+                                .temperature = 1,
+                                .token_scores = 1,
+                                .alignment = 1};
+}
+
+static int max_rows(const dgm_engine_config *cfg, int slots)
+{
+    return slots * (cfg->max_beam > cfg->prompt_rows ? cfg->max_beam : cfg->prompt_rows);
+}
+
+static int max_best(const dgm_engine_config *cfg)
+{
+    return 2 * cfg->max_beam + cfg->max_target;
+}
+
+static size_t slot_bytes(const dgm_engine_config *cfg, const dgm_model *model)
+{
+    const dgm_decode_options o = widest(cfg);
+    const size_t n = (size_t)cfg->max_target;
+    return dgm_search_bytes(&o, model->cfg.vocab_size) + n * (4 + 4 + 2 * (size_t)cfg->max_beam) +
+           4 * 64;
+}
+
+static size_t step_bytes(const dgm_engine_config *cfg, int slots, const dgm_model *model,
+                         int n_threads)
+{
+    const int rows = max_rows(cfg, slots), tokens = cfg->batch_tokens + cfg->max_source;
+    const int most = rows > tokens ? rows : tokens;
+    const int keys = cfg->max_source > cfg->max_target ? cfg->max_source : cfg->max_target;
+    const size_t best =
+        (size_t)max_best(cfg) * 8 + 128 + (size_t)model->cfg.vocab_size * sizeof(float) + 64;
+    return (size_t)rows * (sizeof(dgm_decoder_row) + sizeof(dgm_vocab_row) + best + 64) +
+           (size_t)tokens * ((size_t)model->cfg.d_model * sizeof(float) + 16) +
+           dgm_block_scratch_bytes(model, most, keys, n_threads) +
+           dgm_encoder_scratch_bytes(model, tokens) +
+           dgm_decoder_scratch_bytes(model, rows, tokens, cfg->max_target, cfg->max_source,
+                                     max_best(cfg), n_threads) +
+           (1U << 20);
+}
+
+static void lay_out_slots(dgm_worker *w)
+{
+    const dgm_decode_options o = widest(&w->cfg);
+    const size_t n = (size_t)w->cfg.max_target;
+    w->slots = dgm_arena_push(&w->life, (size_t)w->n_slots * sizeof *w->slots);
+    w->memory_users = dgm_arena_push(&w->life, (size_t)w->n_slots * sizeof *w->memory_users);
+    w->targets = dgm_arena_push(&w->life, (size_t)w->cfg.max_targets * sizeof *w->targets);
+    for (int i = 0; i < w->n_slots; i++) {
+        slot *s = &w->slots[i];
+        s->prompt = dgm_arena_push(&w->life, n * sizeof *s->prompt);
+        s->logp = dgm_arena_push(&w->life, n * sizeof *s->logp);
+        s->looked = dgm_arena_push(&w->life, n * (size_t)w->cfg.max_beam * sizeof *s->looked);
+        s->search_mem = dgm_arena_push(&w->life, dgm_search_bytes(&o, w->f.model->cfg.vocab_size));
+    }
+    w->report.cap = dgm_report_bytes(&w->cfg, w->n_slots);
+    w->report.base = dgm_arena_push(&w->life, w->report.cap);
+}
+
+int dgm_worker_create(dgm_worker **out, const dgm_engine_config *cfg, int slots,
+                      const dgm_model *model, const dgm_kernels *kern, dgm_pool *pool,
+                      dgm_comm *comm)
+{
+    dgm_worker *w = calloc(1, sizeof *w);
+    if (w == NULL)
+        return dgm_fail(DGM_ENOMEM, "out of memory for the engine");
+    const int n_threads = dgm_pool_size(pool);
+    w->cfg = *cfg;
+    w->n_slots = slots;
+    w->comm = comm;
+    w->f =
+        (dgm_forward){.model = model, .kern = kern, .pool = pool, .comm = comm, .step = &w->step};
+    const size_t life = (size_t)slots * (sizeof(slot) + sizeof(int) + slot_bytes(cfg, model)) +
+                        (size_t)cfg->max_targets * sizeof *w->targets +
+                        dgm_report_bytes(cfg, slots) + 65536;
+    int rc = dgm_arena_init(&w->life, life);
+    if (rc == DGM_OK)
+        rc = dgm_arena_init(&w->step, step_bytes(cfg, slots, model, n_threads));
+    if (rc == DGM_OK)
+        rc = dgm_kvcache_init(&w->kv, model, slots > 0 ? slots : 1, cfg->max_beam, cfg->max_target,
+                              cfg->max_source);
+    if (rc == DGM_OK && model->cfg.n_experts > 0) {
+        const int rows = max_rows(cfg, slots), tokens = cfg->batch_tokens + cfg->max_source;
+        rc = dgm_moe_create(&w->moe, model, comm, rows > tokens ? rows : tokens, n_threads);
+    }
+    if (rc != DGM_OK) {
+        dgm_worker_destroy(w);
+        return rc;
+    }
+    w->f.moe = w->moe;
+    lay_out_slots(w);
+    *out = w;
+    return DGM_OK;
+}
+
+void dgm_worker_destroy(dgm_worker *w)
+{
+    if (w == NULL)
+        return;
+    dgm_moe_destroy(w->moe);
+    dgm_kvcache_fini(&w->kv);
+    dgm_arena_fini(&w->step);
+    dgm_arena_fini(&w->life);
+    free(w);
+}
+
+size_t dgm_worker_bytes(const dgm_worker *w)
+{
+    return w->life.cap + w->step.cap + w->kv.self_bytes + w->kv.cross_bytes;
+}
+
+/* Gives each target of a job a slot; they share the encoding in `memory`. */
+static void admit(dgm_worker *w, const dgm_job *job, int memory)
+{
+    const bool suffix = w->f.model->cfg.source_suffix;
+    w->memory_users[memory] = job->n_targets;
+    int at = 0;
+    for (int t = 0; t < job->n_targets; t++, at++) {
+        while (at < w->n_slots && w->slots[at].live)
+            at++;
+        DGM_ASSERT(at < w->n_slots); /* rank 0 counts our slots */
+        slot *s = &w->slots[at];
+        s->live = true;
+        s->score = job->score;
+        s->id = job->id;
+        s->line = job->line;
+        s->target = t;
+        s->memory = memory;
+        s->n_source = job->n_source;
+        s->look_from = suffix ? 0 : 1;
+        s->look_to = suffix ? job->n_source - 2 : job->n_source - 1;
+        s->n_prompt = job->targets[t].n_prompt;
+        memcpy(s->prompt, job->targets[t].prompt, (size_t)s->n_prompt * sizeof *s->prompt);
+        s->fed = 0;
+        s->logp[0] = 0;
+        s->search = NULL;
+        s->options = job->options;
+        s->entered_s = dgm_now_s();
+    }
+}
+
+static int free_memory(const dgm_worker *w)
+{
+    int i = 0;
+    while (i < w->n_slots && w->memory_users[i] > 0)
+        i++;
+    DGM_ASSERT(i < w->n_slots);
+    return i;
+}
+
+/* Stage 4 for the plan's new sentences. */
+static int encode(dgm_worker *w, const dgm_buf *plan, size_t at, int n_jobs)
+{
+    const size_t mark = dgm_arena_mark(&w->step),
+                 most = (size_t)(w->cfg.batch_tokens + w->cfg.max_source);
+    int32_t *ids = dgm_arena_push(&w->step, most * sizeof *ids),
+            *pos = dgm_arena_push(&w->step, most * sizeof *pos);
+    int32_t *starts = dgm_arena_push(&w->step, ((size_t)n_jobs + 1) * sizeof *starts);
+    int *memory = dgm_arena_push(&w->step, ((size_t)n_jobs + 1) * sizeof *memory);
+    dgm_encoder_batch b = {.n_seqs = n_jobs, .ids = ids, .pos = pos, .starts = starts};
+    starts[0] = 0;
+    for (int j = 0; j < n_jobs; j++) {
+        dgm_job job;
+        dgm_plan_get_job(&job, w->targets, plan, &at);
+        DGM_ASSERT((size_t)(b.n_tokens + job.n_source) <= most);
+        for (int i = 0; i < job.n_source; i++) {
+            ids[b.n_tokens] = job.source[i];
+            pos[b.n_tokens++] = i;
+        }
+        starts[j + 1] = b.n_tokens;
+        memory[j] = free_memory(w);
+        admit(w, &job, memory[j]);
+    }
+    float *rows = dgm_arena_push(&w->step, (size_t)b.n_tokens * w->kv.d * sizeof(float));
+    DGM_TRY(dgm_encoder_forward(&w->f, rows, &b));
+    if (n_jobs > 0)
+        dgm_decoder_cross(&w->f, &w->kv, rows, starts, memory, n_jobs);
+    w->stats.encoded_tokens += (uint64_t)b.n_tokens;
+    dgm_arena_pop(&w->step, mark);
+    return DGM_OK;
+}
+
+/* Asks the vocabulary for a row's candidates; memory comes from the step. */
+static dgm_vocab_row *want_best(dgm_worker *w, const slot *s)
+{
+    int n_best;
+    bool full;
+    dgm_search_needs(s->search, &n_best, &full);
+    dgm_vocab_row *v = dgm_arena_push(&w->step, sizeof *v);
+    *v = (dgm_vocab_row){.n_best = n_best, .want_id = -1};
+    v->ids = dgm_arena_push(&w->step, (size_t)n_best * sizeof *v->ids);
+    v->logits = dgm_arena_push(&w->step, (size_t)n_best * sizeof *v->logits);
+    if (full)
+        v->full = dgm_arena_push(&w->step, (size_t)w->f.model->cfg.vocab_size * sizeof *v->full);
+    return v;
+}
+
+static dgm_vocab_row *want_one(dgm_worker *w, int32_t id)
+{
+    dgm_vocab_row *v = dgm_arena_push(&w->step, sizeof *v);
+    *v = (dgm_vocab_row){.want_id = id};
+    return v;
+}
+
+/* The next tokens of a prompt. The last one's row starts the search; when scoring, each row is asked for the
+ * token that follows, and the last token is never fed. */
+static int prompt_rows(dgm_worker *w, dgm_decoder_row *rows, slot *s)
+{
+    const int end = s->score ? s->n_prompt - 1 : s->n_prompt;
+    int n = 0;
+    for (int p = s->fed; p < end && n < w->cfg.prompt_rows; p++, n++) {
+        rows[n] = (dgm_decoder_row){.token = s->prompt[p], .pos = p};
+        if (s->score && p > 0) /* position 0 predicts the code, which is given */
+            rows[n].best = want_one(w, s->prompt[p + 1]);
+    }
+    if (!s->score && s->fed + n == end) {
+        s->search = dgm_search_init(s->search_mem, &s->options, w->f.model->cfg.vocab_size,
+                                    s->prompt, s->n_prompt, s->line);
+        if (dgm_search_rows(s->search) > 0)
+            rows[n - 1].best = want_best(w, s);
+    }
+    return n;
+}
+
+static int search_rows(dgm_worker *w, dgm_decoder_row *rows, const slot *s)
+{
+    const int n = dgm_search_rows(s->search);
+    for (int r = 0; r < n; r++)
+        rows[r] = (dgm_decoder_row){.token = dgm_search_token(s->search, r),
+                                    .pos = dgm_search_length(s->search) - 1,
+                                    .row = r,
+                                    .path = dgm_search_path(s->search, r),
+                                    .best = want_best(w, s)};
+    return n;
+}
+
+static int slot_rows(dgm_worker *w, dgm_decoder_row *rows, int i)
+{
+    slot *s = &w->slots[i];
+    const bool searching = s->search != NULL;
+    s->n_rows = searching ? search_rows(w, rows, s) : prompt_rows(w, rows, s);
+    for (int r = 0; r < s->n_rows; r++) {
+        dgm_decoder_row *row = &rows[r];
+        row->slot = i;
+        row->memory = s->memory;
+        row->n_source = s->n_source;
+        if (s->options.alignment && s->look_to > s->look_from) {
+            row->looked_at = &s->looked[row->pos * w->cfg.max_beam + row->row];
+            row->look_from = s->look_from;
+            row->look_to = s->look_to;
+        }
+    }
+    if (!searching)
+        s->fed += s->n_rows;
+    return s->n_rows;
+}
+
+static void put_hyp(dgm_worker *w, const slot *s, const dgm_hypothesis *h, bool logp, bool align)
+{
+    const size_t n = (size_t)h->n;
+    const dgm_report_hyp head = {.n = h->n, .ended = h->ended, .score = h->score};
+    dgm_buf_put(&w->report, &head, sizeof head);
+    dgm_buf_put(&w->report, h->ids, n * sizeof *h->ids);
+    if (logp)
+        dgm_buf_put(&w->report, h->logp, n * sizeof *h->logp);
+    if (!align)
+        return;
+    /* ids[i] stands at position i + 1 and was predicted by the row that held position i. */
+    int16_t *look = dgm_buf_put(&w->report, NULL, n * sizeof *look);
+    for (size_t i = 0; i < n; i++)
+        look[i] = s->look_to > s->look_from
+                      ? s->looked[i * (size_t)w->cfg.max_beam + (h->rows == NULL ? 0 : h->rows[i])]
+                      : -1;
+}
+
+/* Writes a finished slot's result into the report and frees it. */
+static void finish(dgm_worker *w, slot *s)
+{
+    dgm_report_result head = {.id = s->id,
+                              .seconds = dgm_now_s() - s->entered_s,
+                              .target = s->target,
+                              .has_logp = s->score || s->options.token_scores,
+                              .has_align = s->options.alignment};
+    dgm_report_result *place = dgm_buf_put(&w->report, &head, sizeof head);
+    dgm_hypothesis h;
+    if (s->score) {
+        float sum = 0;
+        for (int i = 1; i < s->n_prompt - 1; i++)
+            sum += s->logp[i];
+        h = (dgm_hypothesis){.ids = s->prompt + 1,
+                             .logp = s->logp,
+                             .n = s->n_prompt - 1,
+                             .score = sum,
+                             .ended = true};
+        put_hyp(w, s, &h, true, head.has_align);
+        place->n_hyps = 1;
+    } else {
+        for (; place->n_hyps < s->options.n_best && dgm_search_result(s->search, place->n_hyps, &h);
+             place->n_hyps++)
+            put_hyp(w, s, &h, head.has_logp, head.has_align);
+    }
+    ((dgm_report_head *)w->report.base)->n_results++;
+    w->memory_users[s->memory]--;
+    s->live = false;
+}
+
+static void advance_score(slot *s, const dgm_decoder_row *rows)
+{
+    for (int r = 0; r < s->n_rows; r++) {
+        const dgm_vocab_row *v = rows[r].best;
+        if (v != NULL) /* row at position p told of token p + 1, which is logp[p] */
+            s->logp[rows[r].pos] = (v->want_logit - v->max) - v->log_sum;
+    }
+}
+
+static void advance_search(dgm_worker *w, slot *s, const dgm_decoder_row *rows)
+{
+    const size_t mark = dgm_arena_mark(&w->step);
+    const int n = dgm_search_rows(s->search);
+    const dgm_decoder_row *last = rows + s->n_rows - n; /* of a prompt, the last row alone */
+    dgm_row_best *best = dgm_arena_push(&w->step, (size_t)n * sizeof *best);
+    for (int r = 0; r < n; r++) {
+        const dgm_vocab_row *v = last[r].best;
+        best[r] = (dgm_row_best){v->ids, v->logits, v->n_found, v->max, v->log_sum, v->full};
+    }
+    if (n > 0)
+        dgm_search_advance(s->search, best);
+    dgm_arena_pop(&w->step, mark);
+}
+
+/* Stages 9 and 10 for every live sentence. */
+static int decode(dgm_worker *w)
+{
+    const size_t mark = dgm_arena_mark(&w->step);
+    dgm_decoder_row *rows =
+        dgm_arena_push(&w->step, (size_t)max_rows(&w->cfg, w->n_slots) * sizeof *rows);
+    int n = 0;
+    for (int i = 0; i < w->n_slots; i++)
+        if (w->slots[i].live)
+            n += slot_rows(w, rows + n, i);
+    const int rc = dgm_decoder_step(&w->f, &w->kv, rows, n);
+    w->stats.decoded_rows += (uint64_t)n;
+    const dgm_decoder_row *at = rows;
+    for (int i = 0; rc == DGM_OK && i < w->n_slots; i++) {
+        slot *s = &w->slots[i];
+        if (!s->live)
+            continue;
+        if (s->score)
+            advance_score(s, at);
+        else if (s->search != NULL)
+            advance_search(w, s, at);
+        at += s->n_rows;
+        if (s->score ? s->fed == s->n_prompt - 1
+                     : s->search != NULL && dgm_search_rows(s->search) == 0)
+            finish(w, s);
+    }
+    dgm_arena_pop(&w->step, mark);
+    return rc;
+}
+
+static bool peer_gone(int rc)
+{
+    return rc == DGM_EPEER || rc == DGM_EDEADLINE;
+}
+
+int dgm_worker_step(dgm_worker *w, const dgm_buf *plan, dgm_buf *report)
+{
+    size_t at = 0;
+    const dgm_plan_head *head = dgm_buf_get(plan, &at, sizeof *head);
+    w->report.used = 0;
+    dgm_report_head *out =
+        dgm_buf_put(&w->report, &(dgm_report_head){.step = head->step}, sizeof *out);
+    int rc = DGM_OK;
+    if (head->flags & DGM_PLAN_ENCODE)
+        rc = encode(w, plan, at, head->n_jobs);
+    if (!peer_gone(rc) && (head->flags & DGM_PLAN_DECODE))
+        rc = decode(w);
+    if (peer_gone(rc))
+        return rc;
+    if (rc == DGM_OK && w->moe != NULL)
+        rc = dgm_moe_verdict(w->moe);
+    out->status = rc;
+    if (rc != DGM_OK)
+        (void)snprintf(out->sentence, sizeof out->sentence, "%s", dgm_error_text());
+    w->stats.steps++;
+    out->stats = dgm_worker_stats(w);
+    *report = w->report;
+    return DGM_OK;
+}
+
+dgm_engine_stats dgm_worker_stats(const dgm_worker *w)
+{
+    dgm_engine_stats s = w->stats;
+    struct rusage usage;
+    if (getrusage(RUSAGE_SELF, &usage) == 0)
+        s.peak_rss_bytes = (uint64_t)usage.ru_maxrss * 1024;
+    if (w->moe != NULL) {
+        const dgm_xchg_stats x = dgm_moe_exchange_stats(w->moe);
+        s.exchange_bytes = x.bytes_sent;
+        s.exchange_wait_s = x.wait_s;
+    }
+    return s;
+}
