@@ -31,8 +31,9 @@ enum dgm_opt_type {
 enum dgm_opt_origin { DGM_FROM_DEFAULT, DGM_FROM_FILE, DGM_FROM_ENVIRONMENT, DGM_FROM_FLAG };
 
 enum {
-    DGM_OPT_RESULT = 1, /* bears on what comes out */
-    DGM_OPT_JOB = 2,    /* all ranks of a job need the same value */
+    DGM_OPT_RESULT = 1,      /* bears on what comes out */
+    DGM_OPT_JOB = 2,         /* all ranks of a job need the same value */
+    DGM_OPT_NOT_IN_FILE = 4, /* flag or environment only */
 };
 
 typedef struct dgm_opt {

@@ -246,6 +246,8 @@ static int file_line(dgm_config *c, char *line, const char *where, bool *seen)
     const int row = dgm_config_find(c, key);
     if (row < 0)
         return fail_unknown(c, ~0u, shown, key, "");
+    if ((c->rows[row].flags & DGM_OPT_NOT_IN_FILE) != 0)
+        return dgm_fail(DGM_EUSAGE, "%s: only a flag, not a key of a file", shown);
     if (seen[row])
         return dgm_fail(DGM_EUSAGE, "%s: given twice in this file", shown);
     seen[row] = true;

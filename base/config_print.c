@@ -14,21 +14,17 @@ static bool hidden(const dgm_opt *o)
 /* print_wrapped - `text` from column `col` on, later lines indented by `indent`. */
 static void print_wrapped(FILE *f, const char *text, int col, int indent)
 {
-    while (*text != '\0') {
+    for (bool first = true; *text != '\0'; first = false) {
         const int len = (int)strcspn(text, " ");
-        if (col + len > HELP_WIDTH && col > indent) {
-            (void)fprintf(f, "\n%*s", indent, "");
-            col = indent;
+        const int gap = first ? 0 : 1;
+        if (!first && col + gap + len > HELP_WIDTH) {
+            (void)fprintf(f, "\n%*s%.*s", indent, "", len, text);
+            col = indent + len;
+        } else {
+            (void)fprintf(f, "%*s%.*s", gap, "", len, text);
+            col += gap + len;
         }
-        (void)fprintf(f, "%.*s", len, text);
-        col += len;
-        text += len;
-        if (*text == ' ') {
-            if (col < HELP_WIDTH && text[1] != '\0')
-                (void)fputc(' ', f);
-            col++;
-            text++;
-        }
+        text += len + (text[len] == ' ');
     }
     (void)fputc('\n', f);
 }
@@ -87,7 +83,7 @@ void dgm_config_print_values(FILE *f, const dgm_config *c, int command)
     char buf[64];
     for (int i = 0; i < c->n_rows; i++) {
         const dgm_opt *o = &c->rows[i];
-        if ((o->commands >> command & 1) == 0 || hidden(o))
+        if ((o->commands >> command & 1) == 0 || hidden(o) || (o->flags & DGM_OPT_NOT_IN_FILE) != 0)
             continue;
         const char *value = dgm_config_text(c, o, buf, sizeof buf);
         const int n = fprintf(f, "%s = %s", o->key, value);

@@ -62,6 +62,6 @@ int dgm_exit_code(int code);
 
 /* DGM_ASSERT - for our own mistakes, never for input: on in every build, prints and aborts. */
 #define DGM_ASSERT(cond) ((cond) ? (void)0 : dgm_assert_failed(#cond, __FILE__, __LINE__))
-_Noreturn void dgm_assert_failed(const char *cond, const char *file, int line);
+__attribute__((noreturn)) void dgm_assert_failed(const char *cond, const char *file, int line);
 
 #endif

@@ -51,7 +51,7 @@ static double log64(double x)
     double sum = 0.0;
     for (int i = 21; i >= 3; i -= 2)
         sum = (sum + 1.0 / i) * z;
-    /* hi has 21 trailing zero bits, so e * hi is exact */
+    /* the first constant, ln 2's leading part, ends in 17 zero bits, so its product is exact */
     return e * 0x1.62e42fefap-1 + (e * 0x1.cf79abc9e3b3ap-40 + (2.0 * s + 2.0 * s * sum));
 }
 
@@ -82,14 +82,14 @@ static double exp64(double x)
 
 float dgm_pow(float x, float y)
 {
-    if (y == 0.0f)
+    if (y == 0.0f || x == 1.0f)
         return 1.0f;
-    if (y == 1.0f || x != x || y != y)
-        return x != x ? x : y == 1.0f ? x : y;
-    if (!(x > 0.0f))
-        return x == 0.0f ? (y > 0.0f ? 0.0f : INFINITY) : NAN;
-    if (x == 1.0f)
-        return 1.0f;
+    if (y == 1.0f)
+        return x;
+    if (x != x || y != y || x < 0.0f)
+        return NAN;
+    if (x == 0.0f)
+        return y > 0.0f ? 0.0f : INFINITY;
     const double z = (x == INFINITY ? 1e3 : log64((double)x)) * (double)y;
     if (z > 200.0)
         return INFINITY; /* e^89 is beyond f32 */
@@ -127,22 +127,23 @@ static double cos64(double r)
     return p;
 }
 
-static float quadrant(int n, double r)
+/* quadrant - sin of x + turns * pi/2. */
+static float quadrant(float x, int turns)
 {
+    double r;
+    if (!(fabsf(x) <= 1e6f))
+        return NAN;
+    const int n = reduce(&r, (double)x) + turns;
     const double y = (n & 1) != 0 ? cos64(r) : sin64(r);
     return (float)((n & 2) != 0 ? -y : y);
 }
 
 float dgm_sin(float x)
 {
-    double r;
-    const int n = reduce(&r, (double)x);
-    return quadrant(n, r);
+    return quadrant(x, 0);
 }
 
 float dgm_cos(float x)
 {
-    double r;
-    const int n = reduce(&r, (double)x);
-    return quadrant(n + 1, r);
+    return quadrant(x, 1);
 }

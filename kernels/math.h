@@ -11,9 +11,11 @@
 float dgm_exp(float x);
 /* dgm_log - natural logarithm, within 1 ulp (f32); -inf at 0, NaN below. */
 float dgm_log(float x);
-/* dgm_pow - x to the power y for x > 0, computed in f64 and rounded; dgm_pow(x, 0) = 1, dgm_pow(x, 1) = x. */
+/* dgm_pow - x to the power y for x >= 0, computed in f64 and rounded; dgm_pow(x, 0) = 1, dgm_pow(x, 1) = x; NaN
+ * for x < 0. */
 float dgm_pow(float x, float y);
-/* dgm_sin, dgm_cos - for |x| up to 1e6, computed in f64 and rounded: correct to the last f32 bit but for rare ties. */
+/* dgm_sin, dgm_cos - for |x| up to 1e6, computed in f64 and rounded: correct to the last f32 bit but for rare ties.
+ * NaN beyond. */
 float dgm_sin(float x);
 float dgm_cos(float x);
 

@@ -13,8 +13,9 @@
 #include <stdint.h>
 
 /*
- * dgm_route_top2 - idx out [2] best first, gate out [2]; n >= 1 (with n == 1: idx[1] = -1, gate {1, 0}).
- * A logit of -inf is a masked expert. DGM_ENAN when a logit is NaN or fewer than one is finite.
+ * dgm_route_top2 - idx out [2] best first, gate out [2]; n >= 1. A logit of -inf is a masked expert and never
+ * chosen: where only one expert is left, idx[1] = -1 and gate = {1, 0}, as for n == 1.
+ * DGM_ENAN when a logit is NaN or the best one is not finite.
  */
 DGM_MUST_CHECK int dgm_route_top2(int32_t *idx, float *gate, const float *logits, int n);
 

@@ -15,7 +15,12 @@ enum {
     ALL = T | S | K | D | L | I | B,
 };
 
-enum { NONE = 0, RESULT = DGM_OPT_RESULT | DGM_OPT_JOB, JOB = DGM_OPT_JOB };
+enum {
+    NONE = 0,
+    RESULT = DGM_OPT_RESULT | DGM_OPT_JOB,
+    JOB = DGM_OPT_JOB,
+    HERE = DGM_OPT_NOT_IN_FILE
+};
 
 static const char model_group[] = "Model and ranks", text_group[] = "Text in",
                   output_group[] = "Text out", decode_group[] = "Decoding",
@@ -184,13 +189,13 @@ const dgm_opt dgm_option_rows[] = {
     SWITCH("verify", 0, look_group, verify, I, NONE, "read and check every tensor", NULL),
 
     /* General */
-    TEXT("config", 0, general_group, config, "", "FILE", ALL, NONE,
+    TEXT("config", 0, general_group, config, "", "FILE", ALL, HERE,
          "read options from FILE, `key = value`; flags and environment are stronger", NULL),
-    SWITCH("print-config", 0, general_group, print_config, ALL, NONE,
+    SWITCH("print-config", 0, general_group, print_config, ALL, HERE,
            "print every option, its value and where it comes from, and stop", NULL),
     CHOICE("log-level", general_group, log_level, "info", "error|warn|info|debug|trace", NULL, ALL,
            NONE, "how much to say on standard error", NULL),
-    SWITCH("help", 'h', general_group, help, ALL, NONE, "this text", NULL),
+    SWITCH("help", 'h', general_group, help, ALL, HERE, "this text", NULL),
 };
 
 const int dgm_option_row_count = sizeof dgm_option_rows / sizeof dgm_option_rows[0];

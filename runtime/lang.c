@@ -60,7 +60,8 @@ static void parse(tag *t, const char *name)
             memcpy(t->lang, s, n);
         else if (part == 1 && n == 4 && all_letters(s, n))
             memcpy(t->script, s, n);
-        else if (!(part > 0 && ((n == 2 && all_letters(s, n)) || (n == 3 && strspn(s, "0123456789") == 3))))
+        else if (!(part > 0 &&
+                   ((n == 2 && all_letters(s, n)) || (n == 3 && strspn(s, "0123456789") == 3))))
             return;
         if (s[n] == '\0')
             break;
@@ -119,9 +120,10 @@ static bool means(const dgm_lang *l, const tag *t, enum way way)
         return is_name(l, t->whole);
     case BY_TAG:
     case BY_LANGUAGE: /* as BY_TAG, the script left aside: only for a message */
-        return t->well_formed && (way == BY_LANGUAGE || t->script[0] == '\0' || has_script(l, t->script)) &&
-               ((strlen(t->lang) == 3 && strncmp(l->code, t->lang, 3) == 0) || strcmp(l->iso1, t->lang) == 0 ||
-                is_alias(l, t->lang));
+        return t->well_formed &&
+               (way == BY_LANGUAGE || t->script[0] == '\0' || has_script(l, t->script)) &&
+               ((strlen(t->lang) == 3 && strncmp(l->code, t->lang, 3) == 0) ||
+                strcmp(l->iso1, t->lang) == 0 || is_alias(l, t->lang));
     case N_WAYS:
         break;
     }
@@ -133,7 +135,8 @@ static void append(char *text, size_t size, const dgm_lang *l)
 {
     const size_t used = strlen(text);
     if (used + strlen(l->name) + 24 < size)
-        (void)snprintf(text + used, size - used, "%s%s (%s)", used == 0 ? "" : ", ", l->code, l->name);
+        (void)snprintf(text + used, size - used, "%s%s (%s)", used == 0 ? "" : ", ", l->code,
+                       l->name);
     else if (used + 6 < size)
         (void)snprintf(text + used, size - used, ", ...");
 }
@@ -204,8 +207,8 @@ static int fail_unknown(const tag *t, const char *name)
                 append(text, sizeof text, &dgm_lang_rows[i]);
                 found++;
             }
-    return dgm_fail(DGM_EUSAGE, "language '%.40s' is unknown%s%s ('dragoman languages' lists all)", name,
-                    found > 0 ? "; near it: " : "", text);
+    return dgm_fail(DGM_EUSAGE, "language '%.40s' is unknown%s%s ('dragoman languages' lists all)",
+                    name, found > 0 ? "; near it: " : "", text);
 }
 
 /* The languages that t means, by the strongest way that finds any: how many, the last, all as text. */
@@ -230,7 +233,8 @@ int dgm_lang_resolve(const char **code, const char *name)
     if (n == 0)
         return fail_unknown(&t, name);
     if (way == BY_LANGUAGE)
-        return dgm_fail(DGM_EUSAGE, "language '%s' is known, but not in that script: %s", name, text);
+        return dgm_fail(DGM_EUSAGE, "language '%s' is known, but not in that script: %s", name,
+                        text);
     if (n > 1)
         return dgm_fail(DGM_EUSAGE, "language '%s' fits several: %s; name one of them", name, text);
     *code = l->code;

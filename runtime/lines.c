@@ -75,8 +75,8 @@ static int make_room(dgm_lines *l)
     }
     char *grown = realloc(l->buf, l->cap * 2);
     if (grown == NULL)
-        return dgm_fail(DGM_ENOMEM, "%s line %" PRIu64 ": no memory for %zu bytes", l->name, l->number + 1,
-                        l->cap * 2);
+        return dgm_fail(DGM_ENOMEM, "%s line %" PRIu64 ": no memory for %zu bytes", l->name,
+                        l->number + 1, l->cap * 2);
     l->buf = grown;
     l->cap *= 2;
     return DGM_OK;
@@ -196,11 +196,11 @@ int dgm_lines_fail(const dgm_lines *l, const dgm_line *line)
         return dgm_fail(DGM_ETEXT, "%s line %" PRIu64 ": byte %zu (0x%02x) is not UTF-8", l->name,
                         line->number, line->bad_at + 1, (unsigned char)line->text[line->bad_at]);
     case DGM_LINE_NUL:
-        return dgm_fail(DGM_ETEXT, "%s line %" PRIu64 ": byte %zu is NUL, want text", l->name, line->number,
-                        line->bad_at + 1);
+        return dgm_fail(DGM_ETEXT, "%s line %" PRIu64 ": byte %zu is NUL, want text", l->name,
+                        line->number, line->bad_at + 1);
     case DGM_LINE_TOO_LONG:
-        return dgm_fail(DGM_ETEXT, "%s line %" PRIu64 ": %zu bytes, want at most %zu", l->name, line->number,
-                        line->n_bytes, l->max_bytes);
+        return dgm_fail(DGM_ETEXT, "%s line %" PRIu64 ": %zu bytes, want at most %zu", l->name,
+                        line->number, line->n_bytes, l->max_bytes);
     case DGM_LINE_OK:
         break;
     }

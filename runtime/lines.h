@@ -28,7 +28,7 @@ typedef struct dgm_line {
     size_t len;       /* bytes without newline and byte order mark; 0 when TOO_LONG */
     size_t n_bytes;   /* the same, TOO_LONG or not */
     uint64_t number;  /* 1 is the first */
-    uint64_t offset;  /* bytes of the descriptor read up to the end of this line, newline included */
+    uint64_t offset; /* bytes of the descriptor read up to the end of this line, newline included */
     enum dgm_line_state state;
     size_t bad_at;
 } dgm_line;

@@ -1,11 +1,9 @@
 /*
- * search.h - stage 10: what to decode next, for one sentence: greedy, beam, sampling, with
- * processors.
+ * search.h - stage 10: what to decode next, for one sentence: greedy, beam search, sampling.
  *
- * A search lives in memory that the caller hands in and allocates nothing. It is fed by prompt (the
- * caller has run `</s> code prefix` through the decoder), then step by step: the caller decodes
- * dgm_search_rows() rows, gives each row's candidates to dgm_search_advance(), and reads the next
- * tokens and their parents.
+ * A search lives in memory that the caller hands in and allocates nothing. The caller runs the
+ * prompt (`</s> code prefix`) through the decoder and then, step by step, decodes dgm_search_rows()
+ * rows and gives each row's candidates to dgm_search_advance(), which makes the next rows of them.
  *
  * Meaning as Hugging Face 4.55.4 (docs/decoding.md): each step takes the 2 x beam best of beam x
  * vocabulary by (score, beam index, token id); those that end are final only if ranked among the
@@ -30,23 +28,22 @@ enum { DGM_MAX_BEAM = 128 };
 /* dgm_decode_options - plain data: it travels in plans and takes part in the hash that ranks
  * compare. */
 typedef struct dgm_decode_options {
-    int32_t beam;             /* 1 .. DGM_MAX_BEAM; 1 and no sampling: greedy */
-    int32_t n_best;           /* 1 .. beam */
-    int32_t max_length;       /* ids of a target, start token and code counted */
-    int32_t min_length;       /* the same count; </s> is banned below it; 0: off */
-    int32_t no_repeat_ngram;  /* 0: off */
-    int32_t early_stopping;   /* 0, 1 */
-    float length_penalty;     /* 1 */
-    float repetition_penalty; /* 1: off */
-    int32_t
-        penalty_skip_special; /* leave the start token, the code and </s> out of the repetition penalty's history */
-    int32_t sampling_topk; /* 0: off (no limit when temperature or top-p ask for sampling) */
-    float sampling_topp;   /* 1: off */
-    float temperature;     /* 1 */
-    int32_t sampling;      /* 1: draw instead of arg max; needs beam 1 */
+    int32_t beam;                 /* 1 .. DGM_MAX_BEAM; 1 and no sampling: greedy */
+    int32_t n_best;               /* 1 .. beam */
+    int32_t max_length;           /* ids of a target, start token and code counted */
+    int32_t min_length;           /* the same count; </s> is banned below it; 0: off */
+    int32_t no_repeat_ngram;      /* 0: off */
+    int32_t early_stopping;       /* 0, 1 */
+    float length_penalty;         /* 1 */
+    float repetition_penalty;     /* 1: off; above 0 */
+    int32_t penalty_skip_special; /* start token, code and </s> are never penalised as repeated */
+    int32_t sampling_topk;        /* 0: off */
+    float sampling_topp;          /* 1: off */
+    float temperature;            /* 1; above 0 */
+    int32_t sampling;             /* 1: draw instead of arg max; needs beam 1 */
     int32_t eos_id;
     uint64_t seed;
-    int32_t token_scores; /* keep log p of each token */
+    int32_t token_scores; /* keep what each token added to the score */
     int32_t alignment;    /* keep where attention looked, for each token */
 } dgm_decode_options;
 
@@ -58,20 +55,24 @@ typedef struct dgm_row_best {
     const float *full;  /* [vocab] all logits, when dgm_search_needs said so */
 } dgm_row_best;
 
+/*
+ * dgm_hypothesis - one result.
+ *   ids    [n]      everything after the start token: code, prefix, pieces, and </s> when it ended
+ *   logp   [n]      what each added to the score, or NULL: log p (in beam search after processors),
+ *                   0 for code and prefix
+ *   rows   [n + 1]  its path through the cache: the row that held token i as input, 0 being the
+ *                   start token; 0 for a last token that never was an input
+ *   score           sum(log p) / n^length_penalty; greedy and sampling: sum(log p) / n, log p as the
+ *                   model gives it, before processors and temperature
+ *   ended           with </s>; false: cut by max_length, or because processors banned every id
+ */
 typedef struct dgm_hypothesis {
-    const int32_t *
-        ids; /* [n] everything after the start token: code, prefix, pieces, and </s> when it ended */
-    const float
-        *logp; /* [n] what each added to the score (0 for code and prefix), or NULL: log p, in
-                        * beam search after processors */
-    const uint8_t *
-        rows; /* [n + 1] rows[i]: the row that held token i as input (0 = start token); path through the cache;
-               * 0 for a last token that was never an input */
+    const int32_t *ids;
+    const float *logp;
+    const uint8_t *rows;
     int n;
-    float
-        score; /* sum(log p) / n^length_penalty; greedy and sampling: sum(log p) / n, as the model gave
-                  * it, before processors and temperature */
-    bool ended; /* with </s>; false: cut by max_length, or since processors banned every id */
+    float score;
+    bool ended;
 } dgm_hypothesis;
 
 typedef struct dgm_search dgm_search;

@@ -63,8 +63,8 @@ static size_t space_bytes(const unsigned char *s, size_t n)
     if (n < 3)
         return 0;
     const unsigned c = (s[0] & 0x0Fu) << 12 | (s[1] & 0x3Fu) << 6 | (s[2] & 0x3Fu);
-    if ((s[0] & 0xF0) == 0xE0 && (c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 ||
-                                  c == 0x202F || c == 0x205F || c == 0x3000))
+    if ((s[0] & 0xF0) == 0xE0 && (c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 ||
+                                  c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000))
         return 3;
     return 0;
 }

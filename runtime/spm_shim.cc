@@ -1,5 +1,7 @@
 #include "runtime/spm_shim.h"
 
+#include <algorithm>
+#include <cerrno>
 #include <climits>
 #include <cstdio>
 #include <cstdlib>
@@ -21,8 +23,8 @@ namespace
 int check_layout(const char *path, const sentencepiece::SentencePieceProcessor &p)
 {
     if (p.unk_id() != 0 || p.bos_id() != 1 || p.eos_id() != 2)
-        return dgm_fail(DGM_EMODEL, "%s: want <unk> 0, <s> 1, </s> 2, found %d, %d, %d", path, p.unk_id(),
-                        p.bos_id(), p.eos_id());
+        return dgm_fail(DGM_EMODEL, "%s: want <unk> 0, <s> 1, </s> 2, found %d, %d, %d", path,
+                        p.unk_id(), p.bos_id(), p.eos_id());
     return DGM_OK;
 }
 
@@ -38,7 +40,8 @@ try {
     (void)std::fclose(f);
     const auto status = s->processor.Load(path);
     if (!status.ok())
-        return dgm_fail(DGM_EMODEL, "%s: not a SentencePiece model: %s", path, status.error_message());
+        return dgm_fail(DGM_EMODEL, "%s: not a SentencePiece model: %s", path,
+                        status.error_message());
     const int rc = check_layout(path, s->processor);
     if (rc == DGM_OK)
         *out = s.release();
@@ -71,7 +74,8 @@ try {
     if (!status.ok())
         return dgm_fail(DGM_EINTERNAL, "SentencePiece: %s", status.error_message());
     if (found.size() > INT_MAX - 2)
-        return dgm_fail(DGM_ETEXT, "a line of %zu bytes gives %zu pieces: too many", len, found.size());
+        return dgm_fail(DGM_ETEXT, "a line of %zu bytes gives %zu pieces: too many", len,
+                        found.size());
     *ids = static_cast<int32_t *>(std::malloc((found.size() + 2) * sizeof **ids));
     if (*ids == nullptr)
         throw std::bad_alloc();

@@ -6,14 +6,14 @@
 #ifndef DGM_RUNTIME_SPM_SHIM_H
 #define DGM_RUNTIME_SPM_SHIM_H
 
-#include "base/status.h"
-
 #include <stddef.h>
 #include <stdint.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+#include "base/status.h"
 
 typedef struct dgm_spm dgm_spm;
 
@@ -26,7 +26,8 @@ int dgm_spm_size(const dgm_spm *s);
 const char *dgm_spm_piece(const dgm_spm *s, int32_t id);
 
 /* dgm_spm_encode - *ids is malloc'ed with room for two more than *n; unknown characters are 0. Any thread. */
-DGM_MUST_CHECK int dgm_spm_encode(const dgm_spm *s, int32_t **ids, int *n, const char *text, size_t len);
+DGM_MUST_CHECK int dgm_spm_encode(const dgm_spm *s, int32_t **ids, int *n, const char *text,
+                                  size_t len);
 
 #ifdef __cplusplus
 }

@@ -27,8 +27,8 @@ void dgm_tokenizer_close(dgm_tokenizer *t);
  * them: `code pieces </s>`, or `pieces </s> code` when suffix. *ids is malloc'ed (the caller frees), *n its
  * length. DGM_ENOMEM.
  */
-DGM_MUST_CHECK int dgm_tok_encode(const dgm_tokenizer *t, int32_t **ids, int *n, const char *text, size_t len,
-                                  int32_t src_code, bool suffix);
+DGM_MUST_CHECK int dgm_tok_encode(const dgm_tokenizer *t, int32_t **ids, int *n, const char *text,
+                                  size_t len, int32_t src_code, bool suffix);
 /* dgm_tok_pieces - the pieces alone (for target prefixes and references). */
 DGM_MUST_CHECK int dgm_tok_pieces(const dgm_tokenizer *t, int32_t **ids, int *n, const char *text,
                                   size_t len);
@@ -37,8 +37,8 @@ DGM_MUST_CHECK int dgm_tok_pieces(const dgm_tokenizer *t, int32_t **ids, int *n,
  * dgm_tok_decode - ids to text: drops 0-3, codes, <mask> and rows past the tokeniser; joins; U+2581 becomes a
  * space; strips. *text is malloc'ed, NUL-terminated (the caller frees), *len its length without the NUL.
  */
-DGM_MUST_CHECK int dgm_tok_decode(const dgm_tokenizer *t, char **text, size_t *len, const int32_t *ids,
-                                  int n);
+DGM_MUST_CHECK int dgm_tok_decode(const dgm_tokenizer *t, char **text, size_t *len,
+                                  const int32_t *ids, int n);
 
 /* dgm_tok_piece - the surface of one id for people to read: "▁Mann", "deu_Latn", "</s>"; never NULL. */
 const char *dgm_tok_piece(const dgm_tokenizer *t, int32_t id);

@@ -1,0 +1,116 @@
+#define _GNU_SOURCE
+#include "comm/alive.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* The state letter and start time of a process; false when there is none. */
+static bool read_stat(pid_t pid, char *state, uint64_t *start)
+{
+    char path[64], line[1024];
+    (void)snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    FILE *f = fopen(path, "re");
+    if (f == NULL)
+        return false;
+    const size_t n = fread(line, 1, sizeof line - 1, f);
+    (void)fclose(f);
+    line[n] = '\0';
+    char *p = strrchr(line, ')'); /* the name before it may hold anything */
+    if (p == NULL || p[1] != ' ' || p[2] == '\0')
+        return false;
+    *state = p[2];
+    *start = 0;
+    p += 2;
+    for (int field = 3; field < 22 && p != NULL; field++)
+        p = strchr(p + 1, ' ');
+    if (p != NULL)
+        *start = strtoull(p + 1, NULL, 10);
+    return true;
+}
+
+static uint64_t pid_namespace(void)
+{
+    struct stat st;
+    return stat("/proc/self/ns/pid", &st) == 0 ? (uint64_t)st.st_ino : 0;
+}
+
+dgm_proc dgm_proc_self(void)
+{
+    dgm_proc p = {.pid = getpid(), .pid_ns = pid_namespace(), .fd = -1};
+    char state;
+    (void)read_stat(p.pid, &state, &p.start);
+    return p;
+}
+
+bool dgm_proc_watch(dgm_proc *p)
+{
+    p->fd = -1;
+    if (p->pid_ns != pid_namespace())
+        return false;
+    char state;
+    uint64_t start;
+    if (!read_stat(p->pid, &state, &start) || start != p->start)
+        return false;
+#ifdef SYS_pidfd_open
+    p->fd = (int)syscall(SYS_pidfd_open, p->pid, 0);
+#endif
+    return true;
+}
+
+void dgm_proc_unwatch(dgm_proc *p)
+{
+    if (p->fd >= 0)
+        (void)close(p->fd);
+    p->fd = -1;
+}
+
+bool dgm_proc_gone(const dgm_proc *p)
+{
+    if (p->fd >= 0) {
+        struct pollfd pfd = {.fd = p->fd, .events = POLLIN};
+        return poll(&pfd, 1, 0) == 1;
+    }
+    char state;
+    uint64_t start;
+    return !read_stat(p->pid, &state, &start) || start != p->start || state == 'Z' || state == 'X';
+}
+
+const char *dgm_proc_state(const dgm_proc *p)
+{
+    char state;
+    uint64_t start;
+    if (!read_stat(p->pid, &state, &start) || start != p->start)
+        return "has ended";
+    switch (state) {
+    case 'R':
+        return "runs";
+    case 'S':
+        return "sleeps";
+    case 'D':
+        return "waits for a device";
+    case 'T':
+    case 't':
+        return "is stopped";
+    default:
+        return "has ended";
+    }
+}
+
+void dgm_proc_kill(const dgm_proc *p)
+{
+#ifdef SYS_pidfd_send_signal
+    if (p->fd >= 0) {
+        (void)syscall(SYS_pidfd_send_signal, p->fd, SIGKILL, NULL, 0);
+        return;
+    }
+#endif
+    if (!dgm_proc_gone(p))
+        (void)kill(p->pid, SIGKILL);
+}

@@ -1,0 +1,110 @@
+/*
+ * internal.h - the handle, for the files of comm/ alone.
+ *
+ *   comm.c     open, close, facts about ranks, allgather, agree
+ *   wait.c     every wait: spin, yield, sleep; notices; stall warning; deadline; who is to blame
+ *   control.c  control messages and posted sends
+ *   exchange.c the all-to-all of the MoE layer
+ *   end.c      leaving after a rank was lost
+ *   alive.c    is the process of a rank on this host still there
+ *   guard.c    the small parent that each launched rank leaves behind
+ */
+#ifndef DGM_COMM_INTERNAL_H
+#define DGM_COMM_INTERNAL_H
+
+#include "comm/alive.h"
+#include "comm/backend.h"
+#include "comm/comm.h"
+
+enum { DGM_DOING_LEN = 96, DGM_VERDICT_LEN = 640 };
+
+/* dgm_peer - what this rank knows about another (or itself). */
+typedef struct dgm_peer {
+    char host[64];
+    dgm_proc proc;
+    bool here; /* on this host: its process can be looked at */
+
+    int64_t busy_ns; /* its last sign of life that was not a message of a round; 0: none */
+    int waits_for;   /* whom it last said that it waits for; -1: nobody */
+    char doing[DGM_DOING_LEN];
+
+    void *in; /* the last control message received from it */
+    size_t in_cap;
+} dgm_peer;
+
+/* dgm_slot - a posted send and the copy of its bytes. */
+typedef struct dgm_slot {
+    void *buf;
+    size_t cap;
+    bool busy;
+} dgm_slot;
+
+struct dgm_comm {
+    const struct dgm_comm_ops *ops;
+    dgm_link *link;
+    int rank, size;
+    dgm_peer *peers; /* [size] */
+    int on_host;
+    bool crowded; /* more ranks than CPUs on this host: give the CPU away early */
+    bool guarded; /* a guard process waits for this one (guard.h) */
+
+    int stall_ms, deadline_ms;
+    const char *stage;
+    int layer;
+    int64_t told_busy_ns;
+
+    /* Why the job cannot go on; code DGM_OK while it can. Set once. */
+    struct {
+        int code, culprit;
+        char text[DGM_VERDICT_LEN];
+    } verdict;
+    bool said; /* a rank has printed the verdict */
+
+    dgm_wire *wires; /* [2 * size], for gathers */
+    dgm_slot *slots;
+    int n_slots;
+};
+
+/* A wait: poll() returns DGM_OK with *peer = DGM_ROUND_DONE when it is over, or whom it waits for. */
+typedef int (*dgm_poll_fn)(void *ctx, int *peer);
+
+/*
+ * dgm_wait_for - polls until done. `what` is the operation, for messages ("dispatch").
+ * DGM_EPEER, DGM_EDEADLINE, or what poll returned; c->verdict is then set.
+ */
+DGM_MUST_CHECK int dgm_wait_for(dgm_comm *c, const char *what, dgm_poll_fn poll, void *ctx);
+
+/* dgm_wait_round - begins a round and waits for its end. */
+DGM_MUST_CHECK int dgm_wait_round(dgm_comm *c, const char *what, const dgm_round *r);
+
+/* dgm_wait_notices - receives the notices that have arrived. Sets c->verdict when one is an abort. */
+void dgm_wait_notices(dgm_comm *c);
+
+/* dgm_wait_verdict - records why the job ends, if nothing was recorded yet; returns the recorded code. */
+int dgm_wait_verdict(dgm_comm *c, int code, int culprit, const char *fmt, ...) DGM_PRINTF(4, 5);
+
+/* Notices: small messages beside the rounds. Sent to every other rank but `except` (or -1). */
+enum dgm_notice_kind {
+    DGM_NOTICE_BUSY,  /* I work, this is what I do */
+    DGM_NOTICE_WAIT,  /* I wait for `rank` */
+    DGM_NOTICE_GO,    /* I no longer wait */
+    DGM_NOTICE_ABORT, /* the job ends: code, culprit `rank`, sentence */
+    DGM_NOTICE_SAID,  /* I printed the sentence */
+};
+
+typedef struct dgm_notice {
+    uint32_t kind;
+    int32_t rank, code;
+    char text[DGM_VERDICT_LEN];
+} dgm_notice;
+
+void dgm_notice_tell(dgm_comm *c, const dgm_notice *n, int except);
+
+/* dgm_post - sends a copy of `bytes` bytes without waiting. */
+DGM_MUST_CHECK int dgm_post(dgm_comm *c, enum dgm_channel ch, int peer, const void *buf,
+                            size_t bytes);
+
+/* dgm_post_pending - posted sends that have not left yet. */
+int dgm_post_pending(dgm_comm *c);
+
+#endif

@@ -1,0 +1,78 @@
+#include "kernels/block.h"
+
+enum {
+    BLOCK_K = 256,             /* a panel of weights [BLOCK_K][16] is half of L1 */
+    IN_PLACE_BYTES = 256 << 10 /* weights up to this stay in L2 while rows pass by */
+};
+
+bool dgm_block_in_place(const dgm_kernels *kern, int rows, int n, int k)
+{
+    return rows <= kern->thin_rows || dgm_packed_bytes(n, k) <= IN_PLACE_BYTES;
+}
+
+size_t dgm_block_packed_bytes(int rows, int k)
+{
+    return (size_t)(rows + DGM_MAX_TILE_ROWS - 1) * (size_t)k * sizeof(float);
+}
+
+void dgm_block_pack(float *dst, const float *const *src, int n_rows, int tile_rows, int k)
+{
+    for (int r = 0; r < n_rows; r++)
+        for (int i = 0; i < k; i++)
+            dst[(size_t)i * (size_t)tile_rows + (size_t)r] = src[r][i];
+    for (int r = n_rows; r < tile_rows; r++)
+        for (int i = 0; i < k; i++)
+            dst[(size_t)i * (size_t)tile_rows + (size_t)r] = 0.0f;
+}
+
+static void chain_in_place(const dgm_kernels *kern, float *acc, size_t ld, const dgm_block_rows *x,
+                           const float *w, int k, int n_panels)
+{
+    for (int r = 0; r < x->rows; r += kern->thin_rows) {
+        const int rows = x->rows - r < kern->thin_rows ? x->rows - r : kern->thin_rows;
+        kern->gemm_rows(acc + (size_t)r * ld, ld, x->x + (size_t)r * x->ldx, x->ldx, w,
+                        (size_t)DGM_PANEL * (size_t)k, k, rows, n_panels);
+    }
+}
+
+/* Asks for part `part` of `parts` of a block of weights, so that the whole is in L2 when its turn comes. */
+static void fetch(const float *w, int floats, int part, int parts)
+{
+    const int line = 16, lines = floats / line;
+    const int begin = lines * part / parts, end = lines * (part + 1) / parts;
+    for (int i = begin; i < end; i++)
+        __builtin_prefetch(w + (size_t)i * line, 0, 2);
+}
+
+static void chain_tiles(const dgm_kernels *kern, float *acc, size_t ld, const dgm_block_rows *x,
+                        const float *w, int k, int n_panels)
+{
+    const int tr = kern->tile_rows, tiles = (x->rows + tr - 1) / tr;
+    const int steps = (k + BLOCK_K - 1) / BLOCK_K, step = (k + steps - 1) / steps;
+    const size_t stride = (size_t)DGM_PANEL * (size_t)k;
+    for (int i = 0; i < k; i += step) {
+        const int part = k - i < step ? k - i : step;
+        for (int p = 0; p < n_panels; p += kern->tile_panels) {
+            const int np = n_panels - p < kern->tile_panels ? n_panels - p : kern->tile_panels;
+            const float *panel = w + (size_t)p * stride + (size_t)i * DGM_PANEL;
+            for (int t = 0; t < tiles; t++) {
+                const int rows = x->rows - t * tr < tr ? x->rows - t * tr : tr;
+                kern->gemm_tile(acc + (size_t)(t * tr) * ld + (size_t)p * DGM_PANEL, ld,
+                                x->x + (size_t)(t * tr) * (size_t)k + (size_t)i * (size_t)tr, panel,
+                                stride, part, rows, np, i == 0);
+                for (int q = 0; q < np; q++) /* the panels that come next */
+                    fetch(panel + (size_t)(np + q) * stride, part * DGM_PANEL, t, tiles);
+            }
+        }
+    }
+}
+
+void dgm_block_chain(const dgm_kernels *kern, float *acc, size_t ld, const dgm_block_rows *x,
+                     const dgm_packed *w, int panel, int n_panels)
+{
+    const float *from = w->data + (size_t)panel * DGM_PANEL * (size_t)w->k;
+    if (x->packed)
+        chain_tiles(kern, acc, ld, x, from, w->k, n_panels);
+    else
+        chain_in_place(kern, acc, ld, x, from, w->k, n_panels);
+}

@@ -1,0 +1,34 @@
+/*
+ * block.h - private to kernels/: the chains of a block of rows with a range of panels, in cache-sized steps.
+ *
+ * gemm.c and vocab.c differ in who computes which block and in what follows the chain; this is what they share.
+ */
+#ifndef DGM_KERNELS_BLOCK_H
+#define DGM_KERNELS_BLOCK_H
+
+#include "kernels/pack.h"
+
+#include <stdbool.h>
+
+/* Rows for the tiles: in place (row r at x + r * ldx), or packed (tile t at x + t * tile_rows * k). */
+typedef struct dgm_block_rows {
+    const float *x;
+    size_t ldx;
+    int rows;
+    bool packed;
+} dgm_block_rows;
+
+/* dgm_block_in_place - whether packing would cost more than it saves: few rows, or weights that stay in L2. */
+bool dgm_block_in_place(const dgm_kernels *kern, int rows, int n, int k);
+
+/* dgm_block_packed_bytes - of `rows` rows of k, for any tile size. */
+size_t dgm_block_packed_bytes(int rows, int k);
+
+/* dgm_block_pack - one tile: rows src[0 .. n_rows) to dst [k][tile_rows]; rows that are missing become zero. */
+void dgm_block_pack(float *dst, const float *const *src, int n_rows, int tile_rows, int k);
+
+/* dgm_block_chain - acc [x->rows, 16 * n_panels], stride ld = the chains of x with panels panel .. of w. */
+void dgm_block_chain(const dgm_kernels *kern, float *acc, size_t ld, const dgm_block_rows *x,
+                     const dgm_packed *w, int panel, int n_panels);
+
+#endif

@@ -1,0 +1,183 @@
+/*
+ * Rows of a job are cut into blocks, the outputs of a block into panels; work is counted along (job, block, panel)
+ * and each thread takes one stretch of that line. Within its stretch a thread computes groups of panels for a
+ * block of rows into a buffer of its own, then finishes them into y: partial sums never stand in y, which may be
+ * the residual.
+ */
+#include "kernels/gemm.h"
+
+#include "kernels/block.h"
+
+enum {
+    BLOCK_ROWS = 192,            /* with BLOCK_K inputs: 192 KiB of x in L2 */
+    GROUP_PANELS = 32,           /* panels that share one pass over a block of x */
+    READ_ROWS = 8,               /* reading weights costs about as much as computing 8 rows */
+    POOL_WORK = 64 * 1024,       /* below this many fma a region costs more than it gains */
+    POOL_PACK = 32 * 1024        /* likewise, floats of x to pack */
+};
+
+typedef struct region {
+    const dgm_kernels *kern;
+    const dgm_gemm_job *jobs;
+    const float **packed; /* [n_jobs] NULL: x is read in place */
+    float *acc;           /* [n_threads][BLOCK_ROWS][GROUP_PANELS * 16] */
+    int n_jobs;
+    int64_t work; /* of all jobs */
+} region;
+
+static int min_int(int a, int b)
+{
+    return a < b ? a : b;
+}
+
+static int panels_of(const dgm_packed *w)
+{
+    return (w->n + DGM_PANEL - 1) / DGM_PANEL;
+}
+
+/* block_rows - rows of a job's blocks (the last may be smaller): whole tiles, sizes as even as that allows. */
+static int block_rows(const dgm_kernels *kern, int rows)
+{
+    const int blocks = (rows + BLOCK_ROWS - 1) / BLOCK_ROWS;
+    const int each = (rows + blocks - 1) / blocks;
+    return min_int(BLOCK_ROWS, (each + kern->tile_rows - 1) / kern->tile_rows * kern->tile_rows);
+}
+
+static int64_t panel_work(const dgm_packed *w, int rows)
+{
+    return (int64_t)w->k * (rows + READ_ROWS);
+}
+
+static int64_t job_work(const dgm_kernels *kern, const dgm_gemm_job *job)
+{
+    if (job->rows == 0)
+        return 0;
+    const int each = block_rows(kern, job->rows), whole = job->rows / each;
+    int64_t work = whole * panel_work(job->w, each);
+    if (job->rows % each > 0)
+        work += panel_work(job->w, job->rows % each);
+    return work * panels_of(job->w);
+}
+
+static void pack_tiles(void *ctx, int part, int n_parts)
+{
+    const region *g = ctx;
+    const int tr = g->kern->tile_rows;
+    for (int j = 0; j < g->n_jobs; j++) {
+        const dgm_gemm_job *job = &g->jobs[j];
+        if (g->packed[j] == NULL)
+            continue;
+        int begin, end;
+        dgm_pool_share(&begin, &end, (job->rows + tr - 1) / tr, part, n_parts);
+        for (int t = begin; t < end; t++) {
+            const int rows = min_int(tr, job->rows - t * tr);
+            const float *src[DGM_MAX_TILE_ROWS];
+            for (int r = 0; r < rows; r++)
+                src[r] = job->x + (size_t)(t * tr + r) * job->ldx;
+            float *dst = (float *)g->packed[j] + (size_t)(t * tr) * (size_t)job->w->k;
+            dgm_block_pack(dst, src, rows, tr, job->w->k);
+        }
+    }
+}
+
+/* compute - rows [row, row + rows) of a job with panels [begin, end). */
+static void compute(const region *g, float *acc, int j, int row, int rows, int begin, int end)
+{
+    const dgm_gemm_job *job = &g->jobs[j];
+    const size_t k = (size_t)job->w->k;
+    /* in place, a few rows at a time: their sums are still in L1 when they are finished */
+    const int step = g->packed[j] != NULL ? rows : min_int(rows, g->kern->thin_rows);
+    for (int p = begin; p < end; p += GROUP_PANELS) {
+        const int np = min_int(GROUP_PANELS, end - p), col = p * DGM_PANEL;
+        const int n = min_int(np * DGM_PANEL, job->w->n - col);
+        const size_t ld = (size_t)(np * DGM_PANEL);
+        for (int r = 0; r < rows; r += step) {
+            const dgm_block_rows x = {.x = g->packed[j] != NULL
+                                               ? g->packed[j] + (size_t)row * k
+                                               : job->x + (size_t)(row + r) * job->ldx,
+                                      .ldx = job->ldx,
+                                      .rows = min_int(step, rows - r),
+                                      .packed = g->packed[j] != NULL};
+            dgm_block_chain(g->kern, acc, ld, &x, job->w, p, np);
+            for (int i = 0; i < x.rows; i++) {
+                const size_t at = (size_t)(row + r + i);
+                g->kern->finish(
+                    job->y + at * job->ldy + col, acc + (size_t)i * ld,
+                    job->bias != NULL ? job->bias + col : NULL,
+                    job->residual != NULL ? job->residual + at * job->ldr + col : NULL, job->relu,
+                    n);
+            }
+        }
+    }
+}
+
+/* first_panel - the first panel of a block, itself at `start`, that lies at or after `work` on the line. */
+static int first_panel(int64_t work, int64_t start, int64_t each, int panels, int granule)
+{
+    if (work <= start)
+        return 0;
+    const int64_t p = ((work - start) / each + granule - 1) / granule * granule;
+    return p < panels ? (int)p : panels;
+}
+
+static void run_part(void *ctx, int part, int n_parts)
+{
+    const region *g = ctx;
+    float *acc = g->acc + (size_t)part * BLOCK_ROWS * GROUP_PANELS * DGM_PANEL;
+    const int64_t from = g->work * part / n_parts, to = g->work * (part + 1) / n_parts;
+    int64_t start = 0;
+    for (int j = 0; j < g->n_jobs && start < to; j++) {
+        const dgm_gemm_job *job = &g->jobs[j];
+        if (job->rows == 0)
+            continue;
+        const int panels = panels_of(job->w), step = block_rows(g->kern, job->rows);
+        /* a thread's border between panels leaves its neighbours whole tiles */
+        const int granule = 4;
+        for (int row = 0; row < job->rows; row += step) {
+            const int rows = min_int(step, job->rows - row);
+            const int64_t each = panel_work(job->w, rows);
+            const int begin = first_panel(from, start, each, panels, granule);
+            const int end = first_panel(to, start, each, panels, granule);
+            if (begin < end)
+                compute(g, acc, j, row, rows, begin, end);
+            start += each * panels;
+        }
+    }
+}
+
+void dgm_gemm(const dgm_kernels *kern, dgm_pool *pool, const dgm_gemm_job *jobs, int n_jobs,
+              dgm_arena *scratch)
+{
+    const size_t mark = dgm_arena_mark(scratch);
+    region g = {.kern = kern, .jobs = jobs, .n_jobs = n_jobs};
+    int64_t to_pack = 0;
+    g.packed = dgm_arena_push(scratch, (size_t)n_jobs * sizeof *g.packed);
+    for (int j = 0; j < n_jobs; j++) {
+        const dgm_gemm_job *job = &jobs[j];
+        g.packed[j] = NULL;
+        g.work += job_work(kern, job);
+        if (job->rows == 0 || dgm_block_in_place(kern, job->rows, job->w->n, job->w->k))
+            continue;
+        g.packed[j] = dgm_arena_push(scratch, dgm_block_packed_bytes(job->rows, job->w->k));
+        to_pack += (int64_t)job->rows * job->w->k;
+    }
+    dgm_pool *const many = g.work < POOL_WORK ? NULL : pool;
+    g.acc = dgm_arena_push(scratch, (size_t)dgm_pool_size(many) * BLOCK_ROWS * GROUP_PANELS *
+                                        DGM_PANEL * sizeof(float));
+    if (to_pack > 0)
+        dgm_pool_run(to_pack < POOL_PACK ? NULL : pool, pack_tiles, &g);
+    if (g.work > 0)
+        dgm_pool_run(many, run_part, &g);
+    dgm_arena_pop(scratch, mark);
+}
+
+size_t dgm_gemm_scratch_bytes(int rows, int n_jobs, int max_k, int max_n, int n_threads)
+{
+    (void)max_n; /* groups of panels bound the buffers */
+    const size_t busy = (size_t)min_int(rows, n_jobs);
+    const size_t packed = dgm_block_packed_bytes(rows, max_k) +
+                          busy * (dgm_block_packed_bytes(0, max_k) + dgm_arena_align(1));
+    const size_t acc = (size_t)BLOCK_ROWS * GROUP_PANELS * DGM_PANEL * sizeof(float);
+    return packed + (size_t)n_threads * acc +
+           dgm_arena_align((size_t)n_jobs * sizeof(const float *)) + dgm_arena_align(1);
+}

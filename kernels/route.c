@@ -1,0 +1,32 @@
+#include "kernels/route.h"
+
+#include "kernels/math.h"
+
+#include <math.h>
+
+int dgm_route_top2(int32_t *idx, float *gate, const float *logits, int n)
+{
+    int a = -1, b = -1; /* best and second; -inf never gets in */
+    for (int i = 0; i < n; i++) {
+        const float l = logits[i];
+        if (l != l)
+            return dgm_fail(DGM_ENAN, "router: the logit of expert %d is not a number", i);
+        if (l == -INFINITY)
+            continue;
+        if (a < 0 || l > logits[a]) {
+            b = a;
+            a = i;
+        } else if (b < 0 || l > logits[b]) {
+            b = i;
+        }
+    }
+    if (a < 0 || logits[a] == INFINITY)
+        return dgm_fail(DGM_ENAN, "router: want a finite best logit of %d, found %s", n,
+                        a < 0 ? "none" : "infinity");
+    const float e = b < 0 ? 0.0f : dgm_exp(logits[b] - logits[a]);
+    idx[0] = a;
+    idx[1] = b;
+    gate[0] = 1.0f / (1.0f + e);
+    gate[1] = e / (1.0f + e);
+    return DGM_OK;
+}

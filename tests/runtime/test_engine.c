@@ -1,0 +1,309 @@
+/*
+ * The engine on one rank with a small random model: what a sentence becomes does not depend on how it is
+ * batched, threads do not matter, several targets share one encoding, scoring agrees with decoding, and
+ * stages 4 to 10 allocate nothing.
+ */
+#include "runtime/engine.h"
+
+#include "tests/runtime/testmodel.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* Linked with -Wl,--wrap: counts allocations while `counting`. */
+static int counting, n_allocations;
+void *__real_malloc(size_t n);
+void *__real_calloc(size_t n, size_t size);
+void *__real_realloc(void *p, size_t n);
+void *__wrap_malloc(size_t n);
+void *__wrap_calloc(size_t n, size_t size);
+void *__wrap_realloc(void *p, size_t n);
+void *__wrap_malloc(size_t n)
+{
+    n_allocations += counting;
+    return __real_malloc(n);
+}
+void *__wrap_calloc(size_t n, size_t size)
+{
+    n_allocations += counting;
+    return __real_calloc(n, size);
+}
+void *__wrap_realloc(void *p, size_t n)
+{
+    n_allocations += counting;
+    return __real_realloc(p, n);
+}
+
+enum { VOCAB = 120, CODE_A = 100, CODE_B = 101, N_LINES = 23, MAX_OUT = 40 };
+
+typedef struct rig {
+    dgm_comm *comm;
+    dgm_model *model;
+    dgm_kernels kern;
+    dgm_pool *pool;
+    dgm_engine *engine;
+    char dir[64];
+} rig;
+
+static dgm_engine_config usual(void)
+{
+    return (dgm_engine_config){.batch_tokens = 64,
+                               .batch_rows = 32,
+                               .max_source = 24,
+                               .max_target = MAX_OUT,
+                               .max_beam = 4,
+                               .max_targets = 2,
+                               .prompt_rows = 4};
+}
+
+static dgm_decode_options decode(int beam)
+{
+    return (dgm_decode_options){.beam = beam,
+                                .n_best = beam,
+                                .max_length = 20,
+                                .length_penalty = 1,
+                                .repetition_penalty = 1,
+                                .sampling_topp = 1,
+                                .temperature = 1,
+                                .eos_id = 2,
+                                .token_scores = 1,
+                                .alignment = 1};
+}
+
+static void open_rig(rig *g, const dgm_engine_config *cfg, int n_threads, bool nan)
+{
+    const dgm_comm_config comm = {.backend = "local", .stall_ms = 2000, .deadline_ms = 60000};
+    const dgm_model_options opt = {.source_order = -1};
+    memset(g, 0, sizeof *g);
+    dgm_test_model_spec spec = dgm_test_model_default();
+    spec.vocab = VOCAB;
+    spec.nan_router = nan;
+    dgm_test_model_tmpdir(g->dir, sizeof g->dir);
+    dgm_test_model_write(g->dir, &spec);
+    assert_int_equal(dgm_comm_open(&g->comm, &comm), DGM_OK);
+    if (dgm_model_open(&g->model, g->dir, &opt) != DGM_OK)
+        fail_msg("%s", dgm_error_text());
+    assert_int_equal(dgm_model_load(g->model, 0, 1, true, NULL), DGM_OK);
+    assert_int_equal(dgm_kernels_select(&g->kern, "auto"), DGM_OK);
+    assert_int_equal(dgm_pool_create(&g->pool, n_threads), DGM_OK);
+    assert_int_equal(dgm_engine_open(&g->engine, cfg, g->model, &g->kern, g->pool, g->comm), DGM_OK);
+}
+
+static void close_rig(rig *g)
+{
+    dgm_engine_close(g->engine);
+    dgm_pool_destroy(g->pool);
+    dgm_model_close(g->model);
+    dgm_comm_close(g->comm);
+    dgm_test_model_remove(g->dir);
+}
+
+/* What one target of one line became: the best hypothesis, scores and looks. */
+typedef struct outcome {
+    int n, n_hyps;
+    int32_t ids[MAX_OUT];
+    float logp[MAX_OUT], score;
+    int16_t look[MAX_OUT];
+} outcome;
+
+static int source(int32_t *ids, int line)
+{
+    const int n = 3 + (line * 7) % 15;
+    ids[0] = CODE_A;
+    for (int i = 1; i < n - 1; i++)
+        ids[i] = 4 + (line * 31 + i * 17 + i * i) % 90;
+    ids[n - 1] = 2;
+    return n;
+}
+
+static void keep(outcome *o, const dgm_result *r)
+{
+    const dgm_hypothesis *h = &r->hyps[0];
+    memset(o, 0, sizeof *o);
+    o->n = h->n;
+    o->n_hyps = r->n_hyps;
+    o->score = h->score;
+    memcpy(o->ids, h->ids, (size_t)h->n * sizeof *h->ids);
+    memcpy(o->logp, h->logp, (size_t)h->n * sizeof *h->logp);
+    if (r->align != NULL)
+        memcpy(o->look, r->align[0], (size_t)h->n * sizeof *o->look);
+}
+
+/* Runs N_LINES lines to n_targets targets each; out [N_LINES][2]. */
+static void run(outcome (*out)[2], const dgm_engine_config *cfg, int n_threads, int n_targets, int beam)
+{
+    rig g;
+    open_rig(&g, cfg, n_threads, false);
+    const int32_t prompts[2][2] = {{2, CODE_B}, {2, CODE_A}};
+    const dgm_target targets[2] = {{prompts[0], 2}, {prompts[1], 2}};
+    int n_sent = 0, n_done = 0;
+    counting = 0;
+    while (n_done < N_LINES * n_targets) {
+        for (; n_sent < N_LINES; n_sent++) {
+            int32_t ids[32];
+            const dgm_job job = {.id = (uint64_t)n_sent,
+                                 .line = (uint64_t)n_sent,
+                                 .source = ids,
+                                 .n_source = source(ids, n_sent),
+                                 .targets = targets,
+                                 .n_targets = n_targets,
+                                 .options = decode(beam)};
+            const int rc = dgm_engine_submit(g.engine, &job);
+            if (rc == DGM_EBUSY)
+                break;
+            assert_int_equal(rc, DGM_OK);
+        }
+        n_allocations = 0;
+        counting = 1;
+        const int rc = dgm_engine_step(g.engine);
+        counting = 0;
+        assert_int_equal(rc, DGM_OK);
+        assert_int_equal(n_allocations, 0);
+        for (dgm_result r; dgm_engine_poll(g.engine, &r); n_done++)
+            keep(&out[r.id][r.target], &r);
+    }
+    assert_int_equal(dgm_engine_pending(g.engine), 0);
+    assert_int_equal(dgm_engine_stop(g.engine, DGM_OK, ""), DGM_OK);
+    close_rig(&g);
+}
+
+static outcome want[N_LINES][2], got[N_LINES][2];
+
+static void same(void)
+{
+    for (int i = 0; i < N_LINES; i++)
+        if (memcmp(&want[i][0], &got[i][0], sizeof(outcome)) != 0)
+            fail_msg("line %d differs: %d and %d ids, scores %.9g and %.9g", i, want[i][0].n, got[i][0].n,
+                     (double)want[i][0].score, (double)got[i][0].score);
+}
+
+static void batching_and_threads_do_not_matter(void **state)
+{
+    (void)state;
+    dgm_engine_config c = usual();
+    run(want, &c, 1, 1, 4);
+    const int tokens[] = {1, 7, 4096}, rows[] = {1, 9, 400};
+    for (int i = 0; i < 3; i++) {
+        c = usual();
+        c.batch_tokens = tokens[i];
+        run(got, &c, 1, 1, 4);
+        same();
+        c = usual();
+        c.batch_rows = rows[i];
+        run(got, &c, 1 + i, 1, 4);
+        same();
+    }
+    c = usual();
+    c.prompt_rows = 1;
+    run(got, &c, 2, 1, 4);
+    same();
+}
+
+static void targets_share_an_encoding(void **state)
+{
+    (void)state;
+    const dgm_engine_config c = usual();
+    run(want, &c, 1, 1, 4);
+    run(got, &c, 1, 2, 4);
+    same();
+    assert_memory_not_equal(&got[0][0], &got[0][1], sizeof(outcome));
+}
+
+static void scoring_agrees_with_decoding(void **state)
+{
+    (void)state;
+    dgm_engine_config c = usual();
+    run(want, &c, 1, 1, 1);
+    rig g;
+    open_rig(&g, &c, 2, false);
+    for (int i = 0; i < N_LINES; i++) {
+        int32_t ids[32], prompt[MAX_OUT] = {2};
+        const outcome *w = &want[i][0];
+        memcpy(prompt + 1, w->ids, (size_t)w->n * sizeof *prompt);
+        const dgm_target target = {prompt, w->n + 1};
+        const dgm_job job = {.id = (uint64_t)i,
+                             .source = ids,
+                             .n_source = source(ids, i),
+                             .targets = &target,
+                             .n_targets = 1,
+                             .score = true,
+                             .options = decode(1)};
+        assert_int_equal(dgm_engine_submit(g.engine, &job), DGM_OK);
+        dgm_result r;
+        do
+            assert_int_equal(dgm_engine_step(g.engine), DGM_OK);
+        while (!dgm_engine_poll(g.engine, &r));
+        assert_int_equal(r.hyps[0].n, w->n);
+        assert_memory_equal(r.hyps[0].ids, w->ids, (size_t)w->n * sizeof *w->ids);
+        assert_memory_equal(r.hyps[0].logp, w->logp, (size_t)w->n * sizeof *w->logp);
+        assert_false(dgm_engine_poll(g.engine, &r));
+    }
+    close_rig(&g);
+}
+
+static void looks_stay_inside_the_text(void **state)
+{
+    (void)state;
+    const dgm_engine_config c = usual();
+    run(got, &c, 1, 1, 4);
+    for (int i = 0; i < N_LINES; i++) {
+        int32_t ids[32];
+        const int n = source(ids, i);
+        for (int t = 0; t < got[i][0].n; t++)
+            assert_in_range(got[i][0].look[t], 1, n - 2);
+    }
+}
+
+static void a_nan_names_layer_and_row(void **state)
+{
+    (void)state;
+    const dgm_engine_config c = usual();
+    rig g;
+    open_rig(&g, &c, 1, true);
+    const int32_t prompt[2] = {2, CODE_B};
+    const dgm_target target = {prompt, 2};
+    int32_t ids[32];
+    const dgm_job job = {.source = ids,
+                         .n_source = source(ids, 1),
+                         .targets = &target,
+                         .n_targets = 1,
+                         .options = decode(2)};
+    assert_int_equal(dgm_engine_submit(g.engine, &job), DGM_OK);
+    assert_int_equal(dgm_engine_step(g.engine), DGM_ENAN);
+    assert_non_null(strstr(dgm_error_text(), "layer"));
+    assert_non_null(strstr(dgm_error_text(), "row"));
+    close_rig(&g);
+}
+
+static void what_cannot_fit_is_refused(void **state)
+{
+    (void)state;
+    const dgm_engine_config c = usual();
+    rig g;
+    open_rig(&g, &c, 1, false);
+    const int32_t prompt[2] = {2, CODE_B}, ids[64] = {CODE_A};
+    const dgm_target target = {prompt, 2};
+    dgm_job job = {.source = ids, .n_source = 25, .targets = &target, .n_targets = 1, .options = decode(4)};
+    assert_int_equal(dgm_engine_submit(g.engine, &job), DGM_EINPUT);
+    job.n_source = 24;
+    job.options.beam = 5;
+    assert_int_equal(dgm_engine_submit(g.engine, &job), DGM_EINPUT);
+    job.options = decode(4);
+    job.n_targets = 3;
+    assert_int_equal(dgm_engine_submit(g.engine, &job), DGM_EINPUT);
+    close_rig(&g);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(batching_and_threads_do_not_matter), cmocka_unit_test(targets_share_an_encoding),
+        cmocka_unit_test(scoring_agrees_with_decoding),       cmocka_unit_test(looks_stay_inside_the_text),
+        cmocka_unit_test(a_nan_names_layer_and_row),          cmocka_unit_test(what_cannot_fit_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
