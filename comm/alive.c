@@ -1,7 +1,7 @@
 #define _GNU_SOURCE
 #include "comm/alive.h"
 
-#include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -16,11 +16,13 @@ static bool read_stat(pid_t pid, char *state, uint64_t *start)
 {
     char path[64], line[1024];
     (void)snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-    FILE *f = fopen(path, "re");
-    if (f == NULL)
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
         return false;
-    const size_t n = fread(line, 1, sizeof line - 1, f);
-    (void)fclose(f);
+    const ssize_t n = read(fd, line, sizeof line - 1);
+    (void)close(fd);
+    if (n <= 0)
+        return false;
     line[n] = '\0';
     char *p = strrchr(line, ')'); /* the name before it may hold anything */
     if (p == NULL || p[1] != ' ' || p[2] == '\0')

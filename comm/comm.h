@@ -78,5 +78,6 @@ DGM_MUST_CHECK int dgm_comm_allgather(dgm_comm *c, void *all, const void *mine, 
  */
 DGM_MUST_CHECK int dgm_comm_send(dgm_comm *c, int peer, const void *buf, size_t bytes);
 DGM_MUST_CHECK int dgm_comm_recv(dgm_comm *c, int peer, const void **buf, size_t *bytes);
+bool dgm_comm_waiting(dgm_comm *c, int peer);
 
 #endif

@@ -15,7 +15,7 @@ static bool has_ref(void)
 static void init_ref(dgm_kernels *k)
 {
 #if DGM_HAVE_X86
-    if (__builtin_cpu_supports("fma")) {
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
         dgm_ref_fma_init(k);
         return;
     }

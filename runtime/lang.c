@@ -186,9 +186,10 @@ static int how_far(const dgm_lang *l, const char *name)
 {
     char own[NAME_BYTES];
     lower(own, sizeof own, l->name);
+    const int to_name = distance(name, own);
+    own[strcspn(own, "(")] = '\0'; /* "arabic" is not near a language in Arabic script */
     if (strlen(name) >= 3 && strstr(own, name) != NULL)
         return 0;
-    const int to_name = distance(name, own);
     lower(own, sizeof own, l->code);
     const int to_code = distance(name, own);
     own[3] = '\0';

@@ -30,8 +30,6 @@ static size_t table_size(const dgm_decode_options *opt)
 
 size_t dgm_processors_bytes(const dgm_decode_options *opt)
 {
-    if (!dgm_processors_on(opt))
-        return 0;
     return max_touched(opt) * sizeof(dgm_touched) + table_size(opt) * sizeof(int32_t);
 }
 

@@ -62,8 +62,8 @@ typedef struct dgm_row_best {
  *                   0 for code and prefix
  *   rows   [n + 1]  its path through the cache: the row that held token i as input, 0 being the
  *                   start token; 0 for a last token that never was an input
- *   score           sum(log p) / n^length_penalty; greedy and sampling: sum(log p) / n, log p as the
- *                   model gives it, before processors and temperature
+ *   score           sum(log p) / n^length_penalty; greedy and sampling: sum(log p) / n, log p as
+ *                   the model gives it, before processors and temperature
  *   ended           with </s>; false: cut by max_length, or because processors banned every id
  */
 typedef struct dgm_hypothesis {
@@ -77,7 +77,8 @@ typedef struct dgm_hypothesis {
 
 typedef struct dgm_search dgm_search;
 
-/* dgm_search_bytes - memory of one search with these options. */
+/* dgm_search_bytes - memory of one search. Only beam, max_length, token_scores and sampling count, and
+ * it grows with each of them: what the widest options need serves all. */
 size_t dgm_search_bytes(const dgm_decode_options *opt, int vocab_size);
 
 /*

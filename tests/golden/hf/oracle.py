@@ -238,10 +238,11 @@ def forced_row(model, tok, where, text, reference):
     return f"{where}\t{ints(target)}\t" + " ".join(f"{x:.7g}" for x in log_p(logits, target)) + "\n"
 
 
-def write_gz(path, text):
-    """Same text, same bytes: no name and no time in the gzip header."""
+def write_gz(path, data):
+    """Same data, same bytes: no name and no time in the gzip header."""
+    data = data.encode() if isinstance(data, str) else data
     with open(path, "wb") as f, gzip.GzipFile(filename="", mode="wb", fileobj=f, mtime=0, compresslevel=9) as z:
-        z.write(text.encode())
+        z.write(data)
 
 
 class Tensors:
@@ -256,9 +257,6 @@ class Tensors:
         self.parts.append(struct.pack(f"<{t.numel()}f", *t.flatten().tolist()))
 
     def write(self, stem):
-        with open(stem + ".tsv", "w") as f:
-            f.write("# name, rows, columns of the matrices that lie one after another in the .f32.gz\n")
-            f.writelines(self.index)
-        with open(stem + ".f32.gz", "wb") as f, \
-                gzip.GzipFile(filename="", mode="wb", fileobj=f, mtime=0, compresslevel=9) as z:
-            z.write(b"".join(self.parts))
+        head = "# kind, source, target, line, step, rows, columns of the matrices that lie one after another in tensors.f32.gz\n"
+        write_gz(stem + ".tsv.gz", head + "".join(self.index))
+        write_gz(stem + ".f32.gz", b"".join(self.parts))

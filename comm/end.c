@@ -1,0 +1,80 @@
+/*
+ * end.c - leaving when the job cannot go on.
+ *
+ * The one who knows tells all others (DGM_NOTICE_ABORT), so that every rank leaves at once with the same
+ * culprit and exit code. One rank prints: the lowest that is there. Nobody knows for sure who is there, so
+ * each rank gives those below it time to say that they printed (DGM_NOTICE_SAID), and prints when they do not.
+ */
+#include "base/clock.h"
+#include "comm/guard.h"
+#include "comm/internal.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MS ((int64_t)1000000)
+enum { TURN_MS = 300, FLUSH_MS = 200, PAUSE_US = 500 };
+
+static void pause_briefly(void)
+{
+    (void)nanosleep(&(struct timespec){.tv_nsec = PAUSE_US * 1000}, NULL);
+}
+
+/* Ranks below this one that may still print. */
+static int turn(const dgm_comm *c)
+{
+    const bool lost = c->verdict.code == DGM_EPEER || c->verdict.code == DGM_EDEADLINE;
+    int n = 0;
+    for (int r = 0; r < c->rank; r++)
+        n += !(lost && r == c->verdict.culprit) &&
+             !(c->peers[r].here && dgm_proc_gone(&c->peers[r].proc));
+    return n;
+}
+
+static void tell(dgm_comm *c)
+{
+    dgm_notice n = {
+        .kind = DGM_NOTICE_ABORT, .rank = c->verdict.culprit, .code = c->verdict.code};
+    (void)snprintf(n.text, sizeof n.text, "%s", c->verdict.text);
+    dgm_notice_tell(c, &n, -1);
+}
+
+static void print_once(dgm_comm *c)
+{
+    const int64_t until = dgm_now_ns() + turn(c) * TURN_MS * MS;
+    while (!c->said && dgm_now_ns() < until) {
+        dgm_wait_notices(c);
+        pause_briefly();
+    }
+    if (c->said)
+        return;
+    (void)dprintf(STDERR_FILENO, "dragoman: %s\n", c->verdict.text);
+    const dgm_notice said = {.kind = DGM_NOTICE_SAID};
+    dgm_notice_tell(c, &said, -1);
+}
+
+_Noreturn void dgm_comm_end(dgm_comm *c, int status)
+{
+    if (c->verdict.code == DGM_OK) {
+        char text[DGM_VERDICT_LEN];
+        (void)snprintf(text, sizeof text, "%s", dgm_error_text());
+        if (c->size > 1)
+            (void)dgm_wait_verdict(c, status, c->rank, "rank %d (host %s): %s", c->rank,
+                                   c->peers[c->rank].host, text);
+        else
+            (void)dgm_wait_verdict(c, status, c->rank, "%s", text);
+    }
+    tell(c);
+    /* A stopped process would keep the launcher waiting. */
+    const dgm_peer *culprit = &c->peers[c->verdict.culprit];
+    if (c->verdict.code == DGM_EDEADLINE && culprit->here)
+        dgm_proc_kill(&culprit->proc);
+    print_once(c);
+    const int64_t until = dgm_now_ns() + FLUSH_MS * MS;
+    while (dgm_post_pending(c) > 0 && dgm_now_ns() < until)
+        pause_briefly();
+    dgm_guard_leave();
+    _exit(dgm_exit_code(c->verdict.code));
+}

@@ -1,0 +1,152 @@
+#define _GNU_SOURCE
+#include "comm/guard.h"
+
+#include "base/status.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Peers on this host see the death within 0.1 s of waiting for the dead, those elsewhere hear it from them. */
+enum { HOLD_S = 3 };
+
+/* Shared by guard and worker; one writer each. */
+struct page {
+    volatile int left;
+    volatile int layer;
+    char stage[32];
+};
+static struct page *page;
+
+static bool has_threads(void)
+{
+    DIR *d = opendir("/proc/self/task");
+    int n = 0;
+    if (d == NULL)
+        return true;
+    for (const struct dirent *e = readdir(d); e != NULL; e = readdir(d))
+        n += e->d_name[0] != '.';
+    (void)closedir(d);
+    return n > 1;
+}
+
+static void say_lost(int status)
+{
+    static const char *const names[] = {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID"};
+    const char *rank = NULL;
+    char host[64] = "unknown", how[64], where[64];
+    for (size_t i = 0; i < sizeof names / sizeof names[0] && rank == NULL; i++)
+        rank = getenv(names[i]);
+    (void)gethostname(host, sizeof host - 1);
+    if (WIFSIGNALED(status))
+        (void)snprintf(how, sizeof how, "was killed by signal %d (%s)", WTERMSIG(status),
+                       strsignal(WTERMSIG(status)));
+    else
+        (void)snprintf(how, sizeof how, "exited with code %d", WEXITSTATUS(status));
+    if (page->layer >= 0)
+        (void)snprintf(where, sizeof where, "%.31s, layer %d", page->stage, page->layer);
+    else
+        (void)snprintf(where, sizeof where, "%.31s", page->stage);
+    (void)dprintf(STDERR_FILENO,
+                  "dragoman: rank %s (host %s) was lost in %s: its process %s; the job cannot go on "
+                  "without its experts\n",
+                  rank != NULL ? rank : "?", host, where, how);
+}
+
+/* Waits for the end of the worker, then as long as HOLD_S for the launcher to end the job. */
+static _Noreturn void guard(pid_t worker, const sigset_t *set)
+{
+    int status = 0;
+    bool gone = false;
+    const struct timespec hold = {.tv_sec = HOLD_S};
+    for (;;) {
+        const int sig = gone ? sigtimedwait(set, NULL, &hold) : sigwaitinfo(set, NULL);
+        if (sig < 0 && errno == EINTR)
+            continue;
+        if (sig < 0 && gone) {
+            say_lost(status);
+            break;
+        }
+        if (sig == SIGUSR1 && !gone)
+            (void)kill(worker, SIGTERM);
+        if (sig == SIGUSR2 && !gone)
+            (void)kill(worker, SIGINT);
+        if ((sig == SIGTERM || sig == SIGINT || sig == SIGHUP) && gone)
+            break;
+        if (sig == SIGCHLD && waitpid(worker, &status, WNOHANG) == worker) {
+            if (page->left)
+                _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+            gone = true;
+        }
+    }
+    _exit(dgm_exit_code(DGM_EPEER));
+}
+
+static void close_stdio(void)
+{
+    const int null = open("/dev/null", O_RDWR);
+    if (null < 0)
+        return;
+    (void)dup2(null, STDIN_FILENO);
+    (void)dup2(null, STDOUT_FILENO); /* a reader of the worker's output must see its end */
+    if (null > STDERR_FILENO)
+        (void)close(null);
+}
+
+bool dgm_guard_start(void)
+{
+    const char *wanted = getenv("DGM_GUARD");
+    if ((wanted != NULL && strcmp(wanted, "0") == 0) || has_threads())
+        return false;
+    page =
+        mmap(NULL, sizeof *page, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (page == MAP_FAILED) {
+        page = NULL;
+        return false;
+    }
+    dgm_guard_at("start", -1);
+    static const int watched[] = {SIGCHLD, SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
+    sigset_t set, old;
+    (void)sigemptyset(&set);
+    for (size_t i = 0; i < sizeof watched / sizeof watched[0]; i++)
+        (void)sigaddset(&set, watched[i]);
+    (void)sigprocmask(SIG_BLOCK, &set, &old); /* nothing is missed between fork and wait */
+    const pid_t parent = getpid(), worker = fork();
+    if (worker > 0) {
+        (void)prctl(PR_SET_NAME, "dragoman-guard");
+        close_stdio();
+        guard(worker, &set);
+    }
+    if (worker == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() != parent)
+            _exit(dgm_exit_code(DGM_EPEER));
+        (void)signal(SIGUSR1, SIG_IGN); /* for the guard, which passes them on as TERM and INT */
+        (void)signal(SIGUSR2, SIG_IGN);
+    }
+    (void)sigprocmask(SIG_SETMASK, &old, NULL);
+    return worker == 0;
+}
+
+void dgm_guard_at(const char *stage, int layer)
+{
+    if (page == NULL)
+        return;
+    (void)strncpy(page->stage, stage, sizeof page->stage - 1);
+    page->layer = layer;
+}
+
+void dgm_guard_leave(void)
+{
+    if (page != NULL)
+        page->left = 1;
+}

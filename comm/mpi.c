@@ -1,0 +1,256 @@
+/*
+ * mpi.c - the backend of one process a rank, with memory of the host. The only file that knows mpi.h.
+ *
+ * Collective calls of MPI are made in open (MPI_Init, MPI_Comm_dup) and close (MPI_Finalize) only, each under a timer,
+ * since nothing in MPI ends a wait for a rank that died. Everything else is Isend, Irecv, Iprobe and Test.
+ * Data and notices travel on two communicators, so that a wildcard receive never slows the matching of data.
+ */
+#include "comm/backend.h"
+#include "comm/guard.h"
+
+#include <fcntl.h>
+#include <mpi.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+/* Joining and leaving wait for every rank. */
+enum { JOIN_TIMEOUT_S = 120, LEAVE_TIMEOUT_S = 30 };
+
+typedef struct mpi_link {
+    dgm_link base;
+    MPI_Comm data, notices;
+
+    /* The round in flight: receives, then sends. Those before `next` are done. */
+    MPI_Request *reqs;
+    int *peers;
+    dgm_wire *recvs;
+    int n_recvs, n_reqs, next, room;
+
+    MPI_Request *posts; /* [n_posts], by slot */
+    int n_posts;
+} mpi_link;
+
+static const char *stuck_in;
+
+static void stuck(int sig)
+{
+    (void)sig;
+    if (write(STDERR_FILENO, stuck_in, strlen(stuck_in)) < 0) {
+        /* nobody is left to tell */
+    }
+    dgm_guard_leave();
+    _exit(dgm_exit_code(DGM_EDEADLINE));
+}
+
+/* Ends the process with `sentence` unless called again (with 0) within `seconds`. */
+static void timer(int seconds, const char *sentence)
+{
+    stuck_in = sentence;
+    (void)signal(SIGALRM, seconds > 0 ? stuck : SIG_DFL);
+    const struct itimerval t = {.it_value.tv_sec = seconds};
+    (void)setitimer(ITIMER_REAL, &t, NULL);
+}
+
+static int check(int rc, const char *call, int peer)
+{
+    if (rc == MPI_SUCCESS)
+        return DGM_OK;
+    char text[MPI_MAX_ERROR_STRING];
+    int n = 0;
+    (void)MPI_Error_string(rc, text, &n);
+    return dgm_fail(DGM_EPEER, "%s with rank %d: %.*s", call, peer, n, text);
+}
+
+static int tag_of(const mpi_link *m, enum dgm_channel ch)
+{
+    return (int)ch + DGM_N_CHANNELS * (int)(m->base.epoch % 1024);
+}
+
+static MPI_Comm comm_of(const mpi_link *m, enum dgm_channel ch)
+{
+    return ch == DGM_CH_NOTICE ? m->notices : m->data;
+}
+
+static bool mpi_launched(void)
+{
+    return getenv("OMPI_COMM_WORLD_SIZE") != NULL || getenv("PMIX_NAMESPACE") != NULL;
+}
+
+/* Lines are read by rank 0 alone; srun gives every rank a copy. */
+static void leave_stdin(void)
+{
+    const int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (null >= 0) {
+        (void)dup2(null, STDIN_FILENO);
+        (void)close(null);
+    }
+}
+
+static int mpi_open(dgm_link **out)
+{
+    int given = 0;
+    mpi_link *m = calloc(1, sizeof *m);
+    if (m == NULL)
+        return dgm_fail(DGM_ENOMEM, "mpi: out of memory");
+    (void)dgm_guard_start();
+    timer(JOIN_TIMEOUT_S, "dragoman: the ranks of this job did not find each other in 120 s\n");
+    int rc = check(MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &given), "MPI_Init_thread", 0);
+    if (rc != DGM_OK)
+        goto err_free;
+    if (given < MPI_THREAD_FUNNELED) {
+        rc = dgm_fail(DGM_EUNSUPPORTED, "mpi: want MPI_THREAD_FUNNELED, found level %d", given);
+        goto err_free;
+    }
+    (void)MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
+    (void)MPI_Comm_rank(MPI_COMM_WORLD, &m->base.rank);
+    (void)MPI_Comm_size(MPI_COMM_WORLD, &m->base.size);
+    if ((rc = check(MPI_Comm_dup(MPI_COMM_WORLD, &m->data), "MPI_Comm_dup", 0)) != DGM_OK ||
+        (rc = check(MPI_Comm_dup(MPI_COMM_WORLD, &m->notices), "MPI_Comm_dup", 0)) != DGM_OK)
+        goto err_free;
+    timer(0, NULL);
+    m->room = 2 * m->base.size;
+    m->reqs = malloc((size_t)m->room * sizeof *m->reqs);
+    m->peers = malloc((size_t)m->room * sizeof *m->peers);
+    if (m->reqs == NULL || m->peers == NULL) {
+        rc = dgm_fail(DGM_ENOMEM, "mpi: out of memory for %d ranks", m->base.size);
+        goto err_free;
+    }
+    if (m->base.rank > 0)
+        leave_stdin();
+    *out = &m->base;
+    return DGM_OK;
+
+err_free:
+    dgm_guard_leave();
+    free(m->peers);
+    free(m->reqs);
+    free(m);
+    return rc;
+}
+
+static void mpi_close(dgm_link *l)
+{
+    mpi_link *m = (mpi_link *)l;
+    timer(LEAVE_TIMEOUT_S, "dragoman: the ranks of this job did not end together in 30 s\n");
+    (void)MPI_Comm_free(&m->notices);
+    (void)MPI_Comm_free(&m->data);
+    (void)MPI_Finalize();
+    timer(0, NULL);
+    dgm_guard_leave();
+    free(m->posts);
+    free(m->peers);
+    free(m->reqs);
+    free(m);
+}
+
+static int mpi_begin(dgm_link *l, const dgm_round *r)
+{
+    mpi_link *m = (mpi_link *)l;
+    const int tag = tag_of(m, r->channel);
+    DGM_ASSERT(r->n_recvs + r->n_sends <= m->room);
+    m->recvs = r->recvs;
+    m->n_recvs = r->n_recvs;
+    m->n_reqs = r->n_recvs + r->n_sends;
+    m->next = 0;
+    for (int i = 0; i < r->n_recvs; i++) {
+        const dgm_wire *w = &r->recvs[i];
+        m->peers[i] = w->peer;
+        DGM_TRY(check(
+            MPI_Irecv(w->buf, (int)w->bytes, MPI_BYTE, w->peer, tag, m->data, &m->reqs[i]),
+            "MPI_Irecv", w->peer));
+    }
+    for (int i = 0; i < r->n_sends; i++) {
+        const dgm_wire *w = &r->sends[i];
+        m->peers[r->n_recvs + i] = w->peer;
+        DGM_TRY(check(MPI_Isend(w->buf, (int)w->bytes, MPI_BYTE, w->peer, tag, m->data,
+                                &m->reqs[r->n_recvs + i]),
+                      "MPI_Isend", w->peer));
+    }
+    return DGM_OK;
+}
+
+static int mpi_test(dgm_link *l, int *peer)
+{
+    mpi_link *m = (mpi_link *)l;
+    for (; m->next < m->n_reqs; m->next++) {
+        int done = 0, bytes = 0;
+        MPI_Status st;
+        const int i = m->next;
+        DGM_TRY(check(MPI_Test(&m->reqs[i], &done, &st), "MPI_Test", m->peers[i]));
+        if (!done) {
+            *peer = m->peers[i];
+            return DGM_OK;
+        }
+        if (i < m->n_recvs) {
+            (void)MPI_Get_count(&st, MPI_BYTE, &bytes);
+            m->recvs[i].bytes = (size_t)bytes;
+        }
+    }
+    *peer = DGM_ROUND_DONE;
+    return DGM_OK;
+}
+
+static bool mpi_probe(dgm_link *l, enum dgm_channel ch, int peer, int *from, size_t *bytes)
+{
+    const mpi_link *m = (mpi_link *)l;
+    int here = 0, n = 0;
+    MPI_Status st;
+    if (MPI_Iprobe(peer == DGM_ANY_PEER ? MPI_ANY_SOURCE : peer, tag_of(m, ch), comm_of(m, ch),
+                   &here, &st) != MPI_SUCCESS ||
+        !here)
+        return false;
+    (void)MPI_Get_count(&st, MPI_BYTE, &n);
+    *from = st.MPI_SOURCE;
+    *bytes = (size_t)n;
+    return true;
+}
+
+static int mpi_take(dgm_link *l, enum dgm_channel ch, int from, void *buf, size_t bytes)
+{
+    const mpi_link *m = (mpi_link *)l;
+    DGM_ASSERT(bytes <= DGM_NOTICE_BYTES); /* it has arrived whole: MPI_Recv does not wait */
+    return check(MPI_Recv(buf, (int)bytes, MPI_BYTE, from, tag_of(m, ch), comm_of(m, ch),
+                          MPI_STATUS_IGNORE),
+                 "MPI_Recv", from);
+}
+
+static int mpi_post(dgm_link *l, int slot, enum dgm_channel ch, int peer, const void *buf,
+                    size_t bytes)
+{
+    mpi_link *m = (mpi_link *)l;
+    if (slot >= m->n_posts) {
+        MPI_Request *more = realloc(m->posts, ((size_t)slot + 1) * sizeof(MPI_Request));
+        if (more == NULL)
+            return dgm_fail(DGM_ENOMEM, "mpi: out of memory for %d sends", slot + 1);
+        m->posts = more;
+        while (m->n_posts <= slot)
+            m->posts[m->n_posts++] = MPI_REQUEST_NULL;
+    }
+    return check(MPI_Isend(buf, (int)bytes, MPI_BYTE, peer, tag_of(m, ch), comm_of(m, ch),
+                           &m->posts[slot]),
+                 "MPI_Isend", peer);
+}
+
+static bool mpi_posted(dgm_link *l, int slot)
+{
+    mpi_link *m = (mpi_link *)l;
+    int done = 0;
+    (void)MPI_Test(&m->posts[slot], &done, MPI_STATUS_IGNORE);
+    return done;
+}
+
+const struct dgm_comm_ops dgm_comm_mpi = {
+    .name = "mpi",
+    .launched = mpi_launched,
+    .open = mpi_open,
+    .close = mpi_close,
+    .begin = mpi_begin,
+    .test = mpi_test,
+    .probe = mpi_probe,
+    .take = mpi_take,
+    .post = mpi_post,
+    .posted = mpi_posted,
+};

@@ -1,0 +1,53 @@
+#include "runtime/report.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct {
+    const char *name;
+    bool flagged;
+} statuses[DGM_LINE_STATUSES] = {
+#define DGM_LINE_ROW(name, text, flagged) {text, flagged},
+    DGM_LINE_STATUS_MAP(DGM_LINE_ROW)
+#undef DGM_LINE_ROW
+};
+
+const char *dgm_line_status_name(enum dgm_line_status s)
+{
+    return statuses[s].name;
+}
+
+bool dgm_line_status_flagged(enum dgm_line_status s)
+{
+    return statuses[s].flagged;
+}
+
+int dgm_report_format(char **json, size_t *len, const dgm_line_report *r)
+{
+    /* A message may quote a file name, which need not be UTF-8; JSON must be. */
+    json_t *message = json_string(r->message);
+    if (message == NULL)
+        message = json_string("");
+    /* Every expert that a line asks for is there in this version: no mass is absent, no layer is the worst. */
+    json_t *o = json_pack("{s:I, s:s*, s:s, s:i, s:i, s:o, s:f, s:i, s:n, s:i, s:o}", "line",
+                          (json_int_t)r->line, "target", r->target, "status",
+                          dgm_line_status_name(r->status), "src_tokens", r->src_tokens,
+                          "tgt_tokens", r->tgt_tokens, "score",
+                          r->has_score ? json_real(r->score) : json_null(), "seconds", r->seconds,
+                          "absent_mass", 0, "worst_layer", "segments", r->segments, "message",
+                          message);
+    char *text = o == NULL ? NULL : json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(9));
+    json_decref(o);
+    char *line = text == NULL ? NULL : malloc(strlen(text) + 2);
+    if (line == NULL) {
+        free(text);
+        return dgm_fail(DGM_ENOMEM, "out of memory for a report line");
+    }
+    *len = strlen(text) + 1;
+    memcpy(line, text, *len - 1);
+    memcpy(line + *len - 1, "\n", 2);
+    free(text);
+    *json = line;
+    return DGM_OK;
+}

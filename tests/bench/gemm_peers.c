@@ -1,0 +1,238 @@
+/*
+ * gemm_peers - this project's f32 GEMM beside OpenBLAS and oneDNN, interleaved in one process.
+ *
+ * Each round times every contender once on the same shape; the table shows medians over rounds. With one thread the
+ * time is this process's CPU time, so other work on the machine counts less; with more it is wall time. OpenBLAS is given
+ * the weights as [k][n] and as [n][k] and its better median counts; oneDNN chooses its own weight layout beforehand,
+ * as we do. Usage: gemm_peers THREADS [SECONDS_PER_SHAPE]. The libraries take their thread count from the
+ * environment: see gemm_peers.sh.
+ */
+#include "base/clock.h"
+#include "kernels/gemm.h"
+
+#include <cblas.h>
+#include <dnnl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_ROUNDS = 400, MAX_ROWS = 512, MAX_K = 2048, MAX_N = 8192 };
+enum { OURS, BLAS_KN, BLAS_NK, ONEDNN, CONTENDERS };
+
+#define CHECK(call)                                                                                \
+    do {                                                                                           \
+        if ((call) != 0) {                                                                         \
+            fprintf(stderr, "gemm_peers: %s failed\n", #call);                                     \
+            exit(1);                                                                               \
+        }                                                                                          \
+    } while (0)
+
+typedef struct shape {
+    int rows, k, n;
+} shape;
+
+typedef struct onednn {
+    dnnl_engine_t engine;
+    dnnl_stream_t stream;
+    dnnl_primitive_t product;
+    dnnl_memory_t x, w, y;
+} onednn;
+
+typedef struct bench {
+    float *x, *y, *kn, *nk, *panels; /* kn, nk: the weights, row-major, either way round */
+    dgm_kernels kern;
+    dgm_pool *pool;
+    dgm_arena scratch;
+    dgm_packed packed;
+    onednn dnn;
+    shape s;
+} bench;
+
+static void *floats(size_t n)
+{
+    float *p = aligned_alloc(4096, (n * sizeof *p + 4095) & ~(size_t)4095);
+    if (p == NULL)
+        exit(1);
+    uint32_t state = 1;
+    for (size_t i = 0; i < n; i++) {
+        state = state * 1664525u + 1013904223u;
+        p[i] = (float)(state >> 8) * 0x1p-23f - 1.0f;
+    }
+    return p;
+}
+
+static void dnn_memory(dnnl_memory_t *out, const dnnl_memory_desc_t *desc, dnnl_engine_t engine,
+                       void *data)
+{
+    CHECK(dnnl_memory_create(out, desc, engine, data));
+}
+
+/* dnn_open - an inner product whose weights are reordered once into the layout that oneDNN likes best. */
+static void dnn_open(onednn *d, bench *b)
+{
+    const dnnl_dims_t xd = {b->s.rows, b->s.k}, wd = {b->s.n, b->s.k}, yd = {b->s.rows, b->s.n};
+    dnnl_memory_desc_t x, w_any, w_plain, y;
+    dnnl_inner_product_desc_t desc;
+    dnnl_primitive_desc_t pd, rpd;
+    dnnl_primitive_t reorder;
+    dnnl_memory_t plain;
+    CHECK(dnnl_memory_desc_init_by_tag(&x, 2, xd, dnnl_f32, dnnl_ab));
+    CHECK(dnnl_memory_desc_init_by_tag(&w_plain, 2, wd, dnnl_f32, dnnl_ab));
+    CHECK(dnnl_memory_desc_init_by_tag(&w_any, 2, wd, dnnl_f32, dnnl_format_tag_any));
+    CHECK(dnnl_memory_desc_init_by_tag(&y, 2, yd, dnnl_f32, dnnl_ab));
+    CHECK(dnnl_inner_product_forward_desc_init(&desc, dnnl_forward_inference, &x, &w_any, NULL, &y));
+    CHECK(dnnl_primitive_desc_create(&pd, &desc, NULL, d->engine, NULL));
+    const dnnl_memory_desc_t *w = dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0);
+    dnn_memory(&d->x, &x, d->engine, b->x);
+    dnn_memory(&d->y, &y, d->engine, b->y);
+    dnn_memory(&plain, &w_plain, d->engine, b->nk);
+    dnn_memory(&d->w, w, d->engine, DNNL_MEMORY_ALLOCATE);
+    CHECK(dnnl_reorder_primitive_desc_create(&rpd, &w_plain, d->engine, w, d->engine, NULL));
+    CHECK(dnnl_primitive_create(&reorder, rpd));
+    const dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, plain}, {DNNL_ARG_TO, d->w}};
+    CHECK(dnnl_primitive_execute(reorder, d->stream, 2, args));
+    CHECK(dnnl_stream_wait(d->stream));
+    CHECK(dnnl_primitive_create(&d->product, pd));
+    dnnl_primitive_destroy(reorder);
+    dnnl_primitive_desc_destroy(rpd);
+    dnnl_primitive_desc_destroy(pd);
+    dnnl_memory_destroy(plain);
+}
+
+static void dnn_close(onednn *d)
+{
+    dnnl_primitive_destroy(d->product);
+    dnnl_memory_destroy(d->x);
+    dnnl_memory_destroy(d->w);
+    dnnl_memory_destroy(d->y);
+}
+
+static double now_s(int threads)
+{
+    struct timespec t;
+    (void)clock_gettime(threads == 1 ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void run_one(bench *b, int who)
+{
+    const shape s = b->s;
+    const dnnl_exec_arg_t args[] = {
+        {DNNL_ARG_SRC, b->dnn.x}, {DNNL_ARG_WEIGHTS, b->dnn.w}, {DNNL_ARG_DST, b->dnn.y}};
+    const dgm_gemm_job job = {.x = b->x,
+                              .ldx = (size_t)s.k,
+                              .y = b->y,
+                              .ldy = (size_t)s.n,
+                              .w = &b->packed,
+                              .rows = s.rows};
+    switch (who) {
+    case OURS:
+        dgm_gemm(&b->kern, b->pool, &job, 1, &b->scratch);
+        break;
+    case BLAS_KN:
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, s.rows, s.n, s.k, 1.0f, b->x, s.k,
+                    b->kn, s.n, 0.0f, b->y, s.n);
+        break;
+    case BLAS_NK:
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, s.rows, s.n, s.k, 1.0f, b->x, s.k,
+                    b->nk, s.k, 0.0f, b->y, s.n);
+        break;
+    default:
+        CHECK(dnnl_primitive_execute(b->dnn.product, b->dnn.stream, 3, args));
+        CHECK(dnnl_stream_wait(b->dnn.stream));
+    }
+}
+
+/* differs - a contender that computed something else would win for nothing. */
+static int differs(bench *b, const float *ours, int who)
+{
+    run_one(b, who);
+    for (size_t i = 0; i < (size_t)b->s.rows * (size_t)b->s.n; i++)
+        if (!(b->y[i] - ours[i] < 1e-2f && ours[i] - b->y[i] < 1e-2f))
+            return 1;
+    return 0;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double *v, int n)
+{
+    qsort(v, (size_t)n, sizeof *v, by_value);
+    return v[n / 2];
+}
+
+static void bench_shape(bench *b, int threads, double seconds)
+{
+    static double time_s[CONTENDERS][MAX_ROUNDS];
+    const size_t out = (size_t)b->s.rows * (size_t)b->s.n;
+    float *ours = floats(out);
+    b->packed = (dgm_packed){b->s.n, b->s.k, b->panels};
+    memset(b->panels, 0, dgm_packed_bytes(b->s.n, b->s.k));
+    dgm_pack(b->panels, b->nk, DGM_F32, 0, b->s.n, b->s.k);
+    for (int n = 0; n < b->s.n; n++)
+        for (int k = 0; k < b->s.k; k++)
+            b->kn[(size_t)k * (size_t)b->s.n + (size_t)n] =
+                b->nk[(size_t)n * (size_t)b->s.k + (size_t)k];
+    dnn_open(&b->dnn, b);
+    run_one(b, OURS);
+    memcpy(ours, b->y, out * sizeof *ours);
+    for (int c = 1; c < CONTENDERS; c++)
+        if (differs(b, ours, c)) {
+            fprintf(stderr, "gemm_peers: contender %d computed another product\n", c);
+            exit(1);
+        }
+    int rounds = 0;
+    for (const double start = dgm_now_s();
+         rounds < MAX_ROUNDS && (rounds < 5 || dgm_now_s() - start < seconds); rounds++)
+        for (int c = 0; c < CONTENDERS; c++) {
+            const double t = now_s(threads);
+            run_one(b, c);
+            time_s[c][rounds] = now_s(threads) - t;
+        }
+    double rate[CONTENDERS];
+    for (int c = 0; c < CONTENDERS; c++)
+        rate[c] = 2e-9 * (double)out * b->s.k / median(time_s[c], rounds);
+    const double blas = rate[BLAS_KN] > rate[BLAS_NK] ? rate[BLAS_KN] : rate[BLAS_NK];
+    const double best = blas > rate[ONEDNN] ? blas : rate[ONEDNN];
+    printf("%7d %5d %5d %5d %8.1f %9.1f %8.1f %8.2f\n", threads, b->s.rows, b->s.k, b->s.n,
+           rate[OURS], blas, rate[ONEDNN], rate[OURS] / best);
+    dnn_close(&b->dnn);
+    free(ours);
+}
+
+int main(int argc, char **argv)
+{
+    static bench b;
+    const int threads = argc > 1 ? atoi(argv[1]) : 1;
+    const double seconds = argc > 2 ? atof(argv[2]) : 3.0;
+    static const shape sizes[] = {{0, 1024, 4096}, {0, 4096, 1024}, {0, 2048, 8192}, {0, 8192, 2048}};
+    static const int rows[] = {64, 128, 256, 512};
+    if (dgm_kernels_select(&b.kern, getenv("DGM_ISA")) != DGM_OK ||
+        dgm_pool_create(&b.pool, threads) != DGM_OK ||
+        dgm_arena_init(&b.scratch, dgm_gemm_scratch_bytes(MAX_ROWS, 1, MAX_N, MAX_N, threads)) !=
+            DGM_OK) {
+        fprintf(stderr, "gemm_peers: %s\n", dgm_error_text());
+        return 1;
+    }
+    CHECK(dnnl_engine_create(&b.dnn.engine, dnnl_cpu, 0));
+    CHECK(dnnl_stream_create(&b.dnn.stream, b.dnn.engine, dnnl_stream_default_flags));
+    b.x = floats((size_t)MAX_ROWS * MAX_N);
+    b.y = floats((size_t)MAX_ROWS * MAX_N);
+    b.kn = floats((size_t)MAX_K * MAX_N);
+    b.nk = floats((size_t)MAX_K * MAX_N);
+    b.panels = floats((size_t)MAX_K * MAX_N);
+    printf("G op/s, medians; ratio = ours (%s) / the faster of the others\n", b.kern.isa);
+    printf("threads  rows     k     n     ours  OpenBLAS   oneDNN    ratio\n");
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+        for (size_t r = 0; r < sizeof rows / sizeof rows[0]; r++) {
+            b.s = (shape){rows[r], sizes[i].k, sizes[i].n};
+            bench_shape(&b, threads, seconds);
+        }
+    dgm_pool_destroy(b.pool);
+    dgm_arena_fini(&b.scratch);
+    return 0;
+}
