@@ -94,4 +94,7 @@ struct dgm_comm_config;
 DGM_MUST_CHECK int dgm_comm_open_with(struct dgm_comm **out, const struct dgm_comm_ops *ops,
                                       const struct dgm_comm_config *cfg);
 
+/* dgm_comm_abandon - frees the handle without a word to anybody: for tests that lose a rank. */
+void dgm_comm_abandon(struct dgm_comm *c);
+
 #endif

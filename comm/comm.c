@@ -119,6 +119,7 @@ int dgm_comm_open_with(dgm_comm **out, const struct dgm_comm_ops *ops, const dgm
     cpu_set_t mask;
     const int cpus = sched_getaffinity(0, sizeof mask, &mask) == 0 ? CPU_COUNT(&mask) : 1;
     c->crowded = c->on_host > cpus || sysconf(_SC_NPROCESSORS_ONLN) < c->on_host;
+    dgm_end_mark("started", 0);
     *out = c;
     return DGM_OK;
 
@@ -145,6 +146,12 @@ void dgm_comm_close(dgm_comm *c)
     while (dgm_post_pending(c) > 0) {
         /* whatever is still on its way was received by somebody who is about to close, too */
     }
+    c->ops->close(c->link);
+    destroy(c);
+}
+
+void dgm_comm_abandon(dgm_comm *c)
+{
     c->ops->close(c->link);
     destroy(c);
 }

@@ -6,10 +6,13 @@
  * each rank gives those below it time to say that they printed (DGM_NOTICE_SAID), and prints when they do not.
  */
 #include "base/clock.h"
+#include "base/log.h"
 #include "comm/guard.h"
 #include "comm/internal.h"
 
+#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -55,6 +58,21 @@ static void print_once(dgm_comm *c)
     dgm_notice_tell(c, &said, -1);
 }
 
+void dgm_end_mark(const char *name, int code)
+{
+    char path[512], text[16];
+    const char *dir = getenv("DGM_RUN_DIR");
+    if (dir == NULL || snprintf(path, sizeof path, "%s/%s", dir, name) >= (int)sizeof path)
+        return;
+    const int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return; /* the launcher is on another host */
+    const int n = snprintf(text, sizeof text, "%d\n", code);
+    if (write(fd, text, (size_t)n) != n)
+        dgm_log(DGM_LOG_DEBUG, "comm", "%s: cannot write", path);
+    (void)close(fd);
+}
+
 _Noreturn void dgm_comm_end(dgm_comm *c, int status)
 {
     if (c->verdict.code == DGM_OK) {
@@ -75,6 +93,8 @@ _Noreturn void dgm_comm_end(dgm_comm *c, int status)
     const int64_t until = dgm_now_ns() + FLUSH_MS * MS;
     while (dgm_post_pending(c) > 0 && dgm_now_ns() < until)
         pause_briefly();
+    if (dgm_exit_code(c->verdict.code) == dgm_exit_code(DGM_EPEER))
+        dgm_end_mark("lost", dgm_exit_code(DGM_EPEER));
     dgm_guard_leave();
     _exit(dgm_exit_code(c->verdict.code));
 }

@@ -100,6 +100,12 @@ typedef struct dgm_notice {
 
 void dgm_notice_tell(dgm_comm *c, const dgm_notice *n, int except);
 
+/*
+ * dgm_end_mark - leaves `code` in $DGM_RUN_DIR/name for dragoman-mpirun, if it runs on this host: "started" when
+ * the job stands, "lost" when it was given up (mpirun may then not end by itself).
+ */
+void dgm_end_mark(const char *name, int code);
+
 /* dgm_post - sends a copy of `bytes` bytes without waiting. */
 DGM_MUST_CHECK int dgm_post(dgm_comm *c, enum dgm_channel ch, int peer, const void *buf,
                             size_t bytes);

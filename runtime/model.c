@@ -124,20 +124,22 @@ int dgm_model_load(dgm_model *m, int rank, int ranks, bool dense, dgm_comm *comm
 
 void dgm_model_get_size(dgm_model_size *out, const dgm_model *m)
 {
-    uint64_t params[DGM_PARTS] = {0};
+    dgm_model_size size = {
+        .positions_bytes = dgm_positions_bytes(m),
+        .file_bytes = dgm_tensors_bytes(m->files->tensors),
+        .n_files = dgm_tensors_files(m->files->tensors),
+        .dtype = m->files->slots[0].tensor->type,
+    };
     for (size_t i = 0; i < m->files->n_slots; i++) {
         const dgm_slot *s = &m->files->slots[i];
-        params[s->part] += (uint64_t)s->rows * (uint64_t)s->k;
+        dgm_part_size *part = &size.part[s->part];
+        part->params += (uint64_t)s->rows * (uint64_t)s->k;
+        part->file_bytes += s->tensor->bytes;
+        part->memory_bytes += dgm_weights_bytes(s);
+        if (s->tensor->dtype != m->files->slots[0].tensor->dtype)
+            size.dtype = "mixed";
     }
-    *out = (dgm_model_size){
-        .params_embed = params[DGM_EMBED],
-        .params_attention = params[DGM_ATTENTION],
-        .params_ffn = params[DGM_FFN],
-        .params_experts = params[DGM_EXPERTS],
-        .params_router = params[DGM_ROUTER],
-        .params_norm = params[DGM_NORM],
-        .file_bytes = dgm_tensors_bytes(m->files->tensors),
-    };
+    *out = size;
 }
 
 void dgm_model_rank_bytes(uint64_t *dense_bytes, uint64_t *expert_bytes, const dgm_model *m,
@@ -150,4 +152,9 @@ void dgm_model_rank_bytes(uint64_t *dense_bytes, uint64_t *expert_bytes, const d
         if (s->expert >= 0 && dgm_placement_default_owner(s->expert, ranks) == rank)
             *expert_bytes += dgm_weights_bytes(s);
     }
+}
+
+int dgm_model_verify(const dgm_model *m)
+{
+    return dgm_weights_verify(m);
 }

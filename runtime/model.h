@@ -93,13 +93,25 @@ void dgm_model_close(dgm_model *m);
 DGM_MUST_CHECK int dgm_model_load(dgm_model *m, int rank, int ranks, bool dense, dgm_comm *comm);
 
 /* What a model is and what a rank would hold: for inspect. All from headers. */
+enum dgm_part { DGM_EMBED, DGM_ATTENTION, DGM_FFN, DGM_EXPERTS, DGM_ROUTER, DGM_NORM, DGM_PARTS };
+
+typedef struct dgm_part_size {
+    uint64_t params, file_bytes, memory_bytes; /* memory: packed for the kernels */
+} dgm_part_size;
+
 typedef struct dgm_model_size {
-    uint64_t params_embed, params_attention, params_ffn, params_experts, params_router, params_norm;
-    uint64_t file_bytes;
+    dgm_part_size part[DGM_PARTS];
+    uint64_t positions_bytes; /* in memory; computed, not in the file */
+    uint64_t file_bytes;      /* of all weight files, headers included */
+    int n_files;
+    const char *dtype; /* of the weights in the file: "BF16", ..., or "mixed" */
 } dgm_model_size;
 void dgm_model_get_size(dgm_model_size *out, const dgm_model *m);
 /* dgm_model_rank_bytes - resident bytes of packed weights on `rank` of `ranks`, dense part and experts apart. */
 void dgm_model_rank_bytes(uint64_t *dense_bytes, uint64_t *expert_bytes, const dgm_model *m,
                           int rank, int ranks, bool dense);
+
+/* dgm_model_verify - reads every weight (keeps nothing). DGM_EMODEL names the first that is not a finite number. */
+DGM_MUST_CHECK int dgm_model_verify(const dgm_model *m);
 
 #endif

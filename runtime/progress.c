@@ -54,9 +54,8 @@ void dgm_progress_tick(dgm_progress *p, uint64_t lines, uint64_t tokens, uint64_
     (void)fflush(stderr);
 }
 
-void dgm_progress_end(dgm_progress *p)
+void dgm_progress_wipe(dgm_progress *p)
 {
     if (p->on && p->shown_s > 0)
         (void)fprintf(stderr, "\r\033[K");
-    p->on = false;
 }

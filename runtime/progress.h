@@ -16,8 +16,8 @@ typedef struct dgm_progress {
 void dgm_progress_begin(dgm_progress *p, bool on, uint64_t total_bytes);
 /* dgm_progress_tick - redraws at most twice a second. done_bytes: of the input, of lines that are out. */
 void dgm_progress_tick(dgm_progress *p, uint64_t lines, uint64_t tokens, uint64_t done_bytes);
-/* dgm_progress_end - wipes the line, so that the summary stands alone. */
-void dgm_progress_end(dgm_progress *p);
+/* dgm_progress_wipe - clears the line, so that something else can be said; the next tick draws it again. */
+void dgm_progress_wipe(dgm_progress *p);
 
 /* dgm_progress_format - "1,204 lines  3,310 tokens/s  0:12:03 left"; time left only when total_bytes is known. */
 void dgm_progress_format(char *buf, size_t size, uint64_t lines, uint64_t tokens, double seconds,

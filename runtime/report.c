@@ -30,13 +30,12 @@ int dgm_report_format(char **json, size_t *len, const dgm_line_report *r)
     if (message == NULL)
         message = json_string("");
     /* Every expert that a line asks for is there in this version: no mass is absent, no layer is the worst. */
-    json_t *o = json_pack("{s:I, s:s*, s:s, s:i, s:i, s:o, s:f, s:i, s:n, s:i, s:o}", "line",
-                          (json_int_t)r->line, "target", r->target, "status",
-                          dgm_line_status_name(r->status), "src_tokens", r->src_tokens,
-                          "tgt_tokens", r->tgt_tokens, "score",
-                          r->has_score ? json_real(r->score) : json_null(), "seconds", r->seconds,
-                          "absent_mass", 0, "worst_layer", "segments", r->segments, "message",
-                          message);
+    json_t *o = json_pack(
+        "{s:I, s:s*, s:s, s:i, s:i, s:o, s:f, s:i, s:n, s:i, s:o}", "line", (json_int_t)r->line,
+        "target", r->target, "status", dgm_line_status_name(r->status), "src_tokens", r->src_tokens,
+        "tgt_tokens", r->tgt_tokens, "score", r->has_score ? json_real(r->score) : json_null(),
+        "seconds", r->seconds, "absent_mass", 0, "worst_layer", "segments", r->segments, "message",
+        message);
     char *text = o == NULL ? NULL : json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(9));
     json_decref(o);
     char *line = text == NULL ? NULL : malloc(strlen(text) + 2);

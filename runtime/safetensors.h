@@ -57,9 +57,10 @@ const dgm_tensor *dgm_tensors_all(const dgm_tensors *t, size_t *n);
 DGM_MUST_CHECK int dgm_tensors_read(const dgm_tensors *t, const dgm_tensor *tensor, void *dst,
                                     uint64_t offset, size_t bytes, size_t ahead);
 
-/* dgm_tensors_hash - XXH3 of all headers and file sizes; dgm_tensors_bytes - file sizes in all. */
+/* dgm_tensors_hash - XXH3 of all headers and file sizes; dgm_tensors_bytes - file sizes in all; dgm_tensors_files - how many. */
 uint64_t dgm_tensors_hash(const dgm_tensors *t);
 uint64_t dgm_tensors_bytes(const dgm_tensors *t);
+int dgm_tensors_files(const dgm_tensors *t);
 /* dgm_tensors_path - the file that holds a tensor, for sentences. */
 const char *dgm_tensors_path(const dgm_tensors *t, const dgm_tensor *tensor);
 

@@ -351,6 +351,11 @@ uint64_t dgm_tensors_bytes(const dgm_tensors *t)
     return sum;
 }
 
+int dgm_tensors_files(const dgm_tensors *t)
+{
+    return t->n_files;
+}
+
 const char *dgm_tensors_path(const dgm_tensors *t, const dgm_tensor *tensor)
 {
     return t->files[tensor->file].path;

@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char space_mark[] = "\xe2\x96\x81"; /* U+2581: a piece that begins with it begins a word */
+static const char space_mark[] =
+    "\xe2\x96\x81"; /* U+2581: a piece that begins with it begins a word */
 enum { SPACE_MARK_BYTES = sizeof space_mark - 1 };
 
 /* char_bytes - of the UTF-8 character at p. */
@@ -40,8 +41,8 @@ int dgm_align_count_words(const char *text, size_t len)
  * so counting marks alone would drift. Pieces never cross white space, so the counts add up; where a model's pieces
  * do, *sum differs from the line's pieces and the marks are counted after all.
  */
-static int assign_by_word(int32_t *words, int *sum, const dgm_tokenizer *tok, const int32_t *ids,
-                          int n, const char *text, size_t len)
+static int assign_by_word(int32_t *words, int *sum, const dgm_tokenizer *tok, int n,
+                          const char *text, size_t len)
 {
     size_t at = 0, begin;
     int next = 0;
@@ -59,7 +60,6 @@ static int assign_by_word(int32_t *words, int *sum, const dgm_tokenizer *tok, co
             left--;
         }
     }
-    (void)ids;
     return DGM_OK;
 }
 
@@ -73,7 +73,7 @@ int dgm_align_source(int32_t *words, const dgm_tokenizer *tok, const int32_t *id
         words[i] = piece ? 0 : -1;
         n_pieces += piece;
     }
-    DGM_TRY(assign_by_word(words, &sum, tok, ids, n, text, len));
+    DGM_TRY(assign_by_word(words, &sum, tok, n, text, len));
     if (sum == n_pieces)
         return DGM_OK;
     const int last = dgm_align_count_words(text, len) - 1;

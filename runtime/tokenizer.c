@@ -1,5 +1,6 @@
 #include "runtime/tokenizer.h"
 
+#include "runtime/config_model.h"
 #include "runtime/spm_shim.h"
 #include "runtime/tokenizer_langs.h"
 
@@ -48,6 +49,17 @@ err_spm:
 err_free:
     free(t);
     return rc;
+}
+
+int dgm_tokenizer_open_dir(dgm_tokenizer **out, struct dgm_model_config *cfg, const char *dir)
+{
+    const dgm_model_options opt = {.dropless = true, .source_order = -1};
+    dgm_config_files files;
+    DGM_TRY(dgm_config_load(&files, dir));
+    const int rc = dgm_config_parse(cfg, &files, &opt);
+    dgm_config_unload(&files);
+    DGM_TRY(rc);
+    return dgm_tokenizer_open(out, dir, cfg->vocab_size);
 }
 
 void dgm_tokenizer_close(dgm_tokenizer *t)

@@ -22,6 +22,12 @@ typedef struct dgm_tokenizer dgm_tokenizer;
 DGM_MUST_CHECK int dgm_tokenizer_open(dgm_tokenizer **out, const char *dir, int vocab_size);
 void dgm_tokenizer_close(dgm_tokenizer *t);
 
+struct dgm_model_config;
+/* dgm_tokenizer_open_dir - the same, for who has no open model: *cfg (runtime/model.h) is read from the directory too.
+ * Switches that make results depend on the batch are let through: they are no matter of text. DGM_EMODEL. */
+DGM_MUST_CHECK int dgm_tokenizer_open_dir(dgm_tokenizer **out, struct dgm_model_config *cfg,
+                                          const char *dir);
+
 /*
  * dgm_tok_encode - pieces of text [len bytes, valid UTF-8 without NUL] with the source code and </s> around
  * them: `code pieces </s>`, or `pieces </s> code` when suffix. *ids is malloc'ed (the caller frees), *n its

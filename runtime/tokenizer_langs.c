@@ -1,9 +1,9 @@
 #include "runtime/tokenizer_langs.h"
 
+#include "runtime/config_json.h"
 #include "runtime/lang.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 static const char *const specials[] = {"<s>", "<pad>", "</s>", "<unk>"}; /* ids 0 to 3 */
-enum { N_SPECIALS = 4 };
+enum { N_SPECIALS = 4, MAX_JSON_BYTES = 64 << 20 };
 
 /* What is being put together, and what messages name. */
 typedef struct build {
@@ -91,7 +91,9 @@ static int add_token(build *b, const char *content, json_int_t id, bool special)
         b->langs->mask = id > b->pieces && id < b->vocab_size ? (int32_t)id : -1;
         return DGM_OK;
     }
-    if (!special || !(is_code_shaped(content) || is_listed(b->extra, content)))
+    /* What a listed token is called comes from a file and goes to terminals. */
+    const bool listed = is_listed(b->extra, content) && dgm_printable(content) == content;
+    if (!special || !(is_code_shaped(content) || listed))
         return DGM_OK;
     b->placed = b->placed || dgm_lang_find(content) != NULL;
     return add_lang(b, content, id);
@@ -142,21 +144,18 @@ static int add_202(build *b)
     return DGM_OK;
 }
 
-/* *out is NULL when there is no such file. */
-static int load_json(json_t **out, const char *path)
+/* out->root is NULL when there is no such file. */
+static int load_json(dgm_json *out, const char *path)
 {
-    *out = NULL;
+    *out = (dgm_json){0};
     if (access(path, F_OK) != 0 && errno == ENOENT)
         return DGM_OK;
-    json_error_t error;
-    *out = json_load_file(path, 0, &error);
-    if (*out == NULL)
-        return dgm_fail(DGM_EMODEL, "%s: line %d: %s", path, error.line, error.text);
-    if (json_is_object(*out))
-        return DGM_OK;
-    json_decref(*out);
-    *out = NULL;
-    return dgm_fail(DGM_EMODEL, "%s: want a JSON object", path);
+    char *text;
+    size_t len;
+    DGM_TRY(dgm_file_slurp(&text, &len, path, MAX_JSON_BYTES));
+    const int rc = dgm_json_open(out, path, text, len, false);
+    free(text);
+    return rc;
 }
 
 static int by_id(const void *a, const void *b)
@@ -216,15 +215,15 @@ int dgm_tok_langs_init(dgm_tok_langs *out, const char *dir, int pieces, int voca
     char config_file[4096], encoder_file[4096];
     (void)snprintf(config_file, sizeof config_file, "%s/tokenizer_config.json", dir);
     (void)snprintf(encoder_file, sizeof encoder_file, "%s/added_tokens.json", dir);
-    json_t *config = NULL, *encoder = NULL;
+    dgm_json config = {0}, encoder = {0};
     build b = {.langs = out, .file = config_file, .pieces = pieces, .vocab_size = vocab_size};
     int rc = load_json(&config, config_file);
     if (rc == DGM_OK)
         rc = load_json(&encoder, encoder_file);
     if (rc == DGM_OK)
-        rc = build_all(&b, config, encoder, encoder_file);
-    json_decref(config);
-    json_decref(encoder);
+        rc = build_all(&b, config.root, encoder.root, encoder_file);
+    dgm_json_close(&encoder);
+    dgm_json_close(&config);
     if (rc != DGM_OK)
         dgm_tok_langs_fini(out);
     return rc;

@@ -12,8 +12,6 @@
 #include "runtime/model.h"
 #include "runtime/safetensors.h"
 
-enum dgm_part { DGM_EMBED, DGM_ATTENTION, DGM_FFN, DGM_EXPERTS, DGM_ROUTER, DGM_NORM, DGM_PARTS };
-
 typedef struct dgm_slot {
     const dgm_tensor *tensor;
     dgm_packed *matrix;   /* [n, k]: this tensor's rows are outputs row0 .. of it; or */
@@ -46,6 +44,10 @@ void dgm_weights_free(dgm_model *m);
 size_t dgm_weights_bytes(const dgm_slot *s);
 /* dgm_weights_dense_bytes - memory of everything but the experts, positions included. */
 size_t dgm_weights_dense_bytes(const dgm_model *m);
+/* dgm_positions_bytes - memory of the sinusoid table. */
+size_t dgm_positions_bytes(const dgm_model *m);
+/* dgm_weights_verify - see dgm_model_verify. */
+DGM_MUST_CHECK int dgm_weights_verify(const dgm_model *m);
 /* dgm_positions_fill - the sinusoid table [rows, d]: row p is position p. */
 void dgm_positions_fill(float *table, int rows, int d);
 

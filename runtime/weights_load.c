@@ -1,6 +1,7 @@
 /* Reading a rank's part of the weights into memory, in kernel layout. */
 #include "runtime/weights.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 /* Read at a time: large enough for any disk, small beside the weights. A row always fits (MAX_FFN * 4). */
@@ -40,7 +41,7 @@ static bool is_mine(const dgm_model *m, const dgm_slot *s, int rank, bool dense)
     return s->expert < 0 ? dense : dgm_placement_owner(&m->placement, s->moe, s->expert) == rank;
 }
 
-static size_t positions_bytes(const dgm_model *m)
+size_t dgm_positions_bytes(const dgm_model *m)
 {
     return dgm_arena_align((size_t)(m->cfg.max_positions + 2) * (size_t)m->cfg.d_model *
                            sizeof(float));
@@ -48,7 +49,7 @@ static size_t positions_bytes(const dgm_model *m)
 
 size_t dgm_weights_dense_bytes(const dgm_model *m)
 {
-    size_t bytes = positions_bytes(m);
+    size_t bytes = dgm_positions_bytes(m);
     for (size_t i = 0; i < m->files->n_slots; i++)
         if (m->files->slots[i].expert < 0)
             bytes += dgm_weights_bytes(&m->files->slots[i]);
@@ -111,9 +112,44 @@ int dgm_weights_load(dgm_model *m, int rank, bool dense, dgm_comm *comm)
     }
     free(piece);
     if (rc == DGM_OK && dense) {
-        m->positions = dgm_arena_push(&f->dense, positions_bytes(m));
+        m->positions = dgm_arena_push(&f->dense, dgm_positions_bytes(m));
         dgm_positions_fill(m->positions, m->cfg.max_positions + 2, m->cfg.d_model);
     }
+    return rc;
+}
+
+/* ---- everything, without keeping it ---- */
+
+static int verify_slot(const dgm_model *m, const dgm_slot *s, void *piece, float *wide)
+{
+    const dgm_dtype t = (dgm_dtype)s->tensor->dtype;
+    const size_t n = (size_t)s->rows * (size_t)s->k, step = PIECE_BYTES / sizeof(float);
+    for (size_t at = 0; at < n; at += step) {
+        const size_t count = n - at < step ? n - at : step, size = dgm_dtype_bytes(t);
+        DGM_TRY(dgm_tensors_read(m->files->tensors, s->tensor, piece, at * size, count * size,
+                                 PIECE_BYTES));
+        dgm_widen(wide, piece, t, count);
+        for (size_t i = 0; i < count; i++)
+            if (!isfinite(wide[i]))
+                return dgm_fail(DGM_EMODEL,
+                                "%s: tensor %s: wanted finite numbers, found %g at element %zu",
+                                dgm_tensors_path(m->files->tensors, s->tensor), s->tensor->name,
+                                (double)wide[i], at + i);
+    }
+    return DGM_OK;
+}
+
+int dgm_weights_verify(const dgm_model *m)
+{
+    void *piece = malloc(PIECE_BYTES);
+    float *wide = malloc(PIECE_BYTES);
+    int rc = piece == NULL || wide == NULL
+                 ? dgm_fail(DGM_ENOMEM, "cannot allocate memory to read weights")
+                 : DGM_OK;
+    for (size_t i = 0; i < m->files->n_slots && rc == DGM_OK; i++)
+        rc = verify_slot(m, &m->files->slots[i], piece, wide);
+    free(piece);
+    free(wide);
     return rc;
 }
 

@@ -22,10 +22,9 @@ static bool read_state(dgm_resume *r, uint64_t *job)
     FILE *f = fopen(r->path, "re");
     if (f == NULL)
         return false;
-    const int n = fscanf(f,
-                         "dragoman state %d job %" SCNx64 " lines %" SCNu64 " input %" SCNx64
-                         " flagged %" SCNu64,
-                         &format, job, &r->lines, &r->input_hash, &r->flagged);
+    const int n = fscanf(
+        f, "dragoman state %d job %" SCNx64 " lines %" SCNu64 " input %" SCNx64 " flagged %" SCNu64,
+        &format, job, &r->lines, &r->input_hash, &r->flagged);
     (void)fclose(f);
     return n == 5 && format == STATE_FORMAT;
 }
@@ -96,7 +95,8 @@ int dgm_resume_save(dgm_resume *r, uint64_t lines, uint64_t input_hash, uint64_t
     FILE *f = fopen(fresh, "we");
     if (f == NULL)
         return dgm_fail(DGM_EOUTPUT, "%s: cannot be written: %s", fresh, strerror(errno));
-    const bool printed = fprintf(f, state_form, STATE_FORMAT, r->job, lines, input_hash, flagged) > 0;
+    const bool printed =
+        fprintf(f, state_form, STATE_FORMAT, r->job, lines, input_hash, flagged) > 0;
     const bool closed = fclose(f) == 0;
     if (!printed || !closed || rename(fresh, r->path) != 0) {
         const int err = errno;

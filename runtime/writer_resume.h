@@ -10,16 +10,14 @@
 
 #include "runtime/writer.h"
 
-enum { DGM_RESUME_OUTPUTS = 256 };
-
 typedef struct dgm_resume {
-    bool on;               /* the first output is a FILE.part */
-    char *path;            /* FILE.part.state */
-    uint64_t job;          /* options, model and shape of the output, as one hash */
-    uint64_t lines;        /* of the input that are done */
-    uint64_t input_hash;   /* over those lines (dgm_resume_hash) */
-    uint64_t flagged;      /* of those lines */
-    uint64_t next;         /* lines that the outputs hold whole: go on behind them (>= lines) */
+    bool on;             /* the first output is a FILE.part */
+    char *path;          /* FILE.part.state */
+    uint64_t job;        /* options, model and shape of the output, as one hash */
+    uint64_t lines;      /* of the input that are done */
+    uint64_t input_hash; /* over those lines (dgm_resume_hash) */
+    uint64_t flagged;    /* of those lines */
+    uint64_t next;       /* lines that the outputs hold whole: go on behind them (>= lines) */
     double saved_s;
 } dgm_resume;
 

@@ -53,10 +53,12 @@ static void *floats(size_t n)
     float *p = aligned_alloc(4096, (n * sizeof *p + 4095) & ~(size_t)4095);
     if (p == NULL)
         exit(1);
-    uint32_t state = 1;
+    static uint64_t state = 88172645463325252u;
     for (size_t i = 0; i < n; i++) {
-        state = state * 1664525u + 1013904223u;
-        p[i] = (float)(state >> 8) * 0x1p-23f - 1.0f;
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        p[i] = (float)(state >> 40) * 0x1p-23f - 1.0f;
     }
     return p;
 }

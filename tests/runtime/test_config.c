@@ -5,6 +5,7 @@
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -97,7 +98,8 @@ static void lengths(void **state)
         {NULL, NULL, NULL, 200, 500},
         {"{\"max_length\":77}", NULL, NULL, 77, 500},
         {"{\"max_length\":77}", "{\"max_length\":88}", NULL, 88, 500},
-        {NULL, "{\"max_length\":88,\"max_new_tokens\":50}", NULL, 51, 500}, /* the start token is not new */
+        {NULL, "{\"max_length\":88,\"max_new_tokens\":50}", NULL, 51,
+         500}, /* the start token is not new */
         {NULL, "{\"max_new_tokens\":null}", NULL, 200, 500},
         {NULL, "{\"max_length\":1000}", NULL, 500, 500},
         {NULL, NULL, "{\"model_max_length\":128}", 200, 128},
@@ -149,11 +151,15 @@ static void refuses_by_key(void **state)
         {"{\"d_model\":16.5}", "d_model: wanted a whole number from 4 to 65536, found 16.5"},
         {"{\"d_model\":\"16\"}", "d_model: wanted a number, found a text"},
         {"{\"d_model\":17}", "wanted encoder_attention_heads to divide d_model 17, found 2"},
-        {"{\"decoder_attention_heads\":3}", "wanted decoder_attention_heads to divide d_model 16, found 3"},
-        {"{\"encoder_attention_heads\":0}", "encoder_attention_heads: wanted a whole number from 1"},
-        {"{\"encoder_layers\":-2}", "encoder_layers: wanted a whole number from 1 to 256, found -2"},
+        {"{\"decoder_attention_heads\":3}",
+         "wanted decoder_attention_heads to divide d_model 16, found 3"},
+        {"{\"encoder_attention_heads\":0}",
+         "encoder_attention_heads: wanted a whole number from 1"},
+        {"{\"encoder_layers\":-2}",
+         "encoder_layers: wanted a whole number from 1 to 256, found -2"},
         {"{\"vocab_size\":0}", "vocab_size: wanted a whole number from 5"},
-        {"{\"num_experts\":1000000000}", "num_experts: wanted a whole number from 1 to 4096, found 1000000000"},
+        {"{\"num_experts\":1000000000}",
+         "num_experts: wanted a whole number from 1 to 4096, found 1000000000"},
         {"{\"num_experts\":1e300}", "num_experts: wanted a whole number"},
         {"{\"encoder_sparse_step\":-1}", "encoder_sparse_step: wanted a whole number from 0"},
         {"{\"max_position_embeddings\":0}", "max_position_embeddings: wanted a whole number"},
@@ -166,13 +172,18 @@ static void refuses_by_key(void **state)
         {"{\"router_bias\":true}", "router_bias: wanted false, found true"},
         {"{\"router_dtype\":\"bfloat16\"}", "router_dtype: wanted float32, found bfloat16"},
         {"{\"tie_word_embeddings\":false}", "tie_word_embeddings: wanted true, found false"},
-        {"{\"encoder_routing\":\"sentence\"}", "encoder_routing: wanted token, found sentence, which this version"},
-        {"{\"decoder_routing\":\"task\"}", "decoder_routing: wanted token, found task, which this version"},
-        {"{\"dragoman\":{\"format\":\"2.0\"}}", "dragoman.format: wanted 1, found 2.0: it needs a newer dragoman"},
+        {"{\"encoder_routing\":\"sentence\"}",
+         "encoder_routing: wanted token, found sentence, which this version"},
+        {"{\"decoder_routing\":\"task\"}",
+         "decoder_routing: wanted token, found task, which this version"},
+        {"{\"dragoman\":{\"format\":\"2.0\"}}",
+         "dragoman.format: wanted 1, found 2.0: it needs a newer dragoman"},
         {"{\"dragoman\":{}}", "dragoman.format: wanted a text such as 1.0, found none"},
-        {"{\"dragoman\":{\"format\":\"1.0x\"}}", "dragoman.format: wanted a text such as 1.0, found 1.0x"},
+        {"{\"dragoman\":{\"format\":\"1.0x\"}}",
+         "dragoman.format: wanted a text such as 1.0, found 1.0x"},
         {"{\"dragoman\":7}", "dragoman.format: wanted a text such as 1.0, found none"},
-        {"{\"moe_eval_capacity_token_fraction\":\"1\"}", "moe_eval_capacity_token_fraction: wanted a number"},
+        {"{\"moe_eval_capacity_token_fraction\":\"1\"}",
+         "moe_eval_capacity_token_fraction: wanted a number"},
         {"{\"second_expert_policy\":\"best\"}", "second_expert_policy: wanted all, found best"},
         {"{\"max_length\":0}", "max_length: wanted a whole number from 1"},
     };
@@ -183,8 +194,8 @@ static void refuses_by_key(void **state)
         const int rc = parse(&c, &s, NULL);
         if (rc != DGM_EMODEL || strstr(dgm_error_text(), bad[i][1]) == NULL ||
             strstr(dgm_error_text(), "config.json") == NULL)
-            fail_msg("%s: wanted EMODEL with '%s', found %s '%s'", bad[i][0], bad[i][1], dgm_status_name(rc),
-                     dgm_error_text());
+            fail_msg("%s: wanted EMODEL with '%s', found %s '%s'", bad[i][0], bad[i][1],
+                     dgm_status_name(rc), dgm_error_text());
     }
 }
 
@@ -192,7 +203,8 @@ static void batch_dependence_needs_dropless(void **state)
 {
     (void)state;
     static const char *const bad[][2] = {
-        {"{\"moe_eval_capacity_token_fraction\":0.5}", "moe_eval_capacity_token_fraction 0.5 makes"},
+        {"{\"moe_eval_capacity_token_fraction\":0.5}",
+         "moe_eval_capacity_token_fraction 0.5 makes"},
         {"{\"moe_eval_capacity_token_fraction\":-1}", "moe_eval_capacity_token_fraction -1 makes"},
         {"{\"batch_prioritized_routing\":true}", "batch_prioritized_routing true makes"},
         {"{\"second_expert_policy\":\"random\"}", "second_expert_policy random makes"},
@@ -205,7 +217,8 @@ static void batch_dependence_needs_dropless(void **state)
         assert_int_equal(parse(&c, &s, NULL), DGM_EMODEL);
         assert_non_null(strstr(dgm_error_text(), bad[i][1]));
         assert_non_null(strstr(dgm_error_text(), "--dropless"));
-        assert_int_equal(parse(&c, &s, &(dgm_model_options){.dropless = true, .source_order = -1}), DGM_OK);
+        assert_int_equal(parse(&c, &s, &(dgm_model_options){.dropless = true, .source_order = -1}),
+                         DGM_OK);
     }
 }
 
@@ -213,13 +226,19 @@ static void refuses_bad_companions(void **state)
 {
     (void)state;
     static const char *const bad[][3] = {
-        {"{\"max_length\":-4}", NULL, "generation_config.json: max_length: wanted a whole number from 1"},
-        {"{\"max_new_tokens\":0}", NULL, "generation_config.json: max_new_tokens: wanted a whole number from 1"},
-        {"{\"eos_token_id\":[2]}", NULL, "generation_config.json: eos_token_id: wanted a number, found a list"},
-        {"{\"decoder_start_token_id\":40}", NULL, "wanted special token ids below vocab_size 37, found 40"},
+        {"{\"max_length\":-4}", NULL,
+         "generation_config.json: max_length: wanted a whole number from 1"},
+        {"{\"max_new_tokens\":0}", NULL,
+         "generation_config.json: max_new_tokens: wanted a whole number from 1"},
+        {"{\"eos_token_id\":[2]}", NULL,
+         "generation_config.json: eos_token_id: wanted a number, found a list"},
+        {"{\"decoder_start_token_id\":40}", NULL,
+         "wanted special token ids below vocab_size 37, found 40"},
         {"nope", NULL, "generation_config.json: wanted JSON"},
-        {NULL, "{\"tokenizer_class\":\"M2M100Tokenizer\"}", "tokenizer_class: wanted NllbTokenizer, found M2M100Tokenizer"},
-        {NULL, "{\"legacy_behaviour\":\"yes\"}", "legacy_behaviour: wanted true or false, found a text"},
+        {NULL, "{\"tokenizer_class\":\"M2M100Tokenizer\"}",
+         "tokenizer_class: wanted NllbTokenizer, found M2M100Tokenizer"},
+        {NULL, "{\"legacy_behaviour\":\"yes\"}",
+         "legacy_behaviour: wanted true or false, found a text"},
         {NULL, "{\"model_max_length\":0}", "model_max_length: wanted 3 or more, found 0"},
         {NULL, "[]", "tokenizer_config.json: wanted a JSON object"},
     };
@@ -230,7 +249,8 @@ static void refuses_bad_companions(void **state)
         s.tokenizer = bad[i][1] == NULL ? "{}" : bad[i][1];
         const int rc = parse(&c, &s, NULL);
         if (rc != DGM_EMODEL || strstr(dgm_error_text(), bad[i][2]) == NULL)
-            fail_msg("wanted EMODEL with '%s', found %s '%s'", bad[i][2], dgm_status_name(rc), dgm_error_text());
+            fail_msg("wanted EMODEL with '%s', found %s '%s'", bad[i][2], dgm_status_name(rc),
+                     dgm_error_text());
     }
 }
 
@@ -265,7 +285,7 @@ static void refuses_what_is_no_json(void **state)
         {"{\"d_model\":NaN}", "wanted JSON"},
         {"{\"d_model\":1e999}", "wanted JSON"},
         {"{\"d_model\":1,\"d_model\":2}", "duplicate object key"},
-        {"\"x\"", "wanted a JSON object"},
+        {"[7]", "wanted a JSON object"},
         {"{\"model_type\":\"\xff\"}", "wanted JSON"},
         {"{\"model_type\":\"\\u001b[2J\"}", "found (a text with odd characters)"},
     };
@@ -273,7 +293,8 @@ static void refuses_what_is_no_json(void **state)
         dgm_model_config c;
         const int rc = parse_text(&c, bad[i][0]);
         if (rc != DGM_EMODEL || strstr(dgm_error_text(), bad[i][1]) == NULL)
-            fail_msg("wanted EMODEL with '%s', found %s '%s'", bad[i][1], dgm_status_name(rc), dgm_error_text());
+            fail_msg("wanted EMODEL with '%s', found %s '%s'", bad[i][1], dgm_status_name(rc),
+                     dgm_error_text());
         for (const char *t = dgm_error_text(); *t != '\0'; t++)
             assert_true(*t >= ' ');
     }
@@ -283,9 +304,15 @@ int main(void)
 {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        CASE(reads_what_it_says),     CASE(sparse_layers_follow_the_step),   CASE(lengths),
-        CASE(source_order),           CASE(refuses_by_key),                  CASE(batch_dependence_needs_dropless),
-        CASE(refuses_bad_companions), CASE(refuses_m2m_100_itself),          CASE(refuses_what_is_no_json),
+        CASE(reads_what_it_says),
+        CASE(sparse_layers_follow_the_step),
+        CASE(lengths),
+        CASE(source_order),
+        CASE(refuses_by_key),
+        CASE(batch_dependence_needs_dropless),
+        CASE(refuses_bad_companions),
+        CASE(refuses_m2m_100_itself),
+        CASE(refuses_what_is_no_json),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

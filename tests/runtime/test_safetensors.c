@@ -45,21 +45,24 @@ static void expect_refusal(const char *want)
     dgm_tensors *t = NULL;
     const int rc = dgm_tensors_open(&t, dir);
     if (rc != DGM_EMODEL || strstr(dgm_error_text(), want) == NULL)
-        fail_msg("wanted EMODEL with '%s', found %s '%s'", want, dgm_status_name(rc), dgm_error_text());
+        fail_msg("wanted EMODEL with '%s', found %s '%s'", want, dgm_status_name(rc),
+                 dgm_error_text());
     if (strchr(dgm_error_text(), '\n') != NULL)
         fail_msg("wanted one line, found '%s'", dgm_error_text());
 }
 
-#define T(name, dtype, shape, offsets)                                                                       \
+#define T(name, dtype, shape, offsets)                                                             \
     "\"" name "\":{\"dtype\":\"" dtype "\",\"shape\":" shape ",\"data_offsets\":" offsets "}"
 
 static void reads_a_good_file(void **state)
 {
     (void)state;
-    write_file("model.safetensors",
-               "{\"__metadata__\":{\"format\":\"pt\"}," T("b", "BF16", "[2,3]", "[4,16]") "," T(
-                   "a", "F32", "[1]", "[0,4]") "," T("e", "F16", "[0,7]", "[4,4]") "," T("s", "I64", "[]", "[16,24]") "}   ",
-               0, 24);
+    write_file(
+        "model.safetensors",
+        "{\"__metadata__\":{\"format\":\"pt\"}," T("b", "BF16", "[2,3]", "[4,16]") "," T(
+            "a", "F32", "[1]", "[0,4]") "," T("e", "F16", "[0,7]", "[4,4]") "," T("s", "I64", "[]",
+                                                                                  "[16,24]") "}   ",
+        0, 24);
     dgm_tensors *t;
     assert_int_equal(dgm_tensors_open(&t, dir), DGM_OK);
     size_t n;
@@ -100,27 +103,41 @@ static void refuses_bad_headers(void **state)
         {"{", 0, 0, "wanted JSON"},
         {"{} x", 0, 0, "wanted JSON"},
         {"[1]", 0, 0, "wanted a JSON object"},
-        {"{" T("a", "F32", "[1]", "[0,4]") "," T("a", "F32", "[1]", "[4,8]") "}", 0, 8, "duplicate"},
-        {"{" T("a", "F32", "[2]", "[0,8]") "," T("b", "F32", "[1]", "[4,8]") "}", 0, 8, "found a and b overlapping"},
-        {"{" T("a", "F32", "[2]", "[0,8]") "," T("b", "F32", "[2]", "[0,8]") "}", 0, 8, "found a and b overlapping"},
-        {"{" T("a", "F32", "[2]", "[0,8]") "}", 0, 7, "tensor a: wanted data up to byte 8, found 7 (is the file"},
-        {"{" T("a", "F32", "[2]", "[8,0]") "}", 0, 8, "wanted ascending data_offsets, found 8 to 0"},
-        {"{" T("a", "F32", "[2]", "[-8,0]") "}", 0, 8, "wanted ascending data_offsets, found -8 to 0"},
-        {"{" T("a", "F32", "[2]", "[9223372036854775800,9223372036854775807]") "}", 0, 8, "is the file truncated?"},
+        {"{" T("a", "F32", "[1]", "[0,4]") "," T("a", "F32", "[1]", "[4,8]") "}", 0, 8,
+         "duplicate"},
+        {"{" T("a", "F32", "[2]", "[0,8]") "," T("b", "F32", "[1]", "[4,8]") "}", 0, 8,
+         "found a and b overlapping"},
+        {"{" T("a", "F32", "[2]", "[0,8]") "," T("b", "F32", "[2]", "[0,8]") "}", 0, 8,
+         "found a and b overlapping"},
+        {"{" T("a", "F32", "[2]", "[0,8]") "}", 0, 7,
+         "tensor a: wanted data up to byte 8, found 7 (is the file"},
+        {"{" T("a", "F32", "[2]", "[8,0]") "}", 0, 8,
+         "wanted ascending data_offsets, found 8 to 0"},
+        {"{" T("a", "F32", "[2]", "[-8,0]") "}", 0, 8,
+         "wanted ascending data_offsets, found -8 to 0"},
+        {"{" T("a", "F32", "[2]", "[9223372036854775800,9223372036854775807]") "}", 0, 8,
+         "is the file truncated?"},
         {"{" T("a", "F32", "[2]", "[0,99999999999999999999]") "}", 0, 8, "wanted JSON"},
         {"{" T("a", "F32", "[2]", "[0,8,9]") "}", 0, 8, "wanted two data_offsets"},
         {"{" T("a", "F32", "[2]", "[0.0,8.0]") "}", 0, 8, "wanted two data_offsets"},
         {"{" T("a", "F32", "[2]", "8") "}", 0, 8, "wanted two data_offsets"},
-        {"{" T("a", "F32", "[3]", "[0,8]") "}", 0, 8, "tensor a: wanted 12 bytes for its shape and dtype, found 8"},
-        {"{" T("a", "F16", "[2]", "[0,8]") "}", 0, 8, "wanted 4 bytes for its shape and dtype, found 8"},
-        {"{" T("a", "F32", "[4294967296,4294967296]", "[0,8]") "}", 0, 8, "wanted a size below 2^64 bytes"},
-        {"{" T("a", "F32", "[4611686018427387904,0]", "[0,0]") "}", 0, 8, "wanted a size below 2^64 bytes"},
+        {"{" T("a", "F32", "[3]", "[0,8]") "}", 0, 8,
+         "tensor a: wanted 12 bytes for its shape and dtype, found 8"},
+        {"{" T("a", "F16", "[2]", "[0,8]") "}", 0, 8,
+         "wanted 4 bytes for its shape and dtype, found 8"},
+        {"{" T("a", "F32", "[4294967296,4294967296]", "[0,8]") "}", 0, 8,
+         "wanted a size below 2^64 bytes"},
+        {"{" T("a", "F32", "[4611686018427387904,0]", "[0,0]") "}", 0, 8,
+         "wanted a size below 2^64 bytes"},
         {"{" T("a", "F32", "[-2]", "[0,8]") "}", 0, 8, "wanted dimensions of 0 or more"},
         {"{" T("a", "F32", "[\"2\"]", "[0,8]") "}", 0, 8, "wanted dimensions of 0 or more"},
-        {"{" T("a", "F32", "[1,1,1,1,2]", "[0,8]") "}", 0, 8, "wanted a shape of at most 4 dimensions, found 5"},
+        {"{" T("a", "F32", "[1,1,1,1,2]", "[0,8]") "}", 0, 8,
+         "wanted a shape of at most 4 dimensions, found 5"},
         {"{" T("a", "F32", "2", "[0,8]") "}", 0, 8, "wanted a shape of"},
-        {"{" T("a", "F31", "[2]", "[0,8]") "}", 0, 8, "wanted a dtype such as F32, F16 or BF16, found F31"},
-        {"{" T("a", "F\\u001b[31m", "[2]", "[0,8]") "}", 0, 8, "found (a text with odd characters)"},
+        {"{" T("a", "F31", "[2]", "[0,8]") "}", 0, 8,
+         "wanted a dtype such as F32, F16 or BF16, found F31"},
+        {"{" T("a", "F\\u001b[31m", "[2]", "[0,8]") "}", 0, 8,
+         "found (a text with odd characters)"},
         {"{" T("a\\n", "F32", "[2]", "[0,8]") "}", 0, 8, "wanted tensor names of printable ASCII"},
         {"{" T("a\\u0000", "F32", "[2]", "[0,8]") "}", 0, 8, "wanted JSON"},
         {"{\"a\":7}", 0, 8, "tensor a: wanted a dtype, found none"},
@@ -170,8 +187,10 @@ static void reads_shards(void **state)
 {
     (void)state;
     write_file("x.safetensors", "{" T("a", "F32", "[1]", "[0,4]") "}", 0, 4);
-    write_file("y.safetensors", "{" T("b", "F32", "[1]", "[0,4]") "," T("c", "F32", "[1]", "[4,8]") "}", 0, 8);
-    write_index("{\"weight_map\":{\"b\":\"y.safetensors\",\"a\":\"x.safetensors\",\"c\":\"y.safetensors\"}}");
+    write_file("y.safetensors",
+               "{" T("b", "F32", "[1]", "[0,4]") "," T("c", "F32", "[1]", "[4,8]") "}", 0, 8);
+    write_index("{\"weight_map\":{\"b\":\"y.safetensors\",\"a\":\"x.safetensors\",\"c\":\"y."
+                "safetensors\"}}");
     dgm_tensors *t;
     assert_int_equal(dgm_tensors_open(&t, dir), DGM_OK);
     unsigned char got[4];
@@ -188,12 +207,18 @@ static void refuses_bad_indices(void **state)
     write_file("y.safetensors", "{" T("b", "F32", "[1]", "[0,4]") "}", 0, 4);
     write_file("z.safetensors", "{" T("a", "F32", "[1]", "[0,4]") "}", 0, 4);
     static const char *const bad[][2] = {
-        {"{\"weight_map\":{\"a\":\"x.safetensors\",\"c\":\"x.safetensors\"}}", "tensor c: wanted it in x.safetensors, found it nowhere"},
-        {"{\"weight_map\":{\"a\":\"y.safetensors\",\"b\":\"x.safetensors\"}}", "tensor a: wanted it in y.safetensors, found it in"},
-        {"{\"weight_map\":{\"a\":\"x.safetensors\",\"b\":\"z.safetensors\"}}", "tensor a: wanted it once, found it in"},
-        {"{\"weight_map\":{\"a\":\"no.safetensors\"}}", "no.safetensors: cannot open: No such file"},
-        {"{\"weight_map\":{\"a\":\"../x.safetensors\"}}", "wanted the name of a file beside the index, found ../x"},
-        {"{\"weight_map\":{\"a\":\"/etc/passwd\"}}", "wanted the name of a file beside the index, found /etc"},
+        {"{\"weight_map\":{\"a\":\"x.safetensors\",\"c\":\"x.safetensors\"}}",
+         "tensor c: wanted it in x.safetensors, found it nowhere"},
+        {"{\"weight_map\":{\"a\":\"y.safetensors\",\"b\":\"x.safetensors\"}}",
+         "tensor a: wanted it in y.safetensors, found it in"},
+        {"{\"weight_map\":{\"a\":\"x.safetensors\",\"b\":\"z.safetensors\"}}",
+         "tensor a: wanted it once, found it in"},
+        {"{\"weight_map\":{\"a\":\"no.safetensors\"}}",
+         "no.safetensors: cannot open: No such file"},
+        {"{\"weight_map\":{\"a\":\"../x.safetensors\"}}",
+         "wanted the name of a file beside the index, found ../x"},
+        {"{\"weight_map\":{\"a\":\"/etc/passwd\"}}",
+         "wanted the name of a file beside the index, found /etc"},
         {"{\"weight_map\":{\"a\":1}}", "wanted the name of a file beside the index, found no text"},
         {"{\"weight_map\":{}}", "wanted 1 to 10000 shards, found 0"},
         {"{\"weight_map\":[]}", "wanted an object weight_map, found none"},
@@ -204,7 +229,8 @@ static void refuses_bad_indices(void **state)
         write_index(bad[i][0]);
         expect_refusal(bad[i][1]);
     }
-    write_file("y.safetensors", "{" T("b", "F32", "[1]", "[0,4]") "," T("q", "F32", "[1]", "[4,8]") "}", 0, 8);
+    write_file("y.safetensors",
+               "{" T("b", "F32", "[1]", "[0,4]") "," T("q", "F32", "[1]", "[4,8]") "}", 0, 8);
     write_index("{\"weight_map\":{\"a\":\"x.safetensors\",\"b\":\"y.safetensors\"}}");
     expect_refusal("wanted every tensor of the shards, found none of the name q");
 }
@@ -232,7 +258,8 @@ static void finds_by_name(void **state)
     assert_non_null(json);
     size_t at = 0;
     for (int i = 0; i < N; i++)
-        at += (size_t)sprintf(json + at, "%c\"t%d\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[%d,%d]}",
+        at += (size_t)sprintf(json + at,
+                              "%c\"t%d\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[%d,%d]}",
                               i == 0 ? '{' : ',', i, i, i + 1);
     json[at++] = '}';
     char *file = calloc(1, 8 + at + N);
@@ -261,9 +288,15 @@ int main(void)
 {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        CASE(reads_a_good_file),   CASE(refuses_bad_headers), CASE(refuses_tiny_files),
-        CASE(refuses_deep_nesting), CASE(refuses_what_is_no_weights_file), CASE(reads_shards),
-        CASE(refuses_bad_indices), CASE(survives_a_shrinking_file), CASE(finds_by_name),
+        CASE(reads_a_good_file),
+        CASE(refuses_bad_headers),
+        CASE(refuses_tiny_files),
+        CASE(refuses_deep_nesting),
+        CASE(refuses_what_is_no_weights_file),
+        CASE(reads_shards),
+        CASE(refuses_bad_indices),
+        CASE(survives_a_shrinking_file),
+        CASE(finds_by_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

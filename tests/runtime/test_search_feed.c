@@ -105,7 +105,8 @@ static void step(feed *f)
     f->most_rows = rows > f->most_rows ? rows : f->most_rows;
 }
 
-/* rows [0 .. n - 1] held the tokens before the last one; the last was an input only if nothing followed. */
+/* rows [0 .. n - 1] held the tokens before the last one; the last was an input only if nothing
+ * followed. */
 static void check_result(const feed *f, const dgm_hypothesis *h, int32_t start)
 {
     int32_t *history = malloc((size_t)(h->n + 1) * sizeof *history);

@@ -1,9 +1,10 @@
 /*
- * test_search_feed.h - feeds a search from a function of the history, as the engine does from a model.
+ * test_search_feed.h - feeds a search from a function of the history, as the engine does from a
+ * model.
  *
  * It keeps its own table of which row held which token, walks every history back through the paths
- * that the search gives, and fails the test where they disagree. Rows get exactly the candidates that
- * were asked for, in memory of exactly that size.
+ * that the search gives, and fails the test where they disagree. Rows get exactly the candidates
+ * that were asked for, in memory of exactly that size.
  */
 #ifndef DGM_TESTS_RUNTIME_TEST_SEARCH_FEED_H
 #define DGM_TESTS_RUNTIME_TEST_SEARCH_FEED_H
@@ -16,11 +17,11 @@ typedef struct feed {
     feed_logits logits;
     void *ctx;
     int vocab;
-    bool generous;   /* give all candidates and all logits whatever was asked for */
-    int n_steps;     /* out */
-    int most_rows;   /* out */
-    void *mem;       /* of the search, until feed_free */
-    int32_t *held;   /* [max_length][beam] */
+    bool generous; /* give all candidates and all logits whatever was asked for */
+    int n_steps;   /* out */
+    int most_rows; /* out */
+    void *mem;     /* of the search, until feed_free */
+    int32_t *held; /* [max_length][beam] */
     dgm_search *search;
     dgm_decode_options opt;
 } feed;

@@ -98,7 +98,8 @@ static void check_token_scores(const golden *g, const dgm_hypothesis *h)
 
 static int replay(const golden *g, int line, bool generous)
 {
-    feed f = {.logits = feed_hash, .ctx = (void *)&g->model, .vocab = g->vocab, .generous = generous};
+    feed f = {
+        .logits = feed_hash, .ctx = (void *)&g->model, .vocab = g->vocab, .generous = generous};
     feed_run(&f, &g->opt, g->prompt, g->n_prompt, 0);
     int wrong = 0;
     dgm_hypothesis h;

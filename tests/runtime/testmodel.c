@@ -1,12 +1,12 @@
 #define _GNU_SOURCE
 #include "tests/runtime/testmodel.h"
 
-#include <stdarg.h>
-#include <setjmp.h>
 #include <ftw.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,7 +62,7 @@ static uint16_t to_f16(float x) /* exact for our values, which are few bits wide
         return (uint16_t)(u >> 16);
     const uint32_t exponent = (u >> 23 & 255) - 127 + 15;
     assert_true(exponent >= 1 && exponent <= 30 && (u & 0x1fff) == 0);
-    return (uint16_t)(u >> 16 & 0x8000 | exponent << 10 | (u >> 13 & 0x3ff));
+    return (uint16_t)((u >> 16 & 0x8000) | exponent << 10 | (u >> 13 & 0x3ff));
 }
 
 static void put(FILE *f, float x, dgm_dtype t)
@@ -79,7 +79,7 @@ static void put(FILE *f, float x, dgm_dtype t)
 /* ---- the list of tensors ---- */
 
 typedef struct tensor {
-    char name[128]; /* without prefix */
+    char name[128];    /* without prefix */
     size_t rows, cols; /* cols 0: a vector */
 } tensor;
 
@@ -89,7 +89,8 @@ typedef struct list {
     size_t n, cap;
 } list;
 
-static void add(list *l, size_t rows, size_t cols, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+static void add(list *l, size_t rows, size_t cols, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
 static void add(list *l, size_t rows, size_t cols, const char *fmt, ...)
 {
     tensor t = {.rows = rows, .cols = cols};
@@ -155,7 +156,8 @@ static void add_layer(list *l, int stack, int i)
     add_attention(l, layer, "self_attn");
     if (stack == 1)
         add_attention(l, layer, dense_family ? "encoder_attn" : "cross_attention");
-    (void)snprintf(stem, sizeof stem, "%s.%s", layer, dense_family ? "final_layer_norm" : "ff_layer_norm");
+    (void)snprintf(stem, sizeof stem, "%s.%s", layer,
+                   dense_family ? "final_layer_norm" : "ff_layer_norm");
     add_norm(l, stem);
     if (!sparse) {
         (void)snprintf(stem, sizeof stem, "%s.%s", layer, dense_family ? "" : "ffn.");
@@ -172,7 +174,8 @@ static void add_layer(list *l, int stack, int i)
 static void add_all(list *l)
 {
     const testmodel *s = l->spec;
-    add(l, (size_t)s->vocab, (size_t)s->d_model, "%s", s->embed_name == NULL ? "shared.weight" : s->embed_name);
+    add(l, (size_t)s->vocab, (size_t)s->d_model, "%s",
+        s->embed_name == NULL ? "shared.weight" : s->embed_name);
     for (int stack = 0; stack < 2; stack++) {
         for (int i = 0; i < s->layers[stack]; i++)
             add_layer(l, stack, i);
@@ -233,8 +236,8 @@ static char *header(size_t *data_bytes, const list *l, int part, int parts)
         const size_t bytes = elements(t) * dgm_dtype_bytes(l->spec->dtype);
         json_t *shape = t->cols == 0 ? json_pack("[I]", (json_int_t)t->rows)
                                      : json_pack("[I,I]", (json_int_t)t->rows, (json_int_t)t->cols);
-        json_t *v = json_pack("{s:s,s:o,s:[I,I]}", "dtype", types[l->spec->dtype], "shape", shape, "data_offsets",
-                              (json_int_t)at, (json_int_t)(at + bytes));
+        json_t *v = json_pack("{s:s,s:o,s:[I,I]}", "dtype", types[l->spec->dtype], "shape", shape,
+                              "data_offsets", (json_int_t)at, (json_int_t)(at + bytes));
         assert_int_equal(json_object_set_new(root, full_name(name, sizeof name, l->spec, t), v), 0);
         at += bytes;
     }
@@ -272,7 +275,8 @@ static void write_shards(const char *dir, const list *l)
         (void)snprintf(file, sizeof file, "model-%05d-of-%05d.safetensors", p + 1, parts);
         write_weights(dir, file, l, p, parts);
         for (size_t i = (size_t)p; i < l->n; i += (size_t)parts)
-            (void)json_object_set_new(map, full_name(name, sizeof name, l->spec, &l->all[i]), json_string(file));
+            (void)json_object_set_new(map, full_name(name, sizeof name, l->spec, &l->all[i]),
+                                      json_string(file));
     }
     write_json(dir, "model.safetensors.index.json",
                json_pack("{s:{s:i},s:o}", "metadata", "total_size", 0, "weight_map", map));
@@ -281,11 +285,11 @@ static void write_shards(const char *dir, const list *l)
 static void write_config(const char *dir, const testmodel *s)
 {
     json_t *c = json_pack(
-        "{s:s,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:s,s:b}", "model_type", s->model_type, "d_model", s->d_model,
-        "vocab_size", s->vocab, "max_position_embeddings", s->positions, "encoder_layers", s->layers[0],
-        "decoder_layers", s->layers[1], "encoder_attention_heads", s->heads[0], "decoder_attention_heads",
-        s->heads[1], "encoder_ffn_dim", s->ffn[0], "decoder_ffn_dim", s->ffn[1], "activation_function", "relu",
-        "scale_embedding", 1);
+        "{s:s,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:s,s:b}", "model_type", s->model_type, "d_model",
+        s->d_model, "vocab_size", s->vocab, "max_position_embeddings", s->positions,
+        "encoder_layers", s->layers[0], "decoder_layers", s->layers[1], "encoder_attention_heads",
+        s->heads[0], "decoder_attention_heads", s->heads[1], "encoder_ffn_dim", s->ffn[0],
+        "decoder_ffn_dim", s->ffn[1], "activation_function", "relu", "scale_embedding", 1);
     json_t *moe = json_pack("{s:i,s:i,s:i,s:f,s:b,s:s,s:s,s:f,s:b}", "num_experts", s->experts,
                             "encoder_sparse_step", s->step[0], "decoder_sparse_step", s->step[1],
                             "moe_token_dropout", 0.2, "router_bias", 0, "router_dtype", "float32",
@@ -299,8 +303,8 @@ static void write_config(const char *dir, const testmodel *s)
     assert_non_null(more);
     const char *key;
     json_t *v;
-    json_object_foreach (more, key, v)
-        (void)(json_is_null(v) ? json_object_del(c, key) : json_object_set(c, key, v));
+    json_object_foreach(more, key, v)(void)(json_is_null(v) ? json_object_del(c, key)
+                                                            : json_object_set(c, key, v));
     json_decref(more);
     write_json(dir, "config.json", c);
 }

@@ -20,12 +20,13 @@ typedef struct testmodel {
     int layers[2], heads[2], ffn[2], step[2]; /* encoder, decoder */
     int experts;
     dgm_dtype dtype;
-    bool prefix;            /* names begin with `model.` */
-    int shards;             /* 0: one file, no index */
+    bool prefix; /* names begin with `model.` */
+    int shards;  /* 0: one file, no index */
     uint64_t seed;
     const char *embed_name; /* NULL: shared.weight; else the alias that is written instead */
     bool holes;             /* headers and sizes only; the data are holes (zeros) in the file */
-    const char *config;     /* JSON object merged into config.json; a null takes a key out; NULL: nothing */
+    const char
+        *config; /* JSON object merged into config.json; a null takes a key out; NULL: nothing */
     const char *generation; /* generation_config.json, tokenizer_config.json; NULL: no such file */
     const char *tokenizer;
     /* One tensor with a mistake: the file holds `wrong` rows too many (0: it is missing). NULL: none. */

@@ -1,0 +1,153 @@
+#include "runtime/stream_line.h"
+
+#include "runtime/split.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static int no_memory(void)
+{
+    return dgm_fail(DGM_ENOMEM, "out of memory for a line of text");
+}
+
+int dgm_stream_line_flag(dgm_stream_line *l, enum dgm_line_status status, int code,
+                         const char *message)
+{
+    if (l->message != NULL)
+        return DGM_OK; /* the first cause is the one to tell */
+    l->message = strdup(message);
+    if (l->message == NULL)
+        return no_memory();
+    l->status = status;
+    l->fail_code = code;
+    return DGM_OK;
+}
+
+/* flag_text - a line of `lines` that cannot be used at all. */
+static int flag_text(dgm_stream_line *l, const dgm_lines *lines, const dgm_line *line)
+{
+    const enum dgm_line_status status =
+        line->state == DGM_LINE_TOO_LONG ? DGM_LINE_STATUS_TOO_LONG : DGM_LINE_STATUS_BAD_INPUT;
+    (void)dgm_lines_fail(lines, line);
+    return dgm_stream_line_flag(l, status, DGM_EINPUT, dgm_error_text());
+}
+
+/* fill_beside - pieces of the prefix or reference, which must leave room for what stands around them. */
+static int fill_beside(dgm_stream_line *l, const dgm_stream_config *cfg, const dgm_line *beside)
+{
+    if (beside->state != DGM_LINE_OK)
+        return flag_text(l, cfg->beside, beside);
+    if (dgm_text_blank(beside->text, beside->len))
+        return DGM_OK;
+    DGM_TRY(dgm_tok_pieces(cfg->tok, &l->beside, &l->n_beside, beside->text, beside->len));
+    /* start and code before; behind, </s> of a reference, or one token of a translation */
+    const int limit = cfg->score ? cfg->max_target : cfg->decode.max_length;
+    if (l->n_beside + 3 <= limit)
+        return DGM_OK;
+    (void)dgm_fail(DGM_ETEXT, "%s line %llu: too long: want at most %d tokens, found %d",
+                   cfg->beside_name, (unsigned long long)beside->number, limit - 3, l->n_beside);
+    return dgm_stream_line_flag(l, DGM_LINE_STATUS_TOO_LONG, DGM_EINPUT, dgm_error_text());
+}
+
+static int fill_segments(dgm_stream_line *l, const dgm_stream_config *cfg)
+{
+    const int rc = dgm_segment_line(&l->segments, &cfg->source, l->text, l->len);
+    if (rc == DGM_ETEXT) {
+        (void)dgm_fail(DGM_ETEXT, "%s line %llu: %s", cfg->input_name,
+                       (unsigned long long)l->number, dgm_error_text());
+        return dgm_stream_line_flag(l, DGM_LINE_STATUS_TOO_LONG, DGM_EINPUT, dgm_error_text());
+    }
+    DGM_TRY(rc);
+    l->left = l->segments.n * cfg->n_targets;
+    l->parts = calloc((size_t)l->left, sizeof *l->parts);
+    if (l->parts == NULL)
+        return no_memory();
+    if (l->segments.n > 1)
+        l->status = DGM_LINE_STATUS_SPLIT;
+    for (int i = 0; i < l->segments.n; i++)
+        l->bytes += (size_t)l->segments.at[i].n * sizeof(int32_t) + sizeof(dgm_segment);
+    return DGM_OK;
+}
+
+int dgm_stream_line_fill(dgm_stream_line *l, const dgm_stream_config *cfg, const dgm_line *line,
+                         const dgm_line *beside)
+{
+    *l = (dgm_stream_line){.number = line->number, .offset = line->offset, .len = line->len};
+    l->bytes = sizeof *l + l->len;
+    if (line->state != DGM_LINE_OK)
+        return flag_text(l, cfg->input, line);
+    l->text = malloc(l->len + 1);
+    if (l->text == NULL)
+        return no_memory();
+    memcpy(l->text, line->text, l->len);
+    l->text[l->len] = '\0';
+    if (dgm_text_blank(l->text, l->len)) {
+        l->status = DGM_LINE_STATUS_EMPTY;
+        return DGM_OK;
+    }
+    if (beside != NULL)
+        DGM_TRY(fill_beside(l, cfg, beside));
+    if (cfg->score && l->message == NULL && l->n_beside == 0) {
+        l->status = DGM_LINE_STATUS_EMPTY;
+        return DGM_OK;
+    }
+    return l->message != NULL ? DGM_OK : fill_segments(l, cfg);
+}
+
+static void free_part(dgm_stream_part *p)
+{
+    for (int i = 0; i < p->n_hyps; i++) {
+        free(p->hyps[i].text);
+        free(p->hyps[i].tokens);
+        free(p->hyps[i].pairs);
+    }
+    free(p->hyps);
+}
+
+void dgm_stream_line_free(dgm_stream_line *l, int n_targets)
+{
+    for (int i = 0; l->parts != NULL && i < l->segments.n * n_targets; i++)
+        free_part(&l->parts[i]);
+    free(l->parts);
+    dgm_segments_free(&l->segments);
+    free(l->beside);
+    free(l->text);
+    free(l->message);
+    *l = (dgm_stream_line){0};
+}
+
+int dgm_stream_line_submit(dgm_stream_line *l, const dgm_stream_config *cfg, int segment,
+                           uint64_t id)
+{
+    /* A prefix begins the translation of the line, so of its first segment. */
+    const int n_beside = segment == 0 ? l->n_beside : 0, n = 2 + n_beside + cfg->score;
+    const dgm_segment *seg = &l->segments.at[segment];
+    int32_t *prompts = malloc((size_t)(n * cfg->n_targets) * sizeof *prompts);
+    dgm_target *targets = malloc((size_t)cfg->n_targets * sizeof *targets);
+    int rc = prompts == NULL || targets == NULL ? no_memory() : DGM_OK;
+    for (int t = 0; rc == DGM_OK && t < cfg->n_targets; t++) {
+        int32_t *p = prompts + (size_t)(t * n);
+        targets[t] = (dgm_target){p, n};
+        p[0] = cfg->start_id;
+        p[1] = cfg->targets[t].code;
+        if (n_beside > 0)
+            memcpy(p + 2, l->beside, (size_t)n_beside * sizeof *p);
+        if (cfg->score)
+            p[n - 1] = cfg->eos_id;
+    }
+    if (rc == DGM_OK) {
+        /* Sampling is keyed by line; segments of one line draw apart, as if lines had 2^40 numbers between them. */
+        const dgm_job job = {.id = id,
+                             .line = l->number + ((uint64_t)segment << 40),
+                             .source = seg->ids,
+                             .n_source = seg->n,
+                             .targets = targets,
+                             .n_targets = cfg->n_targets,
+                             .score = cfg->score,
+                             .options = cfg->decode};
+        rc = dgm_engine_submit(cfg->engine, &job);
+    }
+    free(prompts);
+    free(targets);
+    return rc;
+}

@@ -1,0 +1,73 @@
+/* stream_line.h - one line on its way through the stream: read, sent in parts, gathered, written. */
+#ifndef DGM_RUNTIME_STREAM_LINE_H
+#define DGM_RUNTIME_STREAM_LINE_H
+
+#include "runtime/stream.h"
+#include "runtime/stream_align.h"
+
+/* One hypothesis of one segment, as text. */
+typedef struct dgm_stream_hyp {
+    char *text; /* owned, as are tokens and pairs */
+    size_t len;
+    char *tokens; /* "piece:logp ...", or NULL */
+    dgm_word_pair *pairs;
+    int n_pairs, n_words;
+    double sum; /* score: log p of the whole target */
+    double score;
+    int n;        /* tokens generated: code and </s> counted, prefix not */
+    int n_pieces; /* of text */
+    bool ended;
+} dgm_stream_hyp;
+
+/* One segment in one target language. */
+typedef struct dgm_stream_part {
+    dgm_stream_hyp *hyps; /* [n_hyps] best first */
+    int n_hyps;
+    double seconds;
+} dgm_stream_part;
+
+typedef struct dgm_stream_line {
+    uint64_t number;
+    uint64_t hash;   /* over the input up to and with this line */
+    uint64_t offset; /* bytes of the input read so far */
+    enum dgm_line_status status;
+    int fail_code; /* with strict: what ends the job at this line */
+    char *message; /* owned, or NULL */
+    char *text;    /* owned */
+    size_t len;
+    dgm_segments segments; /* none when there is nothing to translate */
+    int32_t *beside;       /* owned: pieces of prefix or reference */
+    int n_beside;
+    dgm_stream_part *parts; /* [segments.n, n_targets] */
+    int left;               /* parts that are not there yet */
+    bool queued;
+    size_t bytes; /* what it counts against the window */
+} dgm_stream_line;
+
+/*
+ * dgm_stream_line_fill - makes *l of `line` (and `beside`, or NULL): blank, bad, too long, or segments to translate.
+ * Only DGM_ENOMEM and DGM_EINTERNAL are errors; what is wrong with a line is in its status and message.
+ */
+DGM_MUST_CHECK int dgm_stream_line_fill(dgm_stream_line *l, const dgm_stream_config *cfg,
+                                        const dgm_line *line, const dgm_line *beside);
+void dgm_stream_line_free(dgm_stream_line *l, int n_targets);
+
+/* dgm_stream_line_flag - marks a line as not done, once; `code` matters with strict. */
+DGM_MUST_CHECK int dgm_stream_line_flag(dgm_stream_line *l, enum dgm_line_status status, int code,
+                                        const char *message);
+
+/* dgm_stream_line_submit - segment `segment` to the engine as job `id`. DGM_EBUSY. */
+DGM_MUST_CHECK int dgm_stream_line_submit(dgm_stream_line *l, const dgm_stream_config *cfg,
+                                          int segment, uint64_t id);
+
+/* dgm_stream_line_take - what the engine found for `segment`. *pieces grows by the pieces of all hypotheses. */
+DGM_MUST_CHECK int dgm_stream_line_take(dgm_stream_line *l, const dgm_stream_config *cfg,
+                                        int segment, const dgm_result *r, uint64_t *pieces);
+
+/* dgm_stream_line_write - the finished line to the outputs and the report. */
+DGM_MUST_CHECK int dgm_stream_line_write(const dgm_stream_line *l, const dgm_stream_config *cfg);
+
+/* dgm_stream_line_each - lines that output number `output` (n_outputs: the report) gets for one of the input. */
+int dgm_stream_line_each(const dgm_stream_config *cfg, int output);
+
+#endif

@@ -1,0 +1,95 @@
+/* Order by length, the way into the engine, and the way back. */
+#include "base/clock.h"
+#include "runtime/stream_state.h"
+
+#include <stdlib.h>
+
+static int longer_first(const void *a, const void *b)
+{
+    const dgm_stream_item *x = a, *y = b;
+    if (x->n_ids != y->n_ids)
+        return x->n_ids > y->n_ids ? -1 : 1;
+    if (x->line != y->line)
+        return x->line < y->line ? -1 : 1;
+    return (x->segment > y->segment) - (x->segment < y->segment);
+}
+
+static int push_item(dgm_stream *s, dgm_stream_item it)
+{
+    if (s->n_items == s->cap_items) {
+        const int cap = s->cap_items == 0 ? DGM_STREAM_CHUNK_LINES : 2 * s->cap_items;
+        dgm_stream_item *grown = realloc(s->items, (size_t)cap * sizeof *grown);
+        if (grown == NULL)
+            return dgm_fail(DGM_ENOMEM, "out of memory for the order of lines");
+        s->items = grown;
+        s->cap_items = cap;
+    }
+    s->items[s->n_items++] = it;
+    return DGM_OK;
+}
+
+/*
+ * form_chunk - the lines read since the last chunk, longest first: the short ones then fill the batch while the long
+ * ones of the chunk come to their end, and nothing long is left for the very end of the text. A chunk is closed when it
+ * is large, or when there is nothing more to read now: a line that was typed does not wait for others.
+ */
+int dgm_stream_form_chunk(dgm_stream *s)
+{
+    const uint64_t n = s->tail - s->queued;
+    if (s->at_item < s->n_items || n == 0)
+        return DGM_OK;
+    if (n < DGM_STREAM_CHUNK_LINES && s->awaited_fd < 0 && !s->ended && !dgm_stream_takes(s))
+        return DGM_OK;
+    s->n_items = s->at_item = 0;
+    for (; s->queued < s->tail; s->queued++) {
+        const dgm_stream_line *l = dgm_stream_at(s, s->queued);
+        for (int i = 0; i < l->segments.n; i++)
+            DGM_TRY(push_item(s, (dgm_stream_item){s->queued, i, l->segments.at[i].n}));
+    }
+    qsort(s->items, (size_t)s->n_items, sizeof *s->items, longer_first);
+    return DGM_OK;
+}
+
+int dgm_stream_submit(dgm_stream *s)
+{
+    if (dgm_stream_stopping(s))
+        return DGM_OK;
+    while (s->at_item < s->n_items) {
+        const dgm_stream_item *it = &s->items[s->at_item];
+        dgm_stream_line *l = dgm_stream_at(s, it->line);
+        const int rc = dgm_stream_line_submit(
+            l, s->cfg, it->segment, it->line << DGM_STREAM_SEGMENT_BITS | (uint64_t)it->segment);
+        if (rc == DGM_EBUSY)
+            return DGM_OK;
+        if (rc == DGM_EINPUT) {
+            /* The engine will never take it: that part of the line is missing, and says why. */
+            l->left -= s->cfg->n_targets;
+            DGM_TRY(dgm_stream_line_flag(l, DGM_LINE_STATUS_FAILED, rc, dgm_error_text()));
+        } else {
+            DGM_TRY(rc);
+        }
+        s->totals->sentences++;
+        s->at_item++;
+    }
+    return DGM_OK;
+}
+
+static int take_results(dgm_stream *s)
+{
+    dgm_result r;
+    while (dgm_engine_poll(s->cfg->engine, &r)) {
+        const uint64_t line = r.id >> DGM_STREAM_SEGMENT_BITS;
+        const int segment = (int)(r.id & ((1U << DGM_STREAM_SEGMENT_BITS) - 1));
+        DGM_ASSERT(line >= s->head && line < s->tail);
+        DGM_TRY(
+            dgm_stream_line_take(dgm_stream_at(s, line), s->cfg, segment, &r, &s->totals->tokens));
+    }
+    return DGM_OK;
+}
+
+int dgm_stream_step(dgm_stream *s)
+{
+    s->stepped_s = dgm_now_s();
+    DGM_TRY(dgm_engine_step(s->cfg->engine));
+    return take_results(s);
+}

@@ -1,0 +1,113 @@
+/* What the engine found for a segment, turned into text. */
+#include "runtime/stream_line.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SCORE_BYTES = 32 };
+
+static int no_memory(void)
+{
+    return dgm_fail(DGM_ENOMEM, "out of memory for a translation");
+}
+
+/* format_tokens - "piece:logp piece:logp" of ids [n]. */
+static int format_tokens(char **out, const dgm_tokenizer *tok, const int32_t *ids,
+                         const float *logp, int n)
+{
+    size_t bytes = 1, used = 0;
+    for (int i = 0; i < n; i++)
+        bytes += strlen(dgm_tok_piece(tok, ids[i])) + SCORE_BYTES;
+    char *text = malloc(bytes);
+    if (text == NULL)
+        return no_memory();
+    text[0] = '\0';
+    for (int i = 0; i < n; i++)
+        used += (size_t)snprintf(text + used, bytes - used, "%s%s:%.6f", i > 0 ? " " : "",
+                                 dgm_tok_piece(tok, ids[i]), (double)logp[i]);
+    *out = text;
+    return DGM_OK;
+}
+
+/* align - word pairs of one hypothesis; source_words belongs to the segment. */
+static int align(dgm_stream_hyp *h, const dgm_tokenizer *tok, const dgm_hypothesis *from,
+                 const int16_t *looked, const int32_t *source_words, int n_source)
+{
+    int32_t *target_words = malloc(((size_t)from->n + 1) * sizeof *target_words);
+    h->pairs = malloc(((size_t)from->n + 1) * sizeof *h->pairs);
+    if (target_words == NULL || h->pairs == NULL) {
+        free(target_words);
+        return no_memory();
+    }
+    h->n_words = dgm_align_target(target_words, tok, from->ids, from->n);
+    h->n_pairs = dgm_align_pairs(h->pairs, target_words, looked, from->n, source_words, n_source);
+    free(target_words);
+    return DGM_OK;
+}
+
+/* take_hyp - n_given: code and prefix, which the model did not choose. */
+static int take_hyp(dgm_stream_hyp *h, const dgm_stream_config *cfg, const dgm_hypothesis *from,
+                    int n_given)
+{
+    h->ended = from->ended;
+    h->score = (double)from->score;
+    h->n = from->n - (n_given - 1); /* the code counts, as in Hugging Face */
+    for (int i = 0; i < from->n; i++)
+        h->n_pieces += dgm_tok_is_text(cfg->tok, from->ids[i]);
+    if (cfg->score) {
+        /* In f32 and step order, as the search adds: the same hypothesis shows the same score. */
+        float sum = 0;
+        for (int i = n_given; i < from->n; i++)
+            sum += from->logp[i];
+        h->sum = (double)sum;
+        h->score = (double)(sum / (float)h->n);
+    } else {
+        DGM_TRY(dgm_tok_decode(cfg->tok, &h->text, &h->len, from->ids, from->n));
+    }
+    if (!cfg->token_scores)
+        return DGM_OK;
+    return format_tokens(&h->tokens, cfg->tok, from->ids + n_given, from->logp + n_given,
+                         from->n - n_given);
+}
+
+static int take_hyps(dgm_stream_part *part, const dgm_stream_line *l, const dgm_stream_config *cfg,
+                     int segment, const dgm_result *r, uint64_t *pieces)
+{
+    const dgm_segment *seg = &l->segments.at[segment];
+    const int n_given = 1 + (segment == 0 && !cfg->score ? l->n_beside : 0);
+    int32_t *source_words = NULL;
+    int rc = DGM_OK;
+    if (cfg->alignment) {
+        source_words = malloc((size_t)seg->n * sizeof *source_words);
+        rc = source_words == NULL ? no_memory()
+                                  : dgm_align_source(source_words, cfg->tok, seg->ids, seg->n,
+                                                     l->text + seg->begin, seg->end - seg->begin);
+    }
+    for (int i = 0; rc == DGM_OK && i < r->n_hyps; i++) {
+        dgm_stream_hyp *h = &part->hyps[part->n_hyps++];
+        rc = take_hyp(h, cfg, &r->hyps[i], n_given);
+        if (rc == DGM_OK && cfg->alignment && r->align != NULL)
+            rc = align(h, cfg->tok, &r->hyps[i], r->align[i], source_words, seg->n);
+        *pieces += (uint64_t)h->n_pieces;
+    }
+    free(source_words);
+    return rc;
+}
+
+int dgm_stream_line_take(dgm_stream_line *l, const dgm_stream_config *cfg, int segment,
+                         const dgm_result *r, uint64_t *pieces)
+{
+    dgm_stream_part *part = &l->parts[segment * cfg->n_targets + r->target];
+    l->left--;
+    part->seconds = r->seconds;
+    if (r->status != DGM_OK)
+        return dgm_stream_line_flag(l, DGM_LINE_STATUS_FAILED, r->status, dgm_error_text());
+    if (r->n_hyps < 1)
+        return dgm_fail(DGM_EINTERNAL, "line %llu: the engine gave no hypothesis",
+                        (unsigned long long)l->number);
+    part->hyps = calloc((size_t)r->n_hyps, sizeof *part->hyps);
+    if (part->hyps == NULL)
+        return no_memory();
+    return take_hyps(part, l, cfg, segment, r, pieces);
+}

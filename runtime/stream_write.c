@@ -1,0 +1,217 @@
+/* A finished line as the outputs and the report want it. */
+#include "runtime/stream_line.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int put(dgm_writer *w, const char *text)
+{
+    return dgm_writer_put(w, text, strlen(text));
+}
+
+static int put_number(dgm_writer *w, const char *before, double v)
+{
+    char buf[64];
+    (void)snprintf(buf, sizeof buf, "%s%.6f", before, v);
+    return put(w, buf);
+}
+
+/* The part of segment s in target t, and its hypothesis i (its last, when the search found fewer). */
+static const dgm_stream_hyp *hyp_of(const dgm_stream_line *l, const dgm_stream_config *cfg, int s,
+                                    int t, int i)
+{
+    const dgm_stream_part *p = &l->parts[s * cfg->n_targets + t];
+    return &p->hyps[i < p->n_hyps ? i : p->n_hyps - 1];
+}
+
+/* has_hyp - the line has an i-th hypothesis in target t: the longest list of its segments decides. */
+static bool has_hyp(const dgm_stream_line *l, const dgm_stream_config *cfg, int t, int i)
+{
+    if (l->message != NULL || l->segments.n == 0)
+        return false;
+    for (int s = 0; s < l->segments.n; s++) {
+        if (i < l->parts[s * cfg->n_targets + t].n_hyps)
+            return true;
+    }
+    return false;
+}
+
+/* joined_score - of one segment its own; of several the mean over their tokens, which at length penalty 1 is what the
+ * joined hypothesis would have had. */
+static double joined_score(const dgm_stream_line *l, const dgm_stream_config *cfg, int t, int i)
+{
+    double sum = 0, n = 0;
+    if (l->segments.n == 1)
+        return hyp_of(l, cfg, 0, t, i)->score;
+    for (int s = 0; s < l->segments.n; s++) {
+        const dgm_stream_hyp *h = hyp_of(l, cfg, s, t, i);
+        sum += h->score * h->n;
+        n += h->n;
+    }
+    return sum / n;
+}
+
+static int put_text(dgm_writer *w, const dgm_stream_line *l, const dgm_stream_config *cfg, int t,
+                    int i)
+{
+    for (int s = 0; s < l->segments.n; s++) {
+        const dgm_stream_hyp *h = hyp_of(l, cfg, s, t, i);
+        size_t len;
+        const char *gap = dgm_segment_gap(&len, &l->segments, s, l->text, cfg->targets[t].lang);
+        DGM_TRY(dgm_writer_put(w, gap, len));
+        DGM_TRY(dgm_writer_put(w, h->text, h->len));
+    }
+    return DGM_OK;
+}
+
+/* first_word - the number of the source word that a segment begins in. */
+static int first_word(const dgm_stream_line *l, int s)
+{
+    const size_t begin = l->segments.at[s].begin;
+    const int before = dgm_align_count_words(l->text, begin);
+    /* A segment that begins inside a word (text without white space) goes on with that word. */
+    const bool inside = s > 0 && l->segments.at[s - 1].end == begin;
+    return inside && before > 0 ? before - 1 : before;
+}
+
+static int put_alignment(dgm_writer *w, const dgm_stream_line *l, const dgm_stream_config *cfg,
+                         int t, int i)
+{
+    int target_base = 0;
+    char buf[64];
+    const char *between = " ||| ";
+    for (int s = 0; s < l->segments.n; s++) {
+        const dgm_stream_hyp *h = hyp_of(l, cfg, s, t, i);
+        const int source_base = first_word(l, s);
+        size_t gap;
+        (void)dgm_segment_gap(&gap, &l->segments, s, l->text, cfg->targets[t].lang);
+        if (s > 0 && gap == 0 && target_base > 0)
+            target_base--; /* joined without white space: one word */
+        for (int p = 0; p < h->n_pairs; p++) {
+            (void)snprintf(buf, sizeof buf, "%s%d-%d", between, source_base + h->pairs[p].source,
+                           target_base + h->pairs[p].target);
+            DGM_TRY(put(w, buf));
+            between = " ";
+        }
+        target_base += h->n_words;
+    }
+    return strcmp(between, " ") == 0 ? DGM_OK : put(w, between);
+}
+
+static int put_tokens(dgm_writer *w, const dgm_stream_line *l, const dgm_stream_config *cfg, int t,
+                      int i, const char *before)
+{
+    for (int s = 0; s < l->segments.n; s++) {
+        DGM_TRY(put(w, s == 0 ? before : " "));
+        DGM_TRY(put(w, hyp_of(l, cfg, s, t, i)->tokens));
+    }
+    return DGM_OK;
+}
+
+static int put_score_line(dgm_writer *w, const dgm_stream_line *l, const dgm_stream_config *cfg)
+{
+    char buf[32];
+    if (has_hyp(l, cfg, 0, 0)) {
+        const dgm_stream_hyp *h = hyp_of(l, cfg, 0, 0, 0);
+        DGM_TRY(put_number(w, "", h->sum));
+        DGM_TRY(put_number(w, "\t", h->score));
+        (void)snprintf(buf, sizeof buf, "\t%d", h->n);
+        DGM_TRY(put(w, buf));
+        if (cfg->token_scores)
+            DGM_TRY(put_tokens(w, l, cfg, 0, 0, "\t"));
+    }
+    return put(w, "\n");
+}
+
+/* put_hyp - hypothesis i of target t, or the blank line that stands for it. */
+static int put_hyp(dgm_writer *w, const dgm_stream_line *l, const dgm_stream_config *cfg, int t,
+                   int i)
+{
+    char id[32];
+    const bool there = has_hyp(l, cfg, t, i);
+    if (cfg->n_targets > 1 && cfg->n_outputs == 1) {
+        DGM_TRY(put(w, cfg->targets[t].lang));
+        DGM_TRY(put(w, "\t"));
+    }
+    if (cfg->marian) {
+        (void)snprintf(id, sizeof id, "%llu ||| ", (unsigned long long)l->number - 1);
+        DGM_TRY(put(w, id));
+    } else if (cfg->with_score && there) {
+        DGM_TRY(put_number(w, "", joined_score(l, cfg, t, i)));
+        DGM_TRY(put(w, " ||| "));
+    }
+    if (there)
+        DGM_TRY(put_text(w, l, cfg, t, i));
+    if (cfg->marian)
+        DGM_TRY(put_number(w, " ||| ", there ? joined_score(l, cfg, t, i) : 0));
+    if (cfg->alignment && there)
+        DGM_TRY(put_alignment(w, l, cfg, t, i));
+    if (cfg->token_scores && there)
+        DGM_TRY(put_tokens(w, l, cfg, t, i, " ||| "));
+    return put(w, "\n");
+}
+
+static int source_tokens(const dgm_stream_line *l, const dgm_stream_config *cfg)
+{
+    int n = 0;
+    for (int s = 0; s < l->segments.n; s++) {
+        for (int i = 0; i < l->segments.at[s].n; i++)
+            n += dgm_tok_is_text(cfg->tok, l->segments.at[s].ids[i]) ||
+                 dgm_tok_unknowns(&l->segments.at[s].ids[i], 1) == 1;
+    }
+    return n;
+}
+
+static int put_report(const dgm_stream_line *l, const dgm_stream_config *cfg, int t)
+{
+    dgm_line_report r = {.line = l->number,
+                         .target = cfg->n_targets > 1 ? cfg->targets[t].lang : NULL,
+                         .status = l->status,
+                         .src_tokens = source_tokens(l, cfg),
+                         .segments = l->segments.n,
+                         .message = l->message != NULL ? l->message : ""};
+    if (has_hyp(l, cfg, t, 0)) {
+        /* Six decimals, as the outputs show it. */
+        r.has_score = true;
+        r.score = round(joined_score(l, cfg, t, 0) * 1e6) / 1e6;
+        bool cut = false;
+        for (int s = 0; s < l->segments.n; s++) {
+            const dgm_stream_part *p = &l->parts[s * cfg->n_targets + t];
+            r.tgt_tokens += p->hyps[0].n_pieces;
+            r.seconds = p->seconds > r.seconds ? p->seconds : r.seconds;
+            cut = cut || !p->hyps[0].ended;
+        }
+        if (l->status == DGM_LINE_STATUS_TRUNCATED && !cut)
+            r.status = l->segments.n > 1 ? DGM_LINE_STATUS_SPLIT : DGM_LINE_STATUS_OK;
+    }
+    char *json = NULL;
+    size_t len = 0;
+    DGM_TRY(dgm_report_format(&json, &len, &r));
+    const int rc = dgm_writer_put(cfg->report, json, len);
+    free(json);
+    return rc;
+}
+
+int dgm_stream_line_each(const dgm_stream_config *cfg, int output)
+{
+    const int n_best = cfg->score ? 1 : cfg->decode.n_best;
+    if (output == cfg->n_outputs)
+        return cfg->n_targets;
+    return cfg->n_outputs == 1 ? n_best * cfg->n_targets : n_best;
+}
+
+int dgm_stream_line_write(const dgm_stream_line *l, const dgm_stream_config *cfg)
+{
+    for (int t = 0; t < cfg->n_targets; t++) {
+        dgm_writer *w = cfg->outputs[cfg->n_outputs == 1 ? 0 : t];
+        for (int i = 0; !cfg->score && i < cfg->decode.n_best; i++)
+            DGM_TRY(put_hyp(w, l, cfg, t, i));
+        if (cfg->score)
+            DGM_TRY(put_score_line(w, l, cfg));
+        if (cfg->report != NULL)
+            DGM_TRY(put_report(l, cfg, t));
+    }
+    return DGM_OK;
+}

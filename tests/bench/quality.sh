@@ -1,0 +1,64 @@
+#!/bin/sh
+# quality.sh - BLEU and chrF++ of a model on Multi30k test_2016_flickr as dragoman translates it, per direction.
+#
+# usage: tests/bench/quality.sh [-m MODEL] [-b DRAGOMAN] [-o FOLDER] [-- OPTION...]
+#   -m   model directory (models/multi30k-token)
+#   -b   the program (build/release/dragoman)
+#   -o   keep the translations in this folder
+#   what follows -- goes to `dragoman translate`, after --beam-size 4
+#
+# Prints a markdown table with the sacreBLEU signatures. Needs python3 with venv (python_env.sh).
+set -eu
+ROOT=$(cd "$(dirname "$0")/../.." && pwd)
+. "$ROOT/tests/bench/python_env.sh"
+
+model=$ROOT/models/multi30k-token program=$ROOT/build/release/dragoman out=
+while getopts m:b:o: flag; do
+    case $flag in
+    m) model=$OPTARG ;;
+    b) program=$OPTARG ;;
+    o) out=$OPTARG ;;
+    *) sed -n '/^# usage/,/^$/s/^# //p' "$0" >&2; exit 2 ;;
+    esac
+done
+shift $((OPTIND - 1))
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+[ -n "$out" ] || out=$work
+mkdir -p "$out"
+python_env sacrebleu
+
+code() {
+    case $1 in en) echo eng_Latn ;; de) echo deu_Latn ;; fr) echo fra_Latn ;; cs) echo ces_Latn ;; esac
+}
+for l in en de fr cs; do
+    gzip -dc "$ROOT/tests/data/multi30k/test_2016_flickr.$l.gz" >"$out/$l.txt"
+done
+for s in en de fr cs; do
+    for t in en de fr cs; do
+        [ "$s" = "$t" ] && continue
+        "$program" translate -m "$model" -s "$(code $s)" -t "$(code $t)" --beam-size 4 "$@" \
+            <"$out/$s.txt" >"$out/$s-$t.txt" 2>"$out/$s-$t.log" || { cat "$out/$s-$t.log" >&2; exit 1; }
+    done
+done
+"$PYTHON" - "$out" <<'PY'
+import sys
+from sacrebleu.metrics import BLEU, CHRF
+
+out = sys.argv[1]
+langs = ["en", "de", "fr", "cs"]
+read = lambda name: open(f"{out}/{name}.txt", encoding="utf-8").read().split("\n")[:-1]
+bleu, chrf, sums = BLEU(), CHRF(word_order=2), [0.0, 0.0]
+pairs = [(s, t) for s in langs for t in langs if s != t]
+print("| direction | BLEU | chrF++ |\n| --- | --- | --- |")
+for s, t in pairs:
+    hyp, ref = read(f"{s}-{t}"), [read(t)]
+    if len(hyp) != len(ref[0]):
+        sys.exit(f"{s}-{t}: {len(hyp)} lines, want {len(ref[0])}")
+    scores = [m.corpus_score(hyp, ref).score for m in (bleu, chrf)]
+    sums = [a + b for a, b in zip(sums, scores)]
+    print(f"| {s}-{t} | {scores[0]:.1f} | {scores[1]:.1f} |")
+print(f"| mean | {sums[0] / len(pairs):.1f} | {sums[1] / len(pairs):.1f} |")
+print(f"\nsacreBLEU: `{bleu.get_signature()}`, `{chrf.get_signature()}`")
+PY
