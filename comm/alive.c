@@ -43,12 +43,18 @@ static uint64_t pid_namespace(void)
     return stat("/proc/self/ns/pid", &st) == 0 ? (uint64_t)st.st_ino : 0;
 }
 
+dgm_proc dgm_proc_of(pid_t pid)
+{
+    dgm_proc p = {.pid = pid, .pid_ns = pid_namespace(), .fd = -1};
+    char state;
+    if (pid > 0)
+        (void)read_stat(pid, &state, &p.start);
+    return p;
+}
+
 dgm_proc dgm_proc_self(void)
 {
-    dgm_proc p = {.pid = getpid(), .pid_ns = pid_namespace(), .fd = -1};
-    char state;
-    (void)read_stat(p.pid, &state, &p.start);
-    return p;
+    return dgm_proc_of(getpid());
 }
 
 bool dgm_proc_watch(dgm_proc *p)
@@ -91,28 +97,28 @@ const char *dgm_proc_state(const dgm_proc *p)
     if (!read_stat(p->pid, &state, &start) || start != p->start)
         return "has ended";
     switch (state) {
-    case 'R':
-        return "runs";
-    case 'S':
-        return "sleeps";
-    case 'D':
-        return "waits for a device";
     case 'T':
     case 't':
         return "is stopped";
-    default:
+    case 'D':
+        return "waits for a device";
+    case 'Z':
+    case 'X':
         return "has ended";
+    default:
+        return "is there but does not answer";
     }
 }
 
-void dgm_proc_kill(const dgm_proc *p)
+void dgm_proc_signal(const dgm_proc *p, int sig)
 {
+    if (p->pid <= 0 || p->pid_ns != pid_namespace() || dgm_proc_gone(p))
+        return;
 #ifdef SYS_pidfd_send_signal
     if (p->fd >= 0) {
-        (void)syscall(SYS_pidfd_send_signal, p->fd, SIGKILL, NULL, 0);
+        (void)syscall(SYS_pidfd_send_signal, p->fd, sig, NULL, 0);
         return;
     }
 #endif
-    if (!dgm_proc_gone(p))
-        (void)kill(p->pid, SIGKILL);
+    (void)kill(p->pid, sig);
 }

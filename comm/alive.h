@@ -19,8 +19,9 @@ typedef struct dgm_proc {
     int fd;          /* pidfd, or -1 */
 } dgm_proc;
 
-/* dgm_proc_self - this process, for others to watch. */
+/* dgm_proc_self - this process, for others to watch; dgm_proc_of - another one; pid 0 is nobody. */
 dgm_proc dgm_proc_self(void);
+dgm_proc dgm_proc_of(pid_t pid);
 
 /* dgm_proc_watch - begins to watch *p. False when it cannot be seen from here. */
 bool dgm_proc_watch(dgm_proc *p);
@@ -29,10 +30,10 @@ void dgm_proc_unwatch(dgm_proc *p);
 /* dgm_proc_gone - the process has ended (a zombie counts as ended). */
 bool dgm_proc_gone(const dgm_proc *p);
 
-/* dgm_proc_state - "is stopped", "sleeps", "runs", "waits for a device", "has ended". Static string. */
+/* dgm_proc_state - "is stopped", "has ended", ...: the end of a sentence. Static string. */
 const char *dgm_proc_state(const dgm_proc *p);
 
-/* dgm_proc_kill - SIGKILL, if it is still that process. */
-void dgm_proc_kill(const dgm_proc *p);
+/* dgm_proc_signal - sends `sig`, if it is still that process. Watched or not. */
+void dgm_proc_signal(const dgm_proc *p, int sig);
 
 #endif

@@ -47,7 +47,7 @@ static int choose(const struct dgm_comm_ops **out, const char *name)
 /* What each rank tells the others at start. */
 struct facts {
     char host[64];
-    dgm_proc proc;
+    dgm_proc proc, guard;
 };
 
 static int meet(dgm_comm *c)
@@ -58,12 +58,13 @@ static int meet(dgm_comm *c)
     memset(&mine, 0, sizeof mine);
     (void)gethostname(mine.host, sizeof mine.host - 1);
     mine.proc = dgm_proc_self();
+    mine.guard = dgm_proc_of(dgm_guard_pid());
     const int rc = dgm_comm_allgather(c, all, &mine, sizeof mine);
     for (int r = 0; rc == DGM_OK && r < c->size; r++) {
         dgm_peer *p = &c->peers[r];
         memcpy(p->host, all[r].host, sizeof p->host);
         p->proc = all[r].proc;
-        p->proc.fd = -1;
+        p->guard = all[r].guard;
         const bool same_host = strcmp(p->host, mine.host) == 0;
         c->on_host += same_host;
         p->here = same_host && r != c->rank && dgm_proc_watch(&p->proc);
@@ -109,7 +110,7 @@ int dgm_comm_open_with(dgm_comm **out, const struct dgm_comm_ops *ops, const dgm
         goto err_free;
     }
     for (int r = 0; r < c->size; r++) {
-        c->peers[r].proc.fd = -1;
+        c->peers[r].proc.fd = c->peers[r].guard.fd = -1;
         c->peers[r].waits_for = -1;
         (void)snprintf(c->peers[r].host, sizeof c->peers[r].host, "unknown");
     }

@@ -11,6 +11,7 @@
 #include "comm/internal.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +19,7 @@
 #include <unistd.h>
 
 #define MS ((int64_t)1000000)
-enum { TURN_MS = 300, FLUSH_MS = 200, PAUSE_US = 500 };
+enum { TURN_MS = 300, LISTEN_MS = 5, FLUSH_MS = 200, PAUSE_US = 500 };
 
 static void pause_briefly(void)
 {
@@ -46,7 +47,8 @@ static void tell(dgm_comm *c)
 
 static void print_once(dgm_comm *c)
 {
-    const int64_t until = dgm_now_ns() + turn(c) * TURN_MS * MS;
+    /* Who is gone by now may have printed before: its word is on the way. */
+    const int64_t until = dgm_now_ns() + (turn(c) * TURN_MS + LISTEN_MS) * MS;
     while (!c->said && dgm_now_ns() < until) {
         dgm_wait_notices(c);
         pause_briefly();
@@ -85,10 +87,12 @@ _Noreturn void dgm_comm_end(dgm_comm *c, int status)
             (void)dgm_wait_verdict(c, status, c->rank, "%s", text);
     }
     tell(c);
-    /* A stopped process would keep the launcher waiting. */
+    /* A stopped process would keep the launcher waiting, and so would a guard that waits for somebody to notice. */
     const dgm_peer *culprit = &c->peers[c->verdict.culprit];
-    if (c->verdict.code == DGM_EDEADLINE && culprit->here)
-        dgm_proc_kill(&culprit->proc);
+    if (dgm_exit_code(c->verdict.code) == dgm_exit_code(DGM_EPEER) && culprit->here) {
+        dgm_proc_signal(&culprit->proc, SIGKILL);
+        dgm_proc_signal(&culprit->guard, SIGTERM);
+    }
     print_once(c);
     const int64_t until = dgm_now_ns() + FLUSH_MS * MS;
     while (dgm_post_pending(c) > 0 && dgm_now_ns() < until)

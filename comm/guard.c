@@ -66,7 +66,7 @@ static void say_lost(int status)
 static _Noreturn void guard(pid_t worker, const sigset_t *set)
 {
     int status = 0;
-    bool gone = false;
+    bool gone = false, told = false;
     const struct timespec hold = {.tv_sec = HOLD_S};
     for (;;) {
         const int sig = gone ? sigtimedwait(set, NULL, &hold) : sigwaitinfo(set, NULL);
@@ -80,13 +80,15 @@ static _Noreturn void guard(pid_t worker, const sigset_t *set)
             (void)kill(worker, SIGTERM);
         if (sig == SIGUSR2 && !gone)
             (void)kill(worker, SIGINT);
-        if ((sig == SIGTERM || sig == SIGINT || sig == SIGHUP) && gone)
-            break;
+        if (sig == SIGTERM || sig == SIGINT || sig == SIGHUP)
+            told = true;
         if (sig == SIGCHLD && waitpid(worker, &status, WNOHANG) == worker) {
             if (page->left)
                 _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
             gone = true;
         }
+        if (gone && told)
+            break;
     }
     _exit(dgm_exit_code(DGM_EPEER));
 }
@@ -134,7 +136,16 @@ bool dgm_guard_start(void)
         (void)signal(SIGUSR2, SIG_IGN);
     }
     (void)sigprocmask(SIG_SETMASK, &old, NULL);
+    if (worker < 0) {
+        (void)munmap(page, sizeof *page);
+        page = NULL;
+    }
     return worker == 0;
+}
+
+pid_t dgm_guard_pid(void)
+{
+    return page != NULL ? getppid() : 0;
 }
 
 void dgm_guard_at(const char *stage, int layer)

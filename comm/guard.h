@@ -16,12 +16,16 @@
 #define DGM_COMM_GUARD_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 /*
  * dgm_guard_start - forks; returns in the child only, true if there is a guard now. False, and no fork: when
  * DGM_GUARD=0, in a process that has threads already, or when fork fails. The child dies with its guard.
  */
 bool dgm_guard_start(void);
+
+/* dgm_guard_pid - of this process's guard; 0: none. TERM tells a guard not to wait once its worker is dead. */
+pid_t dgm_guard_pid(void);
 
 /* dgm_guard_at - where the worker is, for the guard's message. Cheap. `stage`: any string. */
 void dgm_guard_at(const char *stage, int layer);

@@ -21,7 +21,7 @@ enum { DGM_DOING_LEN = 96, DGM_VERDICT_LEN = 640 };
 /* dgm_peer - what this rank knows about another (or itself). */
 typedef struct dgm_peer {
     char host[64];
-    dgm_proc proc;
+    dgm_proc proc, guard;
     bool here; /* on this host: its process can be looked at */
 
     int64_t busy_ns; /* its last sign of life that was not a message of a round; 0: none */
@@ -46,7 +46,6 @@ struct dgm_comm {
     dgm_peer *peers; /* [size] */
     int on_host;
     bool crowded; /* more ranks than CPUs on this host: give the CPU away early */
-    bool guarded; /* a guard process waits for this one (guard.h) */
 
     int stall_ms, deadline_ms;
     const char *stage;

@@ -1,9 +1,7 @@
 /* The best table for this CPU. Order matters: each row of `isas` needs all that the rows before it need. */
 #include "kernels/isa.h"
 
-#if DGM_HAVE_X86
 #include <cpuid.h>
-#endif
 #include <stdbool.h>
 #include <string.h>
 
@@ -14,16 +12,12 @@ static bool has_ref(void)
 
 static void init_ref(dgm_kernels *k)
 {
-#if DGM_HAVE_X86
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
         dgm_ref_fma_init(k);
-        return;
-    }
-#endif
-    dgm_ref_init(k);
+    else
+        dgm_ref_init(k);
 }
 
-#if DGM_HAVE_X86
 /* clang 14 cannot be asked for F16C. That the OS saves the registers is part of the answer for avx2. */
 static bool has_f16c(void)
 {
@@ -41,16 +35,6 @@ static bool has_avx512(void)
     return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
-#else
-static bool has_none(void)
-{
-    return false;
-}
-#define has_avx2 has_none
-#define has_avx512 has_none
-#define dgm_avx2_init init_ref
-#define dgm_avx512_init init_ref
-#endif
 
 static const struct {
     const char *name;

@@ -55,7 +55,7 @@ static double log64(double x)
     return e * 0x1.62e42fefap-1 + (e * 0x1.cf79abc9e3b3ap-40 + (2.0 * s + 2.0 * s * sum));
 }
 
-float dgm_log(float x)
+float dgm_ln(float x)
 {
     if (x != x || x == INFINITY)
         return x;

@@ -9,8 +9,8 @@
 
 /* dgm_exp - within 1 ulp (f32); +0 below -87.33, +inf above 88.72, NaN stays NaN. */
 float dgm_exp(float x);
-/* dgm_log - natural logarithm, within 1 ulp (f32); -inf at 0, NaN below. */
-float dgm_log(float x);
+/* dgm_ln - natural logarithm, within 1 ulp (f32); -inf at 0, NaN below. */
+float dgm_ln(float x);
 /* dgm_pow - x to the power y for x >= 0, computed in f64 and rounded; dgm_pow(x, 0) = 1, dgm_pow(x, 1) = x; NaN
  * for x < 0. */
 float dgm_pow(float x, float y);

@@ -158,7 +158,7 @@ static void fold(const region *g, int r)
     for (int b = 0; b < g->n_blocks; b++)
         sum = sum + s[b] * dgm_exp(m[b] - top);
     g->rows[r].max = top;
-    g->rows[r].log_sum = dgm_log(sum);
+    g->rows[r].log_sum = dgm_ln(sum);
 }
 
 /* merge - the best of all heaps of a row, best first. */

@@ -30,8 +30,8 @@ typedef struct dgm_processors {
 /* dgm_processors_on - do these options ask for any? */
 bool dgm_processors_on(const dgm_decode_options *opt);
 
-/* dgm_processors_init - into `mem`, dgm_processors_bytes, whatever is on. prompt: start token, code,
- * prefix. */
+/* dgm_processors_init - into `mem`, dgm_processors_bytes, whatever is on. prompt: start token,
+ * code, prefix. */
 size_t dgm_processors_bytes(const dgm_decode_options *opt);
 void dgm_processors_init(dgm_processors *p, void *mem, const dgm_decode_options *opt,
                          const int32_t *prompt, int n_prompt);

@@ -10,7 +10,7 @@
 
 #include "runtime/search.h"
 
-/* dgm_sampling_philox - Philox4x32-10 (Salmon et al., SC 2011): the block of a counter under a key. */
+/* dgm_sampling_philox - Philox4x32-10 (Salmon et al., SC 2011): the block of a counter and a key. */
 void dgm_sampling_philox(uint32_t out[4], const uint32_t counter[4], const uint32_t key[2]);
 
 /* dgm_sampling_bits - the 64 random bits of a step: key = seed, counter = (line, step). */

@@ -77,8 +77,8 @@ typedef struct dgm_hypothesis {
 
 typedef struct dgm_search dgm_search;
 
-/* dgm_search_bytes - memory of one search. Only beam, max_length, token_scores and sampling count, and
- * it grows with each of them: what the widest options need serves all. */
+/* dgm_search_bytes - memory of one search. Only beam, max_length, token_scores and sampling count,
+ * and it grows with each of them: what the widest options need serves all. */
 size_t dgm_search_bytes(const dgm_decode_options *opt, int vocab_size);
 
 /*

@@ -100,11 +100,11 @@ static int add_token(build *b, const char *content, json_int_t id, bool special)
 }
 
 /* {"256001": {"content": "ace_Arab", "special": true, ..}, ..} */
-static int add_decoder(build *b, const json_t *decoder)
+static int add_decoder(build *b, json_t *decoder)
 {
     const char *key;
     json_t *token;
-    json_object_foreach((json_t *)(uintptr_t)decoder, key, token)
+    json_object_foreach(decoder, key, token)
     {
         char *end;
         errno = 0;
@@ -113,23 +113,23 @@ static int add_decoder(build *b, const json_t *decoder)
         if (end == key || *end != '\0' || errno != 0 || content == NULL)
             return dgm_fail(
                 DGM_EMODEL,
-                "%s: added_tokens_decoder: want \"ID\": {\"content\": ..}, found key \"%.40s\"",
-                b->file, key);
+                "%s: added_tokens_decoder: want \"ID\": {\"content\": ..}, found key %s", b->file,
+                dgm_printable(key));
         DGM_TRY(add_token(b, content, id, json_is_true(json_object_get(token, "special"))));
     }
     return DGM_OK;
 }
 
 /* {"ace_Arab": 256001, ..}: the older file, which does not say what is special. */
-static int add_encoder(build *b, const json_t *encoder)
+static int add_encoder(build *b, json_t *encoder)
 {
     const char *content;
     json_t *id;
-    json_object_foreach((json_t *)(uintptr_t)encoder, content, id)
+    json_object_foreach(encoder, content, id)
     {
         if (!json_is_integer(id))
-            return dgm_fail(DGM_EMODEL, "%s: want \"token\": id, found \"%.40s\" with no integer",
-                            b->file, content);
+            return dgm_fail(DGM_EMODEL, "%s: want \"token\": id, found %s without an integer",
+                            b->file, dgm_printable(content));
         DGM_TRY(add_token(b, content, json_integer_value(id), true));
     }
     return DGM_OK;
@@ -186,16 +186,15 @@ static int sort_and_check(build *b)
     return DGM_OK;
 }
 
-static int build_all(build *b, const json_t *config, const json_t *encoder,
-                     const char *encoder_file)
+static int build_all(build *b, const json_t *config, json_t *encoder, const char *encoder_file)
 {
     const char *class = json_string_value(json_object_get(config, "tokenizer_class"));
     if (class != NULL && strncmp(class, "M2M100", 6) == 0)
         return dgm_fail(DGM_EMODEL,
                         "%s: tokenizer_class is %s, want NllbTokenizer (M2M-100 is not supported)",
-                        b->file, class);
+                        b->file, dgm_printable(class));
     b->extra = json_object_get(config, "additional_special_tokens");
-    const json_t *decoder = json_object_get(config, "added_tokens_decoder");
+    json_t *decoder = json_object_get(config, "added_tokens_decoder");
     if (decoder != NULL && !json_is_object(decoder))
         return dgm_fail(DGM_EMODEL, "%s: added_tokens_decoder: want an object", b->file);
     if (decoder != NULL) {

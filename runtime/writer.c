@@ -44,13 +44,35 @@ static int open_part(dgm_writer *w, const char *path)
     return DGM_OK;
 }
 
+/* is_device - what must not be replaced: a path that exists and is no regular file, or a name for a descriptor of ours. */
+static bool is_device(const char *path)
+{
+    struct stat st;
+    /* /dev/stderr may well lead to a regular file, which is somebody's log. */
+    if (strncmp(path, "/dev/", 5) == 0 || strncmp(path, "/proc/", 6) == 0)
+        return true;
+    return stat(path, &st) == 0 && !S_ISREG(st.st_mode);
+}
+
+/* open_fd - our own descriptors are shared, not opened again: their place in a file is shared too. */
+static int open_fd(const char *path)
+{
+    if (path[0] == '\0')
+        return STDOUT_FILENO;
+    if (strcmp(path, "/dev/stdout") == 0)
+        return fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+    if (strcmp(path, "/dev/stderr") == 0)
+        return fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+    return open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+}
+
 static int open_direct(dgm_writer *w, const char *path)
 {
     struct stat st;
     w->name = strdup(path[0] == '\0' ? "standard output" : path);
     if (w->name == NULL)
         return dgm_fail(DGM_ENOMEM, "out of memory for the output");
-    w->fd = path[0] == '\0' ? STDOUT_FILENO : open(path, O_WRONLY | O_CLOEXEC);
+    w->fd = open_fd(path);
     if (w->fd < 0)
         return fail_errno(w, "cannot be opened");
     const int flags = fcntl(w->fd, F_GETFL);
@@ -62,13 +84,11 @@ static int open_direct(dgm_writer *w, const char *path)
 
 int dgm_writer_open(dgm_writer **out, const char *path)
 {
-    struct stat st;
     dgm_writer *w = calloc(1, sizeof *w);
     if (w == NULL)
         return dgm_fail(DGM_ENOMEM, "out of memory for the output");
     w->fd = -1;
-    const bool special = path[0] == '\0' || (stat(path, &st) == 0 && !S_ISREG(st.st_mode));
-    const int rc = special ? open_direct(w, path) : open_part(w, path);
+    const int rc = path[0] == '\0' || is_device(path) ? open_direct(w, path) : open_part(w, path);
     if (rc != DGM_OK) {
         dgm_writer_close(w);
         return rc;

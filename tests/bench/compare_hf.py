@@ -7,7 +7,6 @@ process to its end: loading, tokenising, reading and writing are inside.
 import argparse
 import gzip
 import json
-import os
 import statistics
 import subprocess
 import tempfile
@@ -56,10 +55,11 @@ class Dragoman:
             report = f"{tmp}/report"
             limits = ["--batch-rows", str(beam * batch)] + (["--batch-tokens", "1"] if batch == 1 else [])
             start = time.perf_counter()
-            p = subprocess.run(self.command + ["--beam-size", str(beam), "--report", report] + limits, check=True,
-                               input="".join(x + "\n" for x in lines), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                               encoding="utf-8", env={k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"})
+            p = subprocess.run(self.command + ["--beam-size", str(beam), "--report", report] + limits,
+                               input="".join(x + "\n" for x in lines), capture_output=True, encoding="utf-8")
             seconds = time.perf_counter() - start
+            if p.returncode > 1:  # 1: done, some lines flagged
+                raise SystemExit(p.stderr)
             with open(report, encoding="utf-8") as f:
                 tokens = sum(json.loads(x)["tgt_tokens"] for x in f)
         return seconds, tokens, p.stdout.split("\n")[:-1]
@@ -67,15 +67,18 @@ class Dragoman:
 
 def main():
     p = argparse.ArgumentParser()
-    for name, kind in (("model", str), ("program", str), ("data", str), ("sentences", int), ("repeats", int), ("threads", int)):
-        p.add_argument(f"--{name}", type=kind, required=True)
+    for name in ("model", "program", "data"):
+        p.add_argument(f"--{name}", required=True)
+    for name in ("sentences", "repeats", "threads"):
+        p.add_argument(f"--{name}", type=int, required=True)
     a = p.parse_args()
     with gzip.open(a.data, "rt", encoding="utf-8") as f:
         lines = f.read().split("\n")[:a.sentences]
     hf, ours = HuggingFace(a.model, a.threads), Dragoman(a.program, a.model, a.threads)
     print(f"{len(lines)} sentences, {SOURCE} to {TARGET}, {a.threads} threads, median of {a.repeats} alternating runs; "
           f"transformers {transformers.__version__}, torch {torch.__version__}, fp32\n")
-    print("| beam | batch | Hugging Face tokens/s | dragoman tokens/s | ratio | same text |\n| --- | --- | --- | --- | --- | --- |")
+    print("| beam | batch | Hugging Face tokens/s | dragoman tokens/s | ratio | same text |\n"
+          "| --- | --- | --- | --- | --- | --- |")
     for beam in (1, 4):
         for batch in (1, 96):
             hf.run(lines[:batch], beam, batch)  # warm

@@ -18,8 +18,7 @@ static const int32_t prompt[] = {EOS, CODE, 3, 4};
 
 static void want_ids(const feed *f, int i, int n, const int32_t *ids)
 {
-    dgm_hypothesis h;
-    assert_true(dgm_search_result(f->search, i, &h));
+    const dgm_hypothesis h = feed_result(f, i);
     assert_int_equal(h.n, n);
     for (int t = 0; t < n; t++)
         assert_int_equal(h.ids[t], ids[t]);
@@ -35,9 +34,7 @@ static void want_none(const feed *f, int i)
 
 static float score(const feed *f, int i)
 {
-    dgm_hypothesis h;
-    assert_true(dgm_search_result(f->search, i, &h));
-    return h.score;
+    return feed_result(f, i).score;
 }
 
 static void all_equal(void *ctx, float *logits, int vocab, const int32_t *history, int n)
@@ -103,11 +100,10 @@ static void rounded_away_logits_still_order(void **state)
         dgm_decode_options o = feed_options(2, 30);
         o.min_length = 30;
         feed_run(&f, &o, prompt, 2, 0);
-        dgm_hypothesis h;
-        assert_true(dgm_search_result(f.search, 0, &h));
+        dgm_hypothesis h = feed_result(&f, 0);
         for (int i = 1; i < h.n; i++)
             assert_int_equal(h.ids[i], 9);
-        assert_true(dgm_search_result(f.search, 1, &h));
+        h = feed_result(&f, 1);
         assert_int_equal(h.ids[h.n - 1], 7);
         feed_free(&f);
     }
@@ -131,8 +127,7 @@ static void all_may_end_at_once(void **state)
     assert_int_equal(f.n_steps, 2);
     WANT_IDS(&f, 0, CODE, 0, EOS);
     WANT_IDS(&f, 1, CODE, 1, EOS);
-    dgm_hypothesis h;
-    assert_true(dgm_search_result(f.search, 0, &h));
+    const dgm_hypothesis h = feed_result(&f, 0);
     assert_true(h.ended);
     assert_int_equal(h.rows[h.n], 0);
     feed_free(&f);
@@ -152,11 +147,9 @@ static void everything_may_be_banned(void **state)
         if (beam == 2)
             WANT_IDS(&f, 1, 3, 1, 0);
         want_none(&f, beam);
-        dgm_hypothesis h;
-        assert_true(dgm_search_result(f.search, 0, &h));
+        const dgm_hypothesis h = feed_result(&f, 0);
         assert_false(h.ended);
-        const float logp = 2 * (0 - logf(4)) / 3;
-        assert_float_equal(h.score, logp, 1e-6);
+        assert_float_equal(h.score, -2 * logf(4) / 3, 1e-6);
         feed_free(&f);
     }
 }
@@ -179,8 +172,7 @@ static void masked_ids_are_never_taken(void **state)
     feed_run(&f, &o, prompt, 2, 0);
     assert_int_equal(f.most_rows, 1);
     for (int i = 0; i < 4; i++) {
-        dgm_hypothesis h;
-        assert_true(dgm_search_result(f.search, i, &h));
+        const dgm_hypothesis h = feed_result(&f, i);
         for (int t = 1; t < h.n; t++)
             assert_true(h.ids[t] == 6 || h.ids[t] == EOS);
     }
@@ -291,9 +283,8 @@ static void the_widest_beam(void **state)
         feed_run(&f, &o, prompt, 3, 0);
         feed_run(&g, &o, prompt, 3, 0);
         assert_int_equal(f.most_rows, DGM_MAX_BEAM);
-        dgm_hypothesis a, b;
         for (int r = 0; r < DGM_MAX_BEAM; r++) {
-            assert_true(dgm_search_result(f.search, r, &a) && dgm_search_result(g.search, r, &b));
+            const dgm_hypothesis a = feed_result(&f, r), b = feed_result(&g, r);
             want_ids(&g, r, a.n, a.ids);
             assert_memory_equal(&a.score, &b.score, sizeof a.score);
         }

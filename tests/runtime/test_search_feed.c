@@ -152,6 +152,13 @@ void feed_free(feed *f)
     f->held = NULL;
 }
 
+dgm_hypothesis feed_result(const feed *f, int i)
+{
+    dgm_hypothesis h = {0};
+    assert_true(dgm_search_result(f->search, i, &h));
+    return h;
+}
+
 dgm_decode_options feed_options(int beam, int max_length)
 {
     return (dgm_decode_options){.beam = beam,

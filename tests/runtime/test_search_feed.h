@@ -31,6 +31,9 @@ void feed_run(feed *f, const dgm_decode_options *opt, const int32_t *prompt, int
               uint64_t line);
 void feed_free(feed *f);
 
+/* feed_result - result i, which there must be. */
+dgm_hypothesis feed_result(const feed *f, int i);
+
 /* feed_options - beam `beam`, lengths up to `max_length`, </s> is 2, all else off. */
 dgm_decode_options feed_options(int beam, int max_length);
 

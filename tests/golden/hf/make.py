@@ -116,9 +116,9 @@ def main():
     for lang, code in CODE.items():
         want = json.load(open(f"{MODEL}/tokenizer_config.json"))["added_tokens_decoder"]
         assert want[str(oracle.code_id(tok, code))]["content"] == code
-    oracle.write_gz(f"{HERE}/sources.tsv.gz", "# language, line of test_2016_flickr, ids with code and </s>\n" + "".join(
-        f"{CODE[l]}\t{i * STRIDE + 1}\t{oracle.ints(oracle.encode(tok, x, CODE[l]))}\n"
-        for l in CODE for i, x in enumerate(lines(l))))
+    sources = [f"{CODE[l]}\t{i * STRIDE + 1}\t{oracle.ints(oracle.encode(tok, x, CODE[l]))}\n"
+               for l in CODE for i, x in enumerate(lines(l))]
+    oracle.write_gz(f"{HERE}/sources.tsv.gz", oracle.HEAD["sources"] + "".join(sources))
     tensors(model, tok)
     jobs = [(a.work, kind, s, t) for kind in ("forced", "greedy", "beam4") for s, t in DIRECTIONS]
     with multiprocessing.get_context("spawn").Pool(a.jobs) as pool:

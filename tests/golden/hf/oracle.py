@@ -20,7 +20,7 @@ FAR = 9.0  # margins are capped here: larger ones excuse nothing
 def open_model(path):
     """-> (model, tokenizer). The slow tokenizer: source [code] pieces </s>."""
     if transformers.__version__ != WANT:
-        raise SystemExit(f"transformers {WANT} wanted, found {transformers.__version__}: later ones compute other values")
+        raise SystemExit(f"transformers: want {WANT}, found {transformers.__version__}, which computes other values")
     torch.set_num_threads(1)
     config = AutoConfig.from_pretrained(path)
     model = AutoModelForSeq2SeqLM.from_pretrained(
@@ -257,6 +257,6 @@ class Tensors:
         self.parts.append(struct.pack(f"<{t.numel()}f", *t.flatten().tolist()))
 
     def write(self, stem):
-        head = "# kind, source, target, line, step, rows, columns of the matrices that lie one after another in tensors.f32.gz\n"
+        head = "# kind, source, target, line, step, rows, columns of the matrices one after another in tensors.f32.gz\n"
         write_gz(stem + ".tsv.gz", head + "".join(self.index))
         write_gz(stem + ".f32.gz", b"".join(self.parts))

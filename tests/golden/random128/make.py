@@ -32,15 +32,15 @@ COMMON = dict(
 MOE = dict(
     architectures=["NllbMoeModel"], model_type="nllb-moe", d_model=32, encoder_layers=8, decoder_layers=8,
     encoder_attention_heads=4, decoder_attention_heads=4, encoder_ffn_dim=40, decoder_ffn_dim=40, num_hidden_layers=8,
-    num_experts=128, encoder_sparse_step=4, decoder_sparse_step=4, expert_capacity=64, moe_eval_capacity_token_fraction=1.0,
-    moe_token_dropout=0.2, second_expert_policy="all", normalize_router_prob_before_dropping=False,
+    num_experts=128, encoder_sparse_step=4, decoder_sparse_step=4, expert_capacity=64,
+    moe_eval_capacity_token_fraction=1.0, moe_token_dropout=0.2, second_expert_policy="all", normalize_router_prob_before_dropping=False,
     batch_prioritized_routing=False, router_dtype="float32", router_bias=False, router_ignore_padding_tokens=False,
     router_z_loss_coef=0.001, router_aux_loss_coef=0.001, output_router_logits=False, torch_dtype="float32", **COMMON,
 )
 DENSE = dict(
-    architectures=["M2M100ForConditionalGeneration"], model_type="m2m_100", d_model=36, encoder_layers=3, decoder_layers=2,
-    encoder_attention_heads=3, decoder_attention_heads=3, encoder_ffn_dim=52, decoder_ffn_dim=52, num_hidden_layers=3,
-    max_length=200, tokenizer_class="NllbTokenizer", torch_dtype="float16", **COMMON,
+    architectures=["M2M100ForConditionalGeneration"], model_type="m2m_100", d_model=36, encoder_layers=3,
+    decoder_layers=2, encoder_attention_heads=3, decoder_attention_heads=3, encoder_ffn_dim=52, decoder_ffn_dim=52,
+    num_hidden_layers=3, max_length=200, tokenizer_class="NllbTokenizer", torch_dtype="float16", **COMMON,
 )
 GENERATION = dict(bos_token_id=0, pad_token_id=1, eos_token_id=2, decoder_start_token_id=2, max_length=200)
 
@@ -134,7 +134,8 @@ def write_dense(path, c):
     save_file(t, f"{path}/model.safetensors", metadata={"format": "pt"})
 
 
-PAIRS = [("en", "eng_Latn", "deu_Latn"), ("fr", "fra_Latn", "jpn_Jpan"), ("cs", "ces_Latn", "arb_Arab"), ("de", "deu_Latn", "zul_Latn")]
+PAIRS = [("en", "eng_Latn", "deu_Latn"), ("fr", "fra_Latn", "jpn_Jpan"), ("cs", "ces_Latn", "arb_Arab"),
+         ("de", "deu_Latn", "zul_Latn")]
 PER_PAIR = 10
 
 
@@ -169,7 +170,8 @@ def golden(path, model_path):
                 o = options(i, beam)
                 r = oracle.generate(model, margins, source, code, beam, o)
                 out[kind] += [oracle.row(where, o, rank, s, ids, r) for rank, (s, ids) in enumerate(r["hyps"])]
-                print(where, kind, len(r["hyps"][0][1]), "smallest margins", min(r["steps"]), r["enc"], min(r["dec"]), flush=True)
+                print(where, kind, len(r["hyps"][0][1]), "ids; margins", min(r["steps"]), r["enc"], min(r["dec"]),
+                      flush=True)
             if i == 0:
                 target = [code] + oracle.pieces(tok, lines[line]) + [oracle.EOS]
                 logits, encoded = oracle.force(model, source, target)

@@ -1,0 +1,305 @@
+#include "launch/session.h"
+
+#include "base/fpenv.h"
+#include "base/log.h"
+#include "launch/session_cpus.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { SHOWN_RANKS = 8 }; /* whose CPUs the start line lists */
+
+/* What every rank tells the others before any work. */
+typedef struct facts {
+    char options[DGM_OPTIONS_FACTS_BYTES];
+    dgm_cpus cpus;
+    int32_t isa, forced; /* level that this rank has, or was told to use */
+} facts;
+
+volatile sig_atomic_t dgm_session_signal;
+
+static void on_signal(int number)
+{
+    if (dgm_session_signal != 0)
+        _exit(128 + number);
+    dgm_session_signal = number;
+}
+
+/* Ranks above 0 take the first signal too, and go on: rank 0 has one as well, or the job is not meant to end. */
+static void catch_signals(void)
+{
+    static const int numbers[] = {SIGTERM, SIGINT};
+    struct sigaction action = {.sa_handler = on_signal}, old;
+    (void)sigemptyset(&action.sa_mask);
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        /* nohup and the like: what the starter ignores stays ignored */
+        if (sigaction(numbers[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN)
+            (void)sigaction(numbers[i], &action, NULL);
+    }
+}
+
+/* close_stdin - rank 0 alone reads; a rank that held the input open would hide its end from nobody but confuse all. */
+static void close_stdin(void)
+{
+    const int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (null > 0) {
+        (void)dup2(null, STDIN_FILENO);
+        (void)close(null);
+    }
+}
+
+static int open_comm(dgm_session *s)
+{
+    const dgm_options *o = s->options;
+    enum dgm_log_level level = DGM_LOG_INFO;
+    const dgm_comm_config cfg = {o->comm, o->stall_ms, o->deadline_ms};
+    DGM_TRY(dgm_comm_open(&s->comm, &cfg));
+    s->rank = dgm_comm_rank(s->comm);
+    s->ranks = dgm_comm_size(s->comm);
+    DGM_TRY(dgm_log_parse(&level, o->log_level));
+    dgm_log_init(level, s->rank, s->ranks);
+    if (s->rank > 0)
+        close_stdin();
+    catch_signals();
+    return DGM_OK;
+}
+
+/* own_facts - also the first place where a rank may find that it cannot do what was asked. */
+static int own_facts(facts *f, const dgm_session *s)
+{
+    dgm_kernels k;
+    memset(f, 0, sizeof *f);
+    dgm_options_facts(f->options, s->options);
+    dgm_cpus_read(&f->cpus);
+    f->forced = strcmp(s->options->isa, "auto") != 0;
+    DGM_TRY(dgm_kernels_select(&k, s->options->isa));
+    f->isa = dgm_kernels_level(k.isa);
+    return DGM_OK;
+}
+
+static int compare_facts(const dgm_session *s, const facts *all)
+{
+    if (s->dense_ranks > s->ranks)
+        return dgm_fail(DGM_EUSAGE,
+                        "--dense-ranks: want all or 1 to %d (the number of ranks), found %d",
+                        s->ranks, s->dense_ranks);
+    return dgm_options_compare(all[s->rank].options, all[0].options);
+}
+
+/* choose_isa - the best that all ranks have; a rank that was told another uses that (the bits are the same). */
+static int choose_isa(dgm_session *s, const facts *all)
+{
+    int level = all[0].isa;
+    for (int r = 1; r < s->ranks; r++)
+        level = all[r].isa < level ? all[r].isa : level;
+    if (all[s->rank].forced)
+        level = all[s->rank].isa;
+    return dgm_kernels_select(&s->kern, dgm_kernels_level_name(level));
+}
+
+/* threads_of - rank r's threads, unless it was told. */
+static int threads_of(const dgm_session *s, const facts *all, int rank)
+{
+    const dgm_cpus **here = calloc((size_t)s->ranks, sizeof(const dgm_cpus *));
+    int n = 0, threads = 1;
+    for (int r = 0; here != NULL && r < s->ranks; r++) {
+        if (strcmp(dgm_comm_host(s->comm, r), dgm_comm_host(s->comm, rank)) == 0)
+            here[n++] = &all[r].cpus;
+    }
+    if (here != NULL)
+        threads = dgm_cpus_share(&all[rank].cpus, here, n);
+    free(here);
+    return s->options->threads > 0 ? s->options->threads : threads;
+}
+
+static int choose_threads(dgm_session *s, const facts *all)
+{
+    for (int r = 0; r < s->ranks; r++) {
+        const int n = threads_of(s, all, r);
+        s->threads_min = r == 0 || n < s->threads_min ? n : s->threads_min;
+        s->threads_max = n > s->threads_max ? n : s->threads_max;
+    }
+    return dgm_pool_create(&s->pool, threads_of(s, all, s->rank));
+}
+
+static void show_cpus(const dgm_session *s, const facts *all)
+{
+    char text[128];
+    const int n = s->ranks < SHOWN_RANKS || dgm_log_on(DGM_LOG_DEBUG) ? s->ranks : SHOWN_RANKS;
+    for (int r = 0; s->rank == 0 && s->ranks > 1 && r < n; r++) {
+        dgm_cpus_format(text, sizeof text, &all[r].cpus);
+        dgm_log(DGM_LOG_INFO, "start", "rank %d on %s: cpus %s", r, dgm_comm_host(s->comm, r),
+                text);
+    }
+}
+
+static int open_model(dgm_session *s)
+{
+    const dgm_options *o = s->options;
+    const int order =
+        strcmp(o->source_order, "auto") == 0 ? -1 : strcmp(o->source_order, "suffix") == 0;
+    const dgm_model_options opt = {.dropless = o->dropless, .source_order = order};
+    DGM_TRY(dgm_fpenv_check("after the ranks met"));
+    return dgm_model_open(&s->model, o->model, &opt);
+}
+
+static int compare_models(dgm_session *s)
+{
+    uint64_t *all = calloc((size_t)s->ranks, sizeof *all);
+    if (all == NULL)
+        return dgm_comm_agree(s->comm, dgm_fail(DGM_ENOMEM, "out of memory at start"));
+    int rc = dgm_comm_allgather(s->comm, all, &s->model->hash, sizeof *all);
+    if (rc == DGM_OK) {
+        if (all[s->rank] != all[0])
+            rc = dgm_fail(
+                DGM_ECONFIG,
+                "model %s is another than rank 0's (configuration, tensors or sizes differ)",
+                s->options->model);
+        rc = dgm_comm_agree(s->comm, rc);
+    }
+    free(all);
+    return rc;
+}
+
+static int meet(dgm_session *s, facts *all)
+{
+    facts *mine = malloc(sizeof *mine);
+    int rc = mine == NULL || all == NULL ? dgm_fail(DGM_ENOMEM, "out of memory at start") : DGM_OK;
+    if (rc == DGM_OK)
+        rc = own_facts(mine, s);
+    /* The first round is the one that a rank with bad options joins too (main.c), to be heard. */
+    rc = dgm_comm_agree(s->comm, rc);
+    if (rc == DGM_OK)
+        rc = dgm_comm_allgather(s->comm, all, mine, sizeof *mine);
+    free(mine);
+    DGM_TRY(rc);
+    DGM_TRY(dgm_comm_agree(s->comm, compare_facts(s, all)));
+    rc = choose_isa(s, all);
+    if (rc == DGM_OK)
+        rc = choose_threads(s, all);
+    if (rc == DGM_OK)
+        rc = open_model(s);
+    DGM_TRY(dgm_comm_agree(s->comm, rc));
+    show_cpus(s, all);
+    return DGM_OK;
+}
+
+int dgm_session_join(dgm_session *s, const dgm_options *o)
+{
+    *s = (dgm_session){.options = o};
+    DGM_TRY(open_comm(s));
+    s->dense_ranks = strcmp(o->dense_ranks, "all") == 0 ? s->ranks : atoi(o->dense_ranks);
+    facts *all = calloc((size_t)s->ranks, sizeof *all);
+    int rc = meet(s, all);
+    free(all);
+    DGM_TRY(rc);
+    DGM_TRY(compare_models(s));
+    if (s->rank == 0)
+        rc = dgm_tokenizer_open(&s->tok, o->model, s->model->cfg.vocab_size);
+    return dgm_comm_agree(s->comm, rc);
+}
+
+static double mib(uint64_t bytes)
+{
+    return (double)bytes / (1 << 20);
+}
+
+static int count_hosts(const dgm_session *s)
+{
+    int n = 0;
+    for (int r = 0; r < s->ranks; r++) {
+        int before = 0;
+        while (before < r && strcmp(dgm_comm_host(s->comm, before), dgm_comm_host(s->comm, r)) != 0)
+            before++;
+        n += before == r;
+    }
+    return n;
+}
+
+static void show_start(const dgm_session *s, const dgm_engine_config *cfg)
+{
+    const dgm_model_config *m = &s->model->cfg;
+    uint64_t most = 0;
+    char threads[32];
+    for (int r = 0; r < s->ranks; r++) {
+        uint64_t dense, experts;
+        dgm_model_rank_bytes(&dense, &experts, s->model, r, s->ranks, r < s->dense_ranks);
+        most = dense + experts > most ? dense + experts : most;
+    }
+    (void)snprintf(threads, sizeof threads, s->threads_min == s->threads_max ? "%d" : "%d to %d",
+                   s->threads_min, s->threads_max);
+    const int hosts = count_hosts(s);
+    dgm_log(DGM_LOG_INFO, "start", "%s: %s, %d+%d layers, %d experts", s->options->model,
+            m->model_type, m->n_layers[DGM_ENCODER], m->n_layers[DGM_DECODER], m->n_experts);
+    dgm_log(DGM_LOG_INFO, "start",
+            "%d rank%s on %d host%s, isa %s, %s thread%s a rank, batch of %d tokens and %d rows, "
+            "%.1f MiB of weights and at most %.1f MiB of work a rank",
+            s->ranks, s->ranks == 1 ? "" : "s", hosts, hosts == 1 ? "" : "s", s->kern.isa, threads,
+            strcmp(threads, "1") == 0 ? "" : "s", cfg->batch_tokens, cfg->batch_rows, mib(most),
+            mib(dgm_engine_bytes(s->engine)));
+}
+
+int dgm_session_load(dgm_session *s, int status, const dgm_engine_config *cfg)
+{
+    DGM_TRY(dgm_comm_agree(s->comm, status));
+    dgm_comm_at(s->comm, "load", -1);
+    int rc = dgm_model_load(s->model, s->rank, s->ranks, s->rank < s->dense_ranks, s->comm);
+    if (rc == DGM_OK)
+        rc = dgm_fpenv_check("after loading the model");
+    DGM_TRY(dgm_comm_agree(s->comm, rc));
+    DGM_TRY(dgm_engine_open(&s->engine, cfg, s->model, &s->kern, s->pool, s->comm));
+    if (s->rank == 0)
+        show_start(s, cfg);
+    return DGM_OK;
+}
+
+int dgm_session_serve(dgm_session *s)
+{
+    return dgm_engine_serve(s->engine);
+}
+
+/* launched_first - before the ranks have met only the launcher's numbering says who speaks. */
+static bool launched_first(void)
+{
+    const char *rank = getenv("SLURM_PROCID");
+    return rank == NULL || strcmp(rank, "0") == 0;
+}
+
+static bool lost(int rc)
+{
+    return rc == DGM_EPEER || rc == DGM_EDEADLINE;
+}
+
+int dgm_session_leave(dgm_session *s, int rc)
+{
+    if (s->comm != NULL && lost(rc))
+        dgm_comm_end(s->comm, rc);
+    if (s->engine != NULL && s->rank == 0) {
+        char why[512];
+        (void)snprintf(why, sizeof why, "%s", rc < 0 ? dgm_error_text() : "");
+        const int stopped = dgm_engine_stop(s->engine, rc, why);
+        if (lost(stopped))
+            dgm_comm_end(s->comm, stopped);
+        if (rc < 0)
+            (void)dgm_fail(rc, "%s", why);
+        else if (stopped != DGM_OK)
+            rc = stopped;
+    }
+    if (rc < 0 && s->rank == 0 && (s->comm != NULL || launched_first()))
+        (void)fprintf(stderr, "dragoman: %s\n", dgm_error_text());
+    return rc > 0 ? rc : dgm_exit_code(rc);
+}
+
+void dgm_session_close(dgm_session *s)
+{
+    dgm_engine_close(s->engine);
+    dgm_tokenizer_close(s->tok);
+    dgm_model_close(s->model);
+    dgm_pool_destroy(s->pool);
+    dgm_comm_close(s->comm);
+    *s = (dgm_session){0};
+}

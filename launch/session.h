@@ -1,0 +1,55 @@
+/*
+ * session.h - what translate and score need before the first line: ranks that agree, a model in memory, an engine.
+ *
+ *   dgm_session_join    ranks meet; options, model and CPUs are compared; instruction set and threads chosen
+ *   (rank 0 opens its inputs and outputs)
+ *   dgm_session_load    weights and engine; the start line
+ *   rank 0 streams, the others dgm_session_serve
+ *   dgm_session_leave   everybody ends with one exit code, rank 0 having said why
+ *
+ * A failure before the stream is everybody's: dgm_comm_agree makes it so.
+ */
+#ifndef DGM_LAUNCH_SESSION_H
+#define DGM_LAUNCH_SESSION_H
+
+#include "launch/options.h"
+#include "runtime/engine.h"
+#include "runtime/tokenizer.h"
+
+#include <signal.h>
+
+typedef struct dgm_session {
+    const dgm_options *options;
+    dgm_comm *comm;
+    int rank, ranks;
+    int dense_ranks; /* how many ranks hold sentences */
+    dgm_kernels kern;
+    dgm_pool *pool;
+    dgm_model *model;
+    dgm_tokenizer *tok; /* rank 0 */
+    dgm_engine *engine;
+    int threads_min, threads_max; /* of the ranks */
+} dgm_session;
+
+/* dgm_session_signal - the signal that asked us to stop, or 0. A second one ends the process at once. */
+extern volatile sig_atomic_t dgm_session_signal;
+
+/* dgm_session_join - Collective. On failure *s can still be left. */
+DGM_MUST_CHECK int dgm_session_join(dgm_session *s, const dgm_options *o);
+
+/* dgm_session_load - Collective. `status`: how this rank's own preparations went. cfg is the same on all ranks. */
+DGM_MUST_CHECK int dgm_session_load(dgm_session *s, int status, const dgm_engine_config *cfg);
+
+/* dgm_session_serve - ranks above 0: works until rank 0 leaves. Its status, or (positive) its exit code. */
+DGM_MUST_CHECK int dgm_session_serve(dgm_session *s);
+
+/*
+ * dgm_session_leave - lets all ranks end. rc: DGM_OK, an error, or a positive exit code (flagged lines, a signal).
+ * Returns the exit code of the process; rank 0 has printed the sentence. Does not return when a rank was lost.
+ */
+int dgm_session_leave(dgm_session *s, int rc);
+
+/* dgm_session_close - Collective, after leave. Frees everything. */
+void dgm_session_close(dgm_session *s);
+
+#endif

@@ -1,0 +1,52 @@
+/* config.json, generation_config.json and tokenizer_config.json, with NUL bytes between them: refused in one
+ * sentence, or a configuration that the rest of the program can live with. */
+#include "base/log.h"
+#include "runtime/config_model.h"
+#include "tests/fuzz/fuzz.h"
+
+#include <string.h>
+
+static void check(const dgm_model_config *c)
+{
+    DGM_ASSERT(c->d_model >= 4 && c->vocab_size >= 5 && c->max_positions >= 4);
+    for (int s = 0; s < DGM_STACKS; s++) {
+        DGM_ASSERT(c->n_layers[s] >= 1 && c->n_heads[s] >= 1 && c->ffn_dim[s] >= 1 &&
+                   c->sparse_step[s] >= 0);
+        DGM_ASSERT(c->d_model % c->n_heads[s] == 0);
+    }
+    DGM_ASSERT(c->n_experts >= 0 && c->n_experts <= 4096 &&
+               c->top_k == (c->n_experts >= 2 ? 2 : 1));
+    DGM_ASSERT(c->expert_scale > 0 && c->expert_scale <= 1 && c->embed_scale >= 1);
+    DGM_ASSERT(c->max_length >= 1 && c->max_length <= c->max_positions);
+    DGM_ASSERT(c->max_source >= 3 && c->max_source <= c->max_positions);
+    const int ids[] = {c->pad_id, c->bos_id, c->eos_id, c->decoder_start_id};
+    for (int i = 0; i < 4; i++)
+        DGM_ASSERT(ids[i] >= 0 && ids[i] < c->vocab_size);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static char path[] = "f", text[3][8192];
+    dgm_config_files f = {0};
+    dgm_config_file *const files[] = {&f.model, &f.generation, &f.tokenizer};
+    dgm_log_init(DGM_LOG_ERROR, 0, 1);
+    for (int i = 0; i < 3; i++) {
+        const uint8_t *nul = size == 0 ? NULL : memchr(data, '\0', size);
+        const size_t len = nul == NULL ? size : (size_t)(nul - data);
+        if (i > 0 && size == 0)
+            break;
+        if (len >= sizeof text[i])
+            return 0;
+        memcpy(text[i], data, len);
+        text[i][len] = '\0';
+        *files[i] = (dgm_config_file){.path = path, .text = text[i], .len = len};
+        data += nul == NULL ? len : len + 1;
+        size -= nul == NULL ? len : len + 1;
+    }
+    dgm_model_config c;
+    if (dgm_config_parse(&c, &f, NULL) == DGM_OK)
+        check(&c);
+    else
+        DGM_ASSERT(dgm_error_text()[0] != '\0' && strchr(dgm_error_text(), '\n') == NULL);
+    return 0;
+}

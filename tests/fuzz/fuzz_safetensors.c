@@ -1,0 +1,38 @@
+/* A safetensors file's first bytes: whatever they are, the parser refuses them or hands out tensors that keep its
+ * promises (inside the file, apart from each other, as large as their shape says). */
+#include "runtime/safetensors.h"
+#include "tests/fuzz/fuzz.h"
+
+#include <string.h>
+
+static void check(const dgm_st_header *h, uint64_t file_bytes)
+{
+    for (size_t i = 0; i < h->n; i++) {
+        const dgm_tensor *t = &h->tensors[i];
+        DGM_ASSERT(t->name != NULL && t->type != NULL);
+        DGM_ASSERT(t->n_dims >= 0 && t->n_dims <= DGM_TENSOR_DIMS);
+        DGM_ASSERT(t->begin >= 8 && t->bytes <= file_bytes && t->begin <= file_bytes - t->bytes);
+        DGM_ASSERT(i == 0 || t->begin >= h->tensors[i - 1].begin + h->tensors[i - 1].bytes);
+        uint64_t bytes = strcmp(t->type, "BF16") == 0 || strcmp(t->type, "F16") == 0 ? 2 : 4;
+        for (int d = 0; d < t->n_dims; d++)
+            bytes *= t->dims[d];
+        DGM_ASSERT(t->dtype < 0 || t->bytes == bytes);
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    size_t len;
+    dgm_st_header h;
+    /* The data section is as long as the header's first bytes ask, up to what a test file would have. */
+    const uint64_t file_bytes = size + 65536;
+    if (dgm_st_header_bytes(&len, "f", data, size, size) != DGM_OK)
+        return 0;
+    if (dgm_st_parse(&h, "f", (const char *)data + 8, len, file_bytes) != DGM_OK) {
+        DGM_ASSERT(dgm_error_text()[0] != '\0' && strchr(dgm_error_text(), '\n') == NULL);
+        return 0;
+    }
+    check(&h, file_bytes);
+    dgm_st_header_fini(&h);
+    return 0;
+}

@@ -1,0 +1,55 @@
+/*
+ * isas.h - what the kernel tests share: every table that was built, numbers to feed it, comparison of bits.
+ *
+ * AVX-512 appears twice: as it is, for CPUs that have it, and built on AVX2 through SIMDe, for all others.
+ */
+#ifndef DGM_TESTS_KERNELS_ISAS_H
+#define DGM_TESTS_KERNELS_ISAS_H
+
+#include "kernels/kernels.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+typedef struct test_isa {
+    const char *name;
+    bool (*present)(void);
+    void (*init)(dgm_kernels *k);
+} test_isa;
+
+enum { TEST_ISAS = 5 };
+extern test_isa test_isas[TEST_ISAS];
+
+/* One cmocka test for each table: PER_ISA(f) in an array of struct CMUnitTest. */
+#define ON_ISA(f, i)                                                                               \
+    {                                                                                              \
+        #f, f, NULL, NULL, &test_isas[i]                                                           \
+    }
+#define PER_ISA(f) ON_ISA(f, 0), ON_ISA(f, 1), ON_ISA(f, 2), ON_ISA(f, 3), ON_ISA(f, 4)
+
+/* isa_of - the table of a PER_ISA test; says which, or that this CPU lacks it, and then skips the test. */
+dgm_kernels isa_of(void **state);
+
+/* What random floats are like: the hostile ones sprinkle -0, subnormals; then also infinities and NaN. */
+enum flavour { PLAIN, SMALL, HOSTILE, FLAVOURS };
+
+/* test_seed restarts the generator, so that a failure repeats. */
+void test_seed(unsigned seed);
+unsigned test_random(unsigned below);
+void test_fill(float *x, size_t n, enum flavour f);
+float *test_floats(size_t n, enum flavour f); /* malloc'ed */
+
+/* assert_same_bits - memcmp, except that one NaN is as good as another: which payload an operation passes on depends
+ * on the order of its operands, which C does not fix. */
+#define assert_same_bits(got, want, n, ...) same_bits(got, want, n, __FILE__, __LINE__, __VA_ARGS__)
+void same_bits(const float *got, const float *want, size_t n, const char *file, int line,
+               const char *fmt, ...) __attribute__((format(printf, 6, 7)));
+
+#endif

@@ -1,0 +1,50 @@
+/*
+ * Found before the compiler's own immintrin.h when kernels/avx512 is built for CPUs without AVX-512: SIMDe spells
+ * each 512-bit operation as two of AVX2 or FMA, so the sources as they stand are tested everywhere.
+ *
+ * Masked loads and stores and the upper half are missing in SIMDe 0.7.4, so they are spelled here.
+ */
+#ifndef DGM_TESTS_SIMDE_IMMINTRIN_H
+#define DGM_TESTS_SIMDE_IMMINTRIN_H
+
+#include_next <immintrin.h>
+
+#define SIMDE_ENABLE_NATIVE_ALIASES
+#include <simde/x86/avx512.h>
+#include <simde/x86/fma.h>
+
+#if !defined(SIMDE_X86_FMA_NATIVE) || !SIMDE_NATURAL_VECTOR_SIZE_LE(256)
+#error "SIMDe would round the product of an fma: build this with -mavx2 -mfma and without AVX-512"
+#endif
+
+static inline __m512 shim_mask_loadu(__m512 other, __mmask16 mask, const void *p)
+{
+    float lane[16];
+    simde_mm512_storeu_ps(lane, other);
+    for (int l = 0; l < 16; l++)
+        if ((mask >> l & 1) != 0)
+            lane[l] = ((const float *)p)[l];
+    return simde_mm512_loadu_ps(lane);
+}
+
+static inline void shim_mask_storeu(void *p, __mmask16 mask, __m512 a)
+{
+    float lane[16];
+    simde_mm512_storeu_ps(lane, a);
+    for (int l = 0; l < 16; l++)
+        if ((mask >> l & 1) != 0)
+            ((float *)p)[l] = lane[l];
+}
+
+static inline __m256 shim_half(__m512 a, int half)
+{
+    float lane[16];
+    simde_mm512_storeu_ps(lane, a);
+    return _mm256_loadu_ps(lane + 8 * half);
+}
+
+#define _mm512_mask_loadu_ps(other, mask, p) shim_mask_loadu(other, mask, p)
+#define _mm512_mask_storeu_ps(p, mask, a) shim_mask_storeu(p, mask, a)
+#define _mm512_extractf32x8_ps(a, half) shim_half(a, half)
+
+#endif

@@ -1,0 +1,285 @@
+/* The row functions of every table against the contract spelled out in naive.h, at ugly sizes, bit for bit. */
+#include "isas.h"
+#include "naive.h"
+
+enum { MOST = 2100 };
+
+static const int sizes[] = {1,  2,  3,  7,  8,  15,  16,  17,  23,  31,   32,   33,
+                            47, 48, 49, 63, 64, 65, 100, 127, 128, 1000, 1024, 2048, 2053};
+#define EACH(i, array) for (size_t i = 0; i < sizeof(array) / sizeof(array)[0]; i++)
+
+static void dot(void **state)
+{
+    const dgm_kernels k = isa_of(state);
+    for (int f = 0; f < FLAVOURS; f++)
+        EACH (s, sizes) {
+            const int n = sizes[s];
+            float *x = test_floats((size_t)n, f), *y = test_floats((size_t)n, f);
+            const float got = k.dot(x, y, n), want = naive_dot(x, y, n);
+            assert_same_bits(&got, &want, 1, "dot of %d", n);
+            free(x);
+            free(y);
+        }
+}
+
+static void naive_layer_norm(float *y, const float *x, const float *w, const float *b, int d,
+                             float eps)
+{
+    float t[MOST];
+    const float mean = naive_sum(x, d) / (float)d;
+    for (int i = 0; i < d; i++)
+        t[i] = x[i] - mean;
+    const float var = naive_dot(t, t, d) / (float)d;
+    const float scale = 1.0f / sqrtf(var + eps);
+    for (int i = 0; i < d; i++) {
+        const float u = t[i] * scale;
+        y[i] = fmaf(u, w[i], b[i]);
+    }
+}
+
+static void layer_norm(void **state)
+{
+    const dgm_kernels k = isa_of(state);
+    for (int f = 0; f < FLAVOURS; f++)
+        EACH (s, sizes) {
+            const size_t n = (size_t)sizes[s];
+            float *x = test_floats(n, f), *w = test_floats(n, f), *b = test_floats(n, PLAIN);
+            float *got = test_floats(n + 1, PLAIN), *want = test_floats(n, PLAIN);
+            const float guard = got[n];
+            k.layer_norm(got, x, w, b, (int)n, 1e-5f);
+            naive_layer_norm(want, x, w, b, (int)n, 1e-5f);
+            assert_same_bits(got, want, n, "layer norm of %zu", n);
+            assert_same_bits(&got[n], &guard, 1, "behind a layer norm of %zu", n);
+            free(x), free(w), free(b), free(got), free(want);
+        }
+}
+
+static void finish(void **state)
+{
+    const dgm_kernels k = isa_of(state);
+    for (int f = 0; f < FLAVOURS; f++)
+        EACH (s, sizes)
+            for (int mode = 0; mode < 16; mode++) {
+                const size_t n = (size_t)sizes[s];
+                float *acc = test_floats(n, f), *bias = test_floats(n, f), *y = test_floats(n, f);
+                float *residual = test_floats(n, f), *want = test_floats(n, f);
+                const float *b = (mode & 1) != 0 ? bias : NULL;
+                float *r = (mode & 2) == 0 ? NULL : (mode & 8) != 0 ? y : residual;
+                for (int i = 0; i < (int)n; i++)
+                    want[i] = naive_finish(acc[i], b, r, mode & 4, i);
+                k.finish(y, acc, b, r, mode & 4, (int)n);
+                assert_same_bits(y, want, n, "finish of %zu, mode %d", n, mode);
+                free(acc), free(bias), free(y), free(residual), free(want);
+            }
+}
+
+static void relu_keeps_nan_and_drops_minus_zero(void **state)
+{
+    const dgm_kernels k = isa_of(state);
+    const float acc[3] = {NAN, -0.0f, -INFINITY};
+    float y[3];
+    k.finish(y, acc, NULL, NULL, 1, 3);
+    assert_true(y[0] != y[0]);
+    assert_true(y[1] == 0.0f && !signbit(y[1]));
+    assert_true(y[2] == 0.0f && !signbit(y[2]));
+}
+
+static void block_max_sum(void **state)
+{
+    const dgm_kernels k = isa_of(state);
+    for (int f = 0; f < FLAVOURS; f++)
+        EACH (s, sizes) {
+            const int n = sizes[s];
+            float *x = test_floats((size_t)n, f), e[MOST];
+            for (int i = 0; i < n; i++)
+                x[i] *= 20.0f;
+            float want[2] = {naive_max(x, n), 0}, got[2];
+            for (int i = 0; i < n; i++)
+                e[i] = dgm_exp(x[i] - want[0]);
+            want[1] = naive_sum(e, n);
+            if (want[1] != want[1])
+                want[0] = NAN;
+            k.block_max_sum(&got[0], &got[1], x, n);
+            /* which of +0 and -0 is the maximum is the one thing left open: they are equal */
+            got[0] += 0.0f, want[0] += 0.0f;
+            assert_same_bits(got, want, 2, "block of %d", n);
+            free(x);
+        }
+}
+
+static void a_nan_makes_block_max_sum_nan_wherever_it_stands(void **state)
+{
+    const dgm_kernels k = isa_of(state);
+    for (int n = 1; n <= 50; n++)
+        for (int at = 0; at < n; at++) {
+            float x[50], m = 0, s = 0;
+            for (int i = 0; i < n; i++)
+                x[i] = (float)i;
+            x[at] = NAN;
+            k.block_max_sum(&m, &s, x, n);
+            assert_true(m != m && s != s);
+        }
+}
+
+static void exp_shift(void **state)
+{
+    const dgm_kernels k = isa_of(state);
+    for (int f = 0; f < FLAVOURS; f++)
+        EACH (s, sizes) {
+            const size_t n = (size_t)sizes[s];
+            float *x = test_floats(n, f), *got = test_floats(n, f), *want = test_floats(n, f);
+            for (size_t i = 0; i < n; i++) {
+                x[i] *= 80.0f;
+                want[i] = dgm_exp(x[i] - 1.5f);
+            }
+            k.exp_shift(got, x, 1.5f, (int)n);
+            assert_same_bits(got, want, n, "exp of %zu", n);
+            free(x), free(got), free(want);
+        }
+}
+
+static void above(void **state)
+{
+    const dgm_kernels k = isa_of(state);
+    for (int f = 0; f < FLAVOURS; f++)
+        EACH (s, sizes) {
+            const int n = sizes[s];
+            float *x = test_floats((size_t)n, f);
+            int32_t got[MOST], want[MOST];
+            static const float thresholds[] = {-INFINITY, -1.0f, 0.0f, 1.9f, INFINITY, NAN};
+            EACH (t, thresholds) {
+                int n_want = 0;
+                for (int i = 0; i < n; i++)
+                    if (x[i] > thresholds[t])
+                        want[n_want++] = i;
+                assert_int_equal(k.above(got, x, thresholds[t], n), n_want);
+                assert_memory_equal(got, want, (size_t)n_want * sizeof *want);
+            }
+            free(x);
+        }
+}
+
+static void weigh_add_embed(void **state)
+{
+    const dgm_kernels k = isa_of(state);
+    for (int f = 0; f < FLAVOURS; f++)
+        EACH (s, sizes) {
+            const size_t n = (size_t)sizes[s], ld = 16;
+            float *x = test_floats(n, f), *y = test_floats(n, f), *row = test_floats(n * ld, f);
+            float *got = test_floats(n, f), *want = test_floats(n, f);
+            for (size_t i = 0; i < n; i++) {
+                const float share = 0.8f * x[i];
+                want[i] = 0.37f * share;
+            }
+            k.weigh(got, x, 0.37f, 0.8f, (int)n);
+            assert_same_bits(got, want, n, "weigh %zu", n);
+            for (size_t i = 0; i < n; i++)
+                want[i] = x[i] + y[i];
+            k.add(got, x, y, (int)n);
+            assert_same_bits(got, want, n, "add %zu", n);
+            for (size_t i = 0; i < n; i++) {
+                const float scaled = row[i * ld] * 11.3f;
+                want[i] = scaled + y[i];
+            }
+            k.embed(got, row, ld, 11.3f, y, (int)n);
+            assert_same_bits(got, want, n, "embed %zu", n);
+            free(x), free(y), free(row), free(got), free(want);
+        }
+}
+
+typedef struct head {
+    float *q, *k, *v;
+    int32_t *idx;
+    size_t ldk, ldv;
+    int n, hd;
+} head;
+
+static void naive_attend(float *out, float *prob, const head *h, float scale)
+{
+    for (int p = 0; p < h->n; p++) {
+        const size_t at = (size_t)(h->idx != NULL ? h->idx[p] : p);
+        prob[p] = naive_dot(h->q, h->k + at * h->ldk, h->hd) * scale;
+    }
+    const float m = naive_max(prob, h->n);
+    for (int p = 0; p < h->n; p++)
+        prob[p] = dgm_exp(prob[p] - m);
+    const float sum = naive_sum(prob, h->n);
+    for (int p = 0; p < h->n; p++)
+        prob[p] = prob[p] / sum;
+    for (int j = 0; j < h->hd; j++) {
+        out[j] = 0.0f;
+        for (int p = 0; p < h->n; p++) {
+            const size_t at = (size_t)(h->idx != NULL ? h->idx[p] : p);
+            out[j] = fmaf(prob[p], h->v[at * h->ldv + (size_t)j], out[j]);
+        }
+    }
+}
+
+static void attend(void **state)
+{
+    const dgm_kernels k = isa_of(state);
+    static const int heads[] = {1, 7, 16, 17, 32, 33, 64, 80, 96, 100, 128};
+    static const int lengths[] = {1, 2, 3, 4, 5, 8, 15, 16, 17, 61};
+    enum { ROWS = 70 };
+    for (int f = 0; f < FLAVOURS; f++)
+        EACH (a, heads)
+            EACH (b, lengths)
+                for (int with_idx = 0; with_idx < 2; with_idx++) {
+                    head h = {.hd = heads[a], .n = lengths[b]};
+                    const size_t hd = (size_t)h.hd, n = (size_t)h.n;
+                    h.ldk = hd + 3;
+                    h.ldv = hd + 5;
+                    h.q = test_floats(hd, f == HOSTILE ? SMALL : f);
+                    h.k = test_floats(ROWS * h.ldk, f == HOSTILE ? SMALL : f);
+                    h.v = test_floats(ROWS * h.ldv, f);
+                    int32_t idx[ROWS];
+                    for (int p = 0; p < ROWS; p++)
+                        idx[p] = (int32_t)test_random(ROWS);
+                    h.idx = with_idx ? idx : NULL;
+                    float got[129], want[128], prob[ROWS], want_prob[ROWS];
+                    got[hd] = 42.0f;
+                    k.attend(got, prob, h.q, h.k, h.v, h.idx, h.ldk, h.ldv, h.n, h.hd, 0.3f);
+                    naive_attend(want, want_prob, &h, 0.3f);
+                    assert_same_bits(prob, want_prob, n, "weights of %zu positions", n);
+                    assert_same_bits(got, want, hd, "%zu positions, head of %zu", n, hd);
+                    assert_true(got[hd] == 42.0f);
+                    free(h.q), free(h.k), free(h.v);
+                }
+}
+
+/* Every 257th bit pattern there is, so each binade, sign, NaN and both ends are met. */
+static void exp_agrees_with_the_scalar_one(void **state)
+{
+    const dgm_kernels k = isa_of(state);
+    enum { N = 4096 };
+    static float x[N], got[N], want[N];
+    uint64_t bits = 0;
+    while (bits <= UINT32_MAX) {
+        int n = 0;
+        for (; n < N && bits <= UINT32_MAX; n++, bits += 257) {
+            const uint32_t b = (uint32_t)bits;
+            memcpy(&x[n], &b, sizeof b);
+            want[n] = dgm_exp(x[n]);
+        }
+        k.exp_shift(got, x, 0.0f, n);
+        assert_same_bits(got, want, (size_t)n, "exp near %a", (double)x[0]);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        PER_ISA(dot),
+        PER_ISA(layer_norm),
+        PER_ISA(finish),
+        PER_ISA(relu_keeps_nan_and_drops_minus_zero),
+        PER_ISA(block_max_sum),
+        PER_ISA(a_nan_makes_block_max_sum_nan_wherever_it_stands),
+        PER_ISA(exp_shift),
+        PER_ISA(exp_agrees_with_the_scalar_one),
+        PER_ISA(above),
+        PER_ISA(weigh_add_embed),
+        PER_ISA(attend),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
