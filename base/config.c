@@ -49,10 +49,12 @@ void dgm_config_destroy(dgm_config *c)
 static bool has_word(const char *list, const char *word)
 {
     const size_t len = strlen(word);
+    if (len == 0 || strchr(word, '|') != NULL)
+        return false;
     for (const char *p = list; p != NULL; p = strchr(p, '|')) {
         p += *p == '|';
         if (strncmp(p, word, len) == 0 && (p[len] == '|' || p[len] == '\0'))
-            return len > 0;
+            return true;
     }
     return false;
 }

@@ -169,6 +169,8 @@ static int short_flag(dgm_config *c, int command, words *w, const char *word)
 int dgm_config_flags(dgm_config *c, int command, int argc, char *const *argv)
 {
     words w = {argc, 0, argv};
+    free(c->args);
+    c->n_args = 0;
     c->args = calloc((size_t)argc + 1, sizeof c->args[0]);
     if (c->args == NULL)
         return dgm_fail(DGM_ENOMEM, "options: no memory");

@@ -78,7 +78,8 @@ struct dgm_comm_ops {
     int (*take)(dgm_link *l, enum dgm_channel ch, int from, void *buf, size_t bytes);
 
     /* Sends without waiting; `buf` stays untouched until posted(slot) says true. Slots count from 0. */
-    int (*post)(dgm_link *l, int slot, enum dgm_channel ch, int peer, const void *buf, size_t bytes);
+    int (*post)(dgm_link *l, int slot, enum dgm_channel ch, int peer, const void *buf,
+                size_t bytes);
     bool (*posted)(dgm_link *l, int slot);
 };
 

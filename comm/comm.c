@@ -142,11 +142,8 @@ void dgm_comm_close(dgm_comm *c)
         return;
     /* The backend's own farewell has no deadline, so it is begun only when everybody is there. */
     dgm_comm_at(c, "close", -1);
-    if (c->verdict.code != DGM_OK || dgm_comm_agree(c, DGM_OK) != DGM_OK)
+    if (dgm_comm_agree(c, DGM_OK) != DGM_OK || dgm_post_flush(c) != DGM_OK)
         dgm_comm_end(c, c->verdict.code);
-    while (dgm_post_pending(c) > 0) {
-        /* whatever is still on its way was received by somebody who is about to close, too */
-    }
     c->ops->close(c->link);
     destroy(c);
 }

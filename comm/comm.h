@@ -45,7 +45,7 @@ int dgm_comm_rank(const dgm_comm *c);
 int dgm_comm_size(const dgm_comm *c);
 const char *dgm_comm_backend(const dgm_comm *c);        /* "local", "mpi" */
 const char *dgm_comm_host(const dgm_comm *c, int rank); /* host name of a rank */
-int dgm_comm_ranks_on_host(const dgm_comm *c);          /* ranks that share this host, this one included */
+int dgm_comm_ranks_on_host(const dgm_comm *c); /* ranks that share this host, this one included */
 
 /* dgm_comm_set_limits - new stall and deadline times (options are read after open). */
 void dgm_comm_set_limits(dgm_comm *c, int stall_ms, int deadline_ms);

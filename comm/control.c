@@ -54,19 +54,30 @@ int dgm_post(dgm_comm *c, enum dgm_channel ch, int peer, const void *buf, size_t
     if (bytes > 0)
         memcpy(c->slots[i].buf, buf, bytes);
     DGM_TRY(c->ops->post(c->link, i, ch, peer, c->slots[i].buf, bytes));
+    c->slots[i].peer = peer;
     c->slots[i].busy = true;
     return DGM_OK;
 }
 
 int dgm_post_pending(dgm_comm *c)
 {
-    int n = 0;
     for (int i = 0; i < c->n_slots; i++) {
-        if (c->slots[i].busy && c->ops->posted(c->link, i))
-            c->slots[i].busy = false;
-        n += c->slots[i].busy;
+        if (c->slots[i].busy && !c->ops->posted(c->link, i))
+            return c->slots[i].peer;
+        c->slots[i].busy = false;
     }
-    return n;
+    return DGM_ROUND_DONE;
+}
+
+static int poll_posts(void *ctx, int *peer)
+{
+    *peer = dgm_post_pending(ctx);
+    return DGM_OK;
+}
+
+int dgm_post_flush(dgm_comm *c)
+{
+    return dgm_wait_for(c, "send", poll_posts, c);
 }
 
 int dgm_comm_send(dgm_comm *c, int peer, const void *buf, size_t bytes)

@@ -39,8 +39,7 @@ static int turn(const dgm_comm *c)
 
 static void tell(dgm_comm *c)
 {
-    dgm_notice n = {
-        .kind = DGM_NOTICE_ABORT, .rank = c->verdict.culprit, .code = c->verdict.code};
+    dgm_notice n = {.kind = DGM_NOTICE_ABORT, .rank = c->verdict.culprit, .code = c->verdict.code};
     (void)snprintf(n.text, sizeof n.text, "%s", c->verdict.text);
     dgm_notice_tell(c, &n, -1);
 }
@@ -95,7 +94,7 @@ _Noreturn void dgm_comm_end(dgm_comm *c, int status)
     }
     print_once(c);
     const int64_t until = dgm_now_ns() + FLUSH_MS * MS;
-    while (dgm_post_pending(c) > 0 && dgm_now_ns() < until)
+    while (dgm_post_pending(c) != DGM_ROUND_DONE && dgm_now_ns() < until)
         pause_briefly();
     if (dgm_exit_code(c->verdict.code) == dgm_exit_code(DGM_EPEER))
         dgm_end_mark("lost", dgm_exit_code(DGM_EPEER));

@@ -171,9 +171,10 @@ static int check_part(const dgm_xchg *x, const dgm_wire *w)
     if (w->bytes >= sizeof *h && h->round == x->round && h->width == x->width && h->n_rows >= 0 &&
         h->n_rows <= x->max_rows && w->bytes == part_bytes(x, h->n_rows))
         return DGM_OK;
-    return dgm_wait_verdict(x->comm, DGM_EINTERNAL, w->peer,
-                            "dispatch %u: rank %d (host %s) sent %zu bytes that are not a part of it",
-                            x->round, w->peer, x->comm->peers[w->peer].host, w->bytes);
+    return dgm_wait_verdict(
+        x->comm, DGM_EINTERNAL, w->peer,
+        "dispatch %u: rank %d (host %s) sent %zu bytes that are not a part of it", x->round,
+        w->peer, x->comm->peers[w->peer].host, w->bytes);
 }
 
 int dgm_xchg_dispatch(dgm_xchg *x, int status, int *worst)

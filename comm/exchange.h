@@ -25,7 +25,7 @@ typedef struct dgm_xchg dgm_xchg;
 
 /* dgm_row_tag - which of the owner's experts a row is for, and with what weight. 16 bytes on the wire. */
 typedef struct dgm_row_tag {
-    int32_t expert[2]; /* global expert ids of the layer, best first; -1: none (or not on that rank) */
+    int32_t expert[2]; /* ids in the layer, best first; -1: none (or not on that rank) */
     float gate[2];
 } dgm_row_tag;
 

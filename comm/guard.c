@@ -56,10 +56,11 @@ static void say_lost(int status)
         (void)snprintf(where, sizeof where, "%.31s, layer %d", page->stage, page->layer);
     else
         (void)snprintf(where, sizeof where, "%.31s", page->stage);
-    (void)dprintf(STDERR_FILENO,
-                  "dragoman: rank %s (host %s) was lost in %s: its process %s; the job cannot go on "
-                  "without its experts\n",
-                  rank != NULL ? rank : "?", host, where, how);
+    (void)dprintf(
+        STDERR_FILENO,
+        "dragoman: rank %s (host %s) was lost in %s: its process %s; the job cannot go on "
+        "without its experts\n",
+        rank != NULL ? rank : "?", host, where, how);
 }
 
 /* Waits for the end of the worker, then as long as HOLD_S for the launcher to end the job. */
@@ -109,8 +110,7 @@ bool dgm_guard_start(void)
     const char *wanted = getenv("DGM_GUARD");
     if ((wanted != NULL && strcmp(wanted, "0") == 0) || has_threads())
         return false;
-    page =
-        mmap(NULL, sizeof *page, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    page = mmap(NULL, sizeof *page, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (page == MAP_FAILED) {
         page = NULL;
         return false;

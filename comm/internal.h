@@ -36,6 +36,7 @@ typedef struct dgm_peer {
 typedef struct dgm_slot {
     void *buf;
     size_t cap;
+    int peer;
     bool busy;
 } dgm_slot;
 
@@ -109,7 +110,10 @@ void dgm_end_mark(const char *name, int code);
 DGM_MUST_CHECK int dgm_post(dgm_comm *c, enum dgm_channel ch, int peer, const void *buf,
                             size_t bytes);
 
-/* dgm_post_pending - posted sends that have not left yet. */
+/* dgm_post_pending - the receiver of a posted send that has not left yet, or DGM_ROUND_DONE. */
 int dgm_post_pending(dgm_comm *c);
+
+/* dgm_post_flush - waits until all posted sends have left. */
+DGM_MUST_CHECK int dgm_post_flush(dgm_comm *c);
 
 #endif

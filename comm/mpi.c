@@ -158,9 +158,9 @@ static int mpi_begin(dgm_link *l, const dgm_round *r)
     for (int i = 0; i < r->n_recvs; i++) {
         const dgm_wire *w = &r->recvs[i];
         m->peers[i] = w->peer;
-        DGM_TRY(check(
-            MPI_Irecv(w->buf, (int)w->bytes, MPI_BYTE, w->peer, tag, m->data, &m->reqs[i]),
-            "MPI_Irecv", w->peer));
+        DGM_TRY(
+            check(MPI_Irecv(w->buf, (int)w->bytes, MPI_BYTE, w->peer, tag, m->data, &m->reqs[i]),
+                  "MPI_Irecv", w->peer));
     }
     for (int i = 0; i < r->n_sends; i++) {
         const dgm_wire *w = &r->sends[i];
@@ -212,9 +212,9 @@ static int mpi_take(dgm_link *l, enum dgm_channel ch, int from, void *buf, size_
 {
     const mpi_link *m = (mpi_link *)l;
     DGM_ASSERT(bytes <= DGM_NOTICE_BYTES); /* it has arrived whole: MPI_Recv does not wait */
-    return check(MPI_Recv(buf, (int)bytes, MPI_BYTE, from, tag_of(m, ch), comm_of(m, ch),
-                          MPI_STATUS_IGNORE),
-                 "MPI_Recv", from);
+    return check(
+        MPI_Recv(buf, (int)bytes, MPI_BYTE, from, tag_of(m, ch), comm_of(m, ch), MPI_STATUS_IGNORE),
+        "MPI_Recv", from);
 }
 
 static int mpi_post(dgm_link *l, int slot, enum dgm_channel ch, int peer, const void *buf,
@@ -229,9 +229,9 @@ static int mpi_post(dgm_link *l, int slot, enum dgm_channel ch, int peer, const 
         while (m->n_posts <= slot)
             m->posts[m->n_posts++] = MPI_REQUEST_NULL;
     }
-    return check(MPI_Isend(buf, (int)bytes, MPI_BYTE, peer, tag_of(m, ch), comm_of(m, ch),
-                           &m->posts[slot]),
-                 "MPI_Isend", peer);
+    return check(
+        MPI_Isend(buf, (int)bytes, MPI_BYTE, peer, tag_of(m, ch), comm_of(m, ch), &m->posts[slot]),
+        "MPI_Isend", peer);
 }
 
 static bool mpi_posted(dgm_link *l, int slot)

@@ -23,10 +23,11 @@ enum { POLLS_PER_LOOK = 16 };
 #define MS ((int64_t)1000000)
 #define FIRST_LOOK_AROUND (50 * MS) /* before that nobody is suspected of anything */
 #define LOOK_AROUND_EVERY (20 * MS)
+#define OWN_ABSENCE (1000 * MS)
 
 struct wait {
     const char *what;
-    int64_t began, next_look_around;
+    int64_t began, last_look, next_look_around;
     int told; /* whom the others were told that this rank waits for; -1: nobody */
     bool warned;
 };
@@ -195,8 +196,13 @@ static int look(dgm_comm *c, struct wait *w, int peer, bool *rested)
     const int64_t now = dgm_now_ns();
     if (w->began == 0) {
         w->began = now;
+        w->last_look = now;
         w->next_look_around = now + MS;
     }
+    /* This process was stopped or starved itself, and maybe the whole job: that time is nobody's fault. */
+    if (now - w->last_look > OWN_ABSENCE)
+        w->began += now - w->last_look;
+    w->last_look = now;
     if (now >= w->next_look_around) {
         w->next_look_around = now + (now - w->began < FIRST_LOOK_AROUND ? MS : LOOK_AROUND_EVERY);
         dgm_wait_notices(c);

@@ -9,11 +9,11 @@
 #include "kernels/block.h"
 
 enum {
-    BLOCK_ROWS = 192,            /* with BLOCK_K inputs: 192 KiB of x in L2 */
-    GROUP_PANELS = 32,           /* panels that share one pass over a block of x */
-    READ_ROWS = 8,               /* reading weights costs about as much as computing 8 rows */
-    POOL_WORK = 64 * 1024,       /* below this many fma a region costs more than it gains */
-    POOL_PACK = 32 * 1024        /* likewise, floats of x to pack */
+    BLOCK_ROWS = 192,      /* with BLOCK_K inputs: 192 KiB of x in L2 */
+    GROUP_PANELS = 32,     /* panels that share one pass over a block of x */
+    READ_ROWS = 8,         /* reading weights costs about as much as computing 8 rows */
+    POOL_WORK = 64 * 1024, /* below this many fma a region costs more than it gains */
+    POOL_PACK = 32 * 1024  /* likewise, floats of x to pack */
 };
 
 typedef struct region {
@@ -101,11 +101,10 @@ static void compute(const region *g, float *acc, int j, int row, int rows, int b
             dgm_block_chain(g->kern, acc, ld, &x, job->w, p, np);
             for (int i = 0; i < x.rows; i++) {
                 const size_t at = (size_t)(row + r + i);
-                g->kern->finish(
-                    job->y + at * job->ldy + col, acc + (size_t)i * ld,
-                    job->bias != NULL ? job->bias + col : NULL,
-                    job->residual != NULL ? job->residual + at * job->ldr + col : NULL, job->relu,
-                    n);
+                g->kern->finish(job->y + at * job->ldy + col, acc + (size_t)i * ld,
+                                job->bias != NULL ? job->bias + col : NULL,
+                                job->residual != NULL ? job->residual + at * job->ldr + col : NULL,
+                                job->relu, n);
             }
         }
     }

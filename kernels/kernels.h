@@ -30,22 +30,23 @@ typedef struct dgm_kernels {
      * 1 <= rows <= tile_rows, 1 <= n_panels <= tile_panels.
      */
     int tile_rows, tile_panels;
-    void (*gemm_tile)(float *y, size_t ldy, const float *x, const float *w, size_t panel_stride, int k,
-                      int rows, int n_panels, int first);
+    void (*gemm_tile)(float *y, size_t ldy, const float *x, const float *w, size_t panel_stride,
+                      int k, int rows, int n_panels, int first);
 
     /*
      * gemm_rows - the same chains for 1 to `thin_rows` rows read in place (x stride ldx), n_panels
      * panels of any number, weights read once from memory: for decode steps. Starts from +0.
      */
     int thin_rows;
-    void (*gemm_rows)(float *y, size_t ldy, const float *x, size_t ldx, const float *w, size_t panel_stride,
-                      int k, int rows, int n_panels);
+    void (*gemm_rows)(float *y, size_t ldy, const float *x, size_t ldx, const float *w,
+                      size_t panel_stride, int k, int rows, int n_panels);
 
     /*
      * finish - what follows the chain, elementwise over n: y = acc + bias; relu: y > 0 ? y : +0, NaN
      * stays NaN; then y = y + residual. bias, residual may be NULL; y may be residual.
      */
-    void (*finish)(float *y, const float *acc, const float *bias, const float *residual, int relu, int n);
+    void (*finish)(float *y, const float *acc, const float *bias, const float *residual, int relu,
+                   int n);
 
     /* layer_norm - two passes, biased variance, y = fma((x - mean) * (1 / sqrt(var + eps)), w, b). */
     void (*layer_norm)(float *y, const float *x, const float *w, const float *b, int d, float eps);
@@ -77,6 +78,10 @@ typedef struct dgm_kernels {
     void (*add)(float *y, const float *a, const float *b, int n);
     /* embed - y = row * scale + pos (product rounded, then sum), row given with stride `ld` elements. */
     void (*embed)(float *y, const float *row, size_t ld, float scale, const float *pos, int n);
+
+    /* fma_peak - for benches: n rounds of fma on registers alone, their sum in *sink; returns how many
+     * floating-point operations that was. */
+    double (*fma_peak)(float *sink, int n);
 } dgm_kernels;
 
 /*

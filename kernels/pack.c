@@ -14,7 +14,7 @@ static float widen_f16(uint16_t h)
         bits = rest << 13 | 0x7f800000;
     } else if (rest >= 0x0400) {
         bits = (rest << 13) + 0x38000000; /* exponent bias 15 -> 127 */
-    } else { /* zero, subnormal: rest * 2^-24 */
+    } else {                              /* zero, subnormal: rest * 2^-24 */
         f = (float)rest * 0x1p-24f;
         memcpy(&bits, &f, sizeof bits);
     }

@@ -271,8 +271,8 @@ static void add(float *y, const float *a, const float *b, int n)
     for (; i + 16 <= n; i += 16)
         v_store(y + i, v_add(v_load(a + i), v_load(b + i)));
     if (i < n)
-        v_store_part(
-            y + i, v_add(v_load_part(a + i, n - i, 0.0f), v_load_part(b + i, n - i, 0.0f)), n - i);
+        v_store_part(y + i, v_add(v_load_part(a + i, n - i, 0.0f), v_load_part(b + i, n - i, 0.0f)),
+                     n - i);
 }
 
 static void embed(float *y, const float *row, size_t ld, float scale, const float *pos, int n)

@@ -90,6 +90,24 @@ static void gemm_rows(float *y, size_t ldy, const float *x, size_t ldx, const fl
     }
 }
 
+static double fma_peak(float *sink, int n)
+{
+    enum { CHAINS = TILE_ROWS * TILE_PANELS };
+    const v16 a = v_set1(*sink), b = v_set1(0.5f);
+    v16 acc[CHAINS];
+#pragma GCC unroll 24
+    for (int c = 0; c < CHAINS; c++)
+        acc[c] = v_set1((float)c);
+    for (int i = 0; i < n; i++)
+#pragma GCC unroll 24
+        for (int c = 0; c < CHAINS; c++)
+            acc[c] = v_fma(a, b, acc[c]);
+    for (int c = 1; c < CHAINS; c++)
+        acc[0] = v_add(acc[0], acc[c]);
+    *sink = v_fold_add(acc[0]);
+    return 2.0 * DGM_LANES * CHAINS * n;
+}
+
 static void tile_kernels_init(dgm_kernels *k)
 {
     k->tile_rows = TILE_ROWS;
@@ -97,6 +115,7 @@ static void tile_kernels_init(dgm_kernels *k)
     k->gemm_tile = gemm_tile;
     k->thin_rows = THIN_ROWS;
     k->gemm_rows = gemm_rows;
+    k->fma_peak = fma_peak;
 }
 
 #endif

@@ -12,10 +12,10 @@
 #include <string.h>
 
 enum {
-    CHUNK_ROWS = 96,         /* logits of a unit: at most 96 x 2048, 768 KiB */
-    UNITS_PER_THREAD = 4,    /* fewer units than this a thread: smaller chunks, for balance */
+    CHUNK_ROWS = 96,      /* logits of a unit: at most 96 x 2048, 768 KiB */
+    UNITS_PER_THREAD = 4, /* fewer units than this a thread: smaller chunks, for balance */
     BLOCK_PANELS = DGM_VOCAB_BLOCK / DGM_PANEL,
-    POOL_WORK = 64 * 1024    /* below this many fma a region costs more than it gains */
+    POOL_WORK = 64 * 1024 /* below this many fma a region costs more than it gains */
 };
 
 /* A candidate; a heap of them has the worst on top. */
@@ -106,9 +106,8 @@ static void row_unit(const region *g, int part, int r, int block, const float *l
     if (*m != *m)
         return;
     const size_t heap = (size_t)part * (size_t)g->n_rows + (size_t)r;
-    scan(g, g->heaps + heap * (size_t)g->max_best, &g->n_held[heap],
-         min_int(row->n_best, g->w->n), g->found + (size_t)part * DGM_VOCAB_BLOCK, logits, first,
-         n);
+    scan(g, g->heaps + heap * (size_t)g->max_best, &g->n_held[heap], min_int(row->n_best, g->w->n),
+         g->found + (size_t)part * DGM_VOCAB_BLOCK, logits, first, n);
 }
 
 static void unit(const region *g, int part, int chunk, int block)
@@ -132,8 +131,7 @@ static void scan_part(void *ctx, int part, int n_parts)
     const region *g = ctx;
     const int64_t total = (int64_t)g->n_rows * g->w->n;
     const int64_t from = total * part / n_parts, to = total * (part + 1) / n_parts;
-    memset(g->n_held + (size_t)part * (size_t)g->n_rows, 0,
-           (size_t)g->n_rows * sizeof *g->n_held);
+    memset(g->n_held + (size_t)part * (size_t)g->n_rows, 0, (size_t)g->n_rows * sizeof *g->n_held);
     int64_t start = 0;
     for (int c = 0; c < g->n_chunks; c++) {
         const int rows = min_int(g->chunk, g->n_rows - c * g->chunk);
@@ -272,7 +270,6 @@ size_t dgm_vocab_scratch_bytes(int n_rows, int max_best, int n_vocab, int k, int
     return dgm_arena_align(dgm_block_packed_bytes(n_rows, k)) +
            dgm_arena_align(nt * CHUNK_ROWS * DGM_VOCAB_BLOCK * sizeof(float)) +
            dgm_arena_align(nt * DGM_VOCAB_BLOCK * sizeof(int32_t)) +
-           dgm_arena_align(nt * nr * best * sizeof(cand)) +
-           dgm_arena_align(nt * nr * sizeof(int)) +
+           dgm_arena_align(nt * nr * best * sizeof(cand)) + dgm_arena_align(nt * nr * sizeof(int)) +
            2 * dgm_arena_align(nr * blocks * sizeof(float));
 }

@@ -86,9 +86,9 @@ static void print_row(const dgm_options *o, int ranks, const struct size *s, con
 
 static int run(dgm_comm *c, const dgm_options *o)
 {
-    static const struct size sizes[] = {{0, 2000},     {8, 2000},     {64, 2000},  {512, 2000},
-                                        {4096, 1000},  {16384, 500},  {65536, 200}, {262144, 60},
-                                        {1 << 20, 20}};
+    static const struct size sizes[] = {{0, 2000},    {8, 2000},    {64, 2000},
+                                        {512, 2000},  {4096, 1000}, {16384, 500},
+                                        {65536, 200}, {262144, 60}, {1 << 20, 20}};
     const int ranks = dgm_comm_size(c);
     double theirs[BLOCKS], ours[BLOCKS];
     if (dgm_comm_rank(c) == 0 && !o->json)

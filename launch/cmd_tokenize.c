@@ -177,7 +177,9 @@ static int run_filter(const dgm_options *o, line_fn each)
         rc = run_lines(&f);
     if (rc != DGM_OK)
         say();
-    else if (f.n_bad > 0)
+    if (rc != DGM_OK && rc != DGM_EOUTPUT && f.out != NULL && dgm_writer_drain(f.out, -1) != DGM_OK)
+        say(); /* the lines before the one that stopped it are good */
+    if (rc == DGM_OK && f.n_bad > 0)
         (void)fprintf(stderr,
                       "dragoman: lines that could not be done, and are empty: %" PRIu64 "\n",
                       f.n_bad);

@@ -115,10 +115,12 @@ int dgm_engine_submit(dgm_engine *e, const dgm_job *job)
         return dgm_fail(DGM_EINPUT, "beam %d and length %d: want at most %d and %d",
                         job->options.beam, job->options.max_length, e->cfg.max_beam,
                         e->cfg.max_target);
+    /* A search starts from its prompt, so that may be as long as the target; what is scored is a prompt throughout. */
+    const int longest = job->score ? e->cfg.max_target : job->options.max_length;
     for (int t = 0; t < job->n_targets; t++)
-        if (job->targets[t].n_prompt < 2 || job->targets[t].n_prompt > e->cfg.max_target)
+        if (job->targets[t].n_prompt < 2 || job->targets[t].n_prompt > longest)
             return dgm_fail(DGM_EINPUT, "a target of %d ids: want 2 to %d",
-                            job->targets[t].n_prompt, e->cfg.max_target);
+                            job->targets[t].n_prompt, longest);
     return dgm_batch_push(e->batch, job);
 }
 

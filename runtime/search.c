@@ -19,8 +19,7 @@
 #include <string.h>
 
 typedef struct candidate {
-    float
-        key; /* what ranks it: in beam search the new running sum, in greedy the processed logit */
+    float key;   /* what ranks it: the new running sum; in greedy the processed logit */
     float logp;  /* what it adds to the running sum */
     float logit; /* as the model gave it */
     int row;

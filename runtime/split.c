@@ -65,43 +65,64 @@ int dgm_split_sentences(dgm_span **spans, int *n, const char *text, size_t len, 
     return list_finish(&l, rc, spans, n);
 }
 
+/* A walk over borders: last is the one it stands on, next the one that follows (SIZE_MAX: none). */
+typedef struct walk {
+    dgm_breaker *b;
+    size_t last, next;
+} walk;
+
+/* Goes to the next border if that is not beyond limit. */
+static bool step(walk *w, size_t limit)
+{
+    if (w->next > limit)
+        return false;
+    w->last = w->next;
+    if (!dgm_breaker_next(w->b, &w->next))
+        w->next = SIZE_MAX;
+    return true;
+}
+
 static bool ends_clause(const char *text, size_t begin, size_t at)
 {
     static const int32_t marks[] = {',',    ';',    ':',    0x2013, 0x2014, 0x060C,
                                     0x061B, 0x3001, 0xFF0C, 0xFF1A, 0xFF1B, 0x0964};
     const dgm_span s = dgm_span_trim(text, (dgm_span){begin, at});
-    const int32_t c = s.begin == s.end ? 0 : dgm_char_at(text, dgm_char_previous(text, s.end));
+    const int32_t c = s.begin >= s.end ? 0 : dgm_char_at(text, dgm_char_previous(text, s.end));
     for (size_t i = 0; i < sizeof marks / sizeof marks[0]; i++)
         if (c == marks[i])
             return true;
     return false;
 }
 
+typedef struct word_walk {
+    walk lines, chars;
+    size_t clause; /* the last border of lines that ends a clause */
+} word_walk;
+
 /* Where to cut what begins at `begin` and goes on past `limit`: after a clause in the second half if there is one,
  * else between words, else between what a reader takes for characters, else at limit. */
-static size_t choose_cut(dgm_breaker *lines, dgm_breaker *chars, const char *text, size_t begin,
-                         size_t limit)
+static size_t choose_cut(word_walk *w, const char *text, size_t begin, size_t limit)
 {
-    const size_t word = dgm_breaker_at_or_before(lines, limit);
-    if (word <= begin) {
-        const size_t grapheme = dgm_breaker_at_or_before(chars, limit);
-        return grapheme > begin ? grapheme : limit;
-    }
-    for (size_t at = word; at > begin + (limit - begin) / 2;
-         at = dgm_breaker_at_or_before(lines, dgm_char_previous(text, at)))
-        if (ends_clause(text, begin, at))
-            return at;
-    return word;
+    while (step(&w->lines, limit))
+        if (ends_clause(text, begin, w->lines.last))
+            w->clause = w->lines.last;
+    if (w->clause > begin + (limit - begin) / 2)
+        return w->clause;
+    if (w->lines.last > begin)
+        return w->lines.last;
+    while (step(&w->chars, limit))
+        ;
+    return w->chars.last > begin ? w->chars.last : limit;
 }
 
 int dgm_split_words(dgm_span **spans, int *n, const char *text, size_t len, const char *lang,
                     size_t max_bytes)
 {
     DGM_ASSERT(max_bytes >= 4); /* so that any character fits */
-    dgm_breaker *lines, *chars;
-    DGM_TRY(dgm_breaker_open(&lines, DGM_BREAK_LINE, text, len, lang));
+    word_walk w = {0};
+    DGM_TRY(dgm_breaker_open(&w.lines.b, DGM_BREAK_LINE, text, len, lang));
     list l = {0};
-    int rc = dgm_breaker_open(&chars, DGM_BREAK_CHARACTER, text, len, lang);
+    int rc = dgm_breaker_open(&w.chars.b, DGM_BREAK_CHARACTER, text, len, lang);
     if (rc != DGM_OK)
         goto err_lines;
     dgm_span rest = dgm_span_trim(text, (dgm_span){0, len});
@@ -111,13 +132,13 @@ int dgm_split_words(dgm_span **spans, int *n, const char *text, size_t len, cons
             size_t limit = rest.begin + max_bytes;
             while (dgm_is_continuation(text[limit]))
                 limit--;
-            cut = choose_cut(lines, chars, text, rest.begin, limit);
+            cut = choose_cut(&w, text, rest.begin, limit);
         }
         rc = list_add(&l, dgm_span_trim(text, (dgm_span){rest.begin, cut}));
-        rest = dgm_span_trim(text, (dgm_span){cut, rest.end});
+        rest.begin = dgm_span_trim(text, (dgm_span){cut, rest.end}).begin;
     }
-    dgm_breaker_close(chars);
+    dgm_breaker_close(w.chars.b);
 err_lines:
-    dgm_breaker_close(lines);
+    dgm_breaker_close(w.lines.b);
     return list_finish(&l, rc, spans, n);
 }

@@ -106,14 +106,6 @@ bool dgm_breaker_next(dgm_breaker *b, size_t *at)
     return true;
 }
 
-size_t dgm_breaker_at_or_before(dgm_breaker *b, size_t at)
-{
-    if (ubrk_isBoundary(b->it, (int32_t)at))
-        return at;
-    const int32_t before = ubrk_preceding(b->it, (int32_t)at);
-    return before == UBRK_DONE ? 0 : (size_t)before;
-}
-
 /* ICU's strings as UTF-8 with a newline behind each; "" when this ICU has none. NULL: no memory. */
 static char *read_list(const char *locale)
 {

@@ -17,10 +17,9 @@ DGM_MUST_CHECK int dgm_breaker_open(dgm_breaker **out, enum dgm_break_kind kind,
                                     size_t len, const char *lang);
 void dgm_breaker_close(dgm_breaker *b);
 
-/* dgm_breaker_next - the next border; false at the end. Starts before the first. */
+/* dgm_breaker_next - the next border; false at the end. Forwards only: ICU's way back may lead to the start of the
+ * text for each border, which makes a hostile megabyte take a minute. */
 bool dgm_breaker_next(dgm_breaker *b, size_t *at);
-/* dgm_breaker_at_or_before - the last border at or before `at` (a character's first byte); 0 when there is none. */
-size_t dgm_breaker_at_or_before(dgm_breaker *b, size_t at);
 
 /* dgm_icu_abbreviation - does text [stop + 1 bytes, the last one a full stop] end in a whole word (or several) that is in
  * ICU's list of abbreviations for the language? */

@@ -80,6 +80,14 @@ static bool is_numeral(const char *text, dgm_span w)
     return len > 0 && ((digits == len && len <= 2) || roman == len);
 }
 
+/* "3. Mai" and "3. 5. 2024", but not "Nr. 5. Dann". */
+static bool is_ordinal(const char *text, size_t begin, dgm_span w, int32_t next)
+{
+    const dgm_span before = dgm_span_trim(text, (dgm_span){begin, w.begin});
+    const bool after_stop = before.end > before.begin && text[before.end - 1] == '.';
+    return is_numeral(text, w) && (u_isdigit(next) || (u_isalpha(next) && !after_stop));
+}
+
 /* Does the full stop at `stop` belong to the word before it? `next` is the next sentence's first character. */
 static bool is_abbreviation(const char *text, size_t begin, size_t stop, int32_t next,
                             const char *lang)
@@ -87,7 +95,7 @@ static bool is_abbreviation(const char *text, size_t begin, size_t stop, int32_t
     const dgm_span w = word_before(text, begin, stop);
     return is_initials(text, w) ||
            dgm_abbrev_known(text + w.begin, w.end - w.begin, lang, u_isdigit(next)) ||
-           (dgm_abbrev_ordinal(lang) && u_isalnum(next) && is_numeral(text, w)) ||
+           (dgm_abbrev_ordinal(lang) && is_ordinal(text, begin, w, next)) ||
            dgm_icu_abbreviation(text + begin, stop - begin, lang);
 }
 

@@ -10,8 +10,8 @@ static int no_memory(void)
     return dgm_fail(DGM_ENOMEM, "out of memory for a line of text");
 }
 
-int dgm_stream_line_flag(dgm_stream_line *l, enum dgm_line_status status, int code,
-                         const char *message)
+/* flag - marks a line as not done; `code` matters with strict. */
+static int flag(dgm_stream_line *l, enum dgm_line_status status, int code, const char *message)
 {
     if (l->message != NULL)
         return DGM_OK; /* the first cause is the one to tell */
@@ -29,7 +29,7 @@ static int flag_text(dgm_stream_line *l, const dgm_lines *lines, const dgm_line 
     const enum dgm_line_status status =
         line->state == DGM_LINE_TOO_LONG ? DGM_LINE_STATUS_TOO_LONG : DGM_LINE_STATUS_BAD_INPUT;
     (void)dgm_lines_fail(lines, line);
-    return dgm_stream_line_flag(l, status, DGM_EINPUT, dgm_error_text());
+    return flag(l, status, DGM_EINPUT, dgm_error_text());
 }
 
 /* fill_beside - pieces of the prefix or reference, which must leave room for what stands around them. */
@@ -46,7 +46,7 @@ static int fill_beside(dgm_stream_line *l, const dgm_stream_config *cfg, const d
         return DGM_OK;
     (void)dgm_fail(DGM_ETEXT, "%s line %llu: too long: want at most %d tokens, found %d",
                    cfg->beside_name, (unsigned long long)beside->number, limit - 3, l->n_beside);
-    return dgm_stream_line_flag(l, DGM_LINE_STATUS_TOO_LONG, DGM_EINPUT, dgm_error_text());
+    return flag(l, DGM_LINE_STATUS_TOO_LONG, DGM_EINPUT, dgm_error_text());
 }
 
 static int fill_segments(dgm_stream_line *l, const dgm_stream_config *cfg)
@@ -55,7 +55,7 @@ static int fill_segments(dgm_stream_line *l, const dgm_stream_config *cfg)
     if (rc == DGM_ETEXT) {
         (void)dgm_fail(DGM_ETEXT, "%s line %llu: %s", cfg->input_name,
                        (unsigned long long)l->number, dgm_error_text());
-        return dgm_stream_line_flag(l, DGM_LINE_STATUS_TOO_LONG, DGM_EINPUT, dgm_error_text());
+        return flag(l, DGM_LINE_STATUS_TOO_LONG, DGM_EINPUT, dgm_error_text());
     }
     DGM_TRY(rc);
     l->left = l->segments.n * cfg->n_targets;
@@ -92,6 +92,13 @@ int dgm_stream_line_fill(dgm_stream_line *l, const dgm_stream_config *cfg, const
         return DGM_OK;
     }
     return l->message != NULL ? DGM_OK : fill_segments(l, cfg);
+}
+
+int dgm_stream_line_refused(dgm_stream_line *l, const dgm_stream_config *cfg, int code)
+{
+    (void)dgm_fail(code, "%s line %llu: %s", cfg->input_name, (unsigned long long)l->number,
+                   dgm_error_text());
+    return flag(l, DGM_LINE_STATUS_FAILED, code, dgm_error_text());
 }
 
 static void free_part(dgm_stream_part *p)

@@ -52,9 +52,9 @@ DGM_MUST_CHECK int dgm_stream_line_fill(dgm_stream_line *l, const dgm_stream_con
                                         const dgm_line *line, const dgm_line *beside);
 void dgm_stream_line_free(dgm_stream_line *l, int n_targets);
 
-/* dgm_stream_line_flag - marks a line as not done, once; `code` matters with strict. */
-DGM_MUST_CHECK int dgm_stream_line_flag(dgm_stream_line *l, enum dgm_line_status status, int code,
-                                        const char *message);
+/* dgm_stream_line_refused - the engine would not or could not translate a part: dgm_error_text says why. */
+DGM_MUST_CHECK int dgm_stream_line_refused(dgm_stream_line *l, const dgm_stream_config *cfg,
+                                           int code);
 
 /* dgm_stream_line_submit - segment `segment` to the engine as job `id`. DGM_EBUSY. */
 DGM_MUST_CHECK int dgm_stream_line_submit(dgm_stream_line *l, const dgm_stream_config *cfg,

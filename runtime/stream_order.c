@@ -64,7 +64,7 @@ int dgm_stream_submit(dgm_stream *s)
         if (rc == DGM_EINPUT) {
             /* The engine will never take it: that part of the line is missing, and says why. */
             l->left -= s->cfg->n_targets;
-            DGM_TRY(dgm_stream_line_flag(l, DGM_LINE_STATUS_FAILED, rc, dgm_error_text()));
+            DGM_TRY(dgm_stream_line_refused(l, s->cfg, rc));
         } else {
             DGM_TRY(rc);
         }

@@ -102,7 +102,7 @@ int dgm_stream_line_take(dgm_stream_line *l, const dgm_stream_config *cfg, int s
     l->left--;
     part->seconds = r->seconds;
     if (r->status != DGM_OK)
-        return dgm_stream_line_flag(l, DGM_LINE_STATUS_FAILED, r->status, dgm_error_text());
+        return dgm_stream_line_refused(l, cfg, r->status);
     if (r->n_hyps < 1)
         return dgm_fail(DGM_EINTERNAL, "line %llu: the engine gave no hypothesis",
                         (unsigned long long)l->number);

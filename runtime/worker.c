@@ -53,6 +53,7 @@ static dgm_decode_options widest(const dgm_engine_config *cfg)
                                 .repetition_penalty = 1,
                                 .sampling_topp = 1,
                                 .temperature = 1,
+                                .sampling = 1,
                                 .token_scores = 1,
                                 .alignment = 1};
 }

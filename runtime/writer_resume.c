@@ -61,12 +61,13 @@ int dgm_resume_open(dgm_resume *r, uint64_t job, dgm_writer *const *outputs, con
     DGM_TRY(whole_lines(&found_lines, outputs, per_line, n));
     if (found_lines == 0)
         return DGM_OK;
-    if (read_state(r, &found_job) && found_job == job && found_lines >= r->lines) {
+    const bool known = read_state(r, &found_job) && found_job == job;
+    if (known && found_lines >= r->lines) {
         r->next = found_lines;
         return DGM_OK;
     }
-    dgm_log(DGM_LOG_INFO, "output", "%s comes from other options or another model: starting anew",
-            part);
+    dgm_log(DGM_LOG_INFO, "output", "%s %s: starting anew", part,
+            known ? "lacks lines that were written" : "comes from other options or another model");
     r->lines = r->input_hash = r->flagged = 0;
     return DGM_OK;
 }

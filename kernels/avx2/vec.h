@@ -109,8 +109,8 @@ V_INLINE uint32_t v_gt_bits(v16 a, v16 b)
 
 V_INLINE __m256 raise(__m256 a, __m256 t)
 {
-    return _mm256_castsi256_ps(_mm256_add_epi32(
-        _mm256_castps_si256(a), _mm256_slli_epi32(_mm256_castps_si256(t), 23)));
+    return _mm256_castsi256_ps(
+        _mm256_add_epi32(_mm256_castps_si256(a), _mm256_slli_epi32(_mm256_castps_si256(t), 23)));
 }
 
 V_INLINE v16 v_raise(v16 a, v16 t)
@@ -130,8 +130,8 @@ V_INLINE float v_fold_max(v16 a)
 
 V_INLINE void v_fold_add4(float *out, v16 a, v16 b, v16 c, v16 d)
 {
-    fold_add4(out, _mm256_add_ps(a.lo, a.hi), _mm256_add_ps(b.lo, b.hi),
-              _mm256_add_ps(c.lo, c.hi), _mm256_add_ps(d.lo, d.hi));
+    fold_add4(out, _mm256_add_ps(a.lo, a.hi), _mm256_add_ps(b.lo, b.hi), _mm256_add_ps(c.lo, c.hi),
+              _mm256_add_ps(d.lo, d.hi));
 }
 
 #endif

@@ -90,8 +90,8 @@ V_INLINE uint32_t v_gt_bits(v16 a, v16 b)
 
 V_INLINE v16 v_raise(v16 a, v16 t)
 {
-    return _mm512_castsi512_ps(_mm512_add_epi32(
-        _mm512_castps_si512(a), _mm512_slli_epi32(_mm512_castps_si512(t), 23)));
+    return _mm512_castsi512_ps(
+        _mm512_add_epi32(_mm512_castps_si512(a), _mm512_slli_epi32(_mm512_castps_si512(t), 23)));
 }
 
 V_INLINE __m256 lower(v16 a)

@@ -82,7 +82,8 @@ static void dnn_open(onednn *d, bench *b)
     CHECK(dnnl_memory_desc_init_by_tag(&w_plain, 2, wd, dnnl_f32, dnnl_ab));
     CHECK(dnnl_memory_desc_init_by_tag(&w_any, 2, wd, dnnl_f32, dnnl_format_tag_any));
     CHECK(dnnl_memory_desc_init_by_tag(&y, 2, yd, dnnl_f32, dnnl_ab));
-    CHECK(dnnl_inner_product_forward_desc_init(&desc, dnnl_forward_inference, &x, &w_any, NULL, &y));
+    CHECK(
+        dnnl_inner_product_forward_desc_init(&desc, dnnl_forward_inference, &x, &w_any, NULL, &y));
     CHECK(dnnl_primitive_desc_create(&pd, &desc, NULL, d->engine, NULL));
     const dnnl_memory_desc_t *w = dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0);
     dnn_memory(&d->x, &x, d->engine, b->x);
@@ -211,7 +212,8 @@ int main(int argc, char **argv)
     static bench b;
     const int threads = argc > 1 ? atoi(argv[1]) : 1;
     const double seconds = argc > 2 ? atof(argv[2]) : 3.0;
-    static const shape sizes[] = {{0, 1024, 4096}, {0, 4096, 1024}, {0, 2048, 8192}, {0, 8192, 2048}};
+    static const shape sizes[] = {
+        {0, 1024, 4096}, {0, 4096, 1024}, {0, 2048, 8192}, {0, 8192, 2048}};
     static const int rows[] = {64, 128, 256, 512};
     if (dgm_kernels_select(&b.kern, getenv("DGM_ISA")) != DGM_OK ||
         dgm_pool_create(&b.pool, threads) != DGM_OK ||

@@ -157,18 +157,32 @@ static void print_cpu(dgm_comm *c, double share)
         (void)printf("cpu %.1f %% of a core in the busiest rank\n", 100 * worst);
 }
 
+static void from_environment(long *out, const char *name)
+{
+    const char *text = getenv(name);
+    if (text != NULL)
+        *out = strtol(text, NULL, 10);
+}
+
 static void parse(int argc, char **argv)
 {
+    from_environment(&opt.stall_ms, "DGM_COMM_STALL_MS");
+    from_environment(&opt.deadline_ms, "DGM_COMM_DEADLINE_MS");
     const struct {
         const char *name;
         long *number;
         const char **word;
     } table[] = {
-        {"--rounds", &opt.rounds, NULL},         {"--layers", &opt.layers, NULL},
-        {"--rows", &opt.rows, NULL},             {"--width", &opt.width, NULL},
-        {"--pause-ms", &opt.pause_ms, NULL},     {"--stall-ms", &opt.stall_ms, NULL},
-        {"--deadline-ms", &opt.deadline_ms, NULL}, {"--fail-rank", &opt.fail_rank, NULL},
-        {"--fail-round", &opt.fail_round, NULL}, {"--fail-how", NULL, &opt.fail_how},
+        {"--rounds", &opt.rounds, NULL},
+        {"--layers", &opt.layers, NULL},
+        {"--rows", &opt.rows, NULL},
+        {"--width", &opt.width, NULL},
+        {"--pause-ms", &opt.pause_ms, NULL},
+        {"--stall-ms", &opt.stall_ms, NULL},
+        {"--deadline-ms", &opt.deadline_ms, NULL},
+        {"--fail-rank", &opt.fail_rank, NULL},
+        {"--fail-round", &opt.fail_round, NULL},
+        {"--fail-how", NULL, &opt.fail_how},
         {"--backend", NULL, &opt.backend},
     };
     for (int i = 1; i < argc; i++) {

@@ -471,10 +471,10 @@ static void test_too_many_rows(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_facts),        cmocka_unit_test(test_gather),
-        cmocka_unit_test(test_agree),        cmocka_unit_test(test_control),
-        cmocka_unit_test(test_status_rides), cmocka_unit_test(test_traffic),
-        cmocka_unit_test(test_skewed),       cmocka_unit_test(test_busy),
+        cmocka_unit_test(test_facts),         cmocka_unit_test(test_gather),
+        cmocka_unit_test(test_agree),         cmocka_unit_test(test_control),
+        cmocka_unit_test(test_status_rides),  cmocka_unit_test(test_traffic),
+        cmocka_unit_test(test_skewed),        cmocka_unit_test(test_busy),
         cmocka_unit_test(test_too_many_rows),
     };
     backend = argc > 1 ? argv[1] : "local";

@@ -30,7 +30,7 @@ extern test_isa test_isas[TEST_ISAS];
 /* One cmocka test for each table: PER_ISA(f) in an array of struct CMUnitTest. */
 #define ON_ISA(f, i)                                                                               \
     {                                                                                              \
-        #f, f, NULL, NULL, &test_isas[i]                                                           \
+#f, f, NULL, NULL, &test_isas[i]                                                           \
     }
 #define PER_ISA(f) ON_ISA(f, 0), ON_ISA(f, 1), ON_ISA(f, 2), ON_ISA(f, 3), ON_ISA(f, 4)
 

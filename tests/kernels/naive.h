@@ -1,6 +1,6 @@
 /*
  * naive.h - the bit contract (kernels.h, gemm.h, vocab.h) spelled a second time, one number after the other, with
- * nothing from kernels/ but dgm_exp and dgm_log, which test_math checks by themselves.
+ * nothing from kernels/ but dgm_exp and dgm_ln, which test_math checks by themselves.
  */
 #ifndef DGM_TESTS_KERNELS_NAIVE_H
 #define DGM_TESTS_KERNELS_NAIVE_H
@@ -39,15 +39,16 @@ static inline float naive_dot(const float *x, const float *y, int n)
 }
 
 /* One output before bias: w's inputs are `step` apart. */
-static inline float naive_chain(float acc, const float *x, size_t x_step, const float *w, size_t w_step,
-                                int k)
+static inline float naive_chain(float acc, const float *x, size_t x_step, const float *w,
+                                size_t w_step, int k)
 {
     for (int i = 0; i < k; i++)
         acc = fmaf(x[(size_t)i * x_step], w[(size_t)i * w_step], acc);
     return acc;
 }
 
-static inline float naive_finish(float acc, const float *bias, const float *residual, int relu, int i)
+static inline float naive_finish(float acc, const float *bias, const float *residual, int relu,
+                                 int i)
 {
     float y = bias != NULL ? acc + bias[i] : acc;
     if (relu && !(y > 0.0f) && y == y)

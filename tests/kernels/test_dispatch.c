@@ -58,7 +58,7 @@ static void every_entry_is_filled(void **state)
     assert_true(k.thin_rows >= 1);
     assert_true(k.isa && k.gemm_tile && k.gemm_rows && k.finish && k.layer_norm && k.dot);
     assert_true(k.attend && k.block_max_sum && k.exp_shift && k.above && k.weigh && k.add);
-    assert_true(k.embed != NULL);
+    assert_true(k.embed && k.fma_peak);
 }
 
 int main(void)

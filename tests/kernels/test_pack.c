@@ -70,8 +70,9 @@ static void pack_one(int n, int k, int r0, int rows, dgm_dtype t)
 static void rows_go_where_the_layout_says(void **state)
 {
     (void)state;
-    static const int shapes[][4] = {{1, 1, 0, 1},    {16, 16, 0, 16}, {17, 15, 0, 17}, {33, 64, 0, 33},
-                                    {40, 65, 3, 30}, {40, 7, 16, 16}, {50, 130, 31, 2}, {48, 200, 47, 1}};
+    static const int shapes[][4] = {{1, 1, 0, 1},     {16, 16, 0, 16}, {17, 15, 0, 17},
+                                    {33, 64, 0, 33},  {40, 65, 3, 30}, {40, 7, 16, 16},
+                                    {50, 130, 31, 2}, {48, 200, 47, 1}};
     for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++)
         for (int t = DGM_F32; t <= DGM_BF16; t++)
             pack_one(shapes[s][0], shapes[s][1], shapes[s][2], shapes[s][3], (dgm_dtype)t);

@@ -4,15 +4,16 @@
 
 enum { MOST = 2100 };
 
-static const int sizes[] = {1,  2,  3,  7,  8,  15,  16,  17,  23,  31,   32,   33,
-                            47, 48, 49, 63, 64, 65, 100, 127, 128, 1000, 1024, 2048, 2053};
+static const int sizes[] = {1,  2,  3,  7,  8,  15,  16,  17,  23,   31,   32,   33,  47,
+                            48, 49, 63, 64, 65, 100, 127, 128, 1000, 1024, 2048, 2053};
 #define EACH(i, array) for (size_t i = 0; i < sizeof(array) / sizeof(array)[0]; i++)
 
 static void dot(void **state)
 {
     const dgm_kernels k = isa_of(state);
     for (int f = 0; f < FLAVOURS; f++)
-        EACH (s, sizes) {
+        EACH(s, sizes)
+        {
             const int n = sizes[s];
             float *x = test_floats((size_t)n, f), *y = test_floats((size_t)n, f);
             const float got = k.dot(x, y, n), want = naive_dot(x, y, n);
@@ -41,7 +42,8 @@ static void layer_norm(void **state)
 {
     const dgm_kernels k = isa_of(state);
     for (int f = 0; f < FLAVOURS; f++)
-        EACH (s, sizes) {
+        EACH(s, sizes)
+        {
             const size_t n = (size_t)sizes[s];
             float *x = test_floats(n, f), *w = test_floats(n, f), *b = test_floats(n, PLAIN);
             float *got = test_floats(n + 1, PLAIN), *want = test_floats(n, PLAIN);
@@ -58,19 +60,19 @@ static void finish(void **state)
 {
     const dgm_kernels k = isa_of(state);
     for (int f = 0; f < FLAVOURS; f++)
-        EACH (s, sizes)
-            for (int mode = 0; mode < 16; mode++) {
-                const size_t n = (size_t)sizes[s];
-                float *acc = test_floats(n, f), *bias = test_floats(n, f), *y = test_floats(n, f);
-                float *residual = test_floats(n, f), *want = test_floats(n, f);
-                const float *b = (mode & 1) != 0 ? bias : NULL;
-                float *r = (mode & 2) == 0 ? NULL : (mode & 8) != 0 ? y : residual;
-                for (int i = 0; i < (int)n; i++)
-                    want[i] = naive_finish(acc[i], b, r, mode & 4, i);
-                k.finish(y, acc, b, r, mode & 4, (int)n);
-                assert_same_bits(y, want, n, "finish of %zu, mode %d", n, mode);
-                free(acc), free(bias), free(y), free(residual), free(want);
-            }
+        EACH(s, sizes)
+    for (int mode = 0; mode < 16; mode++) {
+        const size_t n = (size_t)sizes[s];
+        float *acc = test_floats(n, f), *bias = test_floats(n, f), *y = test_floats(n, f);
+        float *residual = test_floats(n, f), *want = test_floats(n, f);
+        const float *b = (mode & 1) != 0 ? bias : NULL;
+        float *r = (mode & 2) == 0 ? NULL : (mode & 8) != 0 ? y : residual;
+        for (int i = 0; i < (int)n; i++)
+            want[i] = naive_finish(acc[i], b, r, mode & 4, i);
+        k.finish(y, acc, b, r, mode & 4, (int)n);
+        assert_same_bits(y, want, n, "finish of %zu, mode %d", n, mode);
+        free(acc), free(bias), free(y), free(residual), free(want);
+    }
 }
 
 static void relu_keeps_nan_and_drops_minus_zero(void **state)
@@ -88,7 +90,8 @@ static void block_max_sum(void **state)
 {
     const dgm_kernels k = isa_of(state);
     for (int f = 0; f < FLAVOURS; f++)
-        EACH (s, sizes) {
+        EACH(s, sizes)
+        {
             const int n = sizes[s];
             float *x = test_floats((size_t)n, f), e[MOST];
             for (int i = 0; i < n; i++)
@@ -125,7 +128,8 @@ static void exp_shift(void **state)
 {
     const dgm_kernels k = isa_of(state);
     for (int f = 0; f < FLAVOURS; f++)
-        EACH (s, sizes) {
+        EACH(s, sizes)
+        {
             const size_t n = (size_t)sizes[s];
             float *x = test_floats(n, f), *got = test_floats(n, f), *want = test_floats(n, f);
             for (size_t i = 0; i < n; i++) {
@@ -142,12 +146,14 @@ static void above(void **state)
 {
     const dgm_kernels k = isa_of(state);
     for (int f = 0; f < FLAVOURS; f++)
-        EACH (s, sizes) {
+        EACH(s, sizes)
+        {
             const int n = sizes[s];
             float *x = test_floats((size_t)n, f);
             int32_t got[MOST], want[MOST];
             static const float thresholds[] = {-INFINITY, -1.0f, 0.0f, 1.9f, INFINITY, NAN};
-            EACH (t, thresholds) {
+            EACH(t, thresholds)
+            {
                 int n_want = 0;
                 for (int i = 0; i < n; i++)
                     if (x[i] > thresholds[t])
@@ -163,7 +169,8 @@ static void weigh_add_embed(void **state)
 {
     const dgm_kernels k = isa_of(state);
     for (int f = 0; f < FLAVOURS; f++)
-        EACH (s, sizes) {
+        EACH(s, sizes)
+        {
             const size_t n = (size_t)sizes[s], ld = 16;
             float *x = test_floats(n, f), *y = test_floats(n, f), *row = test_floats(n * ld, f);
             float *got = test_floats(n, f), *want = test_floats(n, f);
@@ -222,29 +229,29 @@ static void attend(void **state)
     static const int lengths[] = {1, 2, 3, 4, 5, 8, 15, 16, 17, 61};
     enum { ROWS = 70 };
     for (int f = 0; f < FLAVOURS; f++)
-        EACH (a, heads)
-            EACH (b, lengths)
-                for (int with_idx = 0; with_idx < 2; with_idx++) {
-                    head h = {.hd = heads[a], .n = lengths[b]};
-                    const size_t hd = (size_t)h.hd, n = (size_t)h.n;
-                    h.ldk = hd + 3;
-                    h.ldv = hd + 5;
-                    h.q = test_floats(hd, f == HOSTILE ? SMALL : f);
-                    h.k = test_floats(ROWS * h.ldk, f == HOSTILE ? SMALL : f);
-                    h.v = test_floats(ROWS * h.ldv, f);
-                    int32_t idx[ROWS];
-                    for (int p = 0; p < ROWS; p++)
-                        idx[p] = (int32_t)test_random(ROWS);
-                    h.idx = with_idx ? idx : NULL;
-                    float got[129], want[128], prob[ROWS], want_prob[ROWS];
-                    got[hd] = 42.0f;
-                    k.attend(got, prob, h.q, h.k, h.v, h.idx, h.ldk, h.ldv, h.n, h.hd, 0.3f);
-                    naive_attend(want, want_prob, &h, 0.3f);
-                    assert_same_bits(prob, want_prob, n, "weights of %zu positions", n);
-                    assert_same_bits(got, want, hd, "%zu positions, head of %zu", n, hd);
-                    assert_true(got[hd] == 42.0f);
-                    free(h.q), free(h.k), free(h.v);
-                }
+        EACH(a, heads)
+    EACH(b, lengths)
+    for (int with_idx = 0; with_idx < 2; with_idx++) {
+        head h = {.hd = heads[a], .n = lengths[b]};
+        const size_t hd = (size_t)h.hd, n = (size_t)h.n;
+        h.ldk = hd + 3;
+        h.ldv = hd + 5;
+        h.q = test_floats(hd, f == HOSTILE ? SMALL : f);
+        h.k = test_floats(ROWS * h.ldk, f == HOSTILE ? SMALL : f);
+        h.v = test_floats(ROWS * h.ldv, f);
+        int32_t idx[ROWS];
+        for (int p = 0; p < ROWS; p++)
+            idx[p] = (int32_t)test_random(ROWS);
+        h.idx = with_idx ? idx : NULL;
+        float got[129], want[128], prob[ROWS], want_prob[ROWS];
+        got[hd] = 42.0f;
+        k.attend(got, prob, h.q, h.k, h.v, h.idx, h.ldk, h.ldv, h.n, h.hd, 0.3f);
+        naive_attend(want, want_prob, &h, 0.3f);
+        assert_same_bits(prob, want_prob, n, "weights of %zu positions", n);
+        assert_same_bits(got, want, hd, "%zu positions, head of %zu", n, hd);
+        assert_true(got[hd] == 42.0f);
+        free(h.q), free(h.k), free(h.v);
+    }
 }
 
 /* Every 257th bit pattern there is, so each binade, sign, NaN and both ends are met. */
@@ -269,16 +276,11 @@ static void exp_agrees_with_the_scalar_one(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        PER_ISA(dot),
-        PER_ISA(layer_norm),
-        PER_ISA(finish),
-        PER_ISA(relu_keeps_nan_and_drops_minus_zero),
-        PER_ISA(block_max_sum),
-        PER_ISA(a_nan_makes_block_max_sum_nan_wherever_it_stands),
-        PER_ISA(exp_shift),
-        PER_ISA(exp_agrees_with_the_scalar_one),
-        PER_ISA(above),
-        PER_ISA(weigh_add_embed),
+        PER_ISA(dot),           PER_ISA(layer_norm),
+        PER_ISA(finish),        PER_ISA(relu_keeps_nan_and_drops_minus_zero),
+        PER_ISA(block_max_sum), PER_ISA(a_nan_makes_block_max_sum_nan_wherever_it_stands),
+        PER_ISA(exp_shift),     PER_ISA(exp_agrees_with_the_scalar_one),
+        PER_ISA(above),         PER_ISA(weigh_add_embed),
         PER_ISA(attend),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -95,6 +95,7 @@ static void test_abbreviations(void **state)
     sentences("deu_Latn", "Dr. Müller kommt z. B. mit dem Zug, d.h. spät.|Das stimmt.");
     sentences("deu_Latn",
               "Am 3. Mai sah er Nr. 5.|Das 20. Jahrhundert war lang.|Ludwig XIV. starb.");
+    sentences("deu_Latn", "Geboren am 3. 5. 2020 in Bonn.|Gestorben nie.");
     sentences("deu_Latn", "Um 400 v. Chr. lebte er.|Vgl. Abb. 3 dort.");
     sentences("fra_Latn", "M. Dupont arrive av. midi.|C'est l'av. Foch, p.ex. le no 5.|Oui.");
     sentences("ces_Latn", "Např. dnes přišel Ing. Novák z firmy s.r.o. Alfa.|Bydlí na č. 5.|Je 3. "

@@ -169,14 +169,14 @@ def draw_case(rng):
     vocab = rng.randint(max(20, 2 * beam + 10), 60)
     prefix = [rng.randrange(3, vocab) for _ in range(rng.choice([0, 0, 0, 1, 2, 4]))]
     prompt = [EOS, CODE] + prefix
-    longest = rng.choice([2, 3, 4, 6, 8, 10, 12, 14, 19])  # not 20: that is its default, to which it adds 1
+    longest = rng.choice([2, 3, 4, 6, 8, 10, 14, 19, 19, 19])  # not 20: that is its default, to which it adds 1
     return {
         "beam": beam, "n_best": rng.choice([1, beam, rng.randint(1, beam)]),
         "max_length": max(longest, len(prompt) + (1 if prefix else 0)),
         "min_length": rng.choice([0, 0, 0, 4, 7, 30]), "ngram": rng.choice([0, 0, 0, 1, 2, 3]),
         "early": rng.choice([0, 0, 1]), "length_penalty": rng.choice([1.0, 1.0, 0.0, 0.5, 2.0, -1.0]),
         "penalty": rng.choice([1.0, 1.0, 1.2, 0.8]), "skip": rng.choice([0, 0, 1]),
-        "vocab": vocab, "spread": rng.choice([4, 8, 16]), "bonus": rng.choice([0.0, 1.0, 2.0, 4.0, 6.0]),
+        "vocab": vocab, "spread": rng.choice([4, 8, 16]), "bonus": rng.choice([0.0, 2.0, 4.0, 6.0, 8.0]),
         "seed": rng.getrandbits(48), "prompt": prompt,
     }
 

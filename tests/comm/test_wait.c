@@ -1,0 +1,242 @@
+/* Deadlines, blame, abort and liveness, with ranks that are threads (hub.h). */
+#include "base/clock.h"
+#include "comm/exchange.h"
+#include "comm/internal.h"
+#include "tests/comm/hub.h"
+
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+/* Deadlines long enough for a machine that is busy with other work. */
+static const dgm_comm_config quick = {.backend = "hub", .stall_ms = 300, .deadline_ms = 1200};
+static const dgm_comm_config patient = {.backend = "hub", .stall_ms = 20000, .deadline_ms = 60000};
+
+/* What each rank saw; cmocka's asserts belong to the main thread. */
+static struct {
+    int code, culprit;
+    char text[DGM_VERDICT_LEN];
+    double seconds;
+} seen[8];
+static atomic_int finished;
+
+static void note(dgm_comm *c, int code, double began)
+{
+    const int r = dgm_comm_rank(c);
+    seen[r].code = code;
+    seen[r].culprit = c->verdict.culprit;
+    seen[r].seconds = dgm_now_s() - began;
+    (void)snprintf(seen[r].text, sizeof seen[r].text, "%s", code == DGM_OK ? "" : dgm_error_text());
+    atomic_fetch_add(&finished, 1);
+}
+
+/* A rank that says nothing until the others have given up. */
+static void be_silent(int others)
+{
+    while (atomic_load(&finished) < others)
+        (void)usleep(1000);
+}
+
+static int one_exchange(dgm_comm *c, int width)
+{
+    dgm_xchg *x = NULL;
+    int32_t n_to[8] = {0};
+    int worst;
+    int rc = dgm_xchg_create(&x, c, width, 4);
+    if (rc != DGM_OK)
+        return rc;
+    dgm_comm_at(c, "decode", 3);
+    dgm_xchg_reserve(x, n_to);
+    rc = dgm_xchg_dispatch(x, DGM_OK, &worst);
+    if (rc == DGM_OK)
+        rc = dgm_xchg_combine(x);
+    dgm_xchg_destroy(x);
+    return rc;
+}
+
+static void run(const dgm_comm_config *cfg, int ranks, void (*fn)(dgm_comm *c, void *ctx))
+{
+    memset(seen, 0, sizeof seen);
+    atomic_store(&finished, 0);
+    hub_run_leaving(ranks, cfg, fn, NULL);
+}
+
+static void expect(int rank, int code, int culprit, const char *part)
+{
+    if (strstr(seen[rank].text, part) == NULL)
+        fail_msg("rank %d: want '%s' in '%s'", rank, part, seen[rank].text);
+    assert_int_equal(seen[rank].code, code);
+    assert_int_equal(seen[rank].culprit, culprit);
+}
+
+static void silent_fn(dgm_comm *c, void *ctx)
+{
+    (void)ctx;
+    const double began = dgm_now_s();
+    if (dgm_comm_rank(c) == 2)
+        be_silent(2);
+    else
+        note(c, one_exchange(c, 4), began);
+}
+
+static void test_silent_rank(void **state)
+{
+    (void)state;
+    run(&quick, 3, silent_fn);
+    for (int r = 0; r < 2; r++) {
+        expect(r, DGM_EDEADLINE, 2, "rank 2 (host ");
+        expect(r, DGM_EDEADLINE, 2,
+               "was lost in decode, layer 3 (dispatch): no sign of life for 1.");
+        assert_true(seen[r].seconds > 1.1); /* not given up too early */
+    }
+}
+
+static void chain_fn(dgm_comm *c, void *ctx)
+{
+    (void)ctx;
+    const void *buf;
+    size_t bytes;
+    const double began = dgm_now_s();
+    const int rank = dgm_comm_rank(c);
+    if (rank == 3)
+        be_silent(3);
+    else
+        note(c, dgm_comm_recv(c, rank + 1, &buf, &bytes), began);
+}
+
+/* 0 waits for 1, 1 for 2, 2 for 3, and 3 is silent: it is 3 that all must name. */
+static void test_chain_of_waits(void **state)
+{
+    (void)state;
+    run(&quick, 4, chain_fn);
+    for (int r = 0; r < 3; r++)
+        expect(r, DGM_EDEADLINE, 3, "rank 3 (host ");
+}
+
+static void cycle_fn(dgm_comm *c, void *ctx)
+{
+    (void)ctx;
+    const void *buf;
+    size_t bytes;
+    const double began = dgm_now_s();
+    note(c, dgm_comm_recv(c, (dgm_comm_rank(c) + 1) % 3, &buf, &bytes), began);
+}
+
+/* Everybody waits for the next: nobody is to blame, but it must end. */
+static void test_cycle_ends(void **state)
+{
+    (void)state;
+    run(&quick, 3, cycle_fn);
+    for (int r = 0; r < 3; r++)
+        assert_int_equal(seen[r].code, DGM_EDEADLINE);
+}
+
+static void abort_fn(dgm_comm *c, void *ctx)
+{
+    (void)ctx;
+    const double began = dgm_now_s();
+    if (dgm_comm_rank(c) == 1) {
+        dgm_notice n = {.kind = DGM_NOTICE_ABORT, .rank = 1, .code = DGM_EMODEL};
+        (void)snprintf(n.text, sizeof n.text, "no such tensor");
+        dgm_notice_tell(c, &n, -1);
+        be_silent(2);
+        return;
+    }
+    const int first = one_exchange(c, 4), again = dgm_comm_agree(c, DGM_OK);
+    note(c, first == again ? first : DGM_EINTERNAL, began);
+}
+
+static void test_abort_reaches_all(void **state)
+{
+    (void)state;
+    run(&patient, 3, abort_fn);
+    expect(0, DGM_EMODEL, 1, "no such tensor");
+    expect(2, DGM_EMODEL, 1, "no such tensor");
+    assert_true(seen[0].seconds < 20); /* the deadline is 60 */
+}
+
+static void gone_fn(dgm_comm *c, void *ctx)
+{
+    (void)ctx;
+    const double began = dgm_now_s();
+    if (dgm_comm_rank(c) == 1) {
+        be_silent(1);
+        return;
+    }
+    /* Rank 1 is this same process; put one in its place that can end. */
+    const pid_t pid = fork();
+    if (pid == 0) {
+        for (;;)
+            (void)pause();
+    }
+    dgm_proc_unwatch(&c->peers[1].proc);
+    c->peers[1].proc = dgm_proc_of(pid);
+    c->peers[1].here = dgm_proc_watch(&c->peers[1].proc);
+    (void)kill(pid, SIGKILL);
+    note(c, one_exchange(c, 4), began);
+    (void)waitpid(pid, NULL, 0);
+}
+
+static void test_ended_process(void **state)
+{
+    (void)state;
+    run(&patient, 2, gone_fn);
+    expect(0, DGM_EPEER, 1, "was lost in decode, layer 3 (dispatch): its process ended");
+    assert_true(seen[0].seconds < 20);
+}
+
+static void desync_fn(dgm_comm *c, void *ctx)
+{
+    (void)ctx;
+    const double began = dgm_now_s();
+    note(c, one_exchange(c, 4 + 4 * dgm_comm_rank(c)), began);
+}
+
+static void test_different_exchanges(void **state)
+{
+    (void)state;
+    run(&patient, 2, desync_fn);
+    expect(0, DGM_EINTERNAL, 1, "rank 1");
+    expect(1, DGM_EINTERNAL, 0, "rank 0");
+}
+
+static void test_how_it_was_started(void **state)
+{
+    (void)state;
+    dgm_comm *c = NULL;
+    dgm_comm_config cfg = {.backend = "auto", .stall_ms = 1000, .deadline_ms = 2000};
+    (void)unsetenv("OMPI_COMM_WORLD_SIZE");
+    (void)unsetenv("PMIX_NAMESPACE");
+    (void)setenv("SLURM_STEP_NUM_TASKS", "4", 1);
+    assert_int_equal(dgm_comm_open(&c, &cfg), DGM_ELAUNCH);
+    assert_non_null(strstr(dgm_error_text(), "would be 4 copies"));
+    assert_non_null(strstr(dgm_error_text(), "--mpi=pmix"));
+    (void)setenv("SLURM_STEP_NUM_TASKS", "1", 1);
+    assert_int_equal(dgm_comm_open(&c, &cfg), DGM_OK);
+    assert_string_equal(dgm_comm_backend(c), "local");
+    assert_int_equal(dgm_comm_size(c), 1);
+    dgm_comm_close(c);
+    (void)unsetenv("SLURM_STEP_NUM_TASKS");
+    cfg.backend = "pigeons";
+    assert_int_equal(dgm_comm_open(&c, &cfg), DGM_EUNSUPPORTED);
+    assert_non_null(strstr(dgm_error_text(), "found 'pigeons'"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_silent_rank),        cmocka_unit_test(test_chain_of_waits),
+        cmocka_unit_test(test_cycle_ends),         cmocka_unit_test(test_abort_reaches_all),
+        cmocka_unit_test(test_ended_process),      cmocka_unit_test(test_different_exchanges),
+        cmocka_unit_test(test_how_it_was_started),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

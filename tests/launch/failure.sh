@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# A rank that is killed, stopped or leaves in mid-job ends the job: exit code 6 within the deadline, one message that
+# names rank, host, place and cause, nothing left running. Under dragoman-mpirun and under plain mpirun.
+# usage: failure.sh COMMAND [ARGUMENT...]    a command that runs until it is stopped, e.g. dragoman translate on a
+#                                            long text; soak needs no arguments
+set -u
+command=("$@")
+program=$(basename "${command[0]}")
+if [ "$program" = soak ] && [ $# -eq 1 ]; then
+    command+=(--rounds 0)
+fi
+# shellcheck source=tests/launch/job.sh
+source "$(dirname "${BASH_SOURCE[0]}")/job.sh"
+trap 'rm -rf "$dir"' EXIT
+if ! command -v mpirun >/dev/null; then
+    echo "SKIP failure: mpirun is not installed"
+    exit 77
+fi
+
+export DRAGOMAN=${command[0]}
+ours=("$here/launch/dragoman-mpirun" -n 4 -- "${command[@]:1}")
+plain=(env OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_mpi_yield_when_idle=1 mpirun -n 4 "${command[@]}")
+
+for launcher in ours plain; do
+    declare -n line=$launcher
+    start 4 "${line[@]}"
+    kill -KILL "${workers[2]}"
+    expect_lost "$launcher: rank 2 killed" 6 2 "its process ended"
+
+    start 4 "${line[@]}"
+    kill -STOP "${workers[1]}"
+    expect_lost "$launcher: rank 1 stopped" 6 1 "no sign of life for [0-9.]+ s, its process is stopped"
+
+    start 4 "${line[@]}"
+    kill -KILL "${workers[0]}"
+    expect_lost "$launcher: rank 0 killed" 6 0 "its process ended"
+done
+
+start 4 "${ours[@]}"
+kill -STOP "${workers[0]}"
+expect_lost "ours: rank 0 stopped" 6 0 "no sign of life"
+
+# Two at once: still one message, about either.
+start 4 "${ours[@]}"
+kill -KILL "${workers[0]}" "${workers[1]}"
+expect_lost "ours: ranks 0 and 1 killed" 6 "[01]" "its process ended"
+
+if [ "$program" = soak ]; then
+    start 4 "${ours[@]}" --fail-rank 3 --fail-round 2000 --fail-how exit
+    expect_lost "a rank exits without a word" 6 3 "its process ended"
+    start 4 "${ours[@]}" --fail-rank 3 --fail-round 2000 --fail-how hang
+    expect_lost "a rank loops" 6 3 "no sign of life"
+fi
+
+# The whole job frozen for longer than the deadline, as a scheduler may do, is nobody's fault.
+start 4 "${ours[@]}"
+kill -STOP "${workers[@]}"
+sleep $((DGM_COMM_DEADLINE_MS / 1000 + 2))
+kill -CONT "${workers[@]}"
+sleep 2
+kill -TERM "$job"
+expect_end "frozen, thawed, then TERM" 143
+
+start 4 "${ours[@]}"
+kill -INT "$job"
+expect_end "INT" 130
+
+echo "failure: $checks checks"
+exit $bad

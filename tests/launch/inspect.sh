@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# `dragoman inspect` tells what is in a model directory, for people and for programs, without reading the weights.
+# usage: inspect.sh DRAGOMAN_BINARY
+set -u
+dragoman=$1
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+model=$here/models/multi30k-token
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+bad=0
+
+fail() {
+    echo "$1"
+    bad=1
+}
+
+# has PATTERN: a line of the last output matches.
+has() {
+    grep -Eq -- "$1" "$dir/out" || { fail "no line like: $1"; cat "$dir/out" "$dir/err"; }
+}
+
+# says CODE PATTERN ARGS...: inspect ends with CODE and one sentence that matches.
+says() {
+    local code=$1 pattern=$2 got
+    shift 2
+    "$dragoman" inspect "$@" >"$dir/out" 2>"$dir/err"
+    got=$?
+    [ "$got" -eq "$code" ] || fail "inspect $*: exit code $got, not $code"
+    [ "$(wc -l <"$dir/err")" -eq 1 ] || fail "inspect $*: not one line on standard error"
+    [ ! -s "$dir/out" ] || fail "inspect $*: standard output is not empty"
+    grep -Eq -- "$pattern" "$dir/err" || { fail "inspect $*: no '$pattern'"; cat "$dir/err"; }
+}
+
+"$dragoman" inspect "$model" -n 5 >"$dir/out" 2>"$dir/err" || fail "exit code $?"
+has '^type +nllb-moe, d_model 128, vocabulary 6206$'
+has '^encoder +4 layers, 4 heads, FFN 256, MoE in layers 1 3 \(from 0\)$'
+has '^experts +32 in each of 4 MoE layers, routed by token, top 2, outputs times 0\.9$'
+has '^languages +202$'
+has '^limits +source 512 ids, target 200 ids'
+has '^weights +[0-9.]+ MiB in 1 file, BF16$'
+has '^experts +8,437,760 +16\.1 MiB +32\.2 MiB$'
+has '^all +10,310,400 '
+has '^0 to 1 +7 +7\.0 MiB '
+has '^2 to 4 +6 +6\.0 MiB '
+
+# The parts of N ranks are the whole, whatever N.
+"$dragoman" inspect "$model" -n 7 --json >"$dir/out" 2>"$dir/err" || fail "--json: exit code $?"
+python3 - "$dir/out" "$model/config.json" <<'EOF' || bad=1
+import json, sys
+got, config = json.load(open(sys.argv[1])), json.load(open(sys.argv[2]))
+def same(what, found, want):
+    if found != want:
+        sys.exit(f"{what}: wanted {want}, found {found}")
+same("d_model", got["d_model"], config["d_model"])
+same("MoE layers", got["decoder"]["moe_layers"], [1, 3])
+same("ranks", len(got["ranks"]), 7)
+same("expert bytes", sum(r["expert_bytes"] for r in got["ranks"]), got["parts"]["experts"]["memory_bytes"])
+same("experts", sum(r["experts"] for r in got["ranks"]), config["num_experts"])
+dense = sum(p["memory_bytes"] for name, p in got["parts"].items() if name != "experts") + got["positions_bytes"]
+same("dense bytes", {r["dense_bytes"] for r in got["ranks"]}, {dense})
+EOF
+
+"$dragoman" inspect "$model" --verify >"$dir/out" 2>"$dir/err" || fail "--verify: exit code $?"
+has '^verified: every weight'
+
+# Headers are enough: weights that are one large hole are described as well.
+cp "$model"/*.json "$dir"
+header=$((8 + $(od -An -t u8 -N 8 "$model/model.safetensors")))
+head -c "$header" "$model/model.safetensors" >"$dir/model.safetensors"
+truncate -s "$(stat -c %s "$model/model.safetensors")" "$dir/model.safetensors"
+"$dragoman" inspect "$dir" >"$dir/out" 2>"$dir/err" || fail "a sparse file: exit code $?"
+has '^languages +unknown: sentencepiece\.bpe\.model is missing'
+rm "$dir/model.safetensors"
+says 3 'wanted model\.safetensors or model\.safetensors\.index\.json, found neither' "$dir"
+says 3 'wanted a model directory: No such file' /no/such/model
+says 3 'decoder_routing: wanted token, found task' "$here/models/multi30k-task"
+says 2 'want a whole number from 1' "$model" -n 0
+
+[ "$bad" -eq 0 ] && echo "inspect: ok"
+exit "$bad"

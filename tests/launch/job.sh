@@ -1,0 +1,144 @@
+# Sourced by failure.sh, slurm.sh and namespaces.sh: start a job, reach one of its ranks, judge its end.
+# shellcheck shell=bash
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+dir=$(mktemp -d)
+bad=0 checks=0
+
+# Every process of a job carries this mark in its environment, whoever starts it.
+export DGM_TEST_MARK=mark-$$-$RANDOM
+
+# The deadline of the jobs here, in ms: short, but longer than a busy machine takes a rank its CPU away.
+export DGM_COMM_STALL_MS=500 DGM_COMM_DEADLINE_MS=3000
+patience=25 # seconds from a blow to the end of the job, at most
+
+# Plain mpirun, as root and on this machine alone; dragoman-mpirun sets these itself.
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+
+say_bad() {
+    bad=1
+    echo "FAILED: $*"
+    sed 's/^/    /' "$dir/err" | tail -n 30
+}
+
+# The pids of the job's processes whose environment has $1 as well.
+marked() {
+    local f
+    for f in /proc/[0-9]*/environ; do
+        # shellcheck disable=SC2002 # the process may end between the two
+        if tr '\0' '\n' 2>/dev/null <"$f" | grep -qx "DGM_TEST_MARK=$DGM_TEST_MARK" &&
+            tr '\0' '\n' 2>/dev/null <"$f" | grep -qx "$1"; then
+            basename "$(dirname "$f")"
+        fi
+    done 2>/dev/null
+}
+
+# The process that works as rank $1: not its guard.
+worker() {
+    local pid
+    for pid in $(marked "PMIX_RANK=$1"); do
+        if [ "$(cat "/proc/$pid/comm" 2>/dev/null)" != dragoman-guard ] &&
+            [ "$(basename "$(readlink "/proc/$pid/exe")")" = "$program" ]; then
+            echo "$pid"
+            return
+        fi
+    done
+}
+
+# Sets $workers to the pids of ranks 0 .. $1-1 once all are there, and gives them a second to get going.
+await_workers() {
+    local ranks=$1 r try
+    for try in $(seq 100); do
+        workers=()
+        for r in $(seq 0 $((ranks - 1))); do
+            workers[r]=$(worker "$r")
+        done
+        if [ "$(printf '%s\n' "${workers[@]}" | grep -c .)" = "$ranks" ]; then
+            sleep 1.5
+            return 0
+        fi
+        sleep 0.1
+    done
+    echo "no $ranks ranks after $try looks"
+    return 1
+}
+
+# start RANKS COMMAND...: in the background, as $job; its words in $dir/out and $dir/err
+start() {
+    local ranks=$1
+    shift
+    # Not a job of bash's with SIGINT ignored, which the ranks would inherit.
+    (
+        trap - INT
+        exec "$@"
+    ) >"$dir/out" 2>"$dir/err" </dev/null &
+    job=$!
+    await_workers "$ranks" || say_bad "$* did not start"
+}
+
+# end_within SECONDS: waits for $job, sets $code; a job that does not end is killed and is 124
+end_within() {
+    local tick
+    for tick in $(seq $(($1 * 10))); do
+        kill -0 "$job" 2>/dev/null || break
+        sleep 0.1
+    done
+    if kill -0 "$job" 2>/dev/null; then
+        echo "still running after $((tick / 10)) s"
+        marked . | xargs -r kill -KILL
+        kill -KILL "$job" 2>/dev/null
+        wait "$job"
+        code=124
+        return
+    fi
+    wait "$job"
+    code=$?
+}
+
+# Nothing of the job may stay behind (the dead that nobody has buried yet do not count).
+expect_nothing_left() {
+    local try left pid
+    for try in $(seq 50); do
+        left=
+        for pid in $(marked 'PMIX_RANK=.*'); do
+            [ "$(ps -o stat= -p "$pid" | cut -c1)" = Z ] || left="$left $pid"
+        done
+        [ -z "$left" ] && return
+        sleep 0.1
+    done
+    # shellcheck disable=SC2086 # a list
+    say_bad "$1: left running after $try looks: $(ps -o pid=,args= -p $left)"
+    # shellcheck disable=SC2086
+    kill -KILL $left
+}
+
+# expect_lost NAME CODE RANK CAUSE: the job ended with CODE and one sentence, which names rank and cause
+expect_lost() {
+    local lines
+    checks=$((checks + 1))
+    end_within "$patience"
+    lines=$(grep -c '^dragoman: ' "$dir/err")
+    if [ "$code" != "$2" ]; then
+        say_bad "$1: want exit code $2, found $code"
+    elif [ "$lines" != 1 ]; then
+        say_bad "$1: want one message, found $lines"
+    elif ! grep -Eq "^dragoman: rank $3 \(host [^ )]+\) was lost in [a-z]+(, layer [0-9]+)? \([a-z]+\): .*$4" "$dir/err"; then
+        say_bad "$1: want a message that names rank $3, host, place and '$4'"
+    else
+        echo "ok: $1"
+    fi
+    expect_nothing_left "$1"
+}
+
+# expect_end NAME CODE: the job ended in good order
+expect_end() {
+    checks=$((checks + 1))
+    end_within "$patience"
+    if [ "$code" != "$2" ]; then
+        say_bad "$1: want exit code $2, found $code"
+    elif grep -q 'was lost' "$dir/err"; then
+        say_bad "$1: nobody was lost"
+    else
+        echo "ok: $1"
+    fi
+    expect_nothing_left "$1"
+}
