@@ -86,13 +86,14 @@ _Noreturn void dgm_comm_end(dgm_comm *c, int status)
             (void)dgm_wait_verdict(c, status, c->rank, "%s", text);
     }
     tell(c);
-    /* A stopped process would keep the launcher waiting, and so would a guard that waits for somebody to notice. */
+    print_once(c);
+    /* A stopped process would keep the launcher waiting, and so would a guard that waits for somebody to
+     * notice. After the words, which tell in what state the process is. */
     const dgm_peer *culprit = &c->peers[c->verdict.culprit];
     if (dgm_exit_code(c->verdict.code) == dgm_exit_code(DGM_EPEER) && culprit->here) {
         dgm_proc_signal(&culprit->proc, SIGKILL);
         dgm_proc_signal(&culprit->guard, SIGTERM);
     }
-    print_once(c);
     const int64_t until = dgm_now_ns() + FLUSH_MS * MS;
     while (dgm_post_pending(c) != DGM_ROUND_DONE && dgm_now_ns() < until)
         pause_briefly();

@@ -166,13 +166,14 @@ static int judge(dgm_comm *c, struct wait *w, int peer, int64_t now)
                 (double)quiet * 1e-9, place(c, w->what), state_of(p));
     }
     /* Those next to the culprit go first: they know best. */
-    if (quiet > (root == peer ? deadline : deadline + deadline / 4))
-        return dgm_wait_verdict(c, DGM_EDEADLINE, root,
-                                "rank %d (host %s) was lost %s: no sign of life for %.1f s, its "
-                                "process %s; the job cannot go on without its experts",
-                                root, p->host, place(c, w->what), (double)quiet * 1e-9,
-                                state_of(p));
-    return DGM_OK;
+    if (quiet <= (root == peer ? deadline : deadline + deadline / 4))
+        return DGM_OK;
+    const bool told = p->busy_ns > w->began;
+    return dgm_wait_verdict(c, DGM_EDEADLINE, root,
+                            "rank %d (host %s) was lost %s: no sign of life for %.1f s%s%s, its "
+                            "process %s; the job cannot go on without its experts",
+                            root, p->host, place(c, w->what), (double)quiet * 1e-9,
+                            told ? " since it was " : "", told ? p->doing : "", state_of(p));
 }
 
 /* Gives the CPU away, the longer the longer the wait has lasted. */
@@ -199,7 +200,7 @@ static int look(dgm_comm *c, struct wait *w, int peer, bool *rested)
         w->last_look = now;
         w->next_look_around = now + MS;
     }
-    /* This process was stopped or starved itself, and maybe the whole job: that time is nobody's fault. */
+    /* This process was stopped or starved itself, maybe with the whole job: nobody's fault. */
     if (now - w->last_look > OWN_ABSENCE)
         w->began += now - w->last_look;
     w->last_look = now;

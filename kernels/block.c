@@ -15,14 +15,25 @@ size_t dgm_block_packed_bytes(int rows, int k)
     return (size_t)(rows + DGM_MAX_TILE_ROWS - 1) * (size_t)k * sizeof(float);
 }
 
-void dgm_block_pack(float *dst, const float *const *src, int n_rows, int tile_rows, int k)
+/* step_of - k is walked in steps as even as can be. */
+static int step_of(int k)
 {
-    for (int r = 0; r < n_rows; r++)
-        for (int i = 0; i < k; i++)
-            dst[(size_t)i * (size_t)tile_rows + (size_t)r] = src[r][i];
-    for (int r = n_rows; r < tile_rows; r++)
-        for (int i = 0; i < k; i++)
-            dst[(size_t)i * (size_t)tile_rows + (size_t)r] = 0.0f;
+    const int steps = (k + BLOCK_K - 1) / BLOCK_K;
+    return (k + steps - 1) / steps;
+}
+
+void dgm_block_pack(float *dst, const float *const *src, int n_rows, int tile_rows, int k, int tile,
+                    int n_tiles)
+{
+    const size_t tr = (size_t)tile_rows;
+    const int step = step_of(k);
+    for (int i = 0; i < k; i += step) {
+        const int part = k - i < step ? k - i : step;
+        float *to = dst + tr * ((size_t)i * (size_t)n_tiles + (size_t)tile * (size_t)part);
+        for (int r = 0; r < tile_rows; r++)
+            for (int j = 0; j < part; j++)
+                to[(size_t)j * tr + (size_t)r] = r < n_rows ? src[r][i + j] : 0.0f;
+    }
 }
 
 static void chain_in_place(const dgm_kernels *kern, float *acc, size_t ld, const dgm_block_rows *x,
@@ -47,19 +58,21 @@ static void fetch(const float *w, int floats, int part, int parts)
 static void chain_tiles(const dgm_kernels *kern, float *acc, size_t ld, const dgm_block_rows *x,
                         const float *w, int k, int n_panels)
 {
-    const int tr = kern->tile_rows, tiles = (x->rows + tr - 1) / tr;
-    const int steps = (k + BLOCK_K - 1) / BLOCK_K, step = (k + steps - 1) / steps;
+    const int tr = kern->tile_rows, tiles = (x->rows + tr - 1) / tr, step = step_of(k);
     const size_t stride = (size_t)DGM_PANEL * (size_t)k;
     for (int i = 0; i < k; i += step) {
         const int part = k - i < step ? k - i : step;
+        const size_t tile_floats = (size_t)part * (size_t)tr;
+        const float *xi =
+            x->x + (size_t)i * (size_t)(x->n_tiles * tr) + (size_t)x->tile * tile_floats;
         for (int p = 0; p < n_panels; p += kern->tile_panels) {
             const int np = n_panels - p < kern->tile_panels ? n_panels - p : kern->tile_panels;
             const float *panel = w + (size_t)p * stride + (size_t)i * DGM_PANEL;
             for (int t = 0; t < tiles; t++) {
                 const int rows = x->rows - t * tr < tr ? x->rows - t * tr : tr;
                 kern->gemm_tile(acc + (size_t)(t * tr) * ld + (size_t)p * DGM_PANEL, ld,
-                                x->x + (size_t)(t * tr) * (size_t)k + (size_t)i * (size_t)tr, panel,
-                                stride, part, rows, np, i == 0);
+                                xi + (size_t)t * tile_floats, panel, stride, part, rows, np,
+                                i == 0);
                 for (int q = 0; q < np; q++) /* the panels that come next */
                     fetch(panel + (size_t)(np + q) * stride, part * DGM_PANEL, t, tiles);
             }

@@ -19,8 +19,8 @@ enum {
 typedef struct region {
     const dgm_kernels *kern;
     const dgm_gemm_job *jobs;
-    const float **packed; /* [n_jobs] NULL: x is read in place */
-    float *acc;           /* [n_threads][BLOCK_ROWS][GROUP_PANELS * 16] */
+    float **packed; /* [n_jobs] NULL: x is read in place */
+    float *acc;     /* [n_threads][BLOCK_ROWS][GROUP_PANELS * 16] */
     int n_jobs;
     int64_t work; /* of all jobs */
 } region;
@@ -67,45 +67,57 @@ static void pack_tiles(void *ctx, int part, int n_parts)
         const dgm_gemm_job *job = &g->jobs[j];
         if (g->packed[j] == NULL)
             continue;
+        const int tiles = (job->rows + tr - 1) / tr;
         int begin, end;
-        dgm_pool_share(&begin, &end, (job->rows + tr - 1) / tr, part, n_parts);
+        dgm_pool_share(&begin, &end, tiles, part, n_parts);
         for (int t = begin; t < end; t++) {
             const int rows = min_int(tr, job->rows - t * tr);
             const float *src[DGM_MAX_TILE_ROWS];
             for (int r = 0; r < rows; r++)
                 src[r] = job->x + (size_t)(t * tr + r) * job->ldx;
-            float *dst = (float *)g->packed[j] + (size_t)(t * tr) * (size_t)job->w->k;
-            dgm_block_pack(dst, src, rows, tr, job->w->k);
+            dgm_block_pack(g->packed[j], src, rows, tr, job->w->k, t, tiles);
         }
     }
+}
+
+/* rows_of - rows [row, row + rows) of a job, as its x stands. */
+static dgm_block_rows rows_of(const region *g, int j, int row, int rows)
+{
+    const dgm_gemm_job *job = &g->jobs[j];
+    const int tr = g->kern->tile_rows;
+    if (g->packed[j] != NULL)
+        return (dgm_block_rows){.x = g->packed[j],
+                                .rows = rows,
+                                .packed = true,
+                                .tile = row / tr,
+                                .n_tiles = (job->rows + tr - 1) / tr};
+    return (dgm_block_rows){.x = job->x + (size_t)row * job->ldx, .ldx = job->ldx, .rows = rows};
+}
+
+static void finish_row(const region *g, const float *acc, int j, int row, int col, int n)
+{
+    const dgm_gemm_job *job = &g->jobs[j];
+    const size_t at = (size_t)row;
+    g->kern->finish(job->y + at * job->ldy + col, acc, job->bias != NULL ? job->bias + col : NULL,
+                    job->residual != NULL ? job->residual + at * job->ldr + col : NULL, job->relu,
+                    n);
 }
 
 /* compute - rows [row, row + rows) of a job with panels [begin, end). */
 static void compute(const region *g, float *acc, int j, int row, int rows, int begin, int end)
 {
-    const dgm_gemm_job *job = &g->jobs[j];
-    const size_t k = (size_t)job->w->k;
+    const dgm_packed *w = g->jobs[j].w;
     /* in place, a few rows at a time: their sums are still in L1 when they are finished */
     const int step = g->packed[j] != NULL ? rows : min_int(rows, g->kern->thin_rows);
     for (int p = begin; p < end; p += GROUP_PANELS) {
         const int np = min_int(GROUP_PANELS, end - p), col = p * DGM_PANEL;
-        const int n = min_int(np * DGM_PANEL, job->w->n - col);
         const size_t ld = (size_t)(np * DGM_PANEL);
         for (int r = 0; r < rows; r += step) {
-            const dgm_block_rows x = {.x = g->packed[j] != NULL
-                                               ? g->packed[j] + (size_t)row * k
-                                               : job->x + (size_t)(row + r) * job->ldx,
-                                      .ldx = job->ldx,
-                                      .rows = min_int(step, rows - r),
-                                      .packed = g->packed[j] != NULL};
-            dgm_block_chain(g->kern, acc, ld, &x, job->w, p, np);
-            for (int i = 0; i < x.rows; i++) {
-                const size_t at = (size_t)(row + r + i);
-                g->kern->finish(job->y + at * job->ldy + col, acc + (size_t)i * ld,
-                                job->bias != NULL ? job->bias + col : NULL,
-                                job->residual != NULL ? job->residual + at * job->ldr + col : NULL,
-                                job->relu, n);
-            }
+            const dgm_block_rows x = rows_of(g, j, row + r, min_int(step, rows - r));
+            dgm_block_chain(g->kern, acc, ld, &x, w, p, np);
+            for (int i = 0; i < x.rows; i++)
+                finish_row(g, acc + (size_t)i * ld, j, row + r + i, col,
+                           min_int(np * DGM_PANEL, w->n - col));
         }
     }
 }

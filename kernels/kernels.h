@@ -79,7 +79,7 @@ typedef struct dgm_kernels {
     /* embed - y = row * scale + pos (product rounded, then sum), row given with stride `ld` elements. */
     void (*embed)(float *y, const float *row, size_t ld, float scale, const float *pos, int n);
 
-    /* fma_peak - for benches: n rounds of fma on registers alone, their sum in *sink; returns how many
+    /* fma_peak - for benches: n rounds of fma on registers alone, from and to sink [16]; returns how many
      * floating-point operations that was. */
     double (*fma_peak)(float *sink, int n);
 } dgm_kernels;

@@ -115,10 +115,13 @@ static void unit(const region *g, int part, int chunk, int block)
     float *acc = g->acc + (size_t)part * CHUNK_ROWS * DGM_VOCAB_BLOCK;
     const int row = chunk * g->chunk, first = block * DGM_VOCAB_BLOCK;
     const int n = min_int(DGM_VOCAB_BLOCK, g->w->n - first);
-    const dgm_block_rows x = {.x = g->x + (size_t)row * (size_t)g->w->k,
+    const int tr = g->kern->tile_rows;
+    const dgm_block_rows x = {.x = g->packed ? g->x : g->x + (size_t)row * (size_t)g->w->k,
                               .ldx = (size_t)g->w->k,
                               .rows = min_int(g->chunk, g->n_rows - row),
-                              .packed = g->packed};
+                              .packed = g->packed,
+                              .tile = row / tr,
+                              .n_tiles = (g->n_rows + tr - 1) / tr};
     dgm_block_chain(g->kern, acc, DGM_VOCAB_BLOCK, &x, g->w, block * BLOCK_PANELS,
                     (n + DGM_PANEL - 1) / DGM_PANEL);
     for (int r = 0; r < x.rows; r++)
@@ -206,14 +209,14 @@ static int chunk_rows(const dgm_kernels *kern, int n_rows, int n_blocks, int n_t
 static void copy_rows(const region *g, float *x)
 {
     const size_t k = (size_t)g->w->k;
-    const int tr = g->kern->tile_rows;
+    const int tr = g->kern->tile_rows, tiles = (g->n_rows + tr - 1) / tr;
     for (int r = 0; r < g->n_rows; r += g->packed ? tr : 1) {
         const float *src[DGM_MAX_TILE_ROWS];
         const int rows = g->packed ? min_int(tr, g->n_rows - r) : 1;
         for (int i = 0; i < rows; i++)
             src[i] = g->rows[r + i].x;
         if (g->packed)
-            dgm_block_pack(x + (size_t)r * k, src, rows, tr, g->w->k);
+            dgm_block_pack(x, src, rows, tr, g->w->k, r / tr, tiles);
         else
             memcpy(x + (size_t)r * k, src[0], k * sizeof *x);
     }

@@ -1,7 +1,8 @@
 /*
- * Each case is timed until it has run for a while, and the median counts. Two peaks stand beside the results: fma
- * on registers alone, for what computes, and reading memory once, for what waits for it. `cold` cases walk over
- * more weights than any cache holds, as experts do; their bytes are those of the weights.
+ * A case and its peak are timed in turns until the case has run for a while, and the medians count: whatever else
+ * the machine does meets both alike. The peak is fma on registers for what computes, reading memory once for what
+ * waits for it, by the best instruction set of this CPU whichever is measured. `cold` cases walk over more weights
+ * than any cache holds, as experts do; their bytes are those of the weights.
  */
 #include "launch/bench.h"
 
@@ -16,7 +17,8 @@
 
 enum { MOST_RUNS = 200, LEAST_RUNS = 5, MOST_ROWS = 512, MOST_K = 2048, MOST_N = 8192 };
 enum { VOCAB = 65536, VOCAB_K = 1024, HEADS = 256, HEAD_DIM = 64, POSITIONS = 64, NORM_D = 1024 };
-static const size_t COLD_BYTES = (size_t)256 << 20;
+enum { PEAK_ROUNDS = 1 << 16 };
+static const size_t COLD_BYTES = (size_t)256 << 20, SLICE_BYTES = (size_t)32 << 20;
 static const double SECONDS = 0.3;
 
 typedef struct lab lab;
@@ -30,12 +32,12 @@ typedef struct bench_case {
 } bench_case;
 
 struct lab {
-    dgm_kernels kern;
+    dgm_kernels kern, best; /* best: for the peaks */
     dgm_pool *pool;
     dgm_arena scratch;
     float *weights, *x, *y;
-    int threads, turn; /* turn: which of the cold matrices comes next */
-    double fma_peak, read_peak;
+    int threads;
+    int turn, slice; /* which of the cold matrices, which slice of memory comes next */
     bool json;
     const bench_case *now;
 };
@@ -44,21 +46,6 @@ static int by_value(const void *a, const void *b)
 {
     const double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
-}
-
-static double median_s(lab *l, const bench_case *c)
-{
-    double t[MOST_RUNS];
-    int n = 0;
-    c->run(l, c); /* warms up */
-    for (const double start = dgm_now_s();
-         n < MOST_RUNS && (n < LEAST_RUNS || dgm_now_s() - start < SECONDS); n++) {
-        const double begin = dgm_now_s();
-        c->run(l, c);
-        t[n] = dgm_now_s() - begin;
-    }
-    qsort(t, (size_t)n, sizeof *t, by_value);
-    return t[n / 2];
 }
 
 static void gemm(lab *l, const float *weights, const bench_case *c)
@@ -133,49 +120,65 @@ static void run_vocab(lab *l, const bench_case *c)
         abort(); /* the weights are finite */
 }
 
-static void peak_part(void *ctx, int part, int n_parts)
+static void fma_part(void *ctx, int part, int n_parts)
 {
     const lab *l = ctx;
-    float sink = 1e-30f;
     (void)n_parts;
-    (void)l->kern.fma_peak(&sink, 1 << 16);
-    l->y[16 * part] = sink;
+    (void)l->best.fma_peak(l->y + 16 * part, PEAK_ROUNDS);
 }
 
-static void run_peak(lab *l, const bench_case *c)
-{
-    (void)c;
-    dgm_pool_run(l->pool, peak_part, l);
-}
-
-/* Two streams a thread: dot of one half of its share with the other. */
+/* Two streams a thread: dot of one half of its share of a slice with the other. */
 static void read_part(void *ctx, int part, int n_parts)
 {
     const lab *l = ctx;
-    const size_t half = COLD_BYTES / sizeof(float) / 2 / (size_t)n_parts;
-    const float *mine = l->weights + 2 * half * (size_t)part;
-    l->y[16 * part] = l->kern.dot(mine, mine + half, (int)half);
+    const size_t floats = SLICE_BYTES / sizeof(float), half = floats / 2 / (size_t)n_parts;
+    const float *mine = l->weights + (size_t)l->slice * floats + 2 * half * (size_t)part;
+    l->y[16 * part] = l->best.dot(mine, mine + half, (int)half);
 }
 
-static void run_read(lab *l, const bench_case *c)
+/* peak_rate - of bursts that take about as long as the case: a short one would slip through a busy machine. */
+static double peak_rate(lab *l, bool reads, double seconds)
 {
-    (void)c;
-    dgm_pool_run(l->pool, read_part, l);
+    float sink[DGM_LANES] = {0};
+    const double burst =
+        reads ? (double)SLICE_BYTES : l->best.fma_peak(sink, 1) * PEAK_ROUNDS * l->threads;
+    const double begin = dgm_now_s();
+    double work = 0, spent = 0;
+    for (; work == 0 || spent < seconds; spent = dgm_now_s() - begin) {
+        if (reads)
+            l->slice = (int)((size_t)(l->slice + 1) % (COLD_BYTES / SLICE_BYTES));
+        dgm_pool_run(l->pool, reads ? read_part : fma_part, l);
+        work += burst;
+    }
+    return work / spent * 1e-9;
 }
 
-static void measure_peaks(lab *l)
+static double median(double *v, int n)
 {
-    const bench_case peak = {.run = run_peak}, read = {.run = run_read};
-    float sink = 0;
-    const double each = l->kern.fma_peak(&sink, 1 << 16);
-    l->fma_peak = each * l->threads / median_s(l, &peak) * 1e-9;
-    l->read_peak = (double)COLD_BYTES / median_s(l, &read) * 1e-9;
+    qsort(v, (size_t)n, sizeof *v, by_value);
+    return v[n / 2];
 }
 
-static void report(const lab *l, const bench_case *c, double rate)
+/* measure - seconds of one run of the case, and the peak's rate. */
+static double measure(lab *l, const bench_case *c, double *peak)
+{
+    double t[MOST_RUNS], p[MOST_RUNS], spent = 0, last = 0;
+    int n = 0;
+    c->run(l, c); /* warms up */
+    for (; n < MOST_RUNS && (n < LEAST_RUNS || spent < SECONDS); n++) {
+        p[n] = peak_rate(l, c->reads, last);
+        const double begin = dgm_now_s();
+        c->run(l, c);
+        t[n] = last = dgm_now_s() - begin;
+        spent += last;
+    }
+    *peak = median(p, n);
+    return median(t, n);
+}
+
+static void report(const lab *l, const bench_case *c, double rate, double peak)
 {
     const char *unit = c->reads ? "GB/s" : "GFLOP/s";
-    const double peak = c->reads ? l->read_peak : l->fma_peak;
     if (l->json)
         (void)printf("{\"bench\":\"kernels\",\"isa\":\"%s\",\"threads\":%d,\"what\":\"%s\","
                      "\"rows\":%d,\"k\":%d,\"n\":%d,\"rate\":%.2f,\"unit\":\"%s\",\"peak\":%.2f}\n",
@@ -191,13 +194,14 @@ static void run_case(lab *l, bench_case c)
     const double multiplied = (double)c.rows * c.k * c.n;
     if (c.work == 0)
         c.work = c.reads ? 4.0 * c.k * c.n : 2.0 * multiplied;
-    report(l, &c, c.work / median_s(l, &c) * 1e-9);
+    double peak;
+    const double rate = c.work / measure(l, &c, &peak) * 1e-9;
+    report(l, &c, rate, peak);
 }
 
 static void run_all(lab *l, bool quick)
 {
     static const int shapes[][2] = {{1024, 4096}, {2048, 8192}};
-    measure_peaks(l);
     for (int s = 0; s < 2; s++)
         for (int rows = 64; rows <= (quick ? 64 : MOST_ROWS); rows *= 2)
             run_case(l, (bench_case){"gemm", run_gemm, rows, shapes[s][0], shapes[s][1], false, 0});
@@ -262,11 +266,10 @@ static int run_isa(lab *l, const char *isa, int threads)
 
 static int run_isas(lab *l, const char *isa, int threads)
 {
-    dgm_kernels best;
+    DGM_TRY(dgm_kernels_select(&l->best, NULL));
     if (isa != NULL && isa[0] != '\0' && strcmp(isa, "auto") != 0)
         return run_isa(l, isa, threads);
-    DGM_TRY(dgm_kernels_select(&best, NULL));
-    for (int level = 0; level <= dgm_kernels_level(best.isa); level++)
+    for (int level = 0; level <= dgm_kernels_level(l->best.isa); level++)
         DGM_TRY(run_isa(l, dgm_kernels_level_name(level), threads));
     return DGM_OK;
 }

@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 /* Read at a time: large enough for any disk, small beside the weights. A row always fits (MAX_FFN * 4). */
 enum { PIECE_BYTES = 4 << 20 };
@@ -62,12 +63,23 @@ static dgm_arena *arena_of(const dgm_model *m, const dgm_slot *s)
     return s->expert < 0 ? &f->dense : &f->experts[s->moe * m->cfg.n_experts + s->expert];
 }
 
+/*
+ * Weights are streamed, so in 4 KiB pages the TLB and the prefetcher set the pace: reading 512 MiB went at 7.5 GB/s,
+ * in huge pages at 9.8 (Zen 3, median of a busy machine). Where the system says `madvise`, one has to ask.
+ */
+static int reserve_weights(dgm_arena *a, size_t bytes)
+{
+    DGM_TRY(dgm_arena_init(a, bytes));
+    (void)madvise(a->base, a->cap, MADV_HUGEPAGE);
+    return DGM_OK;
+}
+
 /* One reservation for the dense part and one for each expert, so that an expert can leave alone. */
 static int reserve(dgm_model *m, int rank, bool dense)
 {
     struct dgm_model_files *f = m->files;
     if (dense)
-        DGM_TRY(dgm_arena_init(&f->dense, dgm_weights_dense_bytes(m)));
+        DGM_TRY(reserve_weights(&f->dense, dgm_weights_dense_bytes(m)));
     for (size_t i = 0; i < f->n_slots;) {
         const dgm_slot *first = &f->slots[i];
         size_t bytes = 0;
@@ -76,7 +88,7 @@ static int reserve(dgm_model *m, int rank, bool dense)
              i++)
             bytes += dgm_weights_bytes(&f->slots[i]);
         if (first->expert >= 0 && is_mine(m, first, rank, dense))
-            DGM_TRY(dgm_arena_init(arena_of(m, first), bytes));
+            DGM_TRY(reserve_weights(arena_of(m, first), bytes));
     }
     return DGM_OK;
 }

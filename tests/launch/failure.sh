@@ -19,6 +19,7 @@ fi
 
 export DRAGOMAN=${command[0]}
 ours=("$here/launch/dragoman-mpirun" -n 4 -- "${command[@]:1}")
+# shellcheck disable=SC2034 # used by name
 plain=(env OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_mpi_yield_when_idle=1 mpirun -n 4 "${command[@]}")
 
 for launcher in ours plain; do
@@ -46,9 +47,9 @@ kill -KILL "${workers[0]}" "${workers[1]}"
 expect_lost "ours: ranks 0 and 1 killed" 6 "[01]" "its process ended"
 
 if [ "$program" = soak ]; then
-    start 4 "${ours[@]}" --fail-rank 3 --fail-round 2000 --fail-how exit
+    begin "${ours[@]}" --fail-rank 3 --fail-round 200 --fail-how exit
     expect_lost "a rank exits without a word" 6 3 "its process ended"
-    start 4 "${ours[@]}" --fail-rank 3 --fail-round 2000 --fail-how hang
+    begin "${ours[@]}" --fail-rank 3 --fail-round 200 --fail-how hang
     expect_lost "a rank loops" 6 3 "no sign of life"
 fi
 

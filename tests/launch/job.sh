@@ -1,5 +1,5 @@
 # Sourced by failure.sh, slurm.sh and namespaces.sh: start a job, reach one of its ranks, judge its end.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034,SC2154 # variables that they share
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 dir=$(mktemp -d)
 bad=0 checks=0
@@ -20,24 +20,27 @@ say_bad() {
     sed 's/^/    /' "$dir/err" | tail -n 30
 }
 
-# The pids of the job's processes whose environment has $1 as well.
+# The pids of the job's processes whose environment has the line $1 (a pattern) as well.
 marked() {
-    local f
-    for f in /proc/[0-9]*/environ; do
-        # shellcheck disable=SC2002 # the process may end between the two
-        if tr '\0' '\n' 2>/dev/null <"$f" | grep -qx "DGM_TEST_MARK=$DGM_TEST_MARK" &&
-            tr '\0' '\n' 2>/dev/null <"$f" | grep -qx "$1"; then
-            basename "$(dirname "$f")"
-        fi
+    grep -lzsxF "DGM_TEST_MARK=$DGM_TEST_MARK" /proc/[0-9]*/environ | xargs -r grep -lzsx "$1" |
+        cut -d/ -f3
+}
+
+# Ends whatever of the job is left, launchers included.
+kill_job() {
+    local pid
+    for pid in $(marked .); do
+        case $(cat "/proc/$pid/comm" 2>/dev/null) in
+        "${program:0:15}" | dragoman-guard | mpirun | orted | srun) kill -KILL "$pid" ;;
+        esac
     done 2>/dev/null
 }
 
-# The process that works as rank $1: not its guard.
+# The process that works as rank $1: not its guard, not the launcher.
 worker() {
     local pid
     for pid in $(marked "PMIX_RANK=$1"); do
-        if [ "$(cat "/proc/$pid/comm" 2>/dev/null)" != dragoman-guard ] &&
-            [ "$(basename "$(readlink "/proc/$pid/exe")")" = "$program" ]; then
+        if [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = "${program:0:15}" ]; then
             echo "$pid"
             return
         fi
@@ -46,8 +49,8 @@ worker() {
 
 # Sets $workers to the pids of ranks 0 .. $1-1 once all are there, and gives them a second to get going.
 await_workers() {
-    local ranks=$1 r try
-    for try in $(seq 100); do
+    local ranks=$1 r
+    for _ in $(seq 200); do
         workers=()
         for r in $(seq 0 $((ranks - 1))); do
             workers[r]=$(worker "$r")
@@ -56,22 +59,27 @@ await_workers() {
             sleep 1.5
             return 0
         fi
+        kill -0 "$job" 2>/dev/null || return 1
         sleep 0.1
     done
-    echo "no $ranks ranks after $try looks"
     return 1
 }
 
-# start RANKS COMMAND...: in the background, as $job; its words in $dir/out and $dir/err
-start() {
-    local ranks=$1
-    shift
+# begin COMMAND...: in the background, as $job; its words in $dir/out and $dir/err
+begin() {
     # Not a job of bash's with SIGINT ignored, which the ranks would inherit.
     (
         trap - INT
         exec "$@"
     ) >"$dir/out" 2>"$dir/err" </dev/null &
     job=$!
+}
+
+# start RANKS COMMAND...: begin, and wait until the ranks are at work
+start() {
+    local ranks=$1
+    shift
+    begin "$@"
     await_workers "$ranks" || say_bad "$* did not start"
 }
 
@@ -84,7 +92,7 @@ end_within() {
     done
     if kill -0 "$job" 2>/dev/null; then
         echo "still running after $((tick / 10)) s"
-        marked . | xargs -r kill -KILL
+        kill_job
         kill -KILL "$job" 2>/dev/null
         wait "$job"
         code=124
@@ -96,8 +104,8 @@ end_within() {
 
 # Nothing of the job may stay behind (the dead that nobody has buried yet do not count).
 expect_nothing_left() {
-    local try left pid
-    for try in $(seq 50); do
+    local left pid
+    for _ in $(seq 50); do
         left=
         for pid in $(marked 'PMIX_RANK=.*'); do
             [ "$(ps -o stat= -p "$pid" | cut -c1)" = Z ] || left="$left $pid"
@@ -106,9 +114,8 @@ expect_nothing_left() {
         sleep 0.1
     done
     # shellcheck disable=SC2086 # a list
-    say_bad "$1: left running after $try looks: $(ps -o pid=,args= -p $left)"
-    # shellcheck disable=SC2086
-    kill -KILL $left
+    say_bad "$1: left running: $(ps -o pid=,args= -p $left)"
+    kill_job
 }
 
 # expect_lost NAME CODE RANK CAUSE: the job ended with CODE and one sentence, which names rank and cause
@@ -121,7 +128,7 @@ expect_lost() {
         say_bad "$1: want exit code $2, found $code"
     elif [ "$lines" != 1 ]; then
         say_bad "$1: want one message, found $lines"
-    elif ! grep -Eq "^dragoman: rank $3 \(host [^ )]+\) was lost in [a-z]+(, layer [0-9]+)? \([a-z]+\): .*$4" "$dir/err"; then
+    elif ! grep -Eq "^dragoman: rank $3 \(host [^ )]+\) was lost in [a-z]+(, layer [0-9]+)?( \([a-z]+\))?: .*$4" "$dir/err"; then
         say_bad "$1: want a message that names rank $3, host, place and '$4'"
     else
         echo "ok: $1"

@@ -1,0 +1,157 @@
+#!/usr/bin/env bash
+# The command line: help, options and their origins, one sentence and exit code 2 for every way to get it wrong.
+# usage: cli.sh DRAGOMAN_BINARY
+set -u
+dragoman=$1
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+bad=0 checks=0
+unset DGM_MODEL DGM_CONFIG
+
+fail() {
+    echo "$1"
+    sed 's/^/    /' "$dir/err" | head -n 5
+    bad=1
+}
+
+# refuses PATTERN ARGS...: exit code 2, one sentence that matches, nothing on standard output.
+refuses() {
+    local pattern=$1 got
+    shift
+    checks=$((checks + 1))
+    "$dragoman" "$@" >"$dir/out" 2>"$dir/err" </dev/null
+    got=$?
+    [ "$got" -eq 2 ] || fail "$*: exit code $got, not 2"
+    [ "$(wc -l <"$dir/err")" -eq 1 ] || fail "$*: not one line on standard error"
+    [ ! -s "$dir/out" ] || fail "$*: standard output is not empty"
+    grep -q -- "^dragoman: .*$pattern" "$dir/err" || fail "$*: no '$pattern'"
+}
+
+# prints PATTERN ARGS...: exit code 0, standard output matches, standard error is empty.
+prints() {
+    local pattern=$1 got
+    shift
+    checks=$((checks + 1))
+    "$dragoman" "$@" >"$dir/out" 2>"$dir/err" </dev/null
+    got=$?
+    [ "$got" -eq 0 ] || fail "$*: exit code $got, not 0"
+    [ ! -s "$dir/err" ] || fail "$*: speaks on standard error"
+    grep -Eq -- "$pattern" "$dir/out" || fail "$*: no '$pattern'"
+}
+
+# ---- help ----
+prints '^  translate  ' help
+prints '^  translate  ' --help
+prints '^dragoman [0-9]+\.[0-9]+\.[0-9]+$' --version
+for command in translate score tokenize detokenize languages inspect bench; do
+    prints "^usage: dragoman $command" help $command
+    cp "$dir/out" "$dir/help"
+    prints "^usage: dragoman $command" $command --help
+    cmp -s "$dir/out" "$dir/help" || fail "$command --help is not help $command"
+    [ "$(wc -L <"$dir/out")" -le 100 ] || fail "$command --help is wider than 100 columns"
+done
+"$dragoman" translate --help >"$dir/translate"
+for option in model src-lang tgt-lang input output beam-size n-best with-score format length-penalty \
+    max-length min-length no-repeat-ngram-size repetition-penalty target-prefix early-stopping \
+    source-order max-input-length split batch-tokens batch-rows threads isa compute kv dense-ranks \
+    retry report config comm log-level; do
+    grep -Eq -- "--$option( |$)" "$dir/translate" || fail "translate --help lacks --$option"
+done
+"$dragoman" >"$dir/out" 2>"$dir/err"
+[ $? -eq 2 ] || fail "without arguments: exit code is not 2"
+grep -q '^commands:' "$dir/err" || fail "without arguments: no list of commands"
+"$dragoman" help --reference >"$dir/out" 2>"$dir/err"
+sed -n '/^## Model/,$p' "$here/docs/config.md" >"$dir/want"
+sed -n '/^## Model/,$p' "$dir/out" | cmp -s - "$dir/want" ||
+    fail "docs/config.md is not what 'dragoman help --reference' prints: run docs/config.sh"
+
+# ---- names ----
+refuses 'translat: no such command; did you mean translate?' translat
+refuses 'xyzzy: no such command' xyzzy
+refuses 'no such option; did you mean --beam-size?' translate --beam-sise 4
+refuses 'no such option; did you mean --beam-size?' translate --beam_size=4
+refuses '--xyzzy: no such option$' translate --xyzzy
+refuses '-q: no such option of translate' translate -q
+refuses '--ids: not an option of translate, but of tokenize' translate --ids
+refuses "want only options, found 'in.txt'" translate in.txt
+refuses 'want one argument' inspect a b
+refuses 'no such command' help nothing
+
+# ---- values ----
+refuses "--beam-size: want a whole number from 1 to 128, found '4x'" translate --beam-size 4x
+refuses "--beam-size: want .*, found '0'" translate --beam-size 0
+refuses "--beam-size: want a value (N) after it, found nothing" translate --beam-size
+refuses "--beam-size: want a value (N) after it, found --strict" translate --beam-size --strict
+refuses "--length-penalty: want a number from -10 to 10, found '1,5'" translate --length-penalty 1,5
+refuses "--temperature: want .*, found 'nan'" translate --temperature nan
+refuses "--seed: want .*, found '-1'" translate --seed -1
+refuses "--split: want auto, always or never, found 'maybe'" translate --split maybe
+refuses "--strict: want true or false, found 'perhaps'" translate --strict=perhaps
+refuses "--dense-ranks: want all or .*, found '2x'" translate --dense-ranks 2x
+refuses '--n-best: want at most --beam-size (4), found 5' translate --n-best 5
+refuses '--beam-size: want 1 with sampling' translate --sampling-topk 5 --beam-size 2
+refuses '--n-best: want at most --beam-size (1)' translate --sampling-topp 0.9 --n-best 2
+refuses '--comm-stall-ms: want at most --comm-deadline-ms' translate --comm-stall-ms 900 --comm-deadline-ms 800
+
+# ---- not yet ----
+refuses '--compute: int8 is not in this version' translate --compute int8
+refuses '--kv: bf16 is not in this version' translate --kv bf16
+refuses '--retry: checks is not in this version' translate --retry checks
+refuses '--keep: not in this version' translate --keep x
+refuses '--record-stats: not in this version' translate --record-stats x
+
+# ---- where values come from ----
+m=$here/models/multi30k-token
+prints '^beam-size = 4 +# default$' translate -m "$m" --print-config
+prints '^beam-size = 6 +# flag$' translate -m "$m" --beam-size 6 --print-config
+prints '^compute = f32 +# flag$' translate -m "$m" --compute f32 --kv f32 --retry none --print-config
+export DGM_BEAM_SIZE=7
+prints '^beam-size = 7 +# environment$' translate -m "$m" --print-config
+prints '^beam-size = 6 +# flag$' translate -m "$m" --beam-size 6 --print-config
+printf '# a comment\nbeam_size = 8\ncomm.stall_ms = 100 # ms\n' >"$dir/c"
+prints '^beam-size = 7 +# environment$' translate -m "$m" --config "$dir/c" --print-config
+prints '^comm-stall-ms = 100 +# file$' translate -m "$m" --config "$dir/c" --print-config
+unset DGM_BEAM_SIZE
+prints '^beam-size = 8 +# file$' translate -m "$m" --config "$dir/c" --print-config
+DGM_CONFIG=$dir/c prints '^beam-size = 8 +# file$' translate -m "$m" --print-config
+DGM_BEAM_SIZE=4x refuses "DGM_BEAM_SIZE: want .*, found '4x'" translate -m "$m"
+"$dragoman" translate -m "$m" --config "$dir/c" --length-penalty 0.3 --print-config >"$dir/all"
+"$dragoman" translate --config "$dir/all" --print-config >"$dir/again"
+sed 's/ *#.*//' "$dir/all" >"$dir/want"
+sed 's/ *#.*//' "$dir/again" | cmp -s - "$dir/want" || fail "--print-config does not read back"
+
+printf 'beam-size 8\n' >"$dir/c"
+refuses "line 1: want 'key = value', found 'beam-size 8'" translate --config "$dir/c"
+printf '\nbeam-sise = 8\n' >"$dir/c"
+refuses 'line 2: beam-sise: no such option; did you mean beam-size?' translate --config "$dir/c"
+printf 'beam-size = 8\nbeam_size = 9\n' >"$dir/c"
+refuses 'line 2: beam_size: given twice' translate --config "$dir/c"
+printf 'beam-size = 8x\n' >"$dir/c"
+refuses "line 1: beam-size: want .*, found '8x'" translate --config "$dir/c"
+refuses 'No such file' translate --config "$dir/none"
+for conf in "$here"/configs/*.conf; do
+    [ -e "$conf" ] || fail "no configurations"
+    prints '# file$' translate -m "$m" --config "$conf" --print-config
+done
+
+# ---- which model ----
+mkdir -p "$dir/tree/build/x" "$dir/tree/models"
+cp "$dragoman" "$dir/tree/build/x/dragoman"
+dragoman=$dir/tree/build/x/dragoman
+if [ ! -e "$("$dragoman" translate --print-config 2>/dev/null | sed -n 's/^model = \([^ ]*\).*/\1/p')/config.json" ]; then
+    refuses 'no model: want --model DIR or DGM_MODEL' translate
+fi
+ln -s "$m" "$dir/tree/models/multi30k-token"
+prints "^model = $(readlink -f "$m") +# default$" translate --print-config
+DGM_MODEL=/elsewhere prints '^model = /elsewhere +# environment$' translate --print-config
+
+# ---- standard output ----
+"$1" help >&- 2>"$dir/err"
+[ $? -eq 5 ] || fail "help with a closed standard output: exit code is not 5"
+"$1" help >/dev/full 2>"$dir/err"
+[ $? -eq 5 ] || fail "help on a full disk: exit code is not 5"
+grep -q 'No space left' "$dir/err" || fail "help on a full disk: no reason"
+
+echo "$checks command lines"
+exit $bad
