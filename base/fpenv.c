@@ -17,8 +17,8 @@ int dgm_fpenv_check(const char *where)
 {
     const unsigned found = __builtin_ia32_stmxcsr();
     if ((found & MXCSR_MODE) != MXCSR_WANT)
-        return dgm_fail(DGM_EINTERNAL, "%s: floating-point mode (mxcsr): want 0x%x, found 0x%x", where,
-                        (unsigned)MXCSR_WANT, found & MXCSR_MODE);
+        return dgm_fail(DGM_EINTERNAL, "%s: floating-point mode (mxcsr): want 0x%x, found 0x%x",
+                        where, (unsigned)MXCSR_WANT, found & MXCSR_MODE);
     return DGM_OK;
 }
 #else
@@ -31,8 +31,8 @@ int dgm_fpenv_check(const char *where)
 {
     volatile float tiny = FLT_MIN;
     if (fegetround() != FE_TONEAREST || tiny / 2 == 0)
-        return dgm_fail(DGM_EINTERNAL, "%s: floating-point mode: want round to nearest with subnormals",
-                        where);
+        return dgm_fail(DGM_EINTERNAL,
+                        "%s: floating-point mode: want round to nearest with subnormals", where);
     return DGM_OK;
 }
 #endif

@@ -27,7 +27,8 @@ int dgm_log_parse(enum dgm_log_level *out, const char *name)
             return DGM_OK;
         }
     }
-    return dgm_fail(DGM_EUSAGE, "log level: want error, warn, info, debug or trace, found '%s'", name);
+    return dgm_fail(DGM_EUSAGE, "log level: want error, warn, info, debug or trace, found '%s'",
+                    name);
 }
 
 bool dgm_log_on(enum dgm_log_level level)
@@ -46,8 +47,9 @@ void dgm_log(enum dgm_log_level level, const char *module, const char *fmt, ...)
     struct tm tm;
     (void)clock_gettime(CLOCK_REALTIME, &ts);
     (void)localtime_r(&ts.tv_sec, &tm);
-    int n = snprintf(line, sizeof line, "%02d:%02d:%02d.%03ld %s %d/%d %s ", tm.tm_hour, tm.tm_min, tm.tm_sec,
-                     ts.tv_nsec / 1000000, level_names[level], state.rank, state.ranks, module);
+    int n = snprintf(line, sizeof line, "%02d:%02d:%02d.%03ld %s %d/%d %s ", tm.tm_hour, tm.tm_min,
+                     tm.tm_sec, ts.tv_nsec / 1000000, level_names[level], state.rank, state.ranks,
+                     module);
     va_list ap;
     va_start(ap, fmt);
     n += vsnprintf(line + n, sizeof line - (size_t)n, fmt, ap);

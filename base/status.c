@@ -23,47 +23,42 @@ const char *dgm_error_text(void)
     return last_text;
 }
 
+static const struct row {
+    int value, exit_code;
+    const char *name, *text;
+} rows[] = {
+#define DGM_STATUS_ROW(name, value, exit_code, text) {value, exit_code, #name, text},
+    DGM_STATUS_MAP(DGM_STATUS_ROW)
+#undef DGM_STATUS_ROW
+};
+
+static const struct row *find(int code)
+{
+    static const struct row unknown = {0, 7, "UNKNOWN", "unknown status"};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if (rows[i].value == code)
+            return &rows[i];
+    return &unknown;
+}
+
 const char *dgm_status_name(int code)
 {
-    switch (code) {
-#define DGM_STATUS_CASE(name, value, exit_code, text)                                                        \
-    case value:                                                                                              \
-        return #name;
-        DGM_STATUS_MAP(DGM_STATUS_CASE)
-#undef DGM_STATUS_CASE
-    default:
-        return "UNKNOWN";
-    }
+    return find(code)->name;
 }
 
 const char *dgm_status_text(int code)
 {
-    switch (code) {
-#define DGM_STATUS_CASE(name, value, exit_code, text)                                                        \
-    case value:                                                                                              \
-        return text;
-        DGM_STATUS_MAP(DGM_STATUS_CASE)
-#undef DGM_STATUS_CASE
-    default:
-        return "unknown status";
-    }
+    return find(code)->text;
 }
 
 int dgm_exit_code(int code)
 {
-    switch (code) {
-#define DGM_STATUS_CASE(name, value, exit_code, text)                                                        \
-    case value:                                                                                              \
-        return exit_code;
-        DGM_STATUS_MAP(DGM_STATUS_CASE)
-#undef DGM_STATUS_CASE
-    default:
-        return 7;
-    }
+    return find(code)->exit_code;
 }
 
 void dgm_assert_failed(const char *cond, const char *file, int line)
 {
-    (void)fprintf(stderr, "dragoman: internal error at %s:%d: %s does not hold\n", file, line, cond);
+    (void)fprintf(stderr, "dragoman: internal error at %s:%d: %s does not hold\n", file, line,
+                  cond);
     abort();
 }

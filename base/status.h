@@ -13,21 +13,21 @@
 #include <stddef.h>
 
 /* name, value, exit code of the process, what it means */
-#define DGM_STATUS_MAP(X)                                                                                    \
-    X(OK, 0, 0, "ok")                                                                                        \
-    X(EUSAGE, -1, 2, "bad option or argument")                                                               \
-    X(EMODEL, -2, 3, "the model cannot be used")                                                             \
-    X(EINPUT, -3, 4, "the input cannot be read")                                                             \
-    X(EOUTPUT, -4, 5, "the output cannot be written")                                                        \
-    X(EPEER, -5, 6, "a rank was lost")                                                                       \
-    X(EDEADLINE, -6, 6, "a rank did not answer in time")                                                     \
-    X(EINTERNAL, -7, 7, "a mistake of the program")                                                          \
-    X(ENOMEM, -8, 7, "out of memory")                                                                        \
-    X(EUNSUPPORTED, -9, 2, "not supported here")                                                             \
-    X(EBUSY, -10, 8, "busy, try again")                                                                      \
-    X(ENAN, -11, 3, "the model computed a value that is not a number")                                       \
-    X(ETEXT, -12, 1, "a line cannot be translated")                                                          \
-    X(ECONFIG, -13, 2, "ranks were started with different options or models")                                \
+#define DGM_STATUS_MAP(X)                                                                          \
+    X(OK, 0, 0, "ok")                                                                              \
+    X(EUSAGE, -1, 2, "bad option or argument")                                                     \
+    X(EMODEL, -2, 3, "the model cannot be used")                                                   \
+    X(EINPUT, -3, 4, "the input cannot be read")                                                   \
+    X(EOUTPUT, -4, 5, "the output cannot be written")                                              \
+    X(EPEER, -5, 6, "a rank was lost")                                                             \
+    X(EDEADLINE, -6, 6, "a rank did not answer in time")                                           \
+    X(EINTERNAL, -7, 7, "a mistake of the program")                                                \
+    X(ENOMEM, -8, 7, "out of memory")                                                              \
+    X(EUNSUPPORTED, -9, 2, "not supported here")                                                   \
+    X(EBUSY, -10, 8, "busy, try again")                                                            \
+    X(ENAN, -11, 3, "the model computed a value that is not a number")                             \
+    X(ETEXT, -12, 1, "a line cannot be translated")                                                \
+    X(ECONFIG, -13, 2, "ranks were started with different options or models")                      \
     X(ELAUNCH, -14, 2, "started in a way that cannot work")
 
 enum dgm_status {
@@ -53,11 +53,11 @@ const char *dgm_status_text(int code);
 int dgm_exit_code(int code);
 
 /* DGM_TRY - pass an error on. Only where nothing is held that needs undoing. */
-#define DGM_TRY(expr)                                                                                        \
-    do {                                                                                                     \
-        const int dgm_try_rc = (expr);                                                                       \
-        if (dgm_try_rc != DGM_OK)                                                                            \
-            return dgm_try_rc;                                                                               \
+#define DGM_TRY(expr)                                                                              \
+    do {                                                                                           \
+        const int dgm_try_rc = (expr);                                                             \
+        if (dgm_try_rc != DGM_OK)                                                                  \
+            return dgm_try_rc;                                                                     \
     } while (0)
 
 /* DGM_ASSERT - for our own mistakes, never for input: on in every build, prints and aborts. */

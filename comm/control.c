@@ -51,8 +51,10 @@ int dgm_post(dgm_comm *c, enum dgm_channel ch, int peer, const void *buf, size_t
     int i = 0;
     DGM_TRY(free_slot(c, &i));
     DGM_TRY(grow(&c->slots[i].buf, &c->slots[i].cap, bytes));
-    if (bytes > 0)
+    if (bytes > 0) {
+        DGM_ASSERT(c->slots[i].buf != NULL);
         memcpy(c->slots[i].buf, buf, bytes);
+    }
     DGM_TRY(c->ops->post(c->link, i, ch, peer, c->slots[i].buf, bytes));
     c->slots[i].peer = peer;
     c->slots[i].busy = true;

@@ -93,9 +93,9 @@ int dgm_xchg_create(dgm_xchg **out, dgm_comm *c, int width, int max_rows)
     x->recvs = calloc(n, sizeof *x->recvs);
     if (x->out == NULL || x->in == NULL || x->reply == NULL || x->back == NULL ||
         x->n_out == NULL || x->n_in == NULL || x->sends == NULL || x->recvs == NULL) {
+        const size_t bytes = 2 * n * (x->part_stride + x->row_stride);
         dgm_xchg_destroy(x);
-        return dgm_fail(DGM_ENOMEM, "exchange: cannot reserve %zu bytes of address space",
-                        2 * n * (x->part_stride + x->row_stride));
+        return dgm_fail(DGM_ENOMEM, "exchange: cannot reserve %zu bytes of address space", bytes);
     }
     *out = x;
     return DGM_OK;

@@ -112,7 +112,7 @@ static int mpi_open(dgm_link **out)
         goto err_free;
     timer(0, NULL);
     m->room = 2 * m->base.size;
-    m->reqs = malloc((size_t)m->room * sizeof *m->reqs);
+    m->reqs = malloc((size_t)m->room * sizeof *m->reqs); // NOLINT(bugprone-sizeof-expression)
     m->peers = malloc((size_t)m->room * sizeof *m->peers);
     if (m->reqs == NULL || m->peers == NULL) {
         rc = dgm_fail(DGM_ENOMEM, "mpi: out of memory for %d ranks", m->base.size);
@@ -222,7 +222,7 @@ static int mpi_post(dgm_link *l, int slot, enum dgm_channel ch, int peer, const 
 {
     mpi_link *m = (mpi_link *)l;
     if (slot >= m->n_posts) {
-        MPI_Request *more = realloc(m->posts, ((size_t)slot + 1) * sizeof(MPI_Request));
+        MPI_Request *more = realloc(m->posts, ((size_t)slot + 1) * sizeof *more); // NOLINT(bugprone-sizeof-expression)
         if (more == NULL)
             return dgm_fail(DGM_ENOMEM, "mpi: out of memory for %d sends", slot + 1);
         m->posts = more;

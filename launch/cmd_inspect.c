@@ -5,15 +5,12 @@
 #include "runtime/tokenizer.h"
 
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 static const char *const stack_names[] = {"encoder", "decoder"};
-static const char *const part_names[] = {"embedding", "attention", "FFN",
-                                         "experts",   "routers",   "norms"};
 
 typedef struct facts {
     const dgm_model *m;
@@ -59,18 +56,9 @@ static text with_commas(uint64_t n)
 
 /* ---- what a rank holds ---- */
 
-typedef struct share {
-    int experts; /* of each MoE layer */
-    uint64_t dense_bytes, expert_bytes;
-} share;
-
-static share share_of(const facts *f, int rank)
+static int experts_of(const facts *f, int rank)
 {
-    share s = {0};
-    dgm_model_rank_bytes(&s.dense_bytes, &s.expert_bytes, f->m, rank, f->ranks, true);
-    for (int e = 0; e < f->m->cfg.n_experts; e++)
-        s.experts += dgm_placement_default_owner(e, f->ranks) == rank;
-    return s;
+    return dgm_placement_default_count(f->m->cfg.n_experts, rank, f->ranks);
 }
 
 static void print_ranks(const facts *f)
@@ -78,14 +66,14 @@ static void print_ranks(const facts *f)
     (void)printf("\n%-13s %12s %12s %12s %12s\n", f->ranks == 1 ? "rank" : "ranks", "experts",
                  "expert part", "dense part", "together");
     for (int first = 0, last; first < f->ranks; first = last + 1) {
-        const share s = share_of(f, first);
-        for (last = first; last + 1 < f->ranks; last++)
-            if (share_of(f, last + 1).experts != s.experts)
-                break;
         char range[32];
+        uint64_t dense, experts;
+        for (last = first; last + 1 < f->ranks && experts_of(f, last + 1) == experts_of(f, first);)
+            last++;
         (void)snprintf(range, sizeof range, last > first ? "%d to %d" : "%d", first, last);
-        (void)printf("%-13s %12d %12s %12s %12s\n", range, s.experts, human_bytes(s.expert_bytes).s,
-                     human_bytes(s.dense_bytes).s, human_bytes(s.expert_bytes + s.dense_bytes).s);
+        dgm_model_rank_bytes(&dense, &experts, f->m, first, f->ranks, true);
+        (void)printf("%-13s %12d %12s %12s %12s\n", range, experts_of(f, first),
+                     human_bytes(experts).s, human_bytes(dense).s, human_bytes(experts + dense).s);
     }
     if (f->m->cfg.n_experts > 0)
         (void)printf("experts: of each MoE layer, expert e on rank e mod %d\n", f->ranks);
@@ -142,8 +130,9 @@ static void print_parts(const facts *f)
         const dgm_part_size *s = &f->size.part[p];
         if (s->params == 0)
             continue;
-        (void)printf("%-13s %16s %12s %12s\n", part_names[p], with_commas(s->params).s,
-                     human_bytes(s->file_bytes).s, human_bytes(s->memory_bytes).s);
+        (void)printf("%-13s %16s %12s %12s\n", dgm_part_name((enum dgm_part)p),
+                     with_commas(s->params).s, human_bytes(s->file_bytes).s,
+                     human_bytes(s->memory_bytes).s);
         sum.params += s->params;
         sum.file_bytes += s->file_bytes;
         sum.memory_bytes += s->memory_bytes;
@@ -156,64 +145,13 @@ static void print_parts(const facts *f)
 
 /* ---- for programs ---- */
 
-static json_t *stack_json(const facts *f, int stack)
-{
-    const dgm_model_config *c = &f->m->cfg;
-    json_t *moe = json_array();
-    for (int i = 0; i < f->m->stack[stack].n_layers; i++)
-        if (f->m->stack[stack].layers[i].sparse)
-            (void)json_array_append_new(moe, json_integer(i));
-    return json_pack("{s:i,s:i,s:i,s:o}", "layers", c->n_layers[stack], "heads", c->n_heads[stack],
-                     "ffn_dim", c->ffn_dim[stack], "moe_layers", moe);
-}
-
-static json_t *parts_json(const facts *f)
-{
-    json_t *parts = json_object();
-    for (int p = 0; p < DGM_PARTS; p++) {
-        const dgm_part_size *s = &f->size.part[p];
-        (void)json_object_set_new(parts, part_names[p],
-                                  json_pack("{s:I,s:I,s:I}", "parameters", (json_int_t)s->params,
-                                            "file_bytes", (json_int_t)s->file_bytes, "memory_bytes",
-                                            (json_int_t)s->memory_bytes));
-    }
-    return parts;
-}
-
-static json_t *ranks_json(const facts *f)
-{
-    json_t *ranks = json_array();
-    for (int r = 0; r < f->ranks; r++) {
-        const share s = share_of(f, r);
-        (void)json_array_append_new(
-            ranks, json_pack("{s:i,s:i,s:I,s:I}", "rank", r, "experts", s.experts, "expert_bytes",
-                             (json_int_t)s.expert_bytes, "dense_bytes", (json_int_t)s.dense_bytes));
-    }
-    return ranks;
-}
-
 static int print_json(const facts *f)
 {
-    const dgm_model_config *c = &f->m->cfg;
-    char hash[24];
-    (void)snprintf(hash, sizeof hash, "%016" PRIx64, f->m->hash);
-    json_t *root = json_pack(
-        "{s:s,s:s,s:s,s:i,s:i,s:o,s:o,s:i,s:i,s:f,s:s,s:o,s:s,s:i,s:i,s:i,s:s,s:i,s:I,s:I,s:o,s:o}",
-        "model", f->m->dir, "type", c->model_type, "hash", hash, "d_model", c->d_model,
-        "vocab_size", c->vocab_size, "encoder", stack_json(f, DGM_ENCODER), "decoder",
-        stack_json(f, DGM_DECODER), "experts", c->n_experts, "top_k", c->top_k, "expert_scale",
-        (double)c->expert_scale, "routing", "token", "languages",
-        f->n_langs < 0 ? json_null() : json_integer(f->n_langs), "source_order",
-        c->source_suffix ? "suffix" : "prefix", "max_source", c->max_source, "max_length",
-        c->max_length, "max_positions", c->max_positions, "dtype", f->size.dtype, "files",
-        f->size.n_files, "file_bytes", (json_int_t)f->size.file_bytes, "positions_bytes",
-        (json_int_t)f->size.positions_bytes, "parts", parts_json(f), "ranks", ranks_json(f));
-    if (root == NULL) /* a path that is not UTF-8 is all that JSON cannot say */
-        return dgm_fail(DGM_EUSAGE, "--json: wanted a model path in UTF-8, found another");
-    const int bad = json_dumpf(root, stdout, JSON_INDENT(2));
-    (void)putchar('\n');
-    json_decref(root);
-    return bad == 0 ? DGM_OK : dgm_fail(DGM_EOUTPUT, "standard output: cannot write");
+    char *json;
+    DGM_TRY(dgm_model_json(&json, f->m, f->n_langs, f->ranks));
+    (void)puts(json); /* main asks whether it arrived */
+    free(json);
+    return DGM_OK;
 }
 
 /* ---- command ---- */

@@ -76,6 +76,15 @@ static int add_id(filter *f, int n, int32_t id)
     return DGM_OK;
 }
 
+/* How many bytes of s may be shown on a terminal. */
+static int printable(const char *s)
+{
+    int n = 0;
+    while (n < 40 && s[n] > ' ' && s[n] <= '~')
+        n++;
+    return n;
+}
+
 /* Numbers with white space between; *n receives how many. The line ends in a NUL, which strtol stops at. */
 static int parse_ids(filter *f, int *n, const dgm_line *line)
 {
@@ -90,8 +99,7 @@ static int parse_ids(filter *f, int *n, const dgm_line *line)
         const size_t word = strcspn(s, " \t\r");
         if (*s < '0' || *s > '9' || end != s + word || errno != 0 || id >= f->vocab_size)
             return dgm_fail(DGM_ETEXT, "%s line %" PRIu64 ": want ids from 0 to %d, found '%.*s'",
-                            f->in_name, line->number, f->vocab_size - 1, word < 40 ? (int)word : 40,
-                            s);
+                            f->in_name, line->number, f->vocab_size - 1, printable(s), s);
         DGM_TRY(add_id(f, *n, (int32_t)id));
         s = end;
     }

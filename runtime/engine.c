@@ -62,31 +62,35 @@ static int open_coordinator(dgm_engine *e, int dense)
     return dgm_batch_create(&e->batch, dense, e->slots, e->cfg.batch_tokens);
 }
 
+/* Everything but the agreement of the ranks. */
+static int open_rank(dgm_engine **out, const dgm_engine_config *cfg, const dgm_model *model,
+                     const dgm_kernels *kern, dgm_pool *pool, dgm_comm *comm)
+{
+    const int ranks = dgm_comm_size(comm), rank = dgm_comm_rank(comm);
+    DGM_TRY(check_config(cfg, ranks));
+    dgm_engine *e = calloc(1, sizeof *e);
+    if (e == NULL)
+        return dgm_fail(DGM_ENOMEM, "out of memory for the engine");
+    const int dense = cfg->dense_ranks == 0 ? ranks : cfg->dense_ranks;
+    const int slots = cfg->batch_rows / cfg->max_beam / dense;
+    *e = (dgm_engine){.cfg = *cfg, .comm = comm, .rank = rank, .ranks = ranks};
+    e->slots = slots < cfg->max_targets ? cfg->max_targets : slots;
+    *out = e;
+    DGM_TRY(
+        dgm_worker_create(&e->worker, cfg, rank < dense ? e->slots : 0, model, kern, pool, comm));
+    return rank == 0 ? open_coordinator(e, dense) : DGM_OK;
+}
+
 int dgm_engine_open(dgm_engine **out, const dgm_engine_config *cfg, const dgm_model *model,
                     const dgm_kernels *kern, dgm_pool *pool, dgm_comm *comm)
 {
-    const int ranks = dgm_comm_size(comm), rank = dgm_comm_rank(comm);
-    int rc = check_config(cfg, ranks);
-    dgm_engine *e = rc == DGM_OK ? calloc(1, sizeof *e) : NULL;
-    if (rc == DGM_OK && e == NULL)
-        rc = dgm_fail(DGM_ENOMEM, "out of memory for the engine");
-    if (rc == DGM_OK) {
-        const int dense = cfg->dense_ranks == 0 ? ranks : cfg->dense_ranks;
-        const int slots = cfg->batch_rows / cfg->max_beam / dense;
-        *e = (dgm_engine){.cfg = *cfg, .comm = comm, .rank = rank, .ranks = ranks};
-        e->slots = slots < cfg->max_targets ? cfg->max_targets : slots;
-        rc = dgm_worker_create(&e->worker, cfg, rank < dense ? e->slots : 0, model, kern, pool,
-                               comm);
-        if (rc == DGM_OK && rank == 0)
-            rc = open_coordinator(e, dense);
-    }
-    rc = dgm_comm_agree(comm, rc);
+    *out = NULL;
+    const int rc = dgm_comm_agree(comm, open_rank(out, cfg, model, kern, pool, comm));
     if (rc != DGM_OK) {
-        dgm_engine_close(e);
-        return rc;
+        dgm_engine_close(*out);
+        *out = NULL;
     }
-    *out = e;
-    return DGM_OK;
+    return rc;
 }
 
 void dgm_engine_close(dgm_engine *e)

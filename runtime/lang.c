@@ -201,10 +201,12 @@ static int fail_unknown(const tag *t, const char *name)
     char text[TEXT_BYTES] = "";
     const int len = (int)strlen(t->whole);
     const int limit = len <= 4 ? 1 : len / 3;
-    int found = 0;
+    int far[DGM_N_LANGS], found = 0;
+    for (int i = 0; i < DGM_N_LANGS; i++)
+        far[i] = how_far(&dgm_lang_rows[i], t->whole);
     for (int d = 0; d <= limit && found == 0; d++)
         for (int i = 0; i < DGM_N_LANGS && found < N_NEAR; i++)
-            if (how_far(&dgm_lang_rows[i], t->whole) == d) {
+            if (far[i] == d) {
                 append(text, sizeof text, &dgm_lang_rows[i]);
                 found++;
             }

@@ -122,6 +122,13 @@ int dgm_model_load(dgm_model *m, int rank, int ranks, bool dense, dgm_comm *comm
 
 /* ---- what it is ---- */
 
+const char *dgm_part_name(enum dgm_part part)
+{
+    static const char *const names[] = {"embedding", "attention", "ffn",
+                                        "experts",   "routers",   "norms"};
+    return names[part];
+}
+
 void dgm_model_get_size(dgm_model_size *out, const dgm_model *m)
 {
     dgm_model_size size = {

@@ -64,14 +64,14 @@ typedef struct dgm_stack {
 typedef struct dgm_model {
     dgm_model_config cfg;
     char *dir;
-    uint64_t
-        hash; /* XXH3 of configuration, tensor headers and sizes: equal on all ranks or no start */
+    /* XXH3 of configuration, tensor headers, sizes and the final norms: equal on all ranks or no start. */
+    uint64_t hash;
     dgm_packed embed; /* [vocab_size, d]: lookup and projection are one tensor */
-    float *
-        positions; /* [max_positions + 2, d]: row p is position p (the first token has 2), row 1 is zero */
+    /* [max_positions + 2, d]: row p is position p (the first token has 2), row 1 is zero */
+    float *positions;
     dgm_stack stack[DGM_STACKS];
     dgm_placement placement;
-    struct dgm_model_files *files; /* private to model.c, weights.c */
+    struct dgm_model_files *files; /* private to model*.c, weights*.c */
 } dgm_model;
 
 typedef struct dgm_model_options {
@@ -80,7 +80,8 @@ typedef struct dgm_model_options {
 } dgm_model_options;
 
 /*
- * dgm_model_open - reads and checks configuration and every tensor header; no weights are touched.
+ * dgm_model_open - reads and checks configuration and every tensor header; of the weights only the two final
+ * norms, a few KB that tell trainings of one shape apart.
  * DGM_EMODEL with one sentence for anything missing, truncated, of the wrong shape or unsupported.
  */
 DGM_MUST_CHECK int dgm_model_open(dgm_model **out, const char *dir, const dgm_model_options *opt);
@@ -94,6 +95,9 @@ DGM_MUST_CHECK int dgm_model_load(dgm_model *m, int rank, int ranks, bool dense,
 
 /* What a model is and what a rank would hold: for inspect. All from headers. */
 enum dgm_part { DGM_EMBED, DGM_ATTENTION, DGM_FFN, DGM_EXPERTS, DGM_ROUTER, DGM_NORM, DGM_PARTS };
+
+/* dgm_part_name - "embedding", "attention", "ffn", "experts", "routers", "norms". */
+const char *dgm_part_name(enum dgm_part part);
 
 typedef struct dgm_part_size {
     uint64_t params, file_bytes, memory_bytes; /* memory: packed for the kernels */
@@ -113,5 +117,11 @@ void dgm_model_rank_bytes(uint64_t *dense_bytes, uint64_t *expert_bytes, const d
 
 /* dgm_model_verify - reads every weight (keeps nothing). DGM_EMODEL names the first that is not a finite number. */
 DGM_MUST_CHECK int dgm_model_verify(const dgm_model *m);
+
+/*
+ * dgm_model_json - all of that for programs, as one JSON object with what each of `ranks` ranks would hold.
+ * n_langs < 0: unknown. *text is malloc'ed (the caller frees). DGM_EUSAGE when the path is not UTF-8.
+ */
+DGM_MUST_CHECK int dgm_model_json(char **text, const dgm_model *m, int n_langs, int ranks);
 
 #endif

@@ -23,6 +23,12 @@ static inline int dgm_placement_default_owner(int expert, int ranks)
     return expert % ranks;
 }
 
+/* dgm_placement_default_count - how many of a layer's experts that gives to a rank. */
+static inline int dgm_placement_default_count(int n_experts, int rank, int ranks)
+{
+    return n_experts / ranks + (rank < n_experts % ranks ? 1 : 0);
+}
+
 /* dgm_placement_init - everything round robin, epoch 0. DGM_EUSAGE for a bad number of ranks, DGM_ENOMEM. */
 DGM_MUST_CHECK int dgm_placement_init(dgm_placement *p, int n_layers, int n_experts, int ranks);
 void dgm_placement_fini(dgm_placement *p);

@@ -9,19 +9,21 @@ static size_t padded(size_t bytes)
 
 void *dgm_buf_put(dgm_buf *b, const void *src, size_t bytes)
 {
-    DGM_ASSERT(padded(bytes) <= b->cap - b->used);
+    const size_t take = padded(bytes);
+    DGM_ASSERT(take <= b->cap - b->used);
     void *place = b->base + b->used;
     if (src != NULL)
         memcpy(place, src, bytes);
-    b->used += padded(bytes);
+    b->used += take;
     return place;
 }
 
 const void *dgm_buf_get(const dgm_buf *b, size_t *at, size_t bytes)
 {
-    DGM_ASSERT(*at <= b->used && padded(bytes) <= b->used - *at);
+    const size_t take = padded(bytes);
+    DGM_ASSERT(*at <= b->used && take <= b->used - *at);
     const void *place = b->base + *at;
-    *at += padded(bytes);
+    *at += take;
     return place;
 }
 

@@ -1,5 +1,5 @@
 /*
- * report.h - what happened to a line, as one JSON object a line (docs/report.md has the fields).
+ * report.h - what happened to a line, as one JSON object a line (docs/config.md has the fields).
  */
 #ifndef DGM_RUNTIME_REPORT_H
 #define DGM_RUNTIME_REPORT_H

@@ -6,7 +6,7 @@
 
 #include <stdlib.h>
 
-/* A growing list of spans; NULL rows after a failure. */
+/* A growing list of spans. */
 typedef struct list {
     dgm_span *rows;
     int n, cap;
@@ -26,7 +26,7 @@ static int list_add(list *l, dgm_span s)
     return DGM_OK;
 }
 
-/* Hands the list out; a text without a word is one span, so that *n >= 1. */
+/* Hands the list out, or frees it after a failure. Blank text is one empty span, so that *n >= 1. */
 static int list_finish(list *l, int rc, dgm_span **spans, int *n)
 {
     if (rc == DGM_OK && l->n == 0)

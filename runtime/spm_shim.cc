@@ -38,10 +38,8 @@ try {
     if (f == nullptr)
         return dgm_fail(DGM_EMODEL, "cannot read %s: %s", path, std::strerror(errno));
     (void)std::fclose(f);
-    const auto status = s->processor.Load(path);
-    if (!status.ok())
-        return dgm_fail(DGM_EMODEL, "%s: not a SentencePiece model: %s", path,
-                        status.error_message());
+    if (!s->processor.Load(path).ok()) /* its own text names lines of its sources */
+        return dgm_fail(DGM_EMODEL, "%s: not a SentencePiece model, or not all of one", path);
     const int rc = check_layout(path, s->processor);
     if (rc == DGM_OK)
         *out = s.release();

@@ -39,7 +39,7 @@ static int run(dgm_stream *s)
             DGM_TRY(dgm_stream_step(s));
         DGM_TRY(dgm_stream_emit(s));
         DGM_TRY(dgm_stream_flush(s));
-        dgm_progress_tick(&s->progress, s->done_lines, s->totals->tokens, s->done_bytes);
+        dgm_progress_tick(&s->progress, s->ready_lines, s->totals->tokens, s->ready_bytes);
         if (!in_flight && head == s->head && !may_read(s) && !finished(s))
             DGM_TRY(dgm_stream_wait(s));
     }

@@ -72,7 +72,7 @@ static int fill_segments(dgm_stream_line *l, const dgm_stream_config *cfg)
 int dgm_stream_line_fill(dgm_stream_line *l, const dgm_stream_config *cfg, const dgm_line *line,
                          const dgm_line *beside)
 {
-    *l = (dgm_stream_line){.number = line->number, .offset = line->offset, .len = line->len};
+    *l = (dgm_stream_line){.number = line->number, .len = line->len};
     l->bytes = sizeof *l + l->len;
     if (line->state != DGM_LINE_OK)
         return flag_text(l, cfg->input, line);

@@ -28,8 +28,8 @@ typedef struct dgm_stream_part {
 
 typedef struct dgm_stream_line {
     uint64_t number;
-    uint64_t hash;   /* over the input up to and with this line */
-    uint64_t offset; /* bytes of the input read so far */
+    uint64_t hash;        /* over the input up to and with this line */
+    uint64_t input_bytes; /* that it took in the input */
     enum dgm_line_status status;
     int fail_code; /* with strict: what ends the job at this line */
     char *message; /* owned, or NULL */

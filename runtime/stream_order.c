@@ -65,6 +65,7 @@ int dgm_stream_submit(dgm_stream *s)
             /* The engine will never take it: that part of the line is missing, and says why. */
             l->left -= s->cfg->n_targets;
             DGM_TRY(dgm_stream_line_refused(l, s->cfg, rc));
+            dgm_stream_note_ready(s, l);
         } else {
             DGM_TRY(rc);
         }
@@ -81,8 +82,9 @@ static int take_results(dgm_stream *s)
         const uint64_t line = r.id >> DGM_STREAM_SEGMENT_BITS;
         const int segment = (int)(r.id & ((1U << DGM_STREAM_SEGMENT_BITS) - 1));
         DGM_ASSERT(line >= s->head && line < s->tail);
-        DGM_TRY(
-            dgm_stream_line_take(dgm_stream_at(s, line), s->cfg, segment, &r, &s->totals->tokens));
+        dgm_stream_line *l = dgm_stream_at(s, line);
+        DGM_TRY(dgm_stream_line_take(l, s->cfg, segment, &r, &s->totals->tokens));
+        dgm_stream_note_ready(s, l);
     }
     return DGM_OK;
 }

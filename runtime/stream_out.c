@@ -63,7 +63,6 @@ int dgm_stream_emit(dgm_stream *s)
         count(s, l);
         s->done_lines = l->number;
         s->done_hash = l->hash;
-        s->done_bytes = l->offset;
         s->bytes -= l->bytes;
         dgm_stream_line_free(l, s->cfg->n_targets);
         s->head++;

@@ -84,7 +84,8 @@ static int pass_done(dgm_stream *s)
                         part);
     s->done_lines = number;
     s->done_hash = s->hash;
-    s->done_bytes = s->input.offset;
+    s->ready_lines = number;
+    s->ready_bytes = s->input.offset;
     if (number < s->resume.next)
         return DGM_OK;
     dgm_log(DGM_LOG_INFO, "output", "%s holds %llu lines: going on behind them", part,
@@ -98,12 +99,17 @@ static int take_pair(dgm_stream *s)
     s->hash = dgm_resume_hash(s->hash, s->input.text, s->input.len);
     if (partner != NULL)
         s->hash = dgm_resume_hash(s->hash, partner->text, partner->len);
-    if (s->input.number <= s->resume.next)
+    if (s->input.number <= s->resume.next) {
+        s->read_bytes = s->input.offset;
         return pass_done(s);
+    }
     dgm_stream_line *l = dgm_stream_at(s, s->tail);
     s->tail++; /* even a line that could not be filled has something to free */
     DGM_TRY(dgm_stream_line_fill(l, s->cfg, &s->input, partner));
     l->hash = s->hash;
+    l->input_bytes = s->input.offset - s->read_bytes;
+    s->read_bytes = s->input.offset;
+    dgm_stream_note_ready(s, l);
     s->bytes += l->bytes;
     if (s->cfg->strict && l->fail_code != DGM_OK)
         s->ended = true; /* the job ends when this line's turn to be written comes */

@@ -15,7 +15,7 @@ enum {
     DGM_STREAM_WINDOW_BYTES = 16 << 20,
     DGM_STREAM_OUTPUT_BYTES = 1 << 20,
     DGM_STREAM_CHUNK_LINES = 1024,
-    DGM_STREAM_READ_LINES = 64,         /* between two steps while sentences are in flight, */
+    DGM_STREAM_READ_LINES = 256,        /* between two steps while sentences are in flight, */
     DGM_STREAM_READ_BYTES = 128 * 1024, /* or so many bytes */
     DGM_STREAM_SEGMENT_BITS = 24, /* of a job's id: a line has at most MAX_LINE_BYTES segments */
     DGM_STREAM_IDLE_MS = 500,     /* other ranks hear of us at least this often */
@@ -48,10 +48,13 @@ typedef struct dgm_stream {
     dgm_line input, partner;
     char *input_text; /* the line that waits for its partner outlives the reader's buffer */
     bool has_input, input_ended;
-    uint64_t hash;
+    uint64_t hash, read_bytes;
+
+    /* lines that wait for nothing but their turn: progress does not hang on the slowest line */
+    uint64_t ready_lines, ready_bytes;
 
     /* writing: how far the outputs got */
-    uint64_t done_lines, done_hash, done_bytes;
+    uint64_t done_lines, done_hash;
     dgm_resume resume;
     dgm_writer *writers[DGM_STREAM_MAX_TARGETS +
                         1];               /* [n_writers] outputs, and the report if there is one */
@@ -79,6 +82,13 @@ static inline bool dgm_stream_stopping(const dgm_stream *s)
 static inline bool dgm_stream_takes(const dgm_stream *s)
 {
     return s->tail == s->head || (s->tail - s->head < s->cap && s->bytes < DGM_STREAM_WINDOW_BYTES);
+}
+
+/* dgm_stream_note_ready - counts the line if nothing of it is missing any more. */
+static inline void dgm_stream_note_ready(dgm_stream *s, const dgm_stream_line *l)
+{
+    s->ready_lines += l->left == 0;
+    s->ready_bytes += l->left == 0 ? l->input_bytes : 0;
 }
 
 /* dgm_stream_end - no more lines; what was read is still translated and written, then `rc` is returned. */

@@ -1,6 +1,7 @@
 #include "runtime/tokenizer.h"
 
 #include "runtime/config_model.h"
+#include "runtime/split_text.h"
 #include "runtime/spm_shim.h"
 #include "runtime/tokenizer_langs.h"
 
@@ -97,30 +98,6 @@ int dgm_tok_encode(const dgm_tokenizer *t, int32_t **ids, int *n, const char *te
     return DGM_OK;
 }
 
-/*
- * Bytes of the white space that starts (or, with `end`, ends) at s, within n bytes; 0 for none. As Python's
- * str.strip, since that is what the pieces' authors strip with: White_Space and U+001C to U+001F.
- */
-static size_t strip_bytes(const char *s, size_t n, bool end)
-{
-    static const char *const wide[] = {
-        "\xC2\x85",     "\xC2\xA0",     "\xE1\x9A\x80", "\xE2\x80\x80", "\xE2\x80\x81",
-        "\xE2\x80\x82", "\xE2\x80\x83", "\xE2\x80\x84", "\xE2\x80\x85", "\xE2\x80\x86",
-        "\xE2\x80\x87", "\xE2\x80\x88", "\xE2\x80\x89", "\xE2\x80\x8A", "\xE2\x80\xA8",
-        "\xE2\x80\xA9", "\xE2\x80\xAF", "\xE2\x81\x9F", "\xE3\x80\x80"};
-    if (n == 0)
-        return 0;
-    const char c = end ? s[n - 1] : s[0];
-    if (c == ' ' || (c >= '\t' && c <= '\r') || (c >= 0x1C && c <= 0x1F))
-        return 1;
-    for (size_t i = 0; i < sizeof wide / sizeof wide[0]; i++) {
-        const size_t w = strlen(wide[i]);
-        if (n >= w && memcmp(end ? s + n - w : s, wide[i], w) == 0)
-            return w;
-    }
-    return 0;
-}
-
 /* Joins into out (NULL: only counts); *len receives the length. */
 static void join(const dgm_tokenizer *t, char *out, size_t *len, const int32_t *ids, int n)
 {
@@ -145,13 +122,9 @@ int dgm_tok_decode(const dgm_tokenizer *t, char **text, size_t *len, const int32
     if (s == NULL)
         return dgm_fail(DGM_ENOMEM, "no memory for a text of %zu bytes", *len);
     join(t, s, len, ids, n);
-    size_t begin = 0, w;
-    while ((w = strip_bytes(s + begin, *len - begin, false)) > 0)
-        begin += w;
-    while ((w = strip_bytes(s + begin, *len - begin, true)) > 0)
-        *len -= w;
-    *len -= begin;
-    memmove(s, s + begin, *len);
+    const dgm_span kept = dgm_span_trim(s, (dgm_span){0, *len});
+    *len = kept.end - kept.begin;
+    memmove(s, s + kept.begin, *len);
     s[*len] = '\0';
     *text = s;
     return DGM_OK;

@@ -141,6 +141,8 @@ static int add_202(build *b)
     const dgm_lang *all = dgm_langs(&n);
     for (int i = 0; i < n; i++)
         DGM_TRY(add_lang(b, all[i].code, b->pieces + 1 + i));
+    if (b->langs->mask < 0)
+        b->langs->mask = b->pieces + 1 + n;
     return DGM_OK;
 }
 

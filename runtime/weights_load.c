@@ -42,6 +42,11 @@ static bool is_mine(const dgm_model *m, const dgm_slot *s, int rank, bool dense)
     return s->expert < 0 ? dense : dgm_placement_owner(&m->placement, s->moe, s->expert) == rank;
 }
 
+static bool same_owner(const dgm_slot *a, const dgm_slot *b)
+{
+    return a->moe == b->moe && a->expert == b->expert;
+}
+
 size_t dgm_positions_bytes(const dgm_model *m)
 {
     return dgm_arena_align((size_t)(m->cfg.max_positions + 2) * (size_t)m->cfg.d_model *
@@ -83,10 +88,8 @@ static int reserve(dgm_model *m, int rank, bool dense)
     for (size_t i = 0; i < f->n_slots;) {
         const dgm_slot *first = &f->slots[i];
         size_t bytes = 0;
-        for (;
-             i < f->n_slots && f->slots[i].moe == first->moe && f->slots[i].expert == first->expert;
-             i++)
-            bytes += dgm_weights_bytes(&f->slots[i]);
+        while (i < f->n_slots && same_owner(&f->slots[i], first))
+            bytes += dgm_weights_bytes(&f->slots[i++]);
         if (first->expert >= 0 && is_mine(m, first, rank, dense))
             DGM_TRY(reserve_weights(arena_of(m, first), bytes));
     }
@@ -153,14 +156,12 @@ static int verify_slot(const dgm_model *m, const dgm_slot *s, void *piece, float
 
 int dgm_weights_verify(const dgm_model *m)
 {
-    void *piece = malloc(PIECE_BYTES);
-    float *wide = malloc(PIECE_BYTES);
-    int rc = piece == NULL || wide == NULL
-                 ? dgm_fail(DGM_ENOMEM, "cannot allocate memory to read weights")
-                 : DGM_OK;
+    float *wide = malloc(2 * (size_t)PIECE_BYTES); /* a piece as f32, then as the file has it */
+    if (wide == NULL)
+        return dgm_fail(DGM_ENOMEM, "cannot allocate %d bytes to read weights", 2 * PIECE_BYTES);
+    int rc = DGM_OK;
     for (size_t i = 0; i < m->files->n_slots && rc == DGM_OK; i++)
-        rc = verify_slot(m, &m->files->slots[i], piece, wide);
-    free(piece);
+        rc = verify_slot(m, &m->files->slots[i], wide + PIECE_BYTES / sizeof *wide, wide);
     free(wide);
     return rc;
 }

@@ -205,10 +205,10 @@ static int free_memory(const dgm_worker *w)
 /* Stage 4 for the plan's new sentences. */
 static int encode(dgm_worker *w, const dgm_buf *plan, size_t at, int n_jobs)
 {
-    const size_t mark = dgm_arena_mark(&w->step),
-                 most = (size_t)(w->cfg.batch_tokens + w->cfg.max_source);
-    int32_t *ids = dgm_arena_push(&w->step, most * sizeof *ids),
-            *pos = dgm_arena_push(&w->step, most * sizeof *pos);
+    const size_t mark = dgm_arena_mark(&w->step);
+    const int most = w->cfg.batch_tokens + w->cfg.max_source;
+    int32_t *ids = dgm_arena_push(&w->step, (size_t)most * sizeof *ids);
+    int32_t *pos = dgm_arena_push(&w->step, (size_t)most * sizeof *pos);
     int32_t *starts = dgm_arena_push(&w->step, ((size_t)n_jobs + 1) * sizeof *starts);
     int *memory = dgm_arena_push(&w->step, ((size_t)n_jobs + 1) * sizeof *memory);
     dgm_encoder_batch b = {.n_seqs = n_jobs, .ids = ids, .pos = pos, .starts = starts};
@@ -216,7 +216,7 @@ static int encode(dgm_worker *w, const dgm_buf *plan, size_t at, int n_jobs)
     for (int j = 0; j < n_jobs; j++) {
         dgm_job job;
         dgm_plan_get_job(&job, w->targets, plan, &at);
-        DGM_ASSERT((size_t)(b.n_tokens + job.n_source) <= most);
+        DGM_ASSERT(b.n_tokens + job.n_source <= most);
         for (int i = 0; i < job.n_source; i++) {
             ids[b.n_tokens] = job.source[i];
             pos[b.n_tokens++] = i;

@@ -1,12 +1,14 @@
 """Tokens per second of Hugging Face transformers and of dragoman (compare_hf.sh).
 
 A token is a piece of a returned hypothesis: codes and </s> do not count. Hugging Face is timed from ids to ids,
-without loading; its batches are sorted by length, so that it pads least. dragoman is timed from the start of the
-process to its end: loading, tokenising, reading and writing are inside.
+without loading; its batches are sorted by length, so that it pads least. dragoman is timed by its own summary,
+without loading too, but with reading, tokenising and writing; the last column counts the whole process.
 """
 import argparse
 import gzip
 import json
+import math
+import re
 import statistics
 import subprocess
 import tempfile
@@ -27,7 +29,7 @@ class HuggingFace:
         self.tok = NllbTokenizer.from_pretrained(path, src_lang=SOURCE)
 
     def run(self, lines, beam, batch):
-        """-> (seconds, tokens, texts)"""
+        """-> (tokens, seconds, seconds with loading (not measured), texts)"""
         order = sorted(range(len(lines)), key=lambda i: len(lines[i])) if batch > 1 else list(range(len(lines)))
         ids = [self.tok([lines[i] for i in order[k:k + batch]], return_tensors="pt", padding=True)
                for k in range(0, len(order), batch)]
@@ -43,7 +45,7 @@ class HuggingFace:
         texts = [""] * len(lines)
         for i, y in zip(order, pieces):
             texts[i] = self.tok.decode(y, clean_up_tokenization_spaces=False).strip()
-        return seconds, sum(map(len, pieces)), texts
+        return sum(map(len, pieces)), seconds, math.inf, texts
 
 
 class Dragoman:
@@ -51,18 +53,22 @@ class Dragoman:
         self.command = [program, "translate", "-m", path, "-s", SOURCE, "-t", TARGET, "--threads", str(threads)]
 
     def run(self, lines, beam, batch):
+        """-> (tokens, seconds, seconds with loading, texts)"""
         with tempfile.TemporaryDirectory() as tmp:
             report = f"{tmp}/report"
             limits = ["--batch-rows", str(beam * batch)] + (["--batch-tokens", "1"] if batch == 1 else [])
             start = time.perf_counter()
             p = subprocess.run(self.command + ["--beam-size", str(beam), "--report", report] + limits,
                                input="".join(x + "\n" for x in lines), capture_output=True, encoding="utf-8")
-            seconds = time.perf_counter() - start
+            whole = time.perf_counter() - start
             if p.returncode > 1:  # 1: done, some lines flagged
                 raise SystemExit(p.stderr)
             with open(report, encoding="utf-8") as f:
                 tokens = sum(json.loads(x)["tgt_tokens"] for x in f)
-        return seconds, tokens, p.stdout.split("\n")[:-1]
+        summary = re.search(r"tokens in ([0-9.]+) s", p.stderr)
+        if summary is None:
+            raise SystemExit(f"want a summary on stderr, found: {p.stderr}")
+        return tokens, float(summary[1]), whole, p.stdout.split("\n")[:-1]
 
 
 def main():
@@ -77,20 +83,22 @@ def main():
     hf, ours = HuggingFace(a.model, a.threads), Dragoman(a.program, a.model, a.threads)
     print(f"{len(lines)} sentences, {SOURCE} to {TARGET}, {a.threads} threads, median of {a.repeats} alternating runs; "
           f"transformers {transformers.__version__}, torch {torch.__version__}, fp32\n")
-    print("| beam | batch | Hugging Face tokens/s | dragoman tokens/s | ratio | same text |\n"
-          "| --- | --- | --- | --- | --- | --- |")
+    print("| beam | batch | Hugging Face tokens/s | dragoman tokens/s | ratio | same text | with start |\n"
+          "| --- | --- | --- | --- | --- | --- | --- |")
     for beam in (1, 4):
         for batch in (1, 96):
             hf.run(lines[:batch], beam, batch)  # warm
             ours.run(lines[:batch], beam, batch)
-            rates, texts = {hf: [], ours: []}, {}
+            rates, whole, texts = {hf: [], ours: []}, [], {}
             for _ in range(a.repeats):
                 for side in (hf, ours):
-                    seconds, tokens, texts[side] = side.run(lines, beam, batch)
-                    rates[side].append(tokens / seconds)
+                    tokens, seconds, with_start, texts[side] = side.run(lines, beam, batch)
+                    rates[side].append(tokens / max(seconds, 0.01))
+                    whole.append(tokens / with_start)
             x, y = (statistics.median(rates[s]) for s in (hf, ours))
             same = sum(u == v for u, v in zip(texts[hf], texts[ours]))
-            print(f"| {beam} | {batch} | {x:.0f} | {y:.0f} | {y / x:.1f} | {same} of {len(lines)} |", flush=True)
+            print(f"| {beam} | {batch} | {x:.0f} | {y:.0f} | {y / x:.1f} | {same} of {len(lines)} "
+                  f"| {statistics.median(whole[1::2]):.0f} |", flush=True)
 
 
 if __name__ == "__main__":

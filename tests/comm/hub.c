@@ -202,7 +202,8 @@ static void run(int n_ranks, bool close, const dgm_comm_config *cfg,
     DGM_ASSERT(n_ranks <= MAX_RANKS);
     for (int r = 0; r < n_ranks; r++) {
         jobs[r] = (struct job){r, n_ranks, close, cfg, fn, ctx};
-        DGM_ASSERT(pthread_create(&threads[r], NULL, rank_main, &jobs[r]) == 0);
+        const int rc = pthread_create(&threads[r], NULL, rank_main, &jobs[r]);
+        DGM_ASSERT(rc == 0);
     }
     for (int r = 0; r < n_ranks; r++)
         (void)pthread_join(threads[r], NULL);

@@ -209,8 +209,8 @@ static float value(int round, int from, int to, int row, int col)
 
 struct traffic {
     const char *name;
-    int width, max_rows, rounds;
     count_fn count;
+    int width, max_rows, rounds;
     int sparse; /* look at every sparse-th number only */
 };
 
@@ -319,7 +319,8 @@ static int around_limits(int round, int from, int to, int size, int max)
 
 static int at_random(int round, int from, int to, int size, int max)
 {
-    const uint64_t r = mix((uint64_t)((round * size + from) * size + to));
+    const uint64_t r = mix(((uint64_t)round * 64 + (uint64_t)from) * 64 + (uint64_t)to);
+    (void)size;
     /* a quarter each: nothing, a few, any number, the same for all */
     switch (r % 4) {
     case 0:
@@ -372,7 +373,7 @@ static void skewed(dgm_comm *c, void *ctx)
 {
     (void)ctx;
     const int rank = dgm_comm_rank(c), size = dgm_comm_size(c);
-    const struct traffic t = {"skewed", 24, 40, 0, at_random, 1};
+    const struct traffic t = {"skewed", at_random, 24, 40, 0, 1};
     dgm_xchg *x = NULL;
     must(c, dgm_xchg_create(&x, c, t.width, t.max_rows), "create");
     for (int round = 0; round < 60; round++) {
@@ -380,7 +381,7 @@ static void skewed(dgm_comm *c, void *ctx)
             if (rank == 0)
                 must(c, dgm_comm_send(c, r, &round, sizeof round), "send");
         }
-        if (mix((uint64_t)(round * size + rank)) % 7 == 0)
+        if (mix((uint64_t)round * 64 + (uint64_t)rank) % 7 == 0)
             (void)usleep(3000);
         if (rank > 0) {
             const void *got;
@@ -445,17 +446,21 @@ PLAIN_TEST(busy)
 static void test_traffic(void **state)
 {
     static const struct traffic all[] = {
-        {"empty", 4, 0, 20, none, 1},
-        {"one rank has all", 33, 70, 80, one_rank_has_all, 1},
-        {"odd ranks have none", 7, 12, 30, odd_ranks_have_none, 1},
-        {"around limits", 16, 1000, 28, around_limits, 1},
-        {"at random", 20, 50, 300, at_random, 1},
-        {"one number a row", 1, 9, 100, at_random, 1},
-        {"64 MiB", 4096, 4096, 3, at_most, 509},
+        {"empty", none, 4, 0, 20, 1},
+        {"one rank has all", one_rank_has_all, 33, 70, 80, 1},
+        {"odd ranks have none", odd_ranks_have_none, 7, 12, 30, 1},
+        {"around limits", around_limits, 16, 1000, 28, 1},
+        {"at random", at_random, 20, 50, 300, 1},
+        {"one number a row", at_random, 1, 9, 100, 1},
+        {"64 MiB", at_most, 4096, 4096, 3, 509},
     };
     (void)state;
-    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
-        everywhere(traffic, (void *)(uintptr_t)&all[i]);
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        struct traffic t = all[i];
+        if (hub_ranks > 0 && t.max_rows == 4096)
+            t.rounds = 1; /* the hub copies everything twice, under sanitizers */
+        everywhere(traffic, &t);
+    }
 }
 
 static void test_too_many_rows(void **state)
@@ -484,8 +489,9 @@ int main(int argc, char **argv)
         (void)fprintf(stderr, "%s: %s\n", backend, dgm_error_text());
         return 1;
     }
-    if (the_comm != NULL && dgm_comm_rank(the_comm) > 0) /* one report is enough */
-        cmocka_set_message_output(CM_OUTPUT_SUBUNIT);
+    if (the_comm != NULL && dgm_comm_rank(the_comm) > 0 &&
+        freopen("/dev/null", "w", stdout) == NULL)
+        return 1; /* one report is enough; what fails is said on stderr */
     const int failed = cmocka_run_group_tests_name(backend, tests, NULL, NULL);
     dgm_comm_close(the_comm);
     return failed != 0;

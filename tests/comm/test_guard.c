@@ -226,14 +226,10 @@ static void test_switched_off(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_alive),
-        cmocka_unit_test(test_reused_pid),
-        cmocka_unit_test(test_switched_off),
-        cmocka_unit_test(test_good_order),
-        cmocka_unit_test(test_vanished),
-        cmocka_unit_test(test_killed_and_told),
-        cmocka_unit_test(test_signals),
-        cmocka_unit_test(test_worker_dies_with_guard),
+        cmocka_unit_test(test_alive),        cmocka_unit_test(test_reused_pid),
+        cmocka_unit_test(test_switched_off), cmocka_unit_test(test_good_order),
+        cmocka_unit_test(test_vanished),     cmocka_unit_test(test_killed_and_told),
+        cmocka_unit_test(test_signals),      cmocka_unit_test(test_worker_dies_with_guard),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -92,7 +92,8 @@ static void open_rig(rig *g, const dgm_engine_config *cfg, int n_threads, bool n
         ((float *)g->model->stack[DGM_ENCODER].layers[1].router.data)[3] = NAN;
     assert_int_equal(dgm_kernels_select(&g->kern, "auto"), DGM_OK);
     assert_int_equal(dgm_pool_create(&g->pool, n_threads), DGM_OK);
-    assert_int_equal(dgm_engine_open(&g->engine, cfg, g->model, &g->kern, g->pool, g->comm), DGM_OK);
+    assert_int_equal(dgm_engine_open(&g->engine, cfg, g->model, &g->kern, g->pool, g->comm),
+                     DGM_OK);
 }
 
 static void close_rig(rig *g)
@@ -136,7 +137,8 @@ static void keep(outcome *o, const dgm_result *r)
 }
 
 /* Runs N_LINES lines to n_targets targets each; out [N_LINES][2]. */
-static void run(outcome (*out)[2], const dgm_engine_config *cfg, int n_threads, int n_targets, int beam)
+static void run(outcome (*out)[2], const dgm_engine_config *cfg, int n_threads, int n_targets,
+                int beam)
 {
     rig g;
     open_rig(&g, cfg, n_threads, false);
@@ -179,8 +181,8 @@ static void same(void)
 {
     for (int i = 0; i < N_LINES; i++)
         if (memcmp(&want[i][0], &got[i][0], sizeof(outcome)) != 0)
-            fail_msg("line %d differs: %d and %d ids, scores %.9g and %.9g", i, want[i][0].n, got[i][0].n,
-                     (double)want[i][0].score, (double)got[i][0].score);
+            fail_msg("line %d differs: %d and %d ids, scores %.9g and %.9g", i, want[i][0].n,
+                     got[i][0].n, (double)want[i][0].score, (double)got[i][0].score);
 }
 
 static void batching_and_threads_do_not_matter(void **state)
@@ -289,7 +291,8 @@ static void what_cannot_fit_is_refused(void **state)
     open_rig(&g, &c, 1, false);
     const int32_t prompt[2] = {2, CODE_B}, ids[64] = {CODE_A};
     const dgm_target target = {prompt, 2};
-    dgm_job job = {.source = ids, .n_source = 25, .targets = &target, .n_targets = 1, .options = decode(4)};
+    dgm_job job = {
+        .source = ids, .n_source = 25, .targets = &target, .n_targets = 1, .options = decode(4)};
     assert_int_equal(dgm_engine_submit(g.engine, &job), DGM_EINPUT);
     job.n_source = 24;
     job.options.beam = 5;
@@ -303,9 +306,12 @@ static void what_cannot_fit_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(batching_and_threads_do_not_matter), cmocka_unit_test(targets_share_an_encoding),
-        cmocka_unit_test(scoring_agrees_with_decoding),       cmocka_unit_test(looks_stay_inside_the_text),
-        cmocka_unit_test(a_nan_names_layer_and_row),          cmocka_unit_test(what_cannot_fit_is_refused),
+        cmocka_unit_test(batching_and_threads_do_not_matter),
+        cmocka_unit_test(targets_share_an_encoding),
+        cmocka_unit_test(scoring_agrees_with_decoding),
+        cmocka_unit_test(looks_stay_inside_the_text),
+        cmocka_unit_test(a_nan_names_layer_and_row),
+        cmocka_unit_test(what_cannot_fit_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -254,6 +254,32 @@ static void test_pieces(void **state)
     (void)close(p[0]);
 }
 
+/* A CR that comes alone, behind as many bytes as fit or more, is no part of the line if its LF follows. */
+static void test_pieces_at_limit(void **state)
+{
+    (void)state;
+    static const char *const first[] = {"0123456789\r", "0123456789x\r", "0123456789xxxxxxxxx\r"};
+    for (int i = 0; i < 3; i++) {
+        int p[2];
+        dgm_line line;
+        assert_int_equal(pipe(p), 0);
+        dgm_lines *l = open_fd(p[0], 10);
+        put(p[1], first[i]);
+        assert_int_equal(dgm_lines_poll(l, &line, 0), DGM_LINES_AGAIN);
+        put(p[1], "\nend\n");
+        assert_int_equal(dgm_lines_poll(l, &line, 0), DGM_LINES_LINE);
+        assert_int_equal(line.state, i == 0 ? DGM_LINE_OK : DGM_LINE_TOO_LONG);
+        assert_int_equal(line.n_bytes, strlen(first[i]) - 1);
+        assert_string_equal(line.text, i == 0 ? "0123456789" : "");
+        assert_int_equal(line.offset, strlen(first[i]) + 1);
+        assert_int_equal(dgm_lines_poll(l, &line, 0), DGM_LINES_LINE);
+        assert_string_equal(line.text, "end");
+        dgm_lines_close(l);
+        (void)close(p[0]);
+        (void)close(p[1]);
+    }
+}
+
 /* The first line is not held back until it is known to be no byte order mark. */
 static void test_first_line_at_once(void **state)
 {
@@ -343,11 +369,17 @@ static void test_many_lines(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_newlines),   cmocka_unit_test(test_byte_order_mark),
-        cmocka_unit_test(test_half_mark),  cmocka_unit_test(test_bad_bytes),
-        cmocka_unit_test(test_long_lines), cmocka_unit_test(test_long_last_line),
-        cmocka_unit_test(test_pieces),     cmocka_unit_test(test_first_line_at_once),
-        cmocka_unit_test(test_signal),     cmocka_unit_test(test_unreadable),
+        cmocka_unit_test(test_newlines),
+        cmocka_unit_test(test_byte_order_mark),
+        cmocka_unit_test(test_half_mark),
+        cmocka_unit_test(test_bad_bytes),
+        cmocka_unit_test(test_long_lines),
+        cmocka_unit_test(test_long_last_line),
+        cmocka_unit_test(test_pieces),
+        cmocka_unit_test(test_pieces_at_limit),
+        cmocka_unit_test(test_first_line_at_once),
+        cmocka_unit_test(test_signal),
+        cmocka_unit_test(test_unreadable),
         cmocka_unit_test(test_many_lines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

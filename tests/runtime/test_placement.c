@@ -34,6 +34,20 @@ static void more_ranks_than_experts(void **state)
     dgm_placement_fini(&p);
 }
 
+static void counts_agree_with_owners(void **state)
+{
+    (void)state;
+    for (int experts = 0; experts < 20; experts++) {
+        for (int ranks = 1; ranks < 25; ranks++) {
+            int n[25] = {0};
+            for (int e = 0; e < experts; e++)
+                n[dgm_placement_default_owner(e, ranks)]++;
+            for (int r = 0; r < ranks; r++)
+                assert_int_equal(dgm_placement_default_count(experts, r, ranks), n[r]);
+        }
+    }
+}
+
 static void refuses_bad_ranks(void **state)
 {
     (void)state;
@@ -48,6 +62,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(round_robin),
         cmocka_unit_test(more_ranks_than_experts),
+        cmocka_unit_test(counts_agree_with_owners),
         cmocka_unit_test(refuses_bad_ranks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

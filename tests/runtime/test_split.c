@@ -1,6 +1,7 @@
 /* Sentences, words, white space and UTF-8, on real text. */
 #include "runtime/split.h"
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -170,7 +171,36 @@ static void test_graphemes(void **state)
           "👨|\xE2\x80\x8D|👩|\xE2\x80\x8D|👧"); /* does not fit: characters */
 }
 
-/* A text of one byte more than a power of two of hostile repeats must not take quadratic time: 1 MB each. */
+static void *split_often(void *arg)
+{
+    static const char *const langs[] = {"eng_Latn", "deu_Latn", "jpn_Jpan", "ell_Grek", "fra_Latn"};
+    const char text[] = "Dr. No said so. Then he left.";
+    for (int i = 0; i < 50; i++) {
+        dgm_span *s;
+        int n;
+        if (dgm_split_sentences(&s, &n, text, strlen(text), langs[i % 5]) != DGM_OK)
+            return arg;
+        free(s);
+        if (dgm_split_words(&s, &n, text, strlen(text), langs[i % 5], 10) != DGM_OK)
+            return arg;
+        free(s);
+    }
+    return NULL;
+}
+
+static void test_many_threads(void **state)
+{
+    pthread_t threads[3];
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, split_often, (void *)&state), 0);
+    for (int i = 0; i < 3; i++) {
+        void *failed;
+        assert_int_equal(pthread_join(threads[i], &failed), 0);
+        assert_null(failed);
+    }
+}
+
+/* Hostile repeats, a megabyte of each: whatever takes quadratic time runs into the timeout. */
 static void test_large_texts(void **state)
 {
     (void)state;
@@ -288,6 +318,7 @@ int main(void)
         cmocka_unit_test(test_words),           cmocka_unit_test(test_graphemes),
         cmocka_unit_test(test_large_texts),     cmocka_unit_test(test_utf8),
         cmocka_unit_test(test_all_code_points), cmocka_unit_test(test_blank),
+        cmocka_unit_test(test_many_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -336,6 +336,7 @@ static void test_no_files_means_the_202(void **state)
     assert_int_equal(open_with(&t, NULL, NULL, FIRST_LANG + 202), DGM_OK);
     assert_int_equal(dgm_tok_n_langs(t), 202);
     check_lang(t, "zul", FIRST_LANG + 201);
+    assert_string_equal(dgm_tok_piece(t, MASK), "<mask>");
     dgm_tokenizer_close(t);
     assert_int_equal(open_with(&t, "{}", NULL, FIRST_LANG + 201), DGM_EMODEL); /* one row short */
     assert_non_null(strstr(dgm_error_text(), "zul_Latn"));

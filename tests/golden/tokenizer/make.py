@@ -203,7 +203,6 @@ def main():
     tok = NllbTokenizer.from_pretrained(sys.argv[1], src_lang="eng_Latn", use_fast=False)
     lines, special = all_lines(), list(special_lines())
     ids = [tok(s).input_ids for s in lines]
-    # split_special_tokens as an argument of the call is ignored on this path, so the pieces are asked for directly.
     code, eos = tok.convert_tokens_to_ids("eng_Latn"), tok.eos_token_id
     as_text = [[code] + tok.convert_tokens_to_ids(tok.tokenize(s, split_special_tokens=True)) + [eos] for s in special]
     text = [tok.decode(i, skip_special_tokens=True, clean_up_tokenization_spaces=False) for i in ids]

@@ -1,0 +1,17 @@
+#include "launch/bench.h"
+#include "launch/bench_exchange.h"
+#include "launch/commands.h"
+
+#include <stdio.h>
+#include <string.h>
+
+int dgm_cmd_bench(const dgm_options *o)
+{
+    const char *what = o->n_args > 0 ? o->args[0] : "";
+    if (strcmp(what, "kernels") == 0)
+        return dgm_bench_kernels(o);
+    if (strcmp(what, "exchange") == 0)
+        return dgm_bench_exchange(o);
+    (void)fprintf(stderr, "dragoman: bench: want kernels or exchange, found '%s'\n", what);
+    return dgm_exit_code(DGM_EUSAGE);
+}
