@@ -7,7 +7,7 @@ build=(build-essential cmake ninja-build pkg-config
        libopenmpi-dev openmpi-bin openssh-client
        libsentencepiece-dev libicu-dev libjansson-dev libxxhash-dev)
 # Tests: unit tests, other host names and namespaces, a private Slurm, linters, fuzzers, AVX-512 emulation.
-test=(libcmocka-dev iproute2 hostname procps util-linux gzip
+test=(libcmocka-dev jq iproute2 hostname procps util-linux gzip
       munge slurmctld slurmd slurm-client slurm-wlm-basic-plugins
       clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev shellcheck libsimde-dev)
 # Benchmarks against other libraries.

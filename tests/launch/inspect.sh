@@ -45,20 +45,17 @@ has '^2 to 4 +6 +6\.0 MiB '
 
 # The parts of N ranks are the whole, whatever N.
 "$dragoman" inspect "$model" -n 7 --json >"$dir/out" 2>"$dir/err" || fail "--json: exit code $?"
-python3 - "$dir/out" "$model/config.json" <<'EOF' || bad=1
-import json, sys
-got, config = json.load(open(sys.argv[1])), json.load(open(sys.argv[2]))
-def same(what, found, want):
-    if found != want:
-        sys.exit(f"{what}: wanted {want}, found {found}")
-same("d_model", got["d_model"], config["d_model"])
-same("MoE layers", got["decoder"]["moe_layers"], [1, 3])
-same("ranks", len(got["ranks"]), 7)
-same("expert bytes", sum(r["expert_bytes"] for r in got["ranks"]), got["parts"]["experts"]["memory_bytes"])
-same("experts", sum(r["experts"] for r in got["ranks"]), config["num_experts"])
-dense = sum(p["memory_bytes"] for name, p in got["parts"].items() if name != "experts") + got["positions_bytes"]
-same("dense bytes", {r["dense_bytes"] for r in got["ranks"]}, {dense})
-EOF
+# holds WHAT FILTER: the filter says true of the JSON (m) and the model's configuration (c)
+holds() {
+    jq -es "def m: .[0]; def c: .[1]; $2" "$dir/out" "$model/config.json" >/dev/null || fail "--json: $1"
+}
+holds "d_model" 'm.d_model == c.d_model'
+holds "MoE layers" 'm.decoder.moe_layers == [1, 3]'
+holds "ranks" 'm.ranks | length == 7'
+holds "expert bytes" '([m.ranks[].expert_bytes] | add) == m.parts.experts.memory_bytes'
+holds "experts" '([m.ranks[].experts] | add) == c.num_experts'
+holds "dense bytes" '[([m.parts | to_entries[] | select(.key != "experts") | .value.memory_bytes] | add) + m.positions_bytes]
+    == ([m.ranks[].dense_bytes] | unique)'
 
 "$dragoman" inspect "$model" --verify >"$dir/out" 2>"$dir/err" || fail "--verify: exit code $?"
 has '^verified: every weight'
