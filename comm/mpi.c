@@ -222,7 +222,9 @@ static int mpi_post(dgm_link *l, int slot, enum dgm_channel ch, int peer, const 
 {
     mpi_link *m = (mpi_link *)l;
     if (slot >= m->n_posts) {
-        MPI_Request *more = realloc(m->posts, ((size_t)slot + 1) * sizeof *more); // NOLINT(bugprone-sizeof-expression)
+        const size_t bytes_wanted =
+            ((size_t)slot + 1) * sizeof *m->posts; // NOLINT(bugprone-sizeof-expression)
+        MPI_Request *more = realloc(m->posts, bytes_wanted);
         if (more == NULL)
             return dgm_fail(DGM_ENOMEM, "mpi: out of memory for %d sends", slot + 1);
         m->posts = more;

@@ -7,7 +7,6 @@ without loading too, but with reading, tokenising and writing; the last column c
 import argparse
 import gzip
 import json
-import math
 import re
 import statistics
 import subprocess
@@ -29,7 +28,7 @@ class HuggingFace:
         self.tok = NllbTokenizer.from_pretrained(path, src_lang=SOURCE)
 
     def run(self, lines, beam, batch):
-        """-> (tokens, seconds, seconds with loading (not measured), texts)"""
+        """-> (tokens, seconds, None: loading is not timed, texts)"""
         order = sorted(range(len(lines)), key=lambda i: len(lines[i])) if batch > 1 else list(range(len(lines)))
         ids = [self.tok([lines[i] for i in order[k:k + batch]], return_tensors="pt", padding=True)
                for k in range(0, len(order), batch)]
@@ -45,7 +44,7 @@ class HuggingFace:
         texts = [""] * len(lines)
         for i, y in zip(order, pieces):
             texts[i] = self.tok.decode(y, clean_up_tokenization_spaces=False).strip()
-        return sum(map(len, pieces)), seconds, math.inf, texts
+        return sum(map(len, pieces)), seconds, None, texts
 
 
 class Dragoman:
@@ -94,11 +93,12 @@ def main():
                 for side in (hf, ours):
                     tokens, seconds, with_start, texts[side] = side.run(lines, beam, batch)
                     rates[side].append(tokens / max(seconds, 0.01))
-                    whole.append(tokens / with_start)
+                    if side is ours:
+                        whole.append(tokens / with_start)
             x, y = (statistics.median(rates[s]) for s in (hf, ours))
             same = sum(u == v for u, v in zip(texts[hf], texts[ours]))
             print(f"| {beam} | {batch} | {x:.0f} | {y:.0f} | {y / x:.1f} | {same} of {len(lines)} "
-                  f"| {statistics.median(whole[1::2]):.0f} |", flush=True)
+                  f"| {statistics.median(whole):.0f} |", flush=True)
 
 
 if __name__ == "__main__":

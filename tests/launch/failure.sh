@@ -1,14 +1,8 @@
 #!/usr/bin/env bash
 # A rank that is killed, stopped or leaves in mid-job ends the job: exit code 6 within the deadline, one message that
 # names rank, host, place and cause, nothing left running. Under dragoman-mpirun and under plain mpirun.
-# usage: failure.sh COMMAND [ARGUMENT...]    a command that runs until it is stopped, e.g. dragoman translate on a
-#                                            long text; soak needs no arguments
+# usage: failure.sh PATH/TO/soak|dragoman
 set -u
-command=("$@")
-program=$(basename "${command[0]}")
-if [ "$program" = soak ] && [ $# -eq 1 ]; then
-    command+=(--rounds 0)
-fi
 # shellcheck source=tests/launch/job.sh
 source "$(dirname "${BASH_SOURCE[0]}")/job.sh"
 trap 'rm -rf "$dir"' EXIT
@@ -17,10 +11,9 @@ if ! command -v mpirun >/dev/null; then
     exit 77
 fi
 
-export DRAGOMAN=${command[0]}
-ours=("$here/launch/dragoman-mpirun" -n 4 -- "${command[@]:1}")
+ours=("$here/launch/dragoman-mpirun" -n 4 -- "${endless[@]}")
 # shellcheck disable=SC2034 # used by name
-plain=(env OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_mpi_yield_when_idle=1 mpirun -n 4 "${command[@]}")
+plain=(env OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_mpi_yield_when_idle=1 mpirun -n 4 "$1" "${endless[@]}")
 
 for launcher in ours plain; do
     declare -n line=$launcher
@@ -55,8 +48,12 @@ fi
 
 # The whole job frozen for longer than the deadline, as a scheduler may do, is nobody's fault.
 start 4 "${ours[@]}"
+kill -STOP "${workers[3]}"
+sleep 0.3 # now the others wait for rank 3
 kill -STOP "${workers[@]}"
 sleep $((DGM_COMM_DEADLINE_MS / 1000 + 2))
+kill -CONT "${workers[0]}"
+sleep 0.5 # who wakes first must not blame those who still sleep
 kill -CONT "${workers[@]}"
 sleep 2
 kill -TERM "$job"

@@ -1,4 +1,6 @@
-# Sourced by failure.sh, slurm.sh and namespaces.sh: start a job, reach one of its ranks, judge its end.
+# Sourced by failure.sh, slurm.sh and namespaces.sh with their arguments: start a job, reach one of its ranks, judge
+# its end. The argument is the program, soak or dragoman; $endless is a job of it that runs until it is stopped,
+# $finite one that ends, and $dir/want what the latter prints.
 # shellcheck shell=bash disable=SC2034,SC2154 # variables that they share
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 dir=$(mktemp -d)
@@ -13,6 +15,28 @@ patience=25 # seconds from a blow to the end of the job, at most
 
 # Plain mpirun, as root and on this machine alone; dragoman-mpirun sets these itself.
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+
+program=$(basename "$1")
+export DRAGOMAN=$1
+case $program in
+soak)
+    endless=(--rounds 0)
+    finite=(--rounds 300)
+    echo "soak: done on 4 ranks" >"$dir/want"
+    ;;
+dragoman)
+    text=$here/models/sample/pictures.eng_Latn.txt
+    for _ in $(seq 1000); do cat "$text"; done >"$dir/long"
+    finite=(translate -m "$here/models/multi30k-token" -s eng_Latn -t deu_Latn --threads 1 --with-score)
+    endless=("${finite[@]}" -i "$dir/long")
+    finite+=(-i "$text")
+    "$1" "${finite[@]}" >"$dir/want" 2>/dev/null
+    ;;
+*)
+    echo "want soak or dragoman, found $1"
+    exit 2
+    ;;
+esac
 
 say_bad() {
     bad=1
@@ -134,6 +158,17 @@ expect_lost() {
         echo "ok: $1"
     fi
     expect_nothing_left "$1"
+}
+
+# expect_finished NAME: the finite job printed what it should
+expect_finished() {
+    checks=$((checks + 1))
+    end_within "$patience"
+    if [ "$code" = 0 ] && [ -s "$dir/want" ] && cmp -s "$dir/want" "$dir/out"; then
+        echo "ok: $1"
+    else
+        say_bad "$1: exit code $code; $(diff "$dir/want" "$dir/out" | head -n 3)"
+    fi
 }
 
 # expect_end NAME CODE: the job ended in good order

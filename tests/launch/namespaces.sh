@@ -1,10 +1,8 @@
 #!/usr/bin/env bash
 # A job over two hosts: network namespaces with a bridge between them, TCP across, shared memory within. Then
 # ranks and a whole host are lost.
-# usage: namespaces.sh COMMAND [ARGUMENT...]    a command that runs until it is stopped; soak needs no arguments
+# usage: namespaces.sh PATH/TO/soak|dragoman
 set -u
-command=("$@")
-program=$(basename "${command[0]}")
 # shellcheck source=tests/launch/job.sh
 source "$(dirname "${BASH_SOURCE[0]}")/job.sh"
 
@@ -61,44 +59,39 @@ chmod +x "$dir/agent"
 trap down EXIT
 up >"$dir/up" 2>&1 || skip "no namespaces here: $(head -n 1 "$dir/up")"
 
-export DRAGOMAN=${command[0]} OMPI_MCA_plm_rsh_agent=$dir/agent OMPI_MCA_plm_rsh_no_tree_spawn=1 \
+export OMPI_MCA_plm_rsh_agent=$dir/agent OMPI_MCA_plm_rsh_no_tree_spawn=1 \
     OMPI_MCA_oob_tcp_if_include=$net.0/24 OMPI_MCA_btl_tcp_if_include=$net.0/24
 # The rsh agent hands on Open MPI's own variables only.
 exported=(-x DGM_TEST_MARK -x DGM_COMM_STALL_MS -x DGM_COMM_DEADLINE_MS)
-on() { # on HOSTS RANKS: sets $line
-    line=("$here/launch/dragoman-mpirun" --host "$1" -n "$2" "${exported[@]}" -- "${command[@]:1}")
+on() { # on HOSTS RANKS: sets $line, to be followed by the job
+    line=("$here/launch/dragoman-mpirun" --host "$1" -n "$2" "${exported[@]}" --)
 }
 both="${hosts[0]}:2,${hosts[1]}:2"
 
-if [ "$program" = soak ]; then
-    on "$both" 4
-    begin "${line[@]}" --rounds 300
-    expect_end "2 hosts x 2 ranks" 0
-    grep -qx "soak: done on 4 ranks" "$dir/out" || say_bad "2 hosts x 2 ranks: the job said nothing"
-    command+=(--rounds 0)
-fi
 on "$both" 4
+begin "${line[@]}" "${finite[@]}"
+expect_finished "2 hosts x 2 ranks"
 
-start 4 "${line[@]}"
+start 4 "${line[@]}" "${endless[@]}"
 kill -KILL "${workers[3]}"
 expect_lost "rank 3 on the other host killed" 6 3 "its process ended"
 grep -q "rank 3 (host ${hosts[1]})" "$dir/err" || say_bad "want host ${hosts[1]} named"
 
-start 4 "${line[@]}"
+start 4 "${line[@]}" "${endless[@]}"
 kill -STOP "${workers[2]}"
 expect_lost "rank 2 on the other host stopped" 6 2 "no sign of life"
 
 # Nobody on its host can see that its process ended: its guard says so.
 DGM_COMM_DEADLINE_MS=15000
 on "${hosts[0]}:1,${hosts[1]}:1" 2
-start 2 "${line[@]}"
+start 2 "${line[@]}" "${endless[@]}"
 kill -KILL "${workers[1]}"
 expect_lost "a rank alone on its host killed" 6 1 "its process was killed by signal 9"
 DGM_COMM_DEADLINE_MS=3000
 
 # mpirun itself may never notice that a host is gone.
 on "$both" 4
-start 4 "${line[@]}"
+start 4 "${line[@]}" "${endless[@]}"
 ip link set "dgmv${id}1" down
 checks=$((checks + 1))
 end_within 40

@@ -1,10 +1,8 @@
 #!/usr/bin/env bash
 # A private Slurm on this machine (munged, slurmctld, two slurmd; no systemd, own ports and folders), and jobs on it:
 # srun with and without PMIx, a lost rank, a signal, dragoman-mpirun inside an allocation.
-# usage: slurm.sh COMMAND [ARGUMENT...]    a command that runs until it is stopped; soak needs no arguments
+# usage: slurm.sh PATH/TO/soak|dragoman
 set -u
-command=("$@")
-program=$(basename "${command[0]}")
 # shellcheck source=tests/launch/job.sh
 source "$(dirname "${BASH_SOURCE[0]}")/job.sh"
 
@@ -103,43 +101,31 @@ srun --mpi=list 2>&1 | grep -q pmix || {
     exit 77
 }
 
-# expect_output NAME CODE FILE PATTERN: $job ends with CODE, and FILE holds PATTERN
-expect_output() {
-    checks=$((checks + 1))
-    end_within "$patience"
-    if [ "$code" = "$2" ] && grep -Eq "$4" "$dir/$3"; then
-        echo "ok: $1"
-    else
-        say_bad "$1: want exit code $2 and '$4' in its $3, found code $code"
-    fi
-}
+one=(srun -N1 -n4 --mpi=pmix "$1")
+begin "${one[@]}" "${finite[@]}"
+expect_finished "srun, 4 ranks on a node"
 
-one=(srun -N1 -n4 --mpi=pmix "${command[@]}")
-if [ "$program" = soak ]; then
-    begin "${one[@]}" --rounds 300
-    expect_output "srun, 4 ranks on a node" 0 out '^soak: done on 4 ranks$'
-    # Both nodes are this machine, and shared memory segments of two nodes would clash: TCP.
-    begin env OMPI_MCA_btl=self,tcp OMPI_MCA_btl_tcp_if_include=lo \
-        srun -N2 -n4 --mpi=pmix "${command[@]}" --rounds 300
-    expect_output "srun, 2 nodes x 2 ranks" 0 out '^soak: done on 4 ranks$'
-    begin env DRAGOMAN="${command[0]}" salloc -Q -N1 -n4 \
-        "$here/launch/dragoman-mpirun" -n 4 -- "${command[@]:1}" --rounds 300
-    expect_output "dragoman-mpirun in an allocation" 0 out '^soak: done on 4 ranks$'
-    one+=(--rounds 0)
-fi
+# Both nodes are this machine, and shared memory segments of two nodes would clash: TCP.
+begin env OMPI_MCA_btl=self,tcp OMPI_MCA_btl_tcp_if_include=lo \
+    srun -N2 -n4 --mpi=pmix "$1" "${finite[@]}"
+expect_finished "srun, 2 nodes x 2 ranks"
 
-begin srun -N1 -n4 --mpi=none "${command[@]}"
-expect_output "srun without PMIx" 2 err 'would be 4 copies.*--mpi=pmix'
+begin salloc -Q -N1 -n4 "$here/launch/dragoman-mpirun" -n 4 -- "${finite[@]}"
+expect_finished "dragoman-mpirun in an allocation"
 
-start 4 "${one[@]}"
+begin srun -N1 -n4 --mpi=none "$1" "${finite[@]}"
+expect_end "srun without PMIx" 2
+grep -q 'would be 4 copies.*--mpi=pmix' "$dir/err" || say_bad "srun without PMIx: want the way out named"
+
+start 4 "${one[@]}" "${endless[@]}"
 kill -KILL "${workers[2]}"
 expect_lost "srun: rank 2 killed" 6 2 "its process ended"
 
-start 4 "${one[@]}"
+start 4 "${one[@]}" "${endless[@]}"
 kill -STOP "${workers[1]}"
 expect_lost "srun: rank 1 stopped" 6 1 "no sign of life"
 
-start 4 "${one[@]}"
+start 4 "${one[@]}" "${endless[@]}"
 scancel --signal=TERM "$(squeue -h -s -o %i | grep -v extern | tail -n 1)"
 expect_end "srun: scancel --signal=TERM" 143
 
