@@ -256,26 +256,30 @@ static int file_line(dgm_config *c, char *line, const char *where, bool *seen)
     return dgm_config_set(c, row, value, DGM_FROM_FILE, shown);
 }
 
+static int file_lines(dgm_config *c, FILE *f, const char *path, bool *seen)
+{
+    char line[MAX_LINE], where[MAX_LINE];
+    for (int number = 1; fgets(line, sizeof line, f) != NULL; number++) {
+        (void)snprintf(where, sizeof where, "%s line %d", path, number);
+        if (strchr(line, '\n') == NULL && !feof(f))
+            return dgm_fail(DGM_EUSAGE, "%s: want at most %d bytes, found more", where,
+                            MAX_LINE - 2);
+        DGM_TRY(file_line(c, line, where, seen));
+    }
+    if (ferror(f))
+        return dgm_fail(DGM_EUSAGE, "configuration file %s: cannot be read: %s", path,
+                        strerror(errno));
+    return DGM_OK;
+}
+
 int dgm_config_file(dgm_config *c, const char *path)
 {
     FILE *f = fopen(path, "re");
     if (f == NULL)
         return dgm_fail(DGM_EUSAGE, "configuration file %s: %s", path, strerror(errno));
-    int rc = DGM_OK;
-    char line[MAX_LINE], where[MAX_LINE];
     bool *seen = calloc((size_t)c->n_rows, sizeof *seen);
-    if (seen == NULL)
-        rc = dgm_fail(DGM_ENOMEM, "options: no memory");
-    for (int number = 1; rc == DGM_OK && fgets(line, sizeof line, f) != NULL; number++) {
-        (void)snprintf(where, sizeof where, "%s line %d", path, number);
-        if (strchr(line, '\n') == NULL && !feof(f))
-            rc = dgm_fail(DGM_EUSAGE, "%s: want at most %d bytes, found more", where, MAX_LINE - 2);
-        else
-            rc = file_line(c, line, where, seen);
-    }
-    if (rc == DGM_OK && ferror(f))
-        rc = dgm_fail(DGM_EUSAGE, "configuration file %s: cannot be read: %s", path,
-                      strerror(errno));
+    const int rc =
+        seen == NULL ? dgm_fail(DGM_ENOMEM, "options: no memory") : file_lines(c, f, path, seen);
     free(seen);
     (void)fclose(f);
     return rc;

@@ -9,18 +9,22 @@
 #include "kernels/block.h"
 
 enum {
-    BLOCK_ROWS = 192,      /* with BLOCK_K inputs: 192 KiB of x in L2 */
-    GROUP_PANELS = 32,     /* panels that share one pass over a block of x */
+    BLOCK_ROWS = 192,  /* with a step of k (block.c), 192 KiB of x: L2 */
+    GROUP_PANELS = 32, /* panels that share one pass over a block of x */
+    LONG_GROUP = 128,  /* likewise for a few rows in place: a longer run of weights */
+    ACC_FLOATS = BLOCK_ROWS * GROUP_PANELS * DGM_PANEL,
+    GRANULE = 4,           /* panels: borders between threads leave whole tiles to both */
     READ_ROWS = 8,         /* reading weights costs about as much as computing 8 rows */
     POOL_WORK = 64 * 1024, /* below this many fma a region costs more than it gains */
     POOL_PACK = 32 * 1024  /* likewise, floats of x to pack */
 };
+_Static_assert(ACC_FLOATS >= DGM_MAX_TILE_ROWS * LONG_GROUP * DGM_PANEL, "a long group fits");
 
 typedef struct region {
     const dgm_kernels *kern;
     const dgm_gemm_job *jobs;
     float **packed; /* [n_jobs] NULL: x is read in place */
-    float *acc;     /* [n_threads][BLOCK_ROWS][GROUP_PANELS * 16] */
+    float *acc;     /* [n_threads][ACC_FLOATS] */
     int n_jobs;
     int64_t work; /* of all jobs */
 } region;
@@ -107,10 +111,11 @@ static void finish_row(const region *g, const float *acc, int j, int row, int co
 static void compute(const region *g, float *acc, int j, int row, int rows, int begin, int end)
 {
     const dgm_packed *w = g->jobs[j].w;
-    /* in place, a few rows at a time: their sums are still in L1 when they are finished */
-    const int step = g->packed[j] != NULL ? rows : min_int(rows, g->kern->thin_rows);
-    for (int p = begin; p < end; p += GROUP_PANELS) {
-        const int np = min_int(GROUP_PANELS, end - p), col = p * DGM_PANEL;
+    const bool packed = g->packed[j] != NULL;
+    const int step = packed ? rows : min_int(rows, g->kern->thin_rows);
+    const int group = packed ? GROUP_PANELS : LONG_GROUP;
+    for (int p = begin; p < end; p += group) {
+        const int np = min_int(group, end - p), col = p * DGM_PANEL;
         const size_t ld = (size_t)(np * DGM_PANEL);
         for (int r = 0; r < rows; r += step) {
             const dgm_block_rows x = rows_of(g, j, row + r, min_int(step, rows - r));
@@ -123,18 +128,18 @@ static void compute(const region *g, float *acc, int j, int row, int rows, int b
 }
 
 /* first_panel - the first panel of a block, itself at `start`, that lies at or after `work` on the line. */
-static int first_panel(int64_t work, int64_t start, int64_t each, int panels, int granule)
+static int first_panel(int64_t work, int64_t start, int64_t each, int panels)
 {
     if (work <= start)
         return 0;
-    const int64_t p = ((work - start) / each + granule - 1) / granule * granule;
+    const int64_t p = ((work - start) / each + GRANULE - 1) / GRANULE * GRANULE;
     return p < panels ? (int)p : panels;
 }
 
 static void run_part(void *ctx, int part, int n_parts)
 {
     const region *g = ctx;
-    float *acc = g->acc + (size_t)part * BLOCK_ROWS * GROUP_PANELS * DGM_PANEL;
+    float *acc = g->acc + (size_t)part * ACC_FLOATS;
     const int64_t from = g->work * part / n_parts, to = g->work * (part + 1) / n_parts;
     int64_t start = 0;
     for (int j = 0; j < g->n_jobs && start < to; j++) {
@@ -142,13 +147,11 @@ static void run_part(void *ctx, int part, int n_parts)
         if (job->rows == 0)
             continue;
         const int panels = panels_of(job->w), step = block_rows(g->kern, job->rows);
-        /* a thread's border between panels leaves its neighbours whole tiles */
-        const int granule = 4;
         for (int row = 0; row < job->rows; row += step) {
             const int rows = min_int(step, job->rows - row);
             const int64_t each = panel_work(job->w, rows);
-            const int begin = first_panel(from, start, each, panels, granule);
-            const int end = first_panel(to, start, each, panels, granule);
+            const int begin = first_panel(from, start, each, panels);
+            const int end = first_panel(to, start, each, panels);
             if (begin < end)
                 compute(g, acc, j, row, rows, begin, end);
             start += each * panels;
@@ -173,8 +176,7 @@ void dgm_gemm(const dgm_kernels *kern, dgm_pool *pool, const dgm_gemm_job *jobs,
         to_pack += (int64_t)job->rows * job->w->k;
     }
     dgm_pool *const many = g.work < POOL_WORK ? NULL : pool;
-    g.acc = dgm_arena_push(scratch, (size_t)dgm_pool_size(many) * BLOCK_ROWS * GROUP_PANELS *
-                                        DGM_PANEL * sizeof(float));
+    g.acc = dgm_arena_push(scratch, (size_t)dgm_pool_size(many) * ACC_FLOATS * sizeof *g.acc);
     if (to_pack > 0)
         dgm_pool_run(to_pack < POOL_PACK ? NULL : pool, pack_tiles, &g);
     if (g.work > 0)
@@ -188,7 +190,6 @@ size_t dgm_gemm_scratch_bytes(int rows, int n_jobs, int max_k, int max_n, int n_
     const size_t busy = (size_t)min_int(rows, n_jobs);
     const size_t packed = dgm_block_packed_bytes(rows, max_k) +
                           busy * (dgm_block_packed_bytes(0, max_k) + dgm_arena_align(1));
-    const size_t acc = (size_t)BLOCK_ROWS * GROUP_PANELS * DGM_PANEL * sizeof(float);
-    return packed + (size_t)n_threads * acc +
+    return packed + (size_t)n_threads * ACC_FLOATS * sizeof(float) +
            dgm_arena_align((size_t)n_jobs * sizeof(const float *)) + dgm_arena_align(1);
 }

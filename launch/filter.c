@@ -6,7 +6,6 @@
 #include "runtime/stream.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -15,7 +14,6 @@ typedef struct filter {
     dgm_session session;
     dgm_engine_config engine;
     dgm_decode_options decode;
-    char *lang_names; /* --tgt-lang, cut at its commas */
     dgm_stream_target targets[DGM_STREAM_MAX_TARGETS];
     int n_targets;
     dgm_filter_files files;
@@ -125,21 +123,32 @@ static int check_languages(const dgm_options *o)
     return DGM_OK;
 }
 
+static int resolve_target(filter *f, const char *name)
+{
+    dgm_stream_target *t = &f->targets[f->n_targets];
+    DGM_TRY(dgm_tok_lang(f->session.tok, &t->code, name));
+    t->lang = dgm_tok_piece(f->session.tok, t->code);
+    for (int i = 0; i < f->n_targets; i++) {
+        if (f->targets[i].code == t->code)
+            return dgm_fail(DGM_EUSAGE, "--tgt-lang: %s is there twice", t->lang);
+    }
+    f->n_targets++;
+    return DGM_OK;
+}
+
 static int resolve_targets(filter *f)
 {
-    const dgm_tokenizer *tok = f->session.tok;
-    f->lang_names = strdup(f->session.options->tgt_lang);
-    if (f->lang_names == NULL)
-        return dgm_fail(DGM_ENOMEM, "out of memory at start");
-    char *rest = f->lang_names;
-    for (char *name = strsep(&rest, ","); name != NULL; name = strsep(&rest, ",")) {
-        dgm_stream_target *t = &f->targets[f->n_targets++];
-        DGM_TRY(dgm_tok_lang(tok, &t->code, name));
-        t->lang = dgm_tok_piece(tok, t->code);
-        for (int i = 0; i < f->n_targets - 1; i++) {
-            if (f->targets[i].code == t->code)
-                return dgm_fail(DGM_EUSAGE, "--tgt-lang: %s is there twice", t->lang);
-        }
+    const char *list = f->session.options->tgt_lang;
+    for (bool more = true; more;) {
+        char name[64];
+        const size_t len = strcspn(list, ",");
+        if (len >= sizeof name)
+            return dgm_fail(DGM_EUSAGE, "--tgt-lang: want language codes, found '%s'", list);
+        memcpy(name, list, len);
+        name[len] = '\0';
+        DGM_TRY(resolve_target(f, name));
+        more = list[len] == ',';
+        list += len + 1;
     }
     return DGM_OK;
 }
@@ -290,7 +299,6 @@ int dgm_filter_run(const dgm_options *o)
     if (f.session.engine != NULL && f.session.rank == 0 && rc >= 0)
         show_summary(&f);
     dgm_filter_files_close(&f.files);
-    free(f.lang_names);
     dgm_session_close(&f.session);
     return code;
 }

@@ -14,28 +14,16 @@
 typedef int (*command_fn)(const dgm_options *o);
 
 static const struct command {
-    command_fn run; /* NULL: not in this build */
-    bool ranks;     /* works on many ranks; the others are rank 0's alone */
+    command_fn run;
+    bool ranks; /* works on many ranks; the others are rank 0's alone */
 } commands[DGM_COMMANDS] = {
-#ifdef HAVE_CMD_TRANSLATE
     [DGM_COMMAND_TRANSLATE] = {dgm_cmd_translate, true},
-#endif
-#ifdef HAVE_CMD_SCORE
     [DGM_COMMAND_SCORE] = {dgm_cmd_score, true},
-#endif
-#ifdef HAVE_CMD_TOKENIZE
     [DGM_COMMAND_TOKENIZE] = {dgm_cmd_tokenize, false},
     [DGM_COMMAND_DETOKENIZE] = {dgm_cmd_detokenize, false},
-#endif
-#ifdef HAVE_CMD_LANGUAGES
     [DGM_COMMAND_LANGUAGES] = {dgm_cmd_languages, false},
-#endif
-#ifdef HAVE_CMD_INSPECT
     [DGM_COMMAND_INSPECT] = {dgm_cmd_inspect, false},
-#endif
-#ifdef HAVE_CMD_BENCH
     [DGM_COMMAND_BENCH] = {dgm_cmd_bench, true},
-#endif
 };
 
 /*

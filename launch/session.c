@@ -52,6 +52,11 @@ static void close_stdin(void)
     }
 }
 
+static int no_memory(void)
+{
+    return dgm_fail(DGM_ENOMEM, "out of memory at start");
+}
+
 static int open_comm(dgm_session *s)
 {
     const dgm_options *o = s->options;
@@ -104,16 +109,19 @@ static int choose_isa(dgm_session *s, const facts *all)
 /* threads_of - rank r's threads, unless it was told. */
 static int threads_of(const dgm_session *s, const facts *all, int rank)
 {
+    if (s->options->threads > 0)
+        return s->options->threads;
     const dgm_cpus **here = calloc((size_t)s->ranks, sizeof(const dgm_cpus *));
-    int n = 0, threads = 1;
-    for (int r = 0; here != NULL && r < s->ranks; r++) {
+    if (here == NULL)
+        return 1;
+    int n = 0;
+    for (int r = 0; r < s->ranks; r++) {
         if (strcmp(dgm_comm_host(s->comm, r), dgm_comm_host(s->comm, rank)) == 0)
             here[n++] = &all[r].cpus;
     }
-    if (here != NULL)
-        threads = dgm_cpus_share(&all[rank].cpus, here, n);
+    const int threads = dgm_cpus_share(&all[rank].cpus, here, n);
     free(here);
-    return s->options->threads > 0 ? s->options->threads : threads;
+    return threads;
 }
 
 static int choose_threads(dgm_session *s, const facts *all)
@@ -151,7 +159,7 @@ static int compare_models(dgm_session *s)
 {
     uint64_t *all = calloc((size_t)s->ranks, sizeof *all);
     if (all == NULL)
-        return dgm_comm_agree(s->comm, dgm_fail(DGM_ENOMEM, "out of memory at start"));
+        return dgm_comm_agree(s->comm, no_memory());
     int rc = dgm_comm_allgather(s->comm, all, &s->model->hash, sizeof *all);
     if (rc == DGM_OK) {
         if (all[s->rank] != all[0])
@@ -165,20 +173,14 @@ static int compare_models(dgm_session *s)
     return rc;
 }
 
+/* meet - the first round is the one that a rank with bad options joins too (main.c), to be heard. */
 static int meet(dgm_session *s, facts *all)
 {
-    facts *mine = malloc(sizeof *mine);
-    int rc = mine == NULL || all == NULL ? dgm_fail(DGM_ENOMEM, "out of memory at start") : DGM_OK;
-    if (rc == DGM_OK)
-        rc = own_facts(mine, s);
-    /* The first round is the one that a rank with bad options joins too (main.c), to be heard. */
-    rc = dgm_comm_agree(s->comm, rc);
-    if (rc == DGM_OK)
-        rc = dgm_comm_allgather(s->comm, all, mine, sizeof *mine);
-    free(mine);
-    DGM_TRY(rc);
+    facts mine;
+    DGM_TRY(dgm_comm_agree(s->comm, own_facts(&mine, s)));
+    DGM_TRY(dgm_comm_allgather(s->comm, all, &mine, sizeof mine));
     DGM_TRY(dgm_comm_agree(s->comm, compare_facts(s, all)));
-    rc = choose_isa(s, all);
+    int rc = choose_isa(s, all);
     if (rc == DGM_OK)
         rc = choose_threads(s, all);
     if (rc == DGM_OK)
@@ -194,6 +196,8 @@ int dgm_session_join(dgm_session *s, const dgm_options *o)
     DGM_TRY(open_comm(s));
     s->dense_ranks = strcmp(o->dense_ranks, "all") == 0 ? s->ranks : atoi(o->dense_ranks);
     facts *all = calloc((size_t)s->ranks, sizeof *all);
+    if (all == NULL)
+        return dgm_comm_agree(s->comm, no_memory());
     int rc = meet(s, all);
     free(all);
     DGM_TRY(rc);

@@ -123,16 +123,11 @@ void dgm_stream_line_free(dgm_stream_line *l, int n_targets)
     *l = (dgm_stream_line){0};
 }
 
-int dgm_stream_line_submit(dgm_stream_line *l, const dgm_stream_config *cfg, int segment,
-                           uint64_t id)
+/* fill_prompts - [n_targets, n]: start, code, prefix or reference, and behind a reference </s>. */
+static void fill_prompts(int32_t *prompts, dgm_target *targets, int n, const dgm_stream_line *l,
+                         const dgm_stream_config *cfg, int n_beside)
 {
-    /* A prefix begins the translation of the line, so of its first segment. */
-    const int n_beside = segment == 0 ? l->n_beside : 0, n = 2 + n_beside + cfg->score;
-    const dgm_segment *seg = &l->segments.at[segment];
-    int32_t *prompts = malloc((size_t)(n * cfg->n_targets) * sizeof *prompts);
-    dgm_target *targets = malloc((size_t)cfg->n_targets * sizeof *targets);
-    int rc = prompts == NULL || targets == NULL ? no_memory() : DGM_OK;
-    for (int t = 0; rc == DGM_OK && t < cfg->n_targets; t++) {
+    for (int t = 0; t < cfg->n_targets; t++) {
         int32_t *p = prompts + (size_t)(t * n);
         targets[t] = (dgm_target){p, n};
         p[0] = cfg->start_id;
@@ -142,19 +137,29 @@ int dgm_stream_line_submit(dgm_stream_line *l, const dgm_stream_config *cfg, int
         if (cfg->score)
             p[n - 1] = cfg->eos_id;
     }
-    if (rc == DGM_OK) {
-        /* Sampling is keyed by line; segments of one line draw apart, as if lines had 2^40 numbers between them. */
-        const dgm_job job = {.id = id,
-                             .line = l->number + ((uint64_t)segment << 40),
-                             .source = seg->ids,
-                             .n_source = seg->n,
-                             .targets = targets,
-                             .n_targets = cfg->n_targets,
-                             .score = cfg->score,
-                             .options = cfg->decode};
-        rc = dgm_engine_submit(cfg->engine, &job);
-    }
+}
+
+int dgm_stream_line_submit(dgm_stream_line *l, const dgm_stream_config *cfg, int segment,
+                           uint64_t id)
+{
+    /* A prefix begins the translation of the line, so of its first segment. */
+    const int n_beside = segment == 0 ? l->n_beside : 0, n = 2 + n_beside + cfg->score;
+    const dgm_segment *seg = &l->segments.at[segment];
+    dgm_target targets[DGM_STREAM_MAX_TARGETS];
+    int32_t *prompts = malloc((size_t)(n * cfg->n_targets) * sizeof *prompts);
+    if (prompts == NULL)
+        return no_memory();
+    fill_prompts(prompts, targets, n, l, cfg, n_beside);
+    /* Sampling is keyed by line; segments of one line draw apart, as if lines had 2^40 numbers between them. */
+    const dgm_job job = {.id = id,
+                         .line = l->number + ((uint64_t)segment << 40),
+                         .source = seg->ids,
+                         .n_source = seg->n,
+                         .targets = targets,
+                         .n_targets = cfg->n_targets,
+                         .score = cfg->score,
+                         .options = cfg->decode};
+    const int rc = dgm_engine_submit(cfg->engine, &job);
     free(prompts);
-    free(targets);
     return rc;
 }

@@ -46,7 +46,8 @@ int dgm_stream_form_chunk(dgm_stream *s)
         for (int i = 0; i < l->segments.n; i++)
             DGM_TRY(push_item(s, (dgm_stream_item){s->queued, i, l->segments.at[i].n}));
     }
-    qsort(s->items, (size_t)s->n_items, sizeof *s->items, longer_first);
+    if (s->n_items > 0)
+        qsort(s->items, (size_t)s->n_items, sizeof *s->items, longer_first);
     return DGM_OK;
 }
 

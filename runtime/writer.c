@@ -157,6 +157,8 @@ int dgm_writer_keep(dgm_writer *w, uint64_t n_lines)
 
 int dgm_writer_put(dgm_writer *w, const char *bytes, size_t n)
 {
+    if (n == 0)
+        return DGM_OK;
     if (w->used + n > w->cap && w->at > 0) {
         memmove(w->buf, w->buf + w->at, w->used - w->at);
         w->used -= w->at;
@@ -234,7 +236,7 @@ const char *dgm_writer_name(const dgm_writer *w)
 
 int dgm_writer_commit(dgm_writer *w)
 {
-    DGM_ASSERT(dgm_writer_pending(w) == 0);
+    DGM_ASSERT(w->at == w->used);
     if (!dgm_writer_is_part(w))
         return DGM_OK;
     /* Some file systems find out only now that the disk is full. */

@@ -1,4 +1,4 @@
-#include "isas.h"
+#include "tests/kernels/isas.h"
 
 #include "kernels/isa.h"
 

@@ -1,5 +1,5 @@
 /* Which table a name gives, and what is said where there is none. */
-#include "isas.h"
+#include "tests/kernels/isas.h"
 
 static void names_and_levels_match(void **state)
 {

@@ -1,6 +1,6 @@
 /* GEMM of every table against one fmaf chain per output, on 1, 2 and 3 threads, at ugly sizes, bit for bit. */
-#include "isas.h"
-#include "naive.h"
+#include "tests/kernels/isas.h"
+#include "tests/kernels/naive.h"
 
 #include "kernels/gemm.h"
 

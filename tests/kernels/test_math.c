@@ -2,7 +2,7 @@
  * Elementary functions against long double libm, in units of the last place of the exact result: 0.5 is correct
  * rounding, the limits are what kernels/math.h promises.
  */
-#include "isas.h"
+#include "tests/kernels/isas.h"
 
 #include "kernels/math.h"
 

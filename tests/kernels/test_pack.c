@@ -1,5 +1,5 @@
 /* Widening is exact for every half and bfloat16 there is; packing puts each number where pack.h says. */
-#include "isas.h"
+#include "tests/kernels/isas.h"
 
 #include "kernels/pack.h"
 

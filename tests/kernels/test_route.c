@@ -1,5 +1,5 @@
 /* The router: who is chosen, with which gates, and what is refused. */
-#include "isas.h"
+#include "tests/kernels/isas.h"
 
 #include "kernels/math.h"
 #include "kernels/route.h"

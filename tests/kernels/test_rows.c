@@ -1,6 +1,6 @@
 /* The row functions of every table against the contract spelled out in naive.h, at ugly sizes, bit for bit. */
-#include "isas.h"
-#include "naive.h"
+#include "tests/kernels/isas.h"
+#include "tests/kernels/naive.h"
 
 enum { MOST = 2100 };
 

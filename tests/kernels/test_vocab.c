@@ -1,6 +1,6 @@
 /* The vocabulary projection of every table against all logits, sorted: ids, logits, M, log S, bit for bit. */
-#include "isas.h"
-#include "naive.h"
+#include "tests/kernels/isas.h"
+#include "tests/kernels/naive.h"
 
 #include "kernels/vocab.h"
 

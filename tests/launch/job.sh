@@ -6,8 +6,9 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 dir=$(mktemp -d)
 bad=0 checks=0
 
-# Every process of a job carries this mark in its environment, whoever starts it.
-export DGM_TEST_MARK=mark-$$-$RANDOM
+# Every process of a job carries a mark of its own in its environment, whoever starts it.
+starts=0
+export DGM_TEST_MARK=none
 
 # The deadline of the jobs here, in ms: short, but longer than a busy machine takes a rank its CPU away.
 export DGM_COMM_STALL_MS=500 DGM_COMM_DEADLINE_MS=3000
@@ -53,18 +54,19 @@ marked() {
 # Ends whatever of the job is left, launchers included.
 kill_job() {
     local pid
-    for pid in $(marked .); do
+    for pid in $(marked '.*'); do
         case $(cat "/proc/$pid/comm" 2>/dev/null) in
         "${program:0:15}" | dragoman-guard | mpirun | orted | srun) kill -KILL "$pid" ;;
         esac
     done 2>/dev/null
 }
 
-# The process that works as rank $1: not its guard, not the launcher.
+# The process that works as rank $1: a guard's child.
 worker() {
-    local pid
+    local pid parent
     for pid in $(marked "PMIX_RANK=$1"); do
-        if [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = "${program:0:15}" ]; then
+        parent=$(awk '$1 == "PPid:" { print $2 }' "/proc/$pid/status" 2>/dev/null)
+        if [ "$(cat "/proc/${parent:-0}/comm" 2>/dev/null)" = dragoman-guard ]; then
             echo "$pid"
             return
         fi
@@ -91,6 +93,8 @@ await_workers() {
 
 # begin COMMAND...: in the background, as $job; its words in $dir/out and $dir/err
 begin() {
+    starts=$((starts + 1))
+    DGM_TEST_MARK=mark-$$-$starts
     # Not a job of bash's with SIGINT ignored, which the ranks would inherit.
     (
         trap - INT

@@ -176,7 +176,7 @@ for signal in TERM INT; do
     # A shell without job control lets its background jobs ignore INT; what the starter ignores, we ignore.
     env --default-signal=INT "$dragoman" translate -s eng_Latn -t deu_Latn -i "$dir/fifo" -o "$dir/goes" 2>"$dir/err" &
     pid=$!
-    exec 9>"$dir/fifo"
+    exec 9<>"$dir/fifo" # does not wait for a reader
     head -n 50 "$dir/long" >&9
     for _ in $(seq 600); do
         [ -e "$dir/goes.part" ] && [ "$(wc -l <"$dir/goes.part")" -eq 50 ] && break

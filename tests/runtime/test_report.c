@@ -132,10 +132,8 @@ static void test_pairs(void **state)
     assert_int_equal(pairs[1].target, 0);
     const int16_t nowhere[] = {-1, -1, 99, -5, 6, 0};
     assert_int_equal(dgm_align_pairs(pairs, target_words, nowhere, 6, source_words, 6), 0);
-    assert_int_equal(dgm_align_count_words(" a  b\xe2\x80\x83"
-                                           "c ",
-                                           8),
-                     3);
+    static const char em_space[] = " a  b\xe2\x80\x83 c ";
+    assert_int_equal(dgm_align_count_words(em_space, sizeof em_space - 1), 3);
     assert_int_equal(dgm_align_count_words("   ", 3), 0);
 }
 
