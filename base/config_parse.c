@@ -33,26 +33,30 @@ static int distance(const char *a, const char *b)
     return d[n % 3][m];
 }
 
+/* unlike - how far `name` is from what was written; 0 is the same, FAR and more is something else. */
+enum { PREFIX = 1000, INSIDE = 2000, FAR = 3000 };
+
+static int unlike(const char *word, const char *name)
+{
+    const int len = (int)strlen(word), d = distance(word, name);
+    /* A third of the letters may be wrong: "batch-token" is near batch-tokens, "xyz" near nothing. */
+    if (d <= (len / 3 < 1 ? 1 : len / 3))
+        return d;
+    if (len >= 3 && strncmp(name, word, (size_t)len) == 0)
+        return PREFIX;
+    return len >= 4 && strstr(name, word) != NULL ? INSIDE : FAR;
+}
+
 const char *dgm_near_name(const char *word, const char *const *names, int n)
 {
     const char *best = NULL;
-    const int len = (int)strlen(word);
-    /* A third of the letters may be wrong: "batch-token" is near batch-tokens, "xyz" near nothing. */
-    int limit = len / 3 < 1 ? 1 : len / 3;
+    int least = FAR;
     for (int i = 0; i < n; i++) {
-        const int d = distance(word, names[i]);
-        if (d <= limit && (best == NULL || d < limit)) {
+        const int u = unlike(word, names[i]);
+        if (u < least) {
             best = names[i];
-            limit = d;
+            least = u;
         }
-    }
-    for (int i = 0; best == NULL && len >= 3 && i < n; i++) {
-        if (strncmp(names[i], word, (size_t)len) == 0)
-            best = names[i];
-    }
-    for (int i = 0; best == NULL && len >= 4 && i < n; i++) {
-        if (strstr(names[i], word) != NULL)
-            best = names[i];
     }
     return best;
 }

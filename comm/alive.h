@@ -2,8 +2,8 @@
  * alive.h - is a process of this host still there?
  *
  * The message library never says that a peer died; for a peer on this host the kernel does. A pidfd
- * names the process itself, so a reused pid cannot fool it; on kernels without (before 5.3) the pid and its
- * start time are looked at.
+ * names the process itself, so a reused pid cannot fool it; on kernels without (before 5.3) the pid
+ * and its start time are looked at.
  */
 #ifndef DGM_COMM_ALIVE_H
 #define DGM_COMM_ALIVE_H

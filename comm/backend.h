@@ -1,16 +1,18 @@
 /*
  * backend.h - the table that a backend of comm fills: local.c, mpi.c.
  *
- * A backend moves bytes and knows nobody's deadline: every function returns at once (open and close excepted,
- * which hold the process's only collective calls of the message library). Waiting, stall warnings,
- * deadlines, liveness and the abort protocol are wait.c and end.c, the same for every backend.
+ * A backend moves bytes and knows nobody's deadline: every function returns at once (open and close
+ * excepted, which hold the process's only collective calls of the message library). Waiting, stall
+ * warnings, deadlines, liveness and the abort protocol are wait.c and end.c, the same for every
+ * backend.
  *
- * The data path is one primitive, the round: some sends and some receives that complete together. A round
- * maps to Isend/Irecv and, later, to one NCCL group. Beside it there are single messages that need no
- * answer (post, probe, take): control messages and notices.
+ * The data path is one primitive, the round: some sends and some receives that complete together. A
+ * round maps to Isend/Irecv and, later, to one NCCL group. Beside it there are single messages that
+ * need no answer (post, probe, take): control messages and notices.
  *
  * Messages of a pair of ranks on a channel arrive in the order in which they were sent. Messages of
- * another epoch are never matched: the tag carries the epoch, so that a group rebuilt without a lost rank starts clean.
+ * another epoch are never matched: the tag carries the epoch, so that a group rebuilt without a
+ * lost rank starts clean.
  */
 #ifndef DGM_COMM_BACKEND_H
 #define DGM_COMM_BACKEND_H
@@ -35,7 +37,8 @@ enum { DGM_ANY_PEER = -1, DGM_ROUND_DONE = -1 };
 /* The longest message; MPI counts are int. */
 #define DGM_WIRE_MAX ((size_t)0x7fffffc0)
 
-/* dgm_wire - one message of a round. For a receive `bytes` is the room in `buf`, and its length afterwards. */
+/* dgm_wire - one message of a round. For a receive `bytes` is the room in `buf`, and its length
+ * afterwards. */
 typedef struct dgm_wire {
     int peer;
     void *buf;
@@ -65,19 +68,22 @@ struct dgm_comm_ops {
     int (*open)(dgm_link **out);
     void (*close)(dgm_link *l);
 
-    /* One round at a time. The wires and their buffers stay untouched by the caller until test says done. */
+    /* One round at a time. The wires and their buffers stay untouched by the caller until test says
+     * done. */
     int (*begin)(dgm_link *l, const dgm_round *r);
 
     /* Moves things on. *peer: DGM_ROUND_DONE, or a rank that the round waits for. */
     int (*test)(dgm_link *l, int *peer);
 
-    /* A message of `peer` (or of any) has arrived and can be received: who sent it, how long it is. */
+    /* A message of `peer` (or of any) has arrived and can be received: who sent it, how long it is.
+     */
     bool (*probe)(dgm_link *l, enum dgm_channel ch, int peer, int *from, size_t *bytes);
 
     /* Receives a probed message that is at most DGM_NOTICE_BYTES long. */
     int (*take)(dgm_link *l, enum dgm_channel ch, int from, void *buf, size_t bytes);
 
-    /* Sends without waiting; `buf` stays untouched until posted(slot) says true. Slots count from 0. */
+    /* Sends without waiting; `buf` stays untouched until posted(slot) says true. Slots count from
+     * 0. */
     int (*post)(dgm_link *l, int slot, enum dgm_channel ch, int peer, const void *buf,
                 size_t bytes);
     bool (*posted)(dgm_link *l, int slot);
@@ -89,7 +95,8 @@ struct dgm_comm_ops {
 extern const struct dgm_comm_ops dgm_comm_local;
 extern const struct dgm_comm_ops dgm_comm_mpi;
 
-/* dgm_comm_open_with - dgm_comm_open on a given table: for tests that bring a backend of their own. */
+/* dgm_comm_open_with - dgm_comm_open on a given table: for tests that bring a backend of their own.
+ */
 struct dgm_comm;
 struct dgm_comm_config;
 DGM_MUST_CHECK int dgm_comm_open_with(struct dgm_comm **out, const struct dgm_comm_ops *ops,

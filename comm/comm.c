@@ -19,14 +19,20 @@ static const struct dgm_comm_ops *const backends[] = {
     &dgm_comm_local, /* one rank, no messages: the oracle, and what a laptop runs */
 };
 
-/* Under srun without PMIx every task would take itself for the whole job. */
+/* Under srun without PMIx, or told to be alone, every process would take itself for the whole job.
+ */
 static int check_alone(void)
 {
-    const char *tasks = getenv("SLURM_STEP_NUM_TASKS");
-    if (tasks != NULL && strtol(tasks, NULL, 10) > 1)
+    const char *tasks = getenv("SLURM_STEP_NUM_TASKS"), *ranks = getenv("OMPI_COMM_WORLD_SIZE");
+    if (ranks != NULL && strtol(ranks, NULL, 10) > 1)
         return dgm_fail(DGM_ELAUNCH,
-                        "srun started %s tasks without PMIx: they would be %s copies of the same "
-                        "job; add --mpi=pmix to srun",
+                        "mpirun started %s processes, and they would be %s copies of the same job; "
+                        "want --comm auto or mpi, and a build with MPI",
+                        ranks, ranks);
+    if (ranks == NULL && tasks != NULL && strtol(tasks, NULL, 10) > 1)
+        return dgm_fail(DGM_ELAUNCH,
+                        "srun started %s tasks without PMIx, and they would be %s copies of the "
+                        "same job; add --mpi=pmix to srun",
                         tasks, tasks);
     return DGM_OK;
 }

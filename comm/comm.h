@@ -25,9 +25,13 @@ typedef struct dgm_comm_config {
 } dgm_comm_config;
 
 /*
- * dgm_comm_open - joins the job. Collective. Sets the thread's fpenv again (MPI_Init may change it).
- * auto: mpi when OMPI_COMM_WORLD_SIZE or PMIX_NAMESPACE is set, else local; local while
- * SLURM_STEP_NUM_TASKS > 1 is DGM_ELAUNCH ("would be N copies: add --mpi=pmix").
+ * dgm_comm_open - joins the job. Collective; before any thread is started, since a launched rank
+ * leaves a small parent behind here (guard.h; the caller goes on in the child). Sets the thread's
+ * fpenv again (MPI_Init may change it). Ranks above 0 read an empty stdin from then on.
+ *
+ * auto: mpi when OMPI_COMM_WORLD_SIZE or PMIX_NAMESPACE is set, else local; local while more than
+ * one process was started is DGM_ELAUNCH. A rank that is lost while the ranks meet ends the
+ * process, as dgm_comm_end does.
  */
 DGM_MUST_CHECK int dgm_comm_open(dgm_comm **out, const dgm_comm_config *cfg);
 
@@ -35,9 +39,11 @@ DGM_MUST_CHECK int dgm_comm_open(dgm_comm **out, const dgm_comm_config *cfg);
 void dgm_comm_close(dgm_comm *c);
 
 /*
- * dgm_comm_end - ends the process after DGM_EPEER or DGM_EDEADLINE: tells the peers that are still there (so
- * that all leave at once with the same culprit and exit code), prints the sentence if this is the lowest rank
- * alive, and exits with dgm_exit_code(status) without waiting for anyone. Never returns.
+ * dgm_comm_end - ends the process after DGM_EPEER or DGM_EDEADLINE, or when this rank alone cannot
+ * go on (any other status, with its dgm_error_text): tells the peers that are still there (so that
+ * all leave at once with the same culprit and exit code), prints the sentence if this is the lowest
+ * rank alive, and exits with dgm_exit_code(status), stdio not flushed, without waiting for anyone.
+ * Never returns.
  */
 _Noreturn void dgm_comm_end(dgm_comm *c, int status);
 
@@ -50,17 +56,18 @@ int dgm_comm_ranks_on_host(const dgm_comm *c); /* ranks that share this host, th
 /* dgm_comm_set_limits - new stall and deadline times (options are read after open). */
 void dgm_comm_set_limits(dgm_comm *c, int stall_ms, int deadline_ms);
 
-/* dgm_comm_at - what this rank does now, for messages: stage "plan", "encode", "decode", ...; layer or -1. Cheap. */
+/* dgm_comm_at - what this rank does now, for messages: stage "plan", "encode", "decode", ... (a
+ * literal: the pointer is kept); layer or -1. Cheap. */
 void dgm_comm_at(dgm_comm *c, const char *stage, int layer);
 
-/* dgm_comm_busy - called now and then in long local work (reading experts): tells waiting peers that
- * this rank lives and what it does, at most once in stall_ms / 2. Cheap otherwise. */
+/* dgm_comm_busy - called now and then in long local work (reading experts): tells waiting peers
+ * that this rank lives and what it does, at most once in stall_ms / 2. Cheap otherwise. */
 void dgm_comm_busy(dgm_comm *c, const char *doing);
 
 /*
  * dgm_comm_agree - Collective. Each rank gives its status (with its dgm_error_text); all return the
- * same: DGM_OK, or the code of the lowest failing rank with the sentence "rank R (HOST): ..." (just the
- * sentence when there is one rank). The way a local failure becomes everybody's.
+ * same: DGM_OK, or the code of the lowest failing rank with the sentence "rank R (HOST): ..." (just
+ * the sentence when there is one rank). The way a local failure becomes everybody's.
  */
 DGM_MUST_CHECK int dgm_comm_agree(dgm_comm *c, int status);
 
@@ -72,9 +79,10 @@ DGM_MUST_CHECK int dgm_comm_allgather(dgm_comm *c, void *all, const void *mine, 
 
 /*
  * Control messages between the coordinator (rank 0) and the others: any length, in order per pair.
- * dgm_comm_send copies `bytes` and returns at once. dgm_comm_recv waits for the next message of `peer`; the
- * buffer belongs to comm and lives until the next recv from the same peer. Neither allocates once buffers
- * have grown to the largest message. dgm_comm_waiting: a message of `peer` is there (does not wait).
+ * dgm_comm_send copies `bytes` and returns at once. dgm_comm_recv waits for the next message of
+ * `peer`; the buffer belongs to comm and lives until the next recv from the same peer. Neither
+ * allocates once buffers have grown to the largest message (2 GiB at most). dgm_comm_waiting: a
+ * message of `peer` is there (does not wait).
  */
 DGM_MUST_CHECK int dgm_comm_send(dgm_comm *c, int peer, const void *buf, size_t bytes);
 DGM_MUST_CHECK int dgm_comm_recv(dgm_comm *c, int peer, const void **buf, size_t *bytes);

@@ -1,8 +1,8 @@
 /*
  * control.c - control messages, and the posted sends that they and the notices are made of.
  *
- * A posted send owns a copy of its bytes in a slot until it has left. Slots and receive buffers grow to the
- * largest message and stay, so that a running job allocates nothing here.
+ * A posted send owns a copy of its bytes in a slot until it has left. Slots and receive buffers
+ * grow to the largest message and stay, so that a running job allocates nothing here.
  */
 #include "comm/internal.h"
 

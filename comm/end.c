@@ -1,9 +1,10 @@
 /*
  * end.c - leaving when the job cannot go on.
  *
- * The one who knows tells all others (DGM_NOTICE_ABORT), so that every rank leaves at once with the same
- * culprit and exit code. One rank prints: the lowest that is there. Nobody knows for sure who is there, so
- * each rank gives those below it time to say that they printed (DGM_NOTICE_SAID), and prints when they do not.
+ * The one who knows tells all others (DGM_NOTICE_ABORT), so that every rank leaves at once with the
+ * same culprit and exit code. One rank prints: the lowest that is there. Nobody knows for sure who
+ * is there, so each rank gives those below it time to say that they printed (DGM_NOTICE_SAID), and
+ * prints when they do not.
  */
 #include "base/clock.h"
 #include "base/log.h"
@@ -87,8 +88,8 @@ _Noreturn void dgm_comm_end(dgm_comm *c, int status)
     }
     tell(c);
     print_once(c);
-    /* A stopped process would keep the launcher waiting, and so would a guard that waits for somebody to
-     * notice. After the words, which tell in what state the process is. */
+    /* A stopped process would keep the launcher waiting, and so would a guard that waits for
+     * somebody to notice. After the words, which tell in what state the process is. */
     const dgm_peer *culprit = &c->peers[c->verdict.culprit];
     if (dgm_exit_code(c->verdict.code) == dgm_exit_code(DGM_EPEER) && culprit->here) {
         dgm_proc_signal(&culprit->proc, SIGKILL);

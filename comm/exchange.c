@@ -13,8 +13,9 @@
  *
  *   | head | tag 0 | tag 1 | ... | to 64 bytes | row 0 | row 1 | ... |
  *
- * It is received into a reservation that could hold the largest, so its length need not be known before,
- * and one message does what counts and rows would do in two. A message of combine is rows alone.
+ * It is received into a reservation that could hold the largest, so its length need not be known
+ * before, and one message does what counts and rows would do in two. A message of combine is rows
+ * alone.
  */
 struct head {
     uint32_t round; /* of this exchange: a mismatch means that ranks do different things */
@@ -138,7 +139,8 @@ dgm_xchg_part dgm_xchg_out(dgm_xchg *x, int peer)
     return view(x, x->out, peer, x->n_out[peer]);
 }
 
-/* Rows to oneself stay where the caller put them, and their results go where dgm_xchg_back looks. */
+/* Rows to oneself stay where the caller put them, and their results go where dgm_xchg_back looks.
+ */
 dgm_xchg_part dgm_xchg_in(dgm_xchg *x, int peer)
 {
     const bool self = peer == x->comm->rank;

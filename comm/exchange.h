@@ -1,5 +1,6 @@
 /*
- * exchange.h - the all-to-all of a mixture-of-experts layer: rows to the owners of their experts, results back.
+ * exchange.h - the all-to-all of a mixture-of-experts layer: rows to the owners of their experts,
+ * results back.
  *
  *   dgm_xchg_reserve   how many rows go to each rank; lays out the send buffers
  *   dgm_xchg_out       the place for a peer's rows and tags; the caller fills it
@@ -8,13 +9,14 @@
  *   dgm_xchg_combine   Collective: results travel back, in the order in which the rows were sent
  *   dgm_xchg_back      the results of the rows that went to a peer
  *
- * Example, 2 ranks, experts 0 and 2 on rank 0, 1 and 3 on rank 1. Rank 0 has tokens a (experts 0, 1)
- * and b (1, 3). It sends a to itself tagged (0, -) and to rank 1 tagged (1, -), b to rank 1 tagged
- * (1, 3): a row travels once to each rank that holds an expert of it, and comes back as one row.
+ * Example, 2 ranks, experts 0 and 2 on rank 0, 1 and 3 on rank 1. Rank 0 has tokens a (experts 0,
+ * 1) and b (1, 3). It sends a to itself tagged (0, -) and to rank 1 tagged (1, -), b to rank 1
+ * tagged (1, 3): a row travels once to each rank that holds an expert of it, and comes back as one
+ * row.
  *
- * Two phases where needed (counts ride in front of the first rows; what does not fit follows in a
- * message of known size), so nothing is ever dropped and nothing is sized for the worst case: buffers
- * are reservations of address space, touched as far as used. Rows to oneself are not copied.
+ * One message a pair carries counts, tags and rows, of any number up to max_rows, so nothing is
+ * ever dropped; yet no memory is sized for the worst case: buffers are reservations of address
+ * space, touched as far as used. Rows to oneself are not copied.
  */
 #ifndef DGM_COMM_EXCHANGE_H
 #define DGM_COMM_EXCHANGE_H
@@ -23,7 +25,8 @@
 
 typedef struct dgm_xchg dgm_xchg;
 
-/* dgm_row_tag - which of the owner's experts a row is for, and with what weight. 16 bytes on the wire. */
+/* dgm_row_tag - which of the owner's experts a row is for, and with what weight. 16 bytes on the
+ * wire. */
 typedef struct dgm_row_tag {
     int32_t expert[2]; /* ids in the layer, best first; -1: none (or not on that rank) */
     float gate[2];
@@ -36,7 +39,8 @@ typedef struct dgm_xchg_part {
     float *reply;      /* [n_rows, width]; for parts of dgm_xchg_in only, else NULL */
 } dgm_xchg_part;
 
-/* dgm_xchg_create - for rows of `width` f32, at most max_rows of them leaving a rank for any one peer. */
+/* dgm_xchg_create - for rows of `width` f32, at most max_rows of them leaving a rank for any one
+ * peer. */
 DGM_MUST_CHECK int dgm_xchg_create(dgm_xchg **out, dgm_comm *c, int width, int max_rows);
 void dgm_xchg_destroy(dgm_xchg *x);
 
@@ -45,18 +49,20 @@ void dgm_xchg_reserve(dgm_xchg *x, const int32_t *n_to);
 dgm_xchg_part dgm_xchg_out(dgm_xchg *x, int peer);
 
 /*
- * dgm_xchg_dispatch - Collective. `status` rides with the counts: a rank that failed alone calls it with its code
- * (after reserving zero rows). *worst receives DGM_OK or the code of the lowest rank that failed; the exchange
- * itself still completes. Returns DGM_EPEER, DGM_EDEADLINE: the epoch is over, its results void.
+ * dgm_xchg_dispatch - Collective. `status` rides with the counts: a rank that failed alone calls it
+ * with its code (after reserving zero rows). *worst receives DGM_OK or the code of the lowest rank
+ * that failed; the exchange itself still completes. Returns DGM_EPEER, DGM_EDEADLINE: the epoch is
+ * over, its results void.
  */
 DGM_MUST_CHECK int dgm_xchg_dispatch(dgm_xchg *x, int status, int *worst);
-dgm_xchg_part dgm_xchg_in(dgm_xchg *x, int peer);
+dgm_xchg_part dgm_xchg_in(dgm_xchg *x, int peer); /* valid until combine */
 
 /* dgm_xchg_combine - Collective between ranks that share rows. Errors as dispatch. */
 DGM_MUST_CHECK int dgm_xchg_combine(dgm_xchg *x);
-const float *dgm_xchg_back(dgm_xchg *x, int peer);
+const float *dgm_xchg_back(dgm_xchg *x, int peer); /* valid until the next dispatch */
 
-/* What travelled to other ranks so far (rows to oneself are not counted) and the time spent waiting. */
+/* What travelled to other ranks so far (rows to oneself are not counted) and the time spent
+ * waiting. */
 typedef struct dgm_xchg_stats {
     uint64_t rounds, rows_sent, bytes_sent;
     double wait_s;

@@ -16,7 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Peers on this host see the death within 0.1 s of waiting for the dead, those elsewhere hear it from them. */
+/* Peers on this host see the death within 0.1 s of waiting for the dead, those elsewhere hear it
+ * from them. */
 enum { HOLD_S = 3 };
 
 /* Shared by guard and worker; one writer each. */

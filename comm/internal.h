@@ -65,7 +65,8 @@ struct dgm_comm {
     int n_slots;
 };
 
-/* A wait: poll() returns DGM_OK with *peer = DGM_ROUND_DONE when it is over, or whom it waits for. */
+/* A wait: poll() returns DGM_OK with *peer = DGM_ROUND_DONE when it is over, or whom it waits for.
+ */
 typedef int (*dgm_poll_fn)(void *ctx, int *peer);
 
 /*
@@ -77,10 +78,12 @@ DGM_MUST_CHECK int dgm_wait_for(dgm_comm *c, const char *what, dgm_poll_fn poll,
 /* dgm_wait_round - begins a round and waits for its end. */
 DGM_MUST_CHECK int dgm_wait_round(dgm_comm *c, const char *what, const dgm_round *r);
 
-/* dgm_wait_notices - receives the notices that have arrived. Sets c->verdict when one is an abort. */
+/* dgm_wait_notices - receives the notices that have arrived. Sets c->verdict when one is an abort.
+ */
 void dgm_wait_notices(dgm_comm *c);
 
-/* dgm_wait_verdict - records why the job ends, if nothing was recorded yet; returns the recorded code. */
+/* dgm_wait_verdict - records why the job ends, if nothing was recorded yet; returns the recorded
+ * code. */
 int dgm_wait_verdict(dgm_comm *c, int code, int culprit, const char *fmt, ...) DGM_PRINTF(4, 5);
 
 /* Notices: small messages beside the rounds. Sent to every other rank but `except` (or -1). */
@@ -101,8 +104,8 @@ typedef struct dgm_notice {
 void dgm_notice_tell(dgm_comm *c, const dgm_notice *n, int except);
 
 /*
- * dgm_end_mark - leaves `code` in $DGM_RUN_DIR/name for dragoman-mpirun, if it runs on this host: "started" when
- * the job stands, "lost" when it was given up (mpirun may then not end by itself).
+ * dgm_end_mark - leaves `code` in $DGM_RUN_DIR/name for dragoman-mpirun, if it runs on this host:
+ * "started" when the job stands, "lost" when it was given up (mpirun may then not end by itself).
  */
 void dgm_end_mark(const char *name, int code);
 

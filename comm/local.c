@@ -1,4 +1,5 @@
-/* local.c - the backend of one rank: what a laptop runs, and the smallest complete example of a backend. */
+/* local.c - the backend of one rank: what a laptop runs, and the smallest complete example of a
+ * backend. */
 #include "comm/backend.h"
 
 static dgm_link the_link = {.rank = 0, .size = 1};

@@ -1,9 +1,11 @@
 /*
- * mpi.c - the backend of one process a rank, with memory of the host. The only file that knows mpi.h.
+ * mpi.c - the backend of one process a rank, with memory of the host. The only file that knows
+ * mpi.h.
  *
- * Collective calls of MPI are made in open (MPI_Init, MPI_Comm_dup) and close (MPI_Finalize) only, each under a timer,
- * since nothing in MPI ends a wait for a rank that died. Everything else is Isend, Irecv, Iprobe and Test.
- * Data and notices travel on two communicators, so that a wildcard receive never slows the matching of data.
+ * Collective calls of MPI are made in open (MPI_Init, MPI_Comm_dup) and close (MPI_Finalize) only,
+ * each under a timer, since nothing in MPI ends a wait for a rank that died. Everything else is
+ * Isend, Irecv, Iprobe and Test. Data and notices travel on two communicators, so that a wildcard
+ * receive never slows the matching of data.
  */
 #include "comm/backend.h"
 #include "comm/guard.h"

@@ -2,11 +2,12 @@
  * wait.c - every wait of comm, and who is to blame when one does not end.
  *
  * A wait polls, first as fast as it can, then giving the CPU away, then with growing pauses: a busy
- * exchange sees microseconds, an idle job costs a percent or two of a core. The clock is read every few polls.
+ * exchange sees microseconds, an idle job costs a percent or two of a core. The clock is read every
+ * few polls.
  *
- * A peer is given up when its process on this host has ended, or when deadline_ms passed without a sign of life. Ranks
- * wait for each other in chains, so a rank that waits says for whom (DGM_NOTICE_WAIT), and its peers blame
- * the end of the chain: the one rank that waits for nobody.
+ * A peer is given up when its process on this host has ended, or when deadline_ms passed without a
+ * sign of life. Ranks wait for each other in chains, so a rank that waits says for whom
+ * (DGM_NOTICE_WAIT), and its peers blame the end of the chain: the one rank that waits for nobody.
  */
 #include "base/clock.h"
 #include "base/log.h"

@@ -23,8 +23,8 @@
 
 enum {
     MOST_PANELS = 8,
-    STEPS = 4
-}; /* STEPS of k a turn: one at a time, the loop itself costs 12 % */
+    STEPS = 4 /* of k a turn: one at a time, the loop itself costs 12 % */
+};
 
 /* step - one input of all rows, x[r][at], with its weights. */
 V_INLINE void step(v16 acc[][MOST_PANELS], const float *const *x, size_t at, const float *w,

@@ -1,9 +1,10 @@
 /*
- * bench_exchange.c - dispatch + combine against two MPI_Alltoallv of the same bytes, in the same run.
+ * bench_exchange.c - dispatch + combine against two MPI_Alltoallv of the same bytes, in the same
+ * run.
  *
- * Both are timed in turns, in short blocks, so that whatever else the machine does meets both alike. The
- * median block counts; the quickest is shown beside it. Rows carry 16 bytes of tag and a message 64 of head,
- * which the Alltoallv does not have.
+ * Both are timed in turns, in short blocks, so that whatever else the machine does meets both
+ * alike. The median block counts; the quickest is shown beside it. Rows carry 16 bytes of tag and a
+ * message 64 of head, which the Alltoallv does not have.
  */
 #include "launch/bench_exchange.h"
 

@@ -4,7 +4,8 @@
 
 #include "launch/options.h"
 
-/* dgm_bench_exchange - Collective. Prints dispatch + combine beside two MPI_Alltoallv; the process's exit code. */
+/* dgm_bench_exchange - Collective. Prints dispatch + combine beside two MPI_Alltoallv; the
+ * process's exit code. */
 int dgm_bench_exchange(const dgm_options *o);
 
 #endif

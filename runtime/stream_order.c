@@ -38,7 +38,7 @@ int dgm_stream_form_chunk(dgm_stream *s)
     const uint64_t n = s->tail - s->queued;
     if (s->at_item < s->n_items || n == 0)
         return DGM_OK;
-    if (n < DGM_STREAM_CHUNK_LINES && s->awaited_fd < 0 && !s->ended && !dgm_stream_takes(s))
+    if (n < DGM_STREAM_CHUNK_LINES && s->awaited_fd < 0 && !s->ended && dgm_stream_takes(s))
         return DGM_OK;
     s->n_items = s->at_item = 0;
     for (; s->queued < s->tail; s->queued++) {

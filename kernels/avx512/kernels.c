@@ -9,8 +9,9 @@
 #define TILE_CASES                                                                                 \
     TILE_CASE(1)                                                                                   \
     TILE_CASE(2)                                                                                   \
-    TILE_CASE(3) TILE_CASE(4) TILE_CASE(5) TILE_CASE(6) TILE_CASE(7) TILE_CASE(8) TILE_CASE(9)     \
-        TILE_CASE(10) TILE_CASE(11) TILE_CASE(12)
+    TILE_CASE(3)                                                                                   \
+    TILE_CASE(4) TILE_CASE(5) TILE_CASE(6) TILE_CASE(7) TILE_CASE(8) TILE_CASE(9) TILE_CASE(10)    \
+        TILE_CASE(11) TILE_CASE(12)
 #define THIN_ROWS 8
 #define THIN_PANELS(rows) ((rows) == 1 ? 8 : (rows) <= 6 ? 4 : 3)
 #define THIN_CASES                                                                                 \

@@ -74,7 +74,8 @@ static bool hub_posted(dgm_link *l, int slot)
     return true;
 }
 
-/* The link of the list that holds the oldest such message; NULL when there is none. With the mutex held. */
+/* The link of the list that holds the oldest such message; NULL when there is none. With the mutex
+ * held. */
 static struct message **find(const dgm_link *l, enum dgm_channel ch, int peer)
 {
     for (struct message **p = &first; *p != NULL; p = &(*p)->next) {

@@ -1,8 +1,8 @@
 /*
  * hub.h - a backend for tests: the ranks are threads of one process.
  *
- * So what comm does with several ranks (exchange, control messages, deadlines, blame) runs under the
- * sanitizers, without MPI, as a unit test.
+ * So what comm does with several ranks (exchange, control messages, deadlines, blame) runs under
+ * the sanitizers, without MPI, as a unit test.
  */
 #ifndef DGM_TESTS_COMM_HUB_H
 #define DGM_TESTS_COMM_HUB_H
@@ -10,7 +10,8 @@
 #include "comm/backend.h"
 #include "comm/comm.h"
 
-/* Runs fn(c, ctx) as each of n_ranks ranks, each in its thread with its own handle; returns when all did. */
+/* Runs fn(c, ctx) as each of n_ranks ranks, each in its thread with its own handle; returns when
+ * all did. */
 void hub_run(int n_ranks, const dgm_comm_config *cfg, void (*fn)(dgm_comm *c, void *ctx),
              void *ctx);
 

@@ -1,12 +1,15 @@
 /*
- * soak - a job that does what the engine does with comm, for as long as one likes: plan, layers, report.
+ * soak - a job that does what the engine does with comm, for as long as one likes: plan, layers,
+ * report.
  *
- *   soak [--rounds N] [--layers N] [--rows N] [--width N] [--pause-ms N] [--stall-ms N] [--deadline-ms N]
+ *   soak [--rounds N] [--layers N] [--rows N] [--width N] [--pause-ms N] [--stall-ms N]
+ * [--deadline-ms N]
  *        [--backend NAME] [--fail-rank R --fail-round N --fail-how exit|hang|sleep|status] [--cpu]
  *
- * Rank 0 tells the round in a plan, all exchange checked rows in each layer, everybody reports. --rounds 0:
- * until TERM or INT. --fail-*: rank R leaves in layer 3 of round N without a word, loops, sleeps, or fails
- * alone. --cpu: prints the CPU time used in the rounds as a share of the time they took, worst rank.
+ * Rank 0 tells the round in a plan, all exchange checked rows in each layer, everybody reports.
+ * --rounds 0: until TERM or INT. --fail-*: rank R leaves in layer 3 of round N without a word,
+ * loops, sleeps, or fails alone. --cpu: prints the CPU time used in the rounds as a share of the
+ * time they took, worst rank.
  */
 #include "base/clock.h"
 #include "base/log.h"

@@ -1,8 +1,9 @@
 /*
  * What every backend must do, by name: test_conformance local | mpi | hub N.
  *
- * Checks do not stop at the first failure, so that the ranks stay in step; each prints both values, and the
- * count of failures decides. Traffic is drawn from a seed that all ranks share, so each knows what to expect.
+ * Checks do not stop at the first failure, so that the ranks stay in step; each prints both values,
+ * and the count of failures decides. Traffic is drawn from a seed that all ranks share, so each
+ * knows what to expect.
  */
 #include "base/arena.h"
 #include "comm/exchange.h"
@@ -168,7 +169,8 @@ static void receive_one(dgm_comm *c, int peer, int i)
         CHECK_EQ(dgm_comm_rank(c), "content", same(got, n, peer * 100 + i), 1);
 }
 
-/* All lengths at once down, then all back: more messages on their way than anybody has asked for. */
+/* All lengths at once down, then all back: more messages on their way than anybody has asked for.
+ */
 static void control(dgm_comm *c, void *ctx)
 {
     (void)ctx;
@@ -309,7 +311,8 @@ static int odd_ranks_have_none(int round, int from, int to, int size, int max)
     return from % 2 == 1 ? 0 : (round + to) % (max + 1);
 }
 
-/* With 16 numbers a row a message of dispatch is 64 + 80 n bytes: n passes the limits of eager protocols. */
+/* With 16 numbers a row a message of dispatch is 64 + 80 n bytes: n passes the limits of eager
+ * protocols. */
 static int around_limits(int round, int from, int to, int size, int max)
 {
     static const int near[] = {0, 1, 49, 50, 51, 52, 63, 64, 65, 816, 818, 819, 820, 1000};
@@ -405,9 +408,9 @@ static void skewed(dgm_comm *c, void *ctx)
 static void busy(dgm_comm *c, void *ctx)
 {
     (void)ctx;
-    dgm_comm_set_limits(c, 400, 1500);
+    dgm_comm_set_limits(c, 500, 2500);
     if (dgm_comm_rank(c) == dgm_comm_size(c) - 1) {
-        for (int i = 0; i < 250; i++) {
+        for (int i = 0; i < 350; i++) {
             dgm_comm_busy(c, "reading experts");
             (void)usleep(10000);
         }

@@ -44,6 +44,10 @@ if [ "$program" = soak ]; then
     expect_lost "a rank exits without a word" 6 3 "its process ended"
     begin "${ours[@]}" --fail-rank 3 --fail-round 200 --fail-how hang
     expect_lost "a rank loops" 6 3 "no sign of life"
+    begin "${ours[@]}" --fail-rank 2 --fail-round 200 --fail-how status
+    expect_end "a rank cannot go on by itself" 7
+    grep -Eq '^dragoman: rank 2 \(host [^)]+\): soak: told to fail$' "$dir/err" ||
+        say_bad "a rank cannot go on by itself: want its sentence"
 fi
 
 # The whole job frozen for longer than the deadline, as a scheduler may do, is nobody's fault.

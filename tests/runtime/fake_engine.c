@@ -61,8 +61,8 @@ int dgm_engine_pending(const dgm_engine *e)
 int dgm_engine_step(dgm_engine *e)
 {
     DGM_ASSERT(e->n_ready == 0); /* all results must be polled before the next step */
-    if (e->steps != NULL)
-        atomic_fetch_add(e->steps, 1);
+    if (e->idle_steps != NULL && e->n_jobs == 0)
+        atomic_fetch_add(e->idle_steps, 1);
     if (e->fail_after > 0 && e->finished >= e->fail_after)
         return dgm_fail(DGM_ENAN, "the fake engine broke");
     if (e->n_jobs > 0)
@@ -104,8 +104,12 @@ static void copy_hyp(dgm_engine *e, const fake_job *j, int i)
     }
     for (int k = 0; k < n; k++)
         out_logp[k] = k < 1 ? 0 : -0.5f;
-    out_hyps[i] = (dgm_hypothesis){
-        .ids = ids, .logp = out_logp, .n = n, .score = -1 - (float)i, .ended = !cut};
+    out_hyps[i] =
+        (dgm_hypothesis){.ids = ids,
+                         .logp = out_logp,
+                         .n = n,
+                         .score = e->score_by_length ? -(float)j->n_source : -1 - (float)i,
+                         .ended = !cut};
     out_looks[i] = out_look[i];
 }
 

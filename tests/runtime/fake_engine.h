@@ -31,8 +31,10 @@ struct dgm_engine {
 
     /* what went on */
     uint64_t submitted, busy;
-    int *longest_first; /* sources' lengths in order of submission, when not NULL [65536] */
-    atomic_int *steps;  /* shared with another process, or NULL */
+    int *longest_first;     /* sources' lengths in order of submission, when not NULL [65536] */
+    atomic_int *idle_steps; /* steps with nothing in flight; shared with another process, or NULL */
+
+    bool score_by_length; /* a hypothesis scores minus the length of its source */
 
     /* trouble to make */
     int32_t poison;      /* a source with this id fails alone */

@@ -117,6 +117,18 @@ static void test_target_words(void **state)
     assert_int_equal(words[2], 1);
     assert_int_equal(words[n - 2], 3);
     free(ids);
+    /* A space mark alone is white space: it begins no word of its own. */
+    int32_t mark = 4;
+    while (strcmp(dgm_tok_piece(tok, mark), "\xe2\x96\x81") != 0)
+        mark++;
+    int32_t *dog = NULL;
+    assert_int_equal(dgm_tok_pieces(tok, &dog, &n, "dog", 3), DGM_OK);
+    const int32_t spaced[] = {dog[0], mark, dog[0], mark};
+    assert_int_equal(dgm_align_target(words, tok, spaced, 4), 2);
+    assert_int_equal(words[1], -1);
+    assert_int_equal(words[2], 1);
+    assert_int_equal(words[3], -1);
+    free(dog);
 }
 
 static void test_pairs(void **state)

@@ -129,6 +129,19 @@ static void test_n_best_and_scores(void **state)
     bench_expect(b, "a dog\n\n", "0 ||| a dog ||| -1.000000\n1 |||  ||| 0.000000\n");
 }
 
+static void test_joined_score(void **state)
+{
+    bench *b = *state;
+    b->cfg.with_score = true;
+    b->cfg.source.split = DGM_SPLIT_ALWAYS;
+    b->engine->score_by_length = true;
+    /* Sources "code A dog . </s>" and "code A </s>": scores -5 and -3. Tokens generated, code and </s> counted: 5, 3. */
+    bench_expect(b, "A dog. A\n", "-4.250000 ||| A dog. A\n");
+    /* A prefix is not generated: its two pieces change nothing. */
+    bench_beside(b, "A A\n");
+    bench_expect(b, "A dog. A\n", "-4.250000 ||| A A A dog. A\n");
+}
+
 static void test_token_scores(void **state)
 {
     bench *b = *state;
@@ -149,6 +162,10 @@ static void test_alignment(void **state)
     b->cfg.source.split = DGM_SPLIT_ALWAYS;
     bench_expect(b, "A dog barks. It is black.\n",
                  "A dog barks. It is black. ||| 0-0 1-1 2-2 3-3 4-4 5-5\n");
+    /* A word cut in two is one word still; its halves come out as two. */
+    b->cfg.source.split = DGM_SPLIT_AUTO;
+    b->cfg.source.max_ids = 8;
+    bench_expect(b, "dogplayingdogplayingdog\n", "dogplayingd ogplayingdog ||| 0-0 0-1\n");
 }
 
 static void test_split(void **state)
@@ -285,6 +302,7 @@ int main(void)
         TEST(n_best_and_scores),
         TEST(token_scores),
         TEST(alignment),
+        TEST(joined_score),
         TEST(split),
         TEST(long_line),
         TEST(truncated),

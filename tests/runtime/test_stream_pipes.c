@@ -18,7 +18,7 @@ enum { HANGS_S = 60 };
 
 typedef struct pipes {
     int to_stream[2], from_stream[2];
-    atomic_int *steps; /* of the engine, seen by both processes */
+    atomic_int *idle_steps; /* of the engine, seen by both processes */
 } pipes;
 
 /* start - forks; `user` runs in the child with the outer ends and returns its exit code. Returns its pid. */
@@ -26,8 +26,8 @@ static pid_t start(bench *b, pipes *p, int (*user)(pipes *p))
 {
     assert_int_equal(pipe(p->to_stream), 0);
     assert_int_equal(pipe(p->from_stream), 0);
-    p->steps = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    assert_true(p->steps != MAP_FAILED);
+    p->idle_steps = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_true(p->idle_steps != MAP_FAILED);
     (void)alarm(HANGS_S);
     const pid_t pid = fork();
     if (pid == 0) {
@@ -38,7 +38,7 @@ static pid_t start(bench *b, pipes *p, int (*user)(pipes *p))
     }
     (void)close(p->to_stream[1]);
     (void)close(p->from_stream[0]);
-    b->engine->steps = p->steps;
+    b->engine->idle_steps = p->idle_steps;
     b->cfg.input_fd = p->to_stream[0];
     b->cfg.input_name = "in";
     assert_int_equal(
@@ -56,14 +56,14 @@ static void expect_user(pid_t pid, pipes *p)
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_true(WIFEXITED(status));
     assert_int_equal(WEXITSTATUS(status), 0);
-    (void)munmap(p->steps, 4096);
+    (void)munmap(p->idle_steps, 4096);
     (void)alarm(0);
 }
 
-static void wait_for_steps(pipes *p, int more)
+static void wait_for_idle_steps(pipes *p, int more)
 {
-    const int from = atomic_load(p->steps);
-    while (atomic_load(p->steps) < from + more)
+    const int from = atomic_load(p->idle_steps);
+    while (atomic_load(p->idle_steps) < from + more)
         (void)usleep(1000);
 }
 
@@ -86,7 +86,7 @@ static int types(pipes *p)
     for (int i = 0; i < 5; i++) {
         if (write(p->to_stream[1], "a d", 3) != 3)
             return 1;
-        wait_for_steps(p, i == 0 ? 0 : 2); /* the engine's heart beats while nobody types */
+        wait_for_idle_steps(p, i == 0 ? 0 : 2); /* the engine's heart beats while nobody types */
         if (write(p->to_stream[1], "og\n", 3) != 3)
             return 2;
         if (read_line(p->from_stream[0], line, sizeof line) != 6 || strcmp(line, "a dog\n") != 0)
@@ -117,15 +117,16 @@ static int floods(pipes *p)
     const size_t len = sizeof line - 1;
     size_t written = 0, at = 0;
     (void)fcntl(p->to_stream[1], F_SETFL, O_NONBLOCK);
-    for (int refused = 0; written < FLOOD_MOST && refused < 4;) {
+    for (int refused = 0; written < FLOOD_MOST && refused < 2;) {
         const ssize_t n = write(p->to_stream[1], line + at, len - at);
         if (n > 0) {
             written += (size_t)n;
             at = (at + (size_t)n) % len;
             refused = 0;
         } else {
+            /* Blocked output does not stop the engine; with nothing in flight it is full for good. */
+            wait_for_idle_steps(p, 1);
             refused++;
-            wait_for_steps(p, 1); /* blocked output does not stop the engine */
         }
     }
     if (written > FLOOD_BOUND)
