@@ -208,6 +208,7 @@ void dgm_comm_busy(dgm_comm *c, const char *doing)
     dgm_notice n = {.kind = DGM_NOTICE_BUSY, .rank = c->rank};
     (void)snprintf(n.text, sizeof n.text, "%s", doing);
     dgm_notice_tell(c, &n, -1);
+    dgm_wait_notices(c); /* others may say the same for as long: nothing piles up */
 }
 
 int dgm_comm_allgather(dgm_comm *c, void *all, const void *mine, size_t bytes)

@@ -169,7 +169,8 @@ static int judge(dgm_comm *c, struct wait *w, int peer, int64_t now)
     /* Those next to the culprit go first: they know best. */
     if (quiet <= (root == peer ? deadline : deadline + deadline / 4))
         return DGM_OK;
-    const bool told = p->busy_ns > w->began;
+    /* What it said before this wait lay unread until the first look around. */
+    const bool told = p->busy_ns > w->began + FIRST_LOOK_AROUND;
     return dgm_wait_verdict(c, DGM_EDEADLINE, root,
                             "rank %d (host %s) was lost %s: no sign of life for %.1f s%s%s, its "
                             "process %s; the job cannot go on without its experts",

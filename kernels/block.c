@@ -1,5 +1,7 @@
 #include "kernels/block.h"
 
+#include "kernels/ahead.h"
+
 enum {
     BLOCK_K = 256,             /* a panel of weights [BLOCK_K][16] is half of L1 */
     IN_PLACE_BYTES = 256 << 10 /* weights up to this stay in L2 while rows pass by */
@@ -46,15 +48,6 @@ static void chain_in_place(const dgm_kernels *kern, float *acc, size_t ld, const
     }
 }
 
-/* Asks for part `part` of `parts` of a block of weights, so that the whole is in L2 when its turn comes. */
-static void fetch(const float *w, int floats, int part, int parts)
-{
-    const int line = 16, lines = floats / line;
-    const int begin = lines * part / parts, end = lines * (part + 1) / parts;
-    for (int i = begin; i < end; i++)
-        __builtin_prefetch(w + (size_t)i * line, 0, 2);
-}
-
 static void chain_tiles(const dgm_kernels *kern, float *acc, size_t ld, const dgm_block_rows *x,
                         const float *w, int k, int n_panels)
 {
@@ -70,11 +63,11 @@ static void chain_tiles(const dgm_kernels *kern, float *acc, size_t ld, const dg
             const float *panel = w + (size_t)p * stride + (size_t)i * DGM_PANEL;
             for (int t = 0; t < tiles; t++) {
                 const int rows = x->rows - t * tr < tr ? x->rows - t * tr : tr;
+                const dgm_ahead ahead =
+                    dgm_ahead_of(panel, stride, part, np, n_panels - p, t, tiles);
                 kern->gemm_tile(acc + (size_t)(t * tr) * ld + (size_t)p * DGM_PANEL, ld,
-                                xi + (size_t)t * tile_floats, panel, stride, part, rows, np,
-                                i == 0);
-                for (int q = 0; q < np; q++) /* the panels that come next */
-                    fetch(panel + (size_t)(np + q) * stride, part * DGM_PANEL, t, tiles);
+                                xi + (size_t)t * tile_floats, panel, stride, part, rows, np, i == 0,
+                                &ahead);
             }
         }
     }

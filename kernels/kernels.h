@@ -17,6 +17,15 @@
 
 enum { DGM_LANES = 16, DGM_PANEL = 16, DGM_VOCAB_BLOCK = 2048, DGM_MAX_TILE_ROWS = 16 };
 
+/*
+ * dgm_ahead - memory to ask for while a tile is computed: in every `every`-th turn of 4 inputs the next `lines`
+ * lines of 64 bytes of each stream. Only asked for, never read: the addresses need not be valid.
+ */
+typedef struct dgm_ahead {
+    const float *stream[4];
+    int every, lines;
+} dgm_ahead;
+
 typedef struct dgm_kernels {
     const char *isa; /* "ref", "avx2", "avx512" */
 
@@ -27,11 +36,12 @@ typedef struct dgm_kernels {
      *   y   [rows, 16 * n_panels] f32, stride ldy
      *   x   [k][tile_rows] f32: packed, rows beyond `rows` are padding
      *   w   n_panels panels of [k][16] f32, `panel_stride` elements apart
+     *   ahead   NULL: nothing
      * 1 <= rows <= tile_rows, 1 <= n_panels <= tile_panels.
      */
     int tile_rows, tile_panels;
     void (*gemm_tile)(float *y, size_t ldy, const float *x, const float *w, size_t panel_stride,
-                      int k, int rows, int n_panels, int first);
+                      int k, int rows, int n_panels, int first, const dgm_ahead *ahead);
 
     /*
      * gemm_rows - the same chains for 1 to `thin_rows` rows read in place (x stride ldx), n_panels

@@ -11,7 +11,7 @@
 #ifndef DGM_KERNELS_TILE_KERNELS_H
 #define DGM_KERNELS_TILE_KERNELS_H
 
-#include "kernels/kernels.h"
+#include "kernels/ahead.h"
 
 /* Loops over rows, panels and steps must vanish for the sums to be registers. */
 #ifdef __clang__
@@ -21,10 +21,8 @@
 #define UNROLL(n) UNROLL_TEXT(GCC unroll n)
 #endif
 
-enum {
-    MOST_PANELS = 8,
-    STEPS = 4 /* of k a turn: one at a time, the loop itself costs 12 % */
-};
+/* DGM_TURN inputs a turn: one at a time, the loop itself costs 12 %. */
+enum { MOST_PANELS = 8 };
 
 /* step - one input of all rows, x[r][at], with its weights. */
 V_INLINE void step(v16 acc[][MOST_PANELS], const float *const *x, size_t at, const float *w,
@@ -43,56 +41,21 @@ V_INLINE void step(v16 acc[][MOST_PANELS], const float *const *x, size_t at, con
     }
 }
 
-/*
- * One place read at a time does not use the memory's bandwidth, four do (measured: 14 and 22 GB/s). One row holds
- * the sums of four panels in registers and reads four. With more rows there is room for one or two panels, so while
- * they are computed, `n` = 4 or 2 parts of the coming panels are asked for in turns: a quarter of each of the next
- * four, each quarter before its panel is due.
- */
-typedef struct lines_ahead {
-    const float *part[4];
-    int n;
-} lines_ahead;
-
-V_INLINE lines_ahead ahead_of(const float *w, size_t panel_stride, int k, const int n_panels,
-                              int panels_left)
+V_INLINE size_t ask(const dgm_ahead *a, size_t line)
 {
-    lines_ahead a = {.n = n_panels == 1 ? 4 : n_panels == 2 ? 2 : 0};
-    UNROLL(4)
-    for (int q = 0; q < a.n; q++) {
-        const int panel = (q + 1) * n_panels, line = (a.n - 1 - q) * (k / a.n);
-        a.part[q] = w; /* past the last panel: something that is there already */
-        if (panel + n_panels <= panels_left)
-            a.part[q] += (size_t)panel * panel_stride + (size_t)line * DGM_PANEL;
-    }
-    return a;
+    for (int l = 0; l < a->lines; l++, line++)
+        for (int s = 0; s < 4; s++)
+            __builtin_prefetch(a->stream[s] + line * DGM_PANEL, 0, 2);
+    return line;
 }
 
-/* ask - the lines whose turn it is while inputs i .. i + STEPS are computed. */
-V_INLINE void ask(const lines_ahead *a, size_t panel_stride, int i, const int n_panels)
-{
-    UNROLL(4)
-    for (int q = 0; q < a->n; q++) {
-        UNROLL(2)
-        for (int p = 0; p < n_panels; p++) {
-            UNROLL(2)
-            for (int l = 0; l < STEPS / a->n; l++)
-                __builtin_prefetch(a->part[q] + (size_t)p * panel_stride +
-                                       (size_t)(i / a->n + l) * DGM_PANEL,
-                                   0, 2);
-        }
-    }
-}
-
-/* x_k, x_r: distance of x from one input, one row to the next.
- * panels_left: in gemm_rows, how many panels lie from w to the end; 0: nothing is asked for. */
+/* x_k, x_r: distance of x from one input, one row to the next. */
 V_INLINE void tile(float *y, size_t ldy, const float *x, size_t x_k, size_t x_r, const float *w,
                    size_t panel_stride, int k, const int rows, const int n_panels, int first,
-                   int panels_left)
+                   const dgm_ahead *ahead)
 {
     v16 acc[DGM_MAX_TILE_ROWS][MOST_PANELS];
     const float *row[DGM_MAX_TILE_ROWS];
-    const lines_ahead ahead = ahead_of(w, panel_stride, k, n_panels, panels_left);
     UNROLL(16)
     for (int r = 0; r < rows; r++) {
         row[r] = x + (size_t)r * x_r;
@@ -100,12 +63,15 @@ V_INLINE void tile(float *y, size_t ldy, const float *x, size_t x_k, size_t x_r,
         for (int p = 0; p < n_panels; p++)
             acc[r][p] = first ? v_set1(0.0f) : v_load(y + (size_t)r * ldy + 16 * p);
     }
-    int i = 0;
-    for (; i + STEPS <= k; i += STEPS) {
-        if (panels_left > 0)
-            ask(&ahead, panel_stride, i, n_panels);
+    int i = 0, wait = ahead != NULL ? ahead->every : k;
+    size_t asked = 0;
+    for (; i + DGM_TURN <= k; i += DGM_TURN) {
+        if (--wait == 0) {
+            asked = ask(ahead, asked);
+            wait = ahead->every;
+        }
         UNROLL(4)
-        for (int s = 0; s < STEPS; s++)
+        for (int s = 0; s < DGM_TURN; s++)
             step(acc, row, (size_t)(i + s) * x_k, w + (size_t)(i + s) * DGM_PANEL, panel_stride,
                  rows, n_panels);
     }
@@ -119,41 +85,60 @@ V_INLINE void tile(float *y, size_t ldy, const float *x, size_t x_k, size_t x_r,
     }
 }
 
+/* EACH_ROWS - a case for every number of rows that any table takes at once; those beyond this one's are empty. */
+/* clang-format off */
+#define EACH_ROWS(CASE) \
+    CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) \
+    CASE(9) CASE(10) CASE(11) CASE(12) CASE(13) CASE(14) CASE(15) CASE(16)
+/* clang-format on */
+
 #define TILE_CASE(r)                                                                               \
     case r:                                                                                        \
-        if (TILE_PANELS > 1 && n_panels == TILE_PANELS)                                            \
-            tile(y, ldy, x, TILE_ROWS, 1, w, panel_stride, k, r, TILE_PANELS, first, 0);           \
-        else                                                                                       \
-            tile(y, ldy, x, TILE_ROWS, 1, w, panel_stride, k, r, 1, first, 0);                     \
+        if (r <= TILE_ROWS && TILE_PANELS > 1 && n_panels == TILE_PANELS)                          \
+            tile(y, ldy, x, TILE_ROWS, 1, w, panel_stride, k, r, TILE_PANELS, first, ahead);       \
+        else if (r <= TILE_ROWS)                                                                   \
+            tile(y, ldy, x, TILE_ROWS, 1, w, panel_stride, k, r, 1, first, ahead);                 \
         break;
 
 static void gemm_tile(float *y, size_t ldy, const float *x, const float *w, size_t panel_stride,
-                      int k, int rows, int n_panels, int first)
+                      int k, int rows, int n_panels, int first, const dgm_ahead *ahead)
 {
     switch (rows) {
-        TILE_CASES
+        EACH_ROWS(TILE_CASE)
     }
 }
 
 #define THIN_CASE(r)                                                                               \
     case r:                                                                                        \
-        for (; n_panels >= THIN_PANELS(r); n_panels -= THIN_PANELS(r)) {                           \
-            tile(y, ldy, x, 1, ldx, w, panel_stride, k, r, THIN_PANELS(r), 1, n_panels);           \
-            y += DGM_PANEL * THIN_PANELS(r);                                                       \
-            w += panel_stride * THIN_PANELS(r);                                                    \
-        }                                                                                          \
-        for (; n_panels > 0; n_panels--) {                                                         \
-            tile(y, ldy, x, 1, ldx, w, panel_stride, k, r, 1, 1, n_panels);                        \
-            y += DGM_PANEL;                                                                        \
-            w += panel_stride;                                                                     \
-        }                                                                                          \
+        if (r <= THIN_ROWS)                                                                        \
+            thin(y, ldy, x, ldx, w, panel_stride, k, r, n_panels, THIN_PANELS(r));                 \
         break;
+
+/* thin - `rows` rows with all panels, `at_once` of them at a time, then one by one. More than two panels at once are
+ * streams enough by themselves. */
+V_INLINE void thin(float *y, size_t ldy, const float *x, size_t ldx, const float *w,
+                   size_t panel_stride, int k, const int rows, int n_panels, const int at_once)
+{
+    for (; n_panels >= at_once; n_panels -= at_once) {
+        dgm_ahead ahead;
+        if (at_once <= 2)
+            ahead = dgm_ahead_of(w, panel_stride, k, at_once, n_panels, 0, 1);
+        tile(y, ldy, x, 1, ldx, w, panel_stride, k, rows, at_once, 1, at_once <= 2 ? &ahead : NULL);
+        y += DGM_PANEL * at_once;
+        w += panel_stride * (size_t)at_once;
+    }
+    for (; n_panels > 0; n_panels--) {
+        tile(y, ldy, x, 1, ldx, w, panel_stride, k, rows, 1, 1, NULL);
+        y += DGM_PANEL;
+        w += panel_stride;
+    }
+}
 
 static void gemm_rows(float *y, size_t ldy, const float *x, size_t ldx, const float *w,
                       size_t panel_stride, int k, int rows, int n_panels)
 {
     switch (rows) {
-        THIN_CASES
+        EACH_ROWS(THIN_CASE)
     }
 }
 
@@ -167,7 +152,7 @@ static double fma_peak(float *sink, int n)
         acc[c] = v_add(a, v_set1((float)c)); /* were lanes alike, compilers would save half */
     for (int i = 0; i < n; i++) {
         UNROLL(4)
-        for (int s = 0; s < STEPS; s++) {
+        for (int s = 0; s < DGM_TURN; s++) {
             UNROLL(24)
             for (int c = 0; c < CHAINS; c++)
                 acc[c] = v_fma(a, b, acc[c]);
@@ -176,7 +161,7 @@ static double fma_peak(float *sink, int n)
     for (int c = 1; c < CHAINS; c++)
         acc[0] = v_add(acc[0], acc[c]);
     v_store(sink, acc[0]);
-    return 2.0 * DGM_LANES * CHAINS * STEPS * n;
+    return 2.0 * DGM_LANES * CHAINS * DGM_TURN * n;
 }
 
 static void tile_kernels_init(dgm_kernels *k)

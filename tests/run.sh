@@ -51,7 +51,7 @@ run() {
     passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s + c))
 }
 
-export CTEST_PARALLEL_LEVEL=1
+export CTEST_PARALLEL_LEVEL=2
 build release -DDGM_TESTS=ON && run release
 if [ "$quick" != quick ]; then
     build asan && run asan

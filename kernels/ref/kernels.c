@@ -11,10 +11,8 @@
 
 #define TILE_ROWS 4
 #define TILE_PANELS 1
-#define TILE_CASES TILE_CASE(1) TILE_CASE(2) TILE_CASE(3) TILE_CASE(4)
 #define THIN_ROWS 2
 #define THIN_PANELS(rows) 1
-#define THIN_CASES THIN_CASE(1) THIN_CASE(2)
 
 #include "kernels/tile_kernels.h"
 

@@ -156,6 +156,24 @@ static void many_jobs_most_of_them_empty(void **state)
         }
 }
 
+/* Each job's last tile is padded: the promised scratch must have room for all of them. */
+static void many_jobs_of_a_tile_and_a_bit(void **state)
+{
+    const dgm_kernels kern = isa_of(state);
+    enum { JOBS = 5 };
+    problem p[JOBS];
+    dgm_gemm_job jobs[JOBS];
+    for (int j = 0; j < JOBS; j++) {
+        problem_open(&p[j], 13, 300, 259, BIAS, PLAIN);
+        jobs[j] = p[j].job;
+    }
+    run(&kern, jobs, JOBS, 1);
+    for (int j = 0; j < JOBS; j++) {
+        problem_check(&p[j], "padded jobs", 1);
+        problem_close(&p[j]);
+    }
+}
+
 static void no_jobs_at_all(void **state)
 {
     const dgm_kernels kern = isa_of(state);
@@ -204,7 +222,7 @@ static void tiles(void **state)
                             *at = naive_chain(first ? 0.0f : *at, x + r, tr,
                                               w + (size_t)(c / 16) * stride + c % 16, 16, k);
                         }
-                    kern.gemm_tile(y, ldy, x, w, stride, k, rows, np, first);
+                    kern.gemm_tile(y, ldy, x, w, stride, k, rows, np, first, NULL);
                     assert_same_bits(y, want, size, "tile of %d rows, %d panels, k %d", rows, np,
                                      k);
                     free(x), free(w), free(y), free(want);
@@ -244,6 +262,7 @@ int main(void)
         PER_ISA(one_job),
         PER_ISA(every_way_to_finish),
         PER_ISA(many_jobs_most_of_them_empty),
+        PER_ISA(many_jobs_of_a_tile_and_a_bit),
         PER_ISA(no_jobs_at_all),
         PER_ISA(a_row_alone_has_the_bits_of_the_row_in_a_batch),
     };

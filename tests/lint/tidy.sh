@@ -7,4 +7,4 @@ if ! command -v clang-tidy-14 >/dev/null; then
     exit 77
 fi
 mapfile -t files < <(find base comm runtime launch kernels -name '*.c' -not -path 'kernels/avx512/*' | sort)
-printf '%s\n' "${files[@]}" | xargs -P 2 -n 8 clang-tidy-14 -p "$build" --quiet --warnings-as-errors='*' 2>/dev/null
+printf '%s\n' "${files[@]}" | xargs -n 16 clang-tidy-14 -p "$build" --quiet --warnings-as-errors='*' 2>/dev/null

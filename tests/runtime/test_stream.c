@@ -165,7 +165,7 @@ static void test_alignment(void **state)
     /* A word cut in two is one word still; its halves come out as two. */
     b->cfg.source.split = DGM_SPLIT_AUTO;
     b->cfg.source.max_ids = 8;
-    bench_expect(b, "dogplayingdogplayingdog\n", "dogplayingd ogplayingdog ||| 0-0 0-1\n");
+    bench_expect(b, "dogplayingdogplayingdog\n", "dogplaying dogplaying dog ||| 0-0 0-1 0-2\n");
 }
 
 static void test_split(void **state)

@@ -135,6 +135,12 @@ static int floods(pipes *p)
     (void)close(p->to_stream[1]);
     char block[4096];
     size_t got = 0;
+    /* Takes a little and pauses again: the stream may fill that room, but not wait for more. */
+    for (int i = 0; i < 2; i++, got += sizeof block) {
+        if (read(p->from_stream[0], block, sizeof block) != sizeof block)
+            return 4;
+    }
+    wait_for_idle_steps(p, 2);
     for (ssize_t n; (n = read(p->from_stream[0], block, sizeof block)) > 0;) {
         for (ssize_t i = 0; i < n; i++, got++)
             if (block[i] != line[got % len] && !(got >= written - at))
