@@ -84,8 +84,7 @@ int dgm_post_flush(dgm_comm *c)
 
 int dgm_comm_send(dgm_comm *c, int peer, const void *buf, size_t bytes)
 {
-    if (c->verdict.code != DGM_OK)
-        return dgm_wait_verdict(c, c->verdict.code, c->verdict.culprit, "%s", c->verdict.text);
+    DGM_TRY(dgm_wait_over(c));
     return dgm_post(c, DGM_CH_CONTROL, peer, buf, bytes);
 }
 

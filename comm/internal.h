@@ -86,6 +86,9 @@ void dgm_wait_notices(dgm_comm *c);
  * code. */
 int dgm_wait_verdict(dgm_comm *c, int code, int culprit, const char *fmt, ...) DGM_PRINTF(4, 5);
 
+/* dgm_wait_over - DGM_OK, or the recorded code with its sentence: the job cannot go on. */
+DGM_MUST_CHECK int dgm_wait_over(const dgm_comm *c);
+
 /* Notices: small messages beside the rounds. Sent to every other rank but `except` (or -1). */
 enum dgm_notice_kind {
     DGM_NOTICE_BUSY,  /* I work, this is what I do */

@@ -43,7 +43,12 @@ int dgm_wait_verdict(dgm_comm *c, int code, int culprit, const char *fmt, ...)
         c->verdict.code = code;
         c->verdict.culprit = culprit;
     }
-    return dgm_fail(c->verdict.code, "%s", c->verdict.text);
+    return dgm_wait_over(c);
+}
+
+int dgm_wait_over(const dgm_comm *c)
+{
+    return c->verdict.code == DGM_OK ? DGM_OK : dgm_fail(c->verdict.code, "%s", c->verdict.text);
 }
 
 /* "in decode, layer 3 (dispatch)" */
@@ -209,8 +214,7 @@ static int look(dgm_comm *c, struct wait *w, int peer, bool *rested)
     if (now >= w->next_look_around) {
         w->next_look_around = now + (now - w->began < FIRST_LOOK_AROUND ? MS : LOOK_AROUND_EVERY);
         dgm_wait_notices(c);
-        if (c->verdict.code != DGM_OK)
-            return dgm_wait_verdict(c, c->verdict.code, 0, "%s", c->verdict.text);
+        DGM_TRY(dgm_wait_over(c));
         if (now - w->began >= FIRST_LOOK_AROUND) {
             DGM_TRY(find_gone(c, w));
             DGM_TRY(judge(c, w, peer, now));
@@ -224,8 +228,7 @@ int dgm_wait_for(dgm_comm *c, const char *what, dgm_poll_fn poll, void *ctx)
 {
     struct wait w = {.what = what, .told = -1};
     bool rested = false;
-    if (c->verdict.code != DGM_OK)
-        return dgm_wait_verdict(c, c->verdict.code, 0, "%s", c->verdict.text);
+    DGM_TRY(dgm_wait_over(c));
     for (int polls = 1;; polls++) {
         int peer;
         const int rc = poll(ctx, &peer);
@@ -252,8 +255,7 @@ static int poll_round(void *ctx, int *peer)
 
 int dgm_wait_round(dgm_comm *c, const char *what, const dgm_round *r)
 {
-    if (c->verdict.code != DGM_OK)
-        return dgm_wait_verdict(c, c->verdict.code, 0, "%s", c->verdict.text);
+    DGM_TRY(dgm_wait_over(c));
     DGM_TRY(c->ops->begin(c->link, r));
     return dgm_wait_for(c, what, poll_round, c);
 }

@@ -3,7 +3,6 @@
 # usage: tests/run.sh [quick]      quick: the release build's tests only, without sanitizers and fuzzers
 #
 # Counted are ctest's entries, and of an entry that skipped some of its cases each skipped case besides.
-# DGM_REQUIRE=cuda (comma separated) turns skips for that reason into failures.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 quick=${1:-}
