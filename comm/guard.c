@@ -85,7 +85,9 @@ static _Noreturn void guard(pid_t worker, const sigset_t *set)
         if (sig == SIGTERM || sig == SIGINT || sig == SIGHUP)
             told = true;
         if (sig == SIGCHLD && waitpid(worker, &status, WNOHANG) == worker) {
-            if (page->left)
+            /* told to stop twice, a worker may leave on the spot with 128 + signal */
+            const bool obeyed = told && WIFEXITED(status) && WEXITSTATUS(status) > 128;
+            if (page->left || obeyed)
                 _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
             gone = true;
         }
@@ -123,6 +125,7 @@ bool dgm_guard_start(void)
     for (size_t i = 0; i < sizeof watched / sizeof watched[0]; i++)
         (void)sigaddset(&set, watched[i]);
     (void)sigprocmask(SIG_BLOCK, &set, &old); /* nothing is missed between fork and wait */
+    (void)signal(SIGCHLD, SIG_DFL); /* ignored, as a starter may leave it, it never comes */
     const pid_t parent = getpid(), worker = fork();
     if (worker > 0) {
         (void)prctl(PR_SET_NAME, "dragoman-guard");

@@ -87,7 +87,8 @@ static void hear(dgm_comm *c, int from, dgm_notice *n)
         p->waits_for = -1;
         break;
     case DGM_NOTICE_ABORT:
-        (void)dgm_wait_verdict(c, n->code, n->rank, "%s", n->text);
+        (void)dgm_wait_verdict(c, n->code, n->rank >= 0 && n->rank < c->size ? n->rank : from, "%s",
+                               n->text);
         break;
     case DGM_NOTICE_SAID:
         c->said = true;

@@ -116,7 +116,7 @@ static void compute(const region *g, float *acc, int j, int row, int rows, int b
     const int group = packed ? GROUP_PANELS : LONG_GROUP;
     for (int p = begin; p < end; p += group) {
         const int np = min_int(group, end - p), col = p * DGM_PANEL;
-        const size_t ld = (size_t)(np * DGM_PANEL);
+        const size_t ld = (size_t)np * DGM_PANEL;
         for (int r = 0; r < rows; r += step) {
             const dgm_block_rows x = rows_of(g, j, row + r, min_int(step, rows - r));
             dgm_block_chain(g->kern, acc, ld, &x, w, p, np);

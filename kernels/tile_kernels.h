@@ -63,17 +63,18 @@ V_INLINE void tile(float *y, size_t ldy, const float *x, size_t x_k, size_t x_r,
         for (int p = 0; p < n_panels; p++)
             acc[r][p] = first ? v_set1(0.0f) : v_load(y + (size_t)r * ldy + 16 * p);
     }
-    int i = 0, wait = ahead != NULL ? ahead->every : k;
-    size_t asked = 0;
-    for (; i + DGM_TURN <= k; i += DGM_TURN) {
-        if (--wait == 0) {
+    const int turns = k / DGM_TURN * DGM_TURN, every = ahead != NULL ? ahead->every * DGM_TURN : k;
+    int i = 0;
+    for (size_t asked = 0; i < turns;) {
+        const int stop = i + every < turns ? i + every : turns;
+        if (ahead != NULL)
             asked = ask(ahead, asked);
-            wait = ahead->every;
+        for (; i < stop; i += DGM_TURN) {
+            UNROLL(4)
+            for (int s = 0; s < DGM_TURN; s++)
+                step(acc, row, (size_t)(i + s) * x_k, w + (size_t)(i + s) * DGM_PANEL, panel_stride,
+                     rows, n_panels);
         }
-        UNROLL(4)
-        for (int s = 0; s < DGM_TURN; s++)
-            step(acc, row, (size_t)(i + s) * x_k, w + (size_t)(i + s) * DGM_PANEL, panel_stride,
-                 rows, n_panels);
     }
     for (; i < k; i++)
         step(acc, row, (size_t)i * x_k, w + (size_t)i * DGM_PANEL, panel_stride, rows, n_panels);

@@ -70,7 +70,7 @@ static int fail_together(int rc, const dgm_options *o)
     dgm_comm *comm = NULL;
     if (!under_launcher())
         return say_failure(rc);
-    if (o != NULL && !commands[o->command].ranks)
+    if (!commands[o->command].ranks)
         return launched_as() == 0 ? say_failure(rc) : dgm_exit_code(rc);
     char sentence[1024];
     (void)snprintf(sentence, sizeof sentence, "%s", dgm_error_text());
@@ -116,6 +116,14 @@ static int print_help(int argc, char **argv)
     return 0;
 }
 
+/* alone - rank 0 does it, whatever the launcher started. */
+static bool alone(const dgm_options *o)
+{
+    const bool kernels =
+        o->command == DGM_COMMAND_BENCH && o->n_args > 0 && strcmp(o->args[0], "kernels") == 0;
+    return !commands[o->command].ranks || kernels;
+}
+
 static int run(const dgm_options *o)
 {
     enum dgm_log_level level = DGM_LOG_INFO;
@@ -128,7 +136,7 @@ static int run(const dgm_options *o)
             dgm_config_print_values(stdout, o->table, o->command);
         return 0;
     }
-    if (rank > 0 && !commands[o->command].ranks)
+    if (rank > 0 && alone(o))
         return 0;
     if (o->demo_model)
         dgm_log(DGM_LOG_INFO, "model", "no --model: using the demonstration model, %s", o->model);

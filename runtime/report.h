@@ -13,17 +13,12 @@
 /* name in the report; flagged: counts at the end and makes the exit code 1 */
 #define DGM_LINE_STATUS_MAP(X)                                                                     \
     X(OK, "ok", false)                                                                             \
-    X(EMPTY, "empty", false)              /* blank in, blank out */                                \
-    X(SPLIT, "split", false)              /* translated in parts and joined */                     \
-    X(TRUNCATED, "truncated", true)       /* the translation reached the length limit */           \
-    X(TOO_LONG, "too_long", true)         /* longer than the model takes, and not to be split */   \
-    X(BAD_INPUT, "bad_input", true)       /* not UTF-8, or a NUL byte */                           \
-    X(FAILED, "failed", true)             /* the engine refused it; the message says why */        \
-    X(CANCELLED, "cancelled", true)       /* nobody waited for it any more */                      \
-    X(TIMED_OUT, "timed_out", true)       /* its deadline passed */                                \
-    X(COPIED, "copied", true)             /* the translation repeats the source */                 \
-    X(LOOPED, "looped", true)             /* the translation repeats itself */                     \
-    X(WRONG_SCRIPT, "wrong_script", true) /* the translation is written in another script */
+    X(EMPTY, "empty", false)        /* blank in, blank out */                                      \
+    X(SPLIT, "split", false)        /* translated in parts and joined */                           \
+    X(TRUNCATED, "truncated", true) /* the translation reached the length limit */                 \
+    X(TOO_LONG, "too_long", true)   /* longer than the model takes, and not to be split */         \
+    X(BAD_INPUT, "bad_input", true) /* not UTF-8, or a NUL byte */                                 \
+    X(FAILED, "failed", true)       /* the engine refused it; the message says why */
 
 enum dgm_line_status {
 #define DGM_LINE_ENUM(name, text, flagged) DGM_LINE_STATUS_##name,

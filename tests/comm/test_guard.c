@@ -77,7 +77,7 @@ static void test_reused_pid(void **state)
 
 /* ---- guard ---- */
 
-enum how { LEAVE, VANISH, WAIT };
+enum how { LEAVE, VANISH, WAIT, LEAVE_AT_ONCE };
 
 static volatile sig_atomic_t got;
 static void on_signal(int sig)
@@ -97,8 +97,10 @@ static _Noreturn void rank_main(enum how how, int tell)
         _exit(98);
     if (how == VANISH)
         _exit(4);
-    while (how == WAIT && got == 0)
+    while (how != LEAVE && got == 0)
         (void)usleep(1000);
+    if (how == LEAVE_AT_ONCE)
+        _exit(143);
     dgm_guard_leave();
     _exit(got == SIGTERM ? 15 : 5);
 }
@@ -117,6 +119,7 @@ static struct rank start(enum how how)
     r.guard = fork();
     if (r.guard == 0) {
         (void)setenv("PMIX_RANK", "7", 1);
+        (void)signal(SIGCHLD, SIG_IGN); /* a careless launcher */
         (void)dup2(err[1], STDERR_FILENO);
         (void)close(err[0]);
         (void)close(err[1]);
@@ -195,6 +198,20 @@ static void test_signals(void **state)
     assert_int_equal(finish(r, said, sizeof said), 15);
 }
 
+/* A second signal ends the worker at once, which is no loss of a rank. */
+static void test_second_signal(void **state)
+{
+    (void)state;
+    if (HAS_THREADS)
+        skip();
+    char said[512];
+    const struct rank r = start(LEAVE_AT_ONCE);
+    (void)kill(r.guard, SIGTERM);
+    (void)kill(r.worker, SIGTERM);
+    assert_int_equal(finish(r, said, sizeof said), 143);
+    assert_string_equal(said, "");
+}
+
 static void test_worker_dies_with_guard(void **state)
 {
     (void)state;
@@ -226,10 +243,15 @@ static void test_switched_off(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_alive),        cmocka_unit_test(test_reused_pid),
-        cmocka_unit_test(test_switched_off), cmocka_unit_test(test_good_order),
-        cmocka_unit_test(test_vanished),     cmocka_unit_test(test_killed_and_told),
-        cmocka_unit_test(test_signals),      cmocka_unit_test(test_worker_dies_with_guard),
+        cmocka_unit_test(test_alive),
+        cmocka_unit_test(test_reused_pid),
+        cmocka_unit_test(test_switched_off),
+        cmocka_unit_test(test_good_order),
+        cmocka_unit_test(test_vanished),
+        cmocka_unit_test(test_killed_and_told),
+        cmocka_unit_test(test_signals),
+        cmocka_unit_test(test_second_signal),
+        cmocka_unit_test(test_worker_dies_with_guard),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -166,6 +166,15 @@ for words in 'start .*: nllb-moe, 4+4 layers, 32 experts' 'start 1 rank on 1 hos
 done
 grep -q 'demonstration' "$dir/err" && fail "a named model is called the demonstration model"
 
+# Without a name it is, and is said to be, the demonstration model.
+mkdir -p "$dir/tree/build/x"
+cp "$dragoman" "$dir/tree/build/x/dragoman"
+ln -s "$here/models" "$dir/tree/models"
+env -u DGM_MODEL DGM_LOG_LEVEL=info "$dir/tree/build/x/dragoman" translate -s en -t de <"$dir/in" >"$dir/out" 2>"$dir/err" ||
+    fail "without --model"
+same "$dir/plain"
+grep -q "no --model: using the demonstration model, $DGM_MODEL" "$dir/err" || fail "does not say which model"
+
 # ---- stopped and started again ----
 for _ in $(seq 40); do cat "$dir/four"; done >"$dir/long"
 "$dragoman" translate -s eng_Latn -t deu_Latn -i "$dir/long" -o "$dir/whole" 2>"$dir/err" || fail "the long text"
