@@ -62,7 +62,7 @@ DGM_MUST_CHECK int dgm_xchg_combine(dgm_xchg *x);
 const float *dgm_xchg_back(dgm_xchg *x, int peer); /* valid until the next dispatch */
 
 /* What travelled to other ranks so far (rows to oneself are not counted) and the time spent
- * waiting. */
+ * waiting (the first microseconds of a wait are not counted: they are cheaper than the clock). */
 typedef struct dgm_xchg_stats {
     uint64_t rounds, rows_sent, bytes_sent;
     double wait_s;

@@ -52,6 +52,7 @@ struct dgm_comm {
     const char *stage;
     int layer;
     int64_t told_busy_ns;
+    int64_t waited_ns; /* in waits so far, each from its first look at the clock */
 
     /* Why the job cannot go on; code DGM_OK while it can. Set once. */
     struct {

@@ -241,6 +241,8 @@ int dgm_wait_for(dgm_comm *c, const char *what, dgm_poll_fn poll, void *ctx)
         if (rested || polls % POLLS_PER_LOOK == 0)
             DGM_TRY(look(c, &w, peer, &rested));
     }
+    if (w.began != 0)
+        c->waited_ns += dgm_now_ns() - w.began;
     if (w.told >= 0) {
         const dgm_notice go = {.kind = DGM_NOTICE_GO};
         dgm_notice_tell(c, &go, -1);

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { SCORE_TOKENS = 200, SCORE_SHARE = 16 };
+
 /* Everything that rank 0 holds besides the session. */
 typedef struct filter {
     dgm_session session;
@@ -95,10 +97,13 @@ static int choose_engine(filter *f)
     f->engine.dense_ranks = f->session.dense_ranks;
     f->engine.max_beam = f->decode.beam;
     f->engine.max_targets = n_targets;
-    /* A given text is fed in one step where it is the work itself, in a few where it only leads the way. */
-    f->engine.prompt_rows = scoring(o)                    ? f->engine.max_target
-                            : o->target_prefix[0] != '\0' ? 16
-                                                          : 2;
+    /*
+     * A given text is fed some tokens a step. When scoring it is all there is: a row then stands for a token, not for a
+     * hypothesis, so fewer sentences fill the batch (and the engine reserves room for sentences x tokens).
+     */
+    f->engine.prompt_rows = scoring(o) ? SCORE_TOKENS : o->target_prefix[0] != '\0' ? 16 : 2;
+    if (scoring(o))
+        f->engine.batch_rows = (o->batch_rows + SCORE_SHARE - 1) / SCORE_SHARE;
     return DGM_OK;
 }
 

@@ -29,6 +29,8 @@ down() {
         ip netns pids "$h" 2>/dev/null | xargs -r kill -KILL
         ip netns del "$h" 2>/dev/null
     done
+    ip link del "dgmv${id}0" 2>/dev/null # a namespace may live on for a while, its cable need not
+    ip link del "dgmv${id}1" 2>/dev/null
     ip link del "$bridge" 2>/dev/null
     rm -rf "$dir"
 }
