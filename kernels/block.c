@@ -9,7 +9,7 @@ enum {
 
 bool dgm_block_in_place(const dgm_kernels *kern, int rows, int n, int k)
 {
-    return rows <= kern->thin_rows || dgm_packed_bytes(n, k) <= IN_PLACE_BYTES;
+    return rows <= kern->thin_rows || dgm_packed_bytes(DGM_W_F32, n, k) <= IN_PLACE_BYTES;
 }
 
 size_t dgm_block_packed_bytes(int rows, int k)
@@ -76,7 +76,7 @@ static void chain_tiles(const dgm_kernels *kern, float *acc, size_t ld, const dg
 void dgm_block_chain(const dgm_kernels *kern, float *acc, size_t ld, const dgm_block_rows *x,
                      const dgm_packed *w, int panel, int n_panels)
 {
-    const float *from = w->data + (size_t)panel * DGM_PANEL * (size_t)w->k;
+    const float *from = (const float *)w->data + (size_t)panel * DGM_PANEL * (size_t)w->k;
     if (x->packed)
         chain_tiles(kern, acc, ld, x, from, w->k, n_panels);
     else

@@ -1,9 +1,14 @@
 /*
  * pack.h - weights in the one layout that every instruction set reads.
  *
- * A matrix w [n, k] (n outputs, k inputs) becomes ceil(n / 16) panels of [k][16] f32; outputs past n
- * are zero. The same tensor serves as a GEMM operand and, for the tied embedding, for looking up a
- * row (element i of row r: data[(r / 16) * 16 * k + i * 16 + r % 16]).
+ * A matrix w [n, k] (n outputs, k inputs) becomes ceil(n / 16) panels of 16 outputs, outputs past n zero. A panel is
+ *   f32    [k][16]
+ *   bf16   [ceil(k / 2)][16][2]   inputs 2 b, 2 b + 1
+ *   int8   [ceil(k / 4)][16][4]   inputs 4 b .. 4 b + 3, two's complement
+ *   int4   [ceil(k / 8)][16][4]   byte j: input 8 b + j in the low nibble, 8 b + 4 + j in the high, each q + 8
+ * with inputs past k zero (int4: q = 0, so the nibble is 8). Integers stand for q * scale; scales are
+ * [panels][groups][16] f32, outputs past n zero, where a group is `group` consecutive inputs (a multiple of 32), or
+ * all of k when group is 0. The same tensor serves as a GEMM operand and, for the tied embedding, for looking up a row.
  */
 #ifndef DGM_KERNELS_PACK_H
 #define DGM_KERNELS_PACK_H
@@ -12,14 +17,44 @@
 #include "kernels/kernels.h"
 
 typedef struct dgm_packed {
-    int n, k;          /* outputs, inputs */
-    const float *data; /* [ceil(n / 16)][k][16], 64-byte aligned; NULL: not on this rank */
+    int n, k; /* outputs, inputs */
+    dgm_wtype type;
+    int group;          /* integers: inputs that share a scale, 0: all */
+    const void *data;   /* panels, 64-byte aligned; NULL: not on this rank */
+    const float *scale; /* integers: [panels][groups][16], 64-byte aligned; else NULL */
 } dgm_packed;
 
-/* dgm_packed_bytes - size of the packed form of [n, k] f32. */
-static inline size_t dgm_packed_bytes(int n, int k)
+static inline size_t dgm_packed_panels(int n)
 {
-    return (size_t)((n + DGM_PANEL - 1) / DGM_PANEL) * DGM_PANEL * (size_t)k * sizeof(float);
+    return (size_t)((n + DGM_PANEL - 1) / DGM_PANEL);
+}
+
+/* dgm_panel_bytes - of one panel of k inputs. */
+static inline size_t dgm_panel_bytes(dgm_wtype t, int k)
+{
+    const size_t in = (size_t)k;
+    switch (t) {
+    case DGM_W_BF16:
+        return (in + 1) / 2 * 64;
+    case DGM_W_INT8:
+        return (in + 3) / 4 * 64;
+    case DGM_W_INT4:
+        return (in + 7) / 8 * 64;
+    default:
+        return in * 64;
+    }
+}
+
+/* dgm_packed_bytes - of the panels of [n, k]; scales not included. */
+static inline size_t dgm_packed_bytes(dgm_wtype t, int n, int k)
+{
+    return dgm_packed_panels(n) * dgm_panel_bytes(t, k);
+}
+
+/* dgm_packed_groups - scales of one output. */
+static inline int dgm_packed_groups(int k, int group)
+{
+    return group == 0 ? 1 : (k + group - 1) / group;
 }
 
 /*
@@ -35,7 +70,7 @@ void dgm_widen(float *dst, const void *src, dgm_dtype t, size_t n);
 /* dgm_packed_row - the first element of row r; its elements are DGM_PANEL apart. */
 static inline const float *dgm_packed_row(const dgm_packed *w, int r)
 {
-    return w->data + (size_t)(r / DGM_PANEL) * DGM_PANEL * (size_t)w->k + (size_t)(r % DGM_PANEL);
+    return (const float *)w->data + (size_t)(r / DGM_PANEL) * DGM_PANEL * (size_t)w->k + (size_t)(r % DGM_PANEL);
 }
 
 #endif

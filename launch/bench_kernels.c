@@ -63,7 +63,7 @@ static void run_gemm(lab *l, const bench_case *c)
 
 static void run_thin(lab *l, const bench_case *c)
 {
-    const size_t bytes = dgm_packed_bytes(c->n, c->k), matrices = COLD_BYTES / bytes;
+    const size_t bytes = dgm_packed_bytes(DGM_W_F32, c->n, c->k), matrices = COLD_BYTES / bytes;
     gemm(l, l->weights + (size_t)l->turn % matrices * (bytes / sizeof(float)), c);
     l->turn++;
 }

@@ -308,6 +308,6 @@ size_t dgm_weights_bytes(const dgm_slot *s)
 {
     if (s->row0 != 0) /* counted with the first part */
         return 0;
-    return dgm_arena_align(s->matrix != NULL ? dgm_packed_bytes(s->n, s->k)
+    return dgm_arena_align(s->matrix != NULL ? dgm_packed_bytes(DGM_W_F32, s->n, s->k)
                                              : (size_t)s->n * sizeof(float));
 }

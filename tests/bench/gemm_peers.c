@@ -173,8 +173,8 @@ static void bench_shape(bench *b, int threads, double seconds)
     static double time_s[CONTENDERS][MAX_ROUNDS];
     const size_t out = (size_t)b->s.rows * (size_t)b->s.n;
     float *ours = floats(out);
-    b->packed = (dgm_packed){b->s.n, b->s.k, b->panels};
-    memset(b->panels, 0, dgm_packed_bytes(b->s.n, b->s.k));
+    b->packed = (dgm_packed){.n = b->s.n, .k = b->s.k, .data = b->panels};
+    memset(b->panels, 0, dgm_packed_bytes(DGM_W_F32, b->s.n, b->s.k));
     dgm_pack(b->panels, b->nk, DGM_F32, 0, b->s.n, b->s.k);
     for (int n = 0; n < b->s.n; n++)
         for (int k = 0; k < b->s.k; k++)

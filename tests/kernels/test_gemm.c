@@ -25,7 +25,7 @@ static void problem_open(problem *p, int rows, int n, int k, int mode, enum flav
     p->residual = test_floats(r * ldy, f);
     p->y = test_floats(r * ldy, PLAIN);
     p->want = test_floats(r * ldy, PLAIN);
-    p->panels = calloc(1, dgm_packed_bytes(n, k));
+    p->panels = calloc(1, dgm_packed_bytes(DGM_W_F32, n, k));
     assert_non_null(p->panels);
     dgm_pack(p->panels, p->weights, DGM_F32, 0, n, k);
     p->w = (dgm_packed){.n = n, .k = k, .data = p->panels};

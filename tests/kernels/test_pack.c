@@ -46,7 +46,7 @@ static void pack_one(int n, int k, int r0, int rows, dgm_dtype t)
     const size_t bytes = dgm_dtype_bytes(t), count = (size_t)rows * (size_t)k;
     unsigned char *src = malloc(count * bytes + 1);
     float *wide = malloc(count * sizeof *wide);
-    const size_t floats = dgm_packed_bytes(n, k) / sizeof(float);
+    const size_t floats = dgm_packed_bytes(DGM_W_F32, n, k) / sizeof(float);
     float *dst = calloc(floats, sizeof *dst);
     assert_true(src != NULL && wide != NULL && dst != NULL);
     for (size_t i = 0; i < count * bytes; i++)

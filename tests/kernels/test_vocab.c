@@ -65,7 +65,7 @@ static void lab_open(lab *t, int n_rows, int n, int k)
     t->x = test_floats((size_t)n_rows * (size_t)k, PLAIN);
     for (size_t i = 0; i < (size_t)n * (size_t)k; i++)
         t->weights[i] = (float)test_random(k < 4 ? 5 : 200) * 0.02f - 1.0f;
-    t->panels = calloc(1, dgm_packed_bytes(n, k));
+    t->panels = calloc(1, dgm_packed_bytes(DGM_W_F32, n, k));
     assert_non_null(t->panels);
     dgm_pack(t->panels, t->weights, DGM_F32, 0, n, k);
     t->w = (dgm_packed){.n = n, .k = k, .data = t->panels};

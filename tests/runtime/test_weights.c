@@ -334,9 +334,9 @@ static void an_expert_lies_together(void **state)
     const dgm_ffn *x = &m->stack[DGM_ENCODER].layers[1].experts[2];
     const char *at = (const char *)x->fc1.w.data;
     assert_int_equal((uintptr_t)at % 4096, 0);
-    assert_ptr_equal(x->fc1.b, at + dgm_packed_bytes(24, 16));
+    assert_ptr_equal(x->fc1.b, at + dgm_packed_bytes(DGM_W_F32, 24, 16));
     assert_ptr_equal(x->fc2.w.data, (const char *)x->fc1.b + 128);
-    assert_ptr_equal(x->fc2.b, (const char *)x->fc2.w.data + dgm_packed_bytes(16, 24));
+    assert_ptr_equal(x->fc2.b, (const char *)x->fc2.w.data + dgm_packed_bytes(DGM_W_F32, 16, 24));
     dgm_model_close(m);
 }
 
