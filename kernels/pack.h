@@ -70,7 +70,8 @@ void dgm_widen(float *dst, const void *src, dgm_dtype t, size_t n);
 /* dgm_packed_row - the first element of row r; its elements are DGM_PANEL apart. */
 static inline const float *dgm_packed_row(const dgm_packed *w, int r)
 {
-    return (const float *)w->data + (size_t)(r / DGM_PANEL) * DGM_PANEL * (size_t)w->k + (size_t)(r % DGM_PANEL);
+    return (const float *)w->data + (size_t)(r / DGM_PANEL) * DGM_PANEL * (size_t)w->k +
+           (size_t)(r % DGM_PANEL);
 }
 
 #endif

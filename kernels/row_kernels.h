@@ -70,7 +70,7 @@ static void layer_norm(float *y, const float *x, const float *w, const float *b,
     }
 }
 
-static float row_max(const float *x, int n)
+V_INLINE v16 lane_max(const float *x, int n)
 {
     v16 m = v_set1(-INFINITY);
     int i = 0;
@@ -78,7 +78,12 @@ static float row_max(const float *x, int n)
         m = v_max(m, v_load(x + i));
     if (i < n)
         m = v_max(m, v_load_part(x + i, n - i, -INFINITY));
-    return v_fold_max(m);
+    return m;
+}
+
+static float row_max(const float *x, int n)
+{
+    return v_fold_max(lane_max(x, n));
 }
 
 static void exp_shift(float *y, const float *x, float shift, int n)
@@ -91,10 +96,12 @@ static void exp_shift(float *y, const float *x, float shift, int n)
         v_store_part(y + i, v_exp(v_sub(v_load_part(x + i, n - i, 0.0f), s)), n - i);
 }
 
-static void block_max_sum(float *m, float *s, const float *x, int n)
+static void block_max_sum(float *m, float *s, float *top, const float *x, int n)
 {
-    const float top = row_max(x, n);
-    const v16 shift = v_set1(top);
+    const v16 lanes = lane_max(x, n);
+    const float most = v_fold_max(lanes);
+    const v16 shift = v_set1(most);
+    v_store(top, lanes);
     v16 sum = v_set1(0.0f);
     int i = 0;
     for (; i + 16 <= n; i += 16)
@@ -104,8 +111,8 @@ static void block_max_sum(float *m, float *s, const float *x, int n)
         sum = v_add(sum, v_keep(e, n - i));
     }
     *s = v_fold_add(sum);
-    /* row_max may have stepped over a NaN; the sum cannot */
-    *m = *s == *s ? top : *s;
+    /* lane_max may have stepped over a NaN; the sum cannot */
+    *m = *s == *s ? most : *s;
 }
 
 /* softmax - in place: exp(x - max), the 16-lane sum, then a division. */

@@ -77,17 +77,55 @@ static void offer(cand *h, int *n, int cap, cand c)
     h[i] = c;
 }
 
-/* scan - offers the logits of ids first .. first + n to a row's heap; most fail at its threshold. */
-static void scan(const region *g, cand *h, int *held, int cap, int32_t *found, const float *logits,
-                 int first, int n)
+/* below - the largest float that is less than x, which is not -INFINITY. */
+static float below(float x)
 {
+    uint32_t bits;
+    if (x == 0)
+        return -0x1p-149f;
+    memcpy(&bits, &x, sizeof bits);
+    bits += x > 0 ? -1u : 1u;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* at_least - what at least `cap` logits of a block reach: the cap-th of its lanes' maxima; -INFINITY: cannot tell. */
+static float at_least(const float *top, int cap)
+{
+    float best[DGM_LANES]; /* [n] the largest first */
+    int n = 0;
+    if (cap < 1 || cap > DGM_LANES)
+        return -INFINITY;
+    for (int i = 0; i < DGM_LANES; i++) {
+        if (n == cap && !(top[i] > best[n - 1]))
+            continue;
+        int at = n < cap ? n++ : n - 1;
+        for (; at > 0 && top[i] > best[at - 1]; at--)
+            best[at] = best[at - 1];
+        best[at] = top[i];
+    }
+    return best[cap - 1];
+}
+
+/* scan - offers the logits of ids first .. first + n to a row's heap; most fail at a threshold. top: of block_max_sum. */
+static void scan(const region *g, cand *h, int *held, int cap, int32_t *found, const float *logits,
+                 const float *top, int first, int n)
+{
+    float threshold = -INFINITY;
     int i = 0;
-    for (; i < n && *held < cap; i++)
-        offer(h, held, cap, (cand){logits[i], first + i});
-    if (i == n || cap == 0)
-        return;
-    /* ids ascend, so an equal logit comes too late: strictly above is right */
-    const int hits = g->kern->above(found, logits + i, h[0].logit, n - i);
+    if (*held < cap)
+        threshold = at_least(top, cap);
+    if (threshold > -INFINITY) {
+        threshold = below(threshold);
+    } else {
+        for (; i < n && *held < cap; i++)
+            offer(h, held, cap, (cand){logits[i], first + i});
+        if (i == n || cap == 0)
+            return;
+        threshold =
+            h[0].logit; /* ids ascend, so an equal logit comes too late: strictly above is right */
+    }
+    const int hits = g->kern->above(found, logits + i, threshold, n - i);
     for (int f = 0; f < hits; f++)
         offer(h, held, cap, (cand){logits[i + found[f]], first + i + found[f]});
 }
@@ -98,16 +136,21 @@ static void row_unit(const region *g, int part, int r, int block, const float *l
     const int first = block * DGM_VOCAB_BLOCK;
     float *m = &g->m[(size_t)r * (size_t)g->n_blocks + (size_t)block];
     float *s = &g->s[(size_t)r * (size_t)g->n_blocks + (size_t)block];
-    g->kern->block_max_sum(m, s, logits, n);
+    float top[DGM_LANES];
+    g->kern->block_max_sum(m, s, top, logits, n);
     if (row->full != NULL)
         memcpy(row->full + first, logits, (size_t)n * sizeof *logits);
     if (row->want_id >= first && row->want_id < first + n)
         row->want_logit = logits[row->want_id - first];
     if (*m != *m)
         return;
+    const int cap = min_int(row->n_best, g->w->n);
     const size_t heap = (size_t)part * (size_t)g->n_rows + (size_t)r;
-    scan(g, g->heaps + heap * (size_t)g->max_best, &g->n_held[heap], min_int(row->n_best, g->w->n),
-         g->found + (size_t)part * DGM_VOCAB_BLOCK, logits, first, n);
+    cand *const held = g->heaps + heap * (size_t)g->max_best;
+    if (g->n_held[heap] == cap && (cap == 0 || *m <= held[0].logit))
+        return;
+    scan(g, held, &g->n_held[heap], cap, g->found + (size_t)part * DGM_VOCAB_BLOCK, logits, top,
+         first, n);
 }
 
 static void unit(const region *g, int part, int chunk, int block)

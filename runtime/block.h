@@ -38,9 +38,9 @@ void dgm_block_linear(const dgm_forward *f, float *y, const float *x, const dgm_
 typedef struct dgm_attend_job {
     float *out;         /* [d_model] */
     const float *q;     /* [d_model] */
-    const float *k, *v; /* position p at k + idx[p] * ld; idx NULL: p itself */
+    const float *k, *v; /* position p of head h at k + h * head + idx[p] * ld; idx NULL: p itself */
     const int32_t *idx; /* [n] */
-    size_t ld;
+    size_t ld, head;
     int n;
     float *looked; /* [n]: the heads' probabilities are added to it, in order; or NULL */
 } dgm_attend_job;

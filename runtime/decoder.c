@@ -2,17 +2,22 @@
 
 #include <string.h>
 
-void dgm_decoder_cross(const dgm_forward *f, const dgm_kvcache *kv, const float *memory,
+void dgm_decoder_cross(const dgm_forward *f, dgm_kvcache *kv, const float *memory,
                        const int32_t *starts, const int *slots, int n_seqs)
 {
     const dgm_stack *stack = &f->model->stack[DGM_DECODER];
-    const size_t mark = dgm_arena_mark(f->step), width = 2 * kv->d;
-    float *t = dgm_arena_push(f->step, (size_t)starts[n_seqs] * width * sizeof(float));
+    const size_t mark = dgm_arena_mark(f->step), d = (size_t)f->model->cfg.d_model;
+    float *t = dgm_arena_push(f->step, (size_t)starts[n_seqs] * 2 * d * sizeof(float));
+    for (int s = 0; s < n_seqs; s++)
+        dgm_kv_grow(&kv->cross, slots[s], starts[s + 1] - starts[s]);
     for (int l = 0; l < stack->n_layers; l++) {
         dgm_block_linear(f, t, memory, &stack->layers[l].cross_kv, NULL, 0, starts[n_seqs]);
         for (int s = 0; s < n_seqs; s++)
-            memcpy(dgm_kv_cross(kv, slots[s], l), t + (size_t)starts[s] * width,
-                   (size_t)(starts[s + 1] - starts[s]) * width * sizeof(float));
+            for (int p = starts[s]; p < starts[s + 1]; p++) {
+                const float *k = t + (size_t)p * 2 * d;
+                dgm_kv_put(&kv->cross, l, dgm_kv_index(&kv->cross, slots[s], p - starts[s], 0), k,
+                           k + d);
+            }
     }
     dgm_arena_pop(f->step, mark);
 }
@@ -21,19 +26,25 @@ void dgm_decoder_cross(const dgm_forward *f, const dgm_kvcache *kv, const float 
 typedef struct step_rows {
     const dgm_decoder_row *rows;
     int n, longest_target, longest_source;
-    int32_t **history;    /* [n] index into the self cache for each position of a row's past */
-    float **looked;       /* [n] sums of attention over heads and layers, or NULL */
+    int32_t **past,
+        **source;   /* [n] where each position of a row's past, and of its source, is cached */
+    float **looked; /* [n] sums of attention over heads and layers, or NULL */
     dgm_attend_job *jobs; /* [n] */
     float *x, *h, *wide;  /* [n, d], [n, d], [n, 3 d] */
 } step_rows;
 
-static void index_history(const dgm_forward *f, const dgm_kvcache *kv, step_rows *s)
+static void index_caches(const dgm_forward *f, dgm_kvcache *kv, step_rows *s)
 {
     for (int r = 0; r < s->n; r++) {
         const dgm_decoder_row *row = &s->rows[r];
-        s->history[r] = dgm_arena_push(f->step, (size_t)(row->pos + 1) * sizeof(int32_t));
+        dgm_kv_grow(&kv->self, row->slot, row->pos + 1);
+        s->past[r] = dgm_arena_push(f->step, (size_t)(row->pos + 1) * sizeof(int32_t));
         for (int p = 0; p <= row->pos; p++)
-            s->history[r][p] = p * kv->rows + (row->path == NULL ? 0 : row->path[p]);
+            s->past[r][p] =
+                dgm_kv_index(&kv->self, row->slot, p, row->path == NULL ? 0 : row->path[p]);
+        s->source[r] = dgm_arena_push(f->step, (size_t)row->n_source * sizeof(int32_t));
+        for (int p = 0; p < row->n_source; p++)
+            s->source[r][p] = dgm_kv_index(&kv->cross, row->memory, p, 0);
         s->looked[r] = NULL;
         if (row->looked_at != NULL) {
             s->looked[r] = dgm_arena_push(f->step, (size_t)row->n_source * sizeof(float));
@@ -46,24 +57,32 @@ static void index_history(const dgm_forward *f, const dgm_kvcache *kv, step_rows
     }
 }
 
+/* cached - q over what `pool` holds of layer l at the n places of idx. */
+static dgm_attend_job cached(const dgm_kvpool *pool, int l, const int32_t *idx, int n)
+{
+    const float *k = pool->base + (size_t)l * pool->layer;
+    return (dgm_attend_job){.k = k,
+                            .v = k + pool->hd,
+                            .idx = idx,
+                            .ld = 2 * (size_t)pool->hd,
+                            .head = pool->head,
+                            .n = n};
+}
+
 static void self_attention(const dgm_forward *f, const dgm_kvcache *kv, const step_rows *s, int l)
 {
     const dgm_layer *layer = &f->model->stack[DGM_DECODER].layers[l];
-    const size_t d = kv->d;
+    const size_t d = (size_t)f->model->cfg.d_model;
     dgm_block_norm(f, s->h, s->x, &layer->self_norm, s->n);
     dgm_block_linear(f, s->wide, s->h, &layer->qkv, NULL, 0, s->n);
     for (int r = 0; r < s->n; r++) {
         const dgm_decoder_row *row = &s->rows[r];
-        float *cache = dgm_kv_self(kv, row->slot, l), *qkv = s->wide + (size_t)r * 3 * d;
-        memcpy(cache + (size_t)(row->pos * kv->rows + row->row) * 2 * d, qkv + d,
-               2 * d * sizeof(float));
-        s->jobs[r] = (dgm_attend_job){.out = s->h + (size_t)r * d,
-                                      .q = qkv,
-                                      .k = cache,
-                                      .v = cache + d,
-                                      .idx = s->history[r],
-                                      .ld = 2 * d,
-                                      .n = row->pos + 1};
+        const float *qkv = s->wide + (size_t)r * 3 * d;
+        dgm_kv_put(&kv->self, l, dgm_kv_index(&kv->self, row->slot, row->pos, row->row), qkv + d,
+                   qkv + 2 * d);
+        s->jobs[r] = cached(&kv->self, l, s->past[r], row->pos + 1);
+        s->jobs[r].out = s->h + (size_t)r * d;
+        s->jobs[r].q = qkv;
     }
     dgm_block_attend(f, s->jobs, s->n, f->model->cfg.n_heads[DGM_DECODER], s->longest_target);
     dgm_block_linear(f, s->x, s->h, &layer->self_out, s->x, 0, s->n);
@@ -72,18 +91,14 @@ static void self_attention(const dgm_forward *f, const dgm_kvcache *kv, const st
 static void cross_attention(const dgm_forward *f, const dgm_kvcache *kv, const step_rows *s, int l)
 {
     const dgm_layer *layer = &f->model->stack[DGM_DECODER].layers[l];
-    const size_t d = kv->d;
+    const size_t d = (size_t)f->model->cfg.d_model;
     dgm_block_norm(f, s->h, s->x, &layer->cross_norm, s->n);
     dgm_block_linear(f, s->wide, s->h, &layer->cross_q, NULL, 0, s->n);
     for (int r = 0; r < s->n; r++) {
-        const float *cache = dgm_kv_cross(kv, s->rows[r].memory, l);
-        s->jobs[r] = (dgm_attend_job){.out = s->h + (size_t)r * d,
-                                      .q = s->wide + (size_t)r * d,
-                                      .k = cache,
-                                      .v = cache + d,
-                                      .ld = 2 * d,
-                                      .n = s->rows[r].n_source,
-                                      .looked = s->looked[r]};
+        s->jobs[r] = cached(&kv->cross, l, s->source[r], s->rows[r].n_source);
+        s->jobs[r].out = s->h + (size_t)r * d;
+        s->jobs[r].q = s->wide + (size_t)r * d;
+        s->jobs[r].looked = s->looked[r];
     }
     dgm_block_attend(f, s->jobs, s->n, f->model->cfg.n_heads[DGM_DECODER], s->longest_source);
     dgm_block_linear(f, s->x, s->h, &layer->cross_out, s->x, 0, s->n);
@@ -123,14 +138,14 @@ static int vocabulary(const dgm_forward *f, const step_rows *s)
     return DGM_OK;
 }
 
-int dgm_decoder_step(const dgm_forward *f, const dgm_kvcache *kv, const dgm_decoder_row *rows,
-                     int n_rows)
+int dgm_decoder_step(const dgm_forward *f, dgm_kvcache *kv, const dgm_decoder_row *rows, int n_rows)
 {
     const dgm_stack *stack = &f->model->stack[DGM_DECODER];
     const size_t mark = dgm_arena_mark(f->step), n = (size_t)n_rows,
-                 row_bytes = kv->d * sizeof(float);
+                 row_bytes = (size_t)f->model->cfg.d_model * sizeof(float);
     step_rows s = {.rows = rows, .n = n_rows};
-    s.history = dgm_arena_push(f->step, n * sizeof *s.history);
+    s.past = dgm_arena_push(f->step, n * sizeof *s.past);
+    s.source = dgm_arena_push(f->step, n * sizeof *s.source);
     s.looked = dgm_arena_push(f->step, n * sizeof *s.looked);
     s.jobs = dgm_arena_push(f->step, n * sizeof *s.jobs);
     s.x = dgm_arena_push(f->step, n * row_bytes);
@@ -142,7 +157,7 @@ int dgm_decoder_step(const dgm_forward *f, const dgm_kvcache *kv, const dgm_deco
         ids[r] = rows[r].token;
         pos[r] = rows[r].pos;
     }
-    index_history(f, kv, &s);
+    index_caches(f, kv, &s);
     if (n_rows > 0)
         dgm_block_embed(f, s.x, ids, pos, n_rows);
     for (int l = 0; l < stack->n_layers; l++) {
@@ -163,8 +178,9 @@ size_t dgm_decoder_scratch_bytes(const dgm_model *m, int n_rows, int n_tokens, i
                                  int max_source, int max_best, int n_threads)
 {
     const size_t d = (size_t)m->cfg.d_model, n = (size_t)n_rows;
-    const size_t row = 5 * d * sizeof(float) + ((size_t)max_target + (size_t)max_source) * 4 + 128 +
-                       2 * sizeof(void *) + sizeof(dgm_attend_job) + sizeof(dgm_vocab_row) + 8;
+    const size_t row = 5 * d * sizeof(float) + ((size_t)max_target + 2 * (size_t)max_source) * 4 +
+                       192 + 3 * sizeof(void *) + sizeof(dgm_attend_job) + sizeof(dgm_vocab_row) +
+                       8;
     const size_t cross = 2 * (size_t)n_tokens * d * sizeof(float);
     return n * row + cross +
            dgm_vocab_scratch_bytes(n_rows, max_best, m->cfg.vocab_size, (int)d, n_threads) + 8192;

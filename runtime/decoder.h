@@ -26,14 +26,15 @@ typedef struct dgm_decoder_row {
 
 /*
  * dgm_decoder_cross - keys and values of n_seqs encodings for every decoder layer: memory [n_tokens, d_model],
- * sentence s is rows starts[s] .. starts[s + 1] and goes to slot slots[s]. Local.
+ * sentence s is rows starts[s] .. starts[s + 1] and goes to the empty slot slots[s], which the caller drops. Local.
  */
-void dgm_decoder_cross(const dgm_forward *f, const dgm_kvcache *kv, const float *memory,
+void dgm_decoder_cross(const dgm_forward *f, dgm_kvcache *kv, const float *memory,
                        const int32_t *starts, const int *slots, int n_seqs);
 
-/* dgm_decoder_step - Collective (its sparse layers are). DGM_EPEER, DGM_EDEADLINE; DGM_ENAN is local: a logit is
+/* dgm_decoder_step - rows' keys and values are added to their slots, which the caller drops when a sentence is done.
+ * Collective (its sparse layers are). DGM_EPEER, DGM_EDEADLINE; DGM_ENAN is local: a logit is
  * not a number; the rank has taken part in every exchange nevertheless. */
-DGM_MUST_CHECK int dgm_decoder_step(const dgm_forward *f, const dgm_kvcache *kv,
+DGM_MUST_CHECK int dgm_decoder_step(const dgm_forward *f, dgm_kvcache *kv,
                                     const dgm_decoder_row *rows, int n_rows);
 
 /* dgm_decoder_scratch_bytes - step memory for up to n_rows rows and n_tokens source tokens, block scratch not included. */

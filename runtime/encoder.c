@@ -5,7 +5,7 @@ static void self_attention(const dgm_forward *f, float *x, const dgm_layer *laye
                            const dgm_encoder_batch *b)
 {
     const size_t mark = dgm_arena_mark(f->step), d = (size_t)f->model->cfg.d_model,
-                 n = (size_t)b->n_tokens;
+                 n = (size_t)b->n_tokens, head = d / (size_t)f->model->cfg.n_heads[DGM_ENCODER];
     float *h = dgm_arena_push(f->step, n * d * sizeof(float));
     float *qkv = dgm_arena_push(f->step, n * 3 * d * sizeof(float));
     dgm_attend_job *jobs = dgm_arena_push(f->step, n * sizeof *jobs);
@@ -22,6 +22,7 @@ static void self_attention(const dgm_forward *f, float *x, const dgm_layer *laye
                                        .k = first + d,
                                        .v = first + 2 * d,
                                        .ld = 3 * d,
+                                       .head = head,
                                        .n = len};
     }
     dgm_block_attend(f, jobs, b->n_tokens, f->model->cfg.n_heads[DGM_ENCODER], longest);

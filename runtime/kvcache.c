@@ -1,34 +1,100 @@
 #include "runtime/kvcache.h"
 
-#include "base/arena.h"
+#include <string.h>
+#include <sys/mman.h>
+
+/* One number of lines that no cache's sets divide: the same place of two chunks should not fall on the same set. */
+enum { APART_LINES = 67, LINE_FLOATS = 16 };
+
+static size_t chunk_floats(const dgm_kvpool *p, int layers)
+{
+    const size_t unit = 2 * (size_t)p->hd, apart = (size_t)APART_LINES * LINE_FLOATS;
+    return (size_t)layers * p->layer + (apart + unit - 1) / unit * unit;
+}
+
+static int init_lists(dgm_kvpool *p, int n_slots, size_t n_chunks)
+{
+    const size_t slots = (size_t)n_slots;
+    DGM_TRY(dgm_arena_init(&p->lists, 2 * dgm_arena_align(n_chunks * sizeof *p->free) +
+                                          dgm_arena_align(slots * sizeof *p->held)));
+    p->held = dgm_arena_push(&p->lists, slots * sizeof *p->held);
+    p->chunks = dgm_arena_push(&p->lists, n_chunks * sizeof *p->chunks);
+    p->free = dgm_arena_push(&p->lists, n_chunks * sizeof *p->free);
+    p->n_free = (int)n_chunks;
+    for (int i = 0; i < p->n_free; i++) /* the lowest is taken first */
+        p->free[i] = p->n_free - 1 - i;
+    return DGM_OK;
+}
+
+static int init_pool(dgm_kvpool *p, const dgm_model *m, int n_slots, int rows, int max_positions)
+{
+    const int heads = m->cfg.n_heads[DGM_DECODER];
+    *p = (dgm_kvpool){.rows = rows, .heads = heads, .hd = m->cfg.d_model / heads};
+    p->per_slot = (max_positions + DGM_KV_POSITIONS - 1) / DGM_KV_POSITIONS;
+    p->head = 2 * (size_t)p->hd * DGM_KV_POSITIONS * (size_t)rows;
+    p->layer = (size_t)heads * p->head;
+    p->chunk = chunk_floats(p, m->cfg.n_layers[DGM_DECODER]);
+    const size_t n_chunks = (size_t)n_slots * (size_t)p->per_slot;
+    p->bytes = n_chunks * p->chunk * sizeof *p->base;
+    int rc = init_lists(p, n_slots, n_chunks);
+    if (rc == DGM_OK && n_chunks * (p->chunk / (2 * (size_t)p->hd)) <= INT32_MAX)
+        p->base = dgm_reserve(p->bytes);
+    if (rc == DGM_OK && p->base == NULL)
+        rc = dgm_fail(
+            DGM_ENOMEM,
+            "key-value cache: cannot reserve %zu bytes for %d sentences; lower --batch-rows",
+            p->bytes, n_slots);
+    if (rc == DGM_OK)
+        (void)madvise(p->base, p->bytes, MADV_HUGEPAGE);
+    return rc;
+}
+
+static void fini_pool(dgm_kvpool *p)
+{
+    dgm_release(p->base, p->bytes);
+    dgm_arena_fini(&p->lists);
+    *p = (dgm_kvpool){0};
+}
 
 int dgm_kvcache_init(dgm_kvcache *c, const dgm_model *m, int n_slots, int rows, int max_target,
                      int max_source)
 {
-    const size_t d = (size_t)m->cfg.d_model, layers = (size_t)m->cfg.n_layers[DGM_DECODER];
-    *c = (dgm_kvcache){.n_slots = n_slots, .rows = rows, .d = d};
-    c->self_layer = (size_t)max_target * (size_t)rows * 2 * d;
-    c->cross_layer = (size_t)max_source * 2 * d;
-    c->self_slot = layers * c->self_layer;
-    c->cross_slot = layers * c->cross_layer;
-    c->self_bytes = (size_t)n_slots * c->self_slot * sizeof(float);
-    c->cross_bytes = (size_t)n_slots * c->cross_slot * sizeof(float);
-    c->self = dgm_reserve(c->self_bytes);
-    c->cross = dgm_reserve(c->cross_bytes);
-    if (c->self == NULL || c->cross == NULL) {
-        const size_t want = c->self_bytes + c->cross_bytes;
+    const int slots = n_slots > 0 ? n_slots : 1;
+    *c = (dgm_kvcache){0};
+    int rc = init_pool(&c->self, m, slots, rows, max_target);
+    if (rc == DGM_OK)
+        rc = init_pool(&c->cross, m, slots, 1, max_source);
+    if (rc != DGM_OK)
         dgm_kvcache_fini(c);
-        return dgm_fail(
-            DGM_ENOMEM,
-            "key-value cache: cannot reserve %zu bytes for %d sentences; lower --batch-rows", want,
-            n_slots);
-    }
-    return DGM_OK;
+    return rc;
 }
 
 void dgm_kvcache_fini(dgm_kvcache *c)
 {
-    dgm_release(c->self, c->self_bytes);
-    dgm_release(c->cross, c->cross_bytes);
-    *c = (dgm_kvcache){0};
+    fini_pool(&c->self);
+    fini_pool(&c->cross);
+}
+
+void dgm_kv_grow(dgm_kvpool *p, int slot, int n)
+{
+    int32_t *held = &p->held[slot];
+    DGM_ASSERT(n <= p->per_slot * DGM_KV_POSITIONS);
+    while (*held * DGM_KV_POSITIONS < n)
+        p->chunks[slot * p->per_slot + (*held)++] = p->free[--p->n_free];
+}
+
+void dgm_kv_drop(dgm_kvpool *p, int slot)
+{
+    while (p->held[slot] > 0)
+        p->free[p->n_free++] = p->chunks[slot * p->per_slot + --p->held[slot]];
+}
+
+void dgm_kv_put(const dgm_kvpool *p, int layer, int32_t index, const float *k, const float *v)
+{
+    const size_t hd = (size_t)p->hd, bytes = hd * sizeof *k;
+    float *to = p->base + (size_t)layer * p->layer + (size_t)index * 2 * hd;
+    for (int h = 0; h < p->heads; h++, to += p->head) {
+        memcpy(to, k + (size_t)h * hd, bytes);
+        memcpy(to + hd, v + (size_t)h * hd, bytes);
+    }
 }

@@ -1,39 +1,61 @@
 /*
- * kvcache.h - keys and values of sentences that are being decoded.
+ * kvcache.h - keys and values of sentences that are being decoded, in chunks of 16 positions.
  *
- * Self-attention: a slot a sentence, [layer][position][row][2 d] (k, then v). A hypothesis is a path through
- * the rows of its slot, so beams reorder by index and nothing is copied. Cross-attention: a slot an
- * encoding, [layer][source position][2 d], computed once and shared by all targets of a line. Both are
- * reservations of address space: memory is used as far as sentences are long.
+ * A chunk holds all layers and heads of its positions, [layer][head][position][row][2 hd] (k, then v), and belongs to
+ * one sentence at a time; free chunks are reused last in, first out. So what is in use lies together in huge pages
+ * however long sentences may become (docs/adr/0008).
+ *
+ * Self-attention has a row for each hypothesis. A hypothesis is a path through the rows, so beams reorder by index and
+ * nothing is copied. Cross-attention has one, computed once and shared by all targets of a line.
  */
 #ifndef DGM_RUNTIME_KVCACHE_H
 #define DGM_RUNTIME_KVCACHE_H
 
+#include "base/arena.h"
 #include "runtime/model.h"
 
+enum { DGM_KV_POSITIONS = 16 };
+
+typedef struct dgm_kvpool {
+    float *base;
+    size_t bytes;
+    size_t head, layer, chunk; /* strides in elements; chunk is a multiple of 2 hd */
+    int rows, hd, heads;
+    int per_slot;           /* most chunks of a slot */
+    int32_t *chunks, *held; /* [n_slots][per_slot] in order of position; [n_slots] how many */
+    int32_t *free;          /* [n_free] the next one last */
+    int n_free;
+    dgm_arena lists;
+} dgm_kvpool;
+
+/* A sentence has a slot in `self`; an encoding has one in `cross`. */
 typedef struct dgm_kvcache {
-    float *self, *cross;
-    size_t self_layer, self_slot, cross_layer, cross_slot; /* strides in elements */
-    size_t self_bytes, cross_bytes;
-    int n_slots, rows; /* rows of a slot: the widest beam */
-    size_t d;
+    dgm_kvpool self, cross;
 } dgm_kvcache;
 
-/* dgm_kvcache_init - n_slots sentences and as many encodings. DGM_ENOMEM. */
+/* dgm_kvcache_init - for n_slots (0: one) sentences of up to `rows` hypotheses of max_target positions, and as many
+ * encodings of max_source. Reserves address space; memory is used as far as positions are. DGM_ENOMEM. */
 DGM_MUST_CHECK int dgm_kvcache_init(dgm_kvcache *c, const dgm_model *m, int n_slots, int rows,
                                     int max_target, int max_source);
 void dgm_kvcache_fini(dgm_kvcache *c);
 
-/* dgm_kv_self - k of position 0, row 0; position p, row r is (p * rows + r) * 2 d further; v is d behind k. */
-static inline float *dgm_kv_self(const dgm_kvcache *c, int slot, int layer)
+/* dgm_kv_grow - the slot holds positions 0 .. n - 1. */
+void dgm_kv_grow(dgm_kvpool *p, int slot, int n);
+/* dgm_kv_drop - the slot holds nothing. */
+void dgm_kv_drop(dgm_kvpool *p, int slot);
+
+/*
+ * dgm_kv_index - where a position's row stands, in units of 2 hd: its k in head h of layer l is at
+ * base + l * layer + h * head + index * 2 hd, and its v is hd behind.
+ */
+static inline int32_t dgm_kv_index(const dgm_kvpool *p, int slot, int pos, int row)
 {
-    return c->self + (size_t)slot * c->self_slot + (size_t)layer * c->self_layer;
+    const int32_t chunk = p->chunks[slot * p->per_slot + pos / DGM_KV_POSITIONS];
+    return chunk * (int32_t)(p->chunk / (2 * (size_t)p->hd)) + pos % DGM_KV_POSITIONS * p->rows +
+           row;
 }
 
-/* dgm_kv_cross - k of source position 0; position p is p * 2 d further; v is d behind k. */
-static inline float *dgm_kv_cross(const dgm_kvcache *c, int slot, int layer)
-{
-    return c->cross + (size_t)slot * c->cross_slot + (size_t)layer * c->cross_layer;
-}
+/* dgm_kv_put - k, v [heads][hd] of layer `layer` to where `index` says. */
+void dgm_kv_put(const dgm_kvpool *p, int layer, int32_t index, const float *k, const float *v);
 
 #endif

@@ -131,8 +131,8 @@ int dgm_worker_create(dgm_worker **out, const dgm_engine_config *cfg, int slots,
     if (rc == DGM_OK)
         rc = dgm_arena_init(&w->step, step_bytes(cfg, slots, model, n_threads));
     if (rc == DGM_OK)
-        rc = dgm_kvcache_init(&w->kv, model, slots > 0 ? slots : 1, cfg->max_beam, cfg->max_target,
-                              cfg->max_source);
+        rc =
+            dgm_kvcache_init(&w->kv, model, slots, cfg->max_beam, cfg->max_target, cfg->max_source);
     if (rc == DGM_OK && model->cfg.n_experts > 0) {
         const int rows = max_rows(cfg, slots), tokens = cfg->batch_tokens + cfg->max_source;
         rc = dgm_moe_create(&w->moe, model, comm, rows > tokens ? rows : tokens, n_threads);
@@ -160,7 +160,7 @@ void dgm_worker_destroy(dgm_worker *w)
 
 size_t dgm_worker_bytes(const dgm_worker *w)
 {
-    return w->life.cap + w->step.cap + w->kv.self_bytes + w->kv.cross_bytes;
+    return w->life.cap + w->step.cap + w->kv.self.bytes + w->kv.cross.bytes;
 }
 
 /* Gives each target of a job a slot; they share the encoding in `memory`. */
@@ -225,7 +225,8 @@ static int encode(dgm_worker *w, const dgm_buf *plan, size_t at, int n_jobs)
         memory[j] = free_memory(w);
         admit(w, &job, memory[j]);
     }
-    float *rows = dgm_arena_push(&w->step, (size_t)b.n_tokens * w->kv.d * sizeof(float));
+    float *rows = dgm_arena_push(&w->step, (size_t)b.n_tokens * (size_t)w->f.model->cfg.d_model *
+                                               sizeof(float));
     DGM_TRY(dgm_encoder_forward(&w->f, rows, &b));
     if (n_jobs > 0)
         dgm_decoder_cross(&w->f, &w->kv, rows, starts, memory, n_jobs);
@@ -354,7 +355,9 @@ static void finish(dgm_worker *w, slot *s)
             put_hyp(w, s, &h, head.has_logp, head.has_align);
     }
     ((dgm_report_head *)w->report.base)->n_results++;
-    w->memory_users[s->memory]--;
+    dgm_kv_drop(&w->kv.self, (int)(s - w->slots));
+    if (--w->memory_users[s->memory] == 0)
+        dgm_kv_drop(&w->kv.cross, s->memory);
     s->live = false;
 }
 

@@ -93,7 +93,7 @@ static void block_max_sum(void **state)
         EACH(s, sizes)
         {
             const int n = sizes[s];
-            float *x = test_floats((size_t)n, f), e[MOST];
+            float *x = test_floats((size_t)n, f), e[MOST], top[DGM_LANES];
             for (int i = 0; i < n; i++)
                 x[i] *= 20.0f;
             float want[2] = {naive_max(x, n), 0}, got[2];
@@ -102,10 +102,16 @@ static void block_max_sum(void **state)
             want[1] = naive_sum(e, n);
             if (want[1] != want[1])
                 want[0] = NAN;
-            k.block_max_sum(&got[0], &got[1], x, n);
+            k.block_max_sum(&got[0], &got[1], top, x, n);
             /* which of +0 and -0 is the maximum is the one thing left open: they are equal */
             got[0] += 0.0f, want[0] += 0.0f;
             assert_same_bits(got, want, 2, "block of %d", n);
+            for (int l = 0; l < DGM_LANES && want[1] == want[1]; l++) {
+                float most = -INFINITY;
+                for (int i = l; i < n; i += DGM_LANES)
+                    most = x[i] > most ? x[i] : most;
+                assert_true(top[l] == most);
+            }
             free(x);
         }
 }
@@ -115,11 +121,11 @@ static void a_nan_makes_block_max_sum_nan_wherever_it_stands(void **state)
     const dgm_kernels k = isa_of(state);
     for (int n = 1; n <= 50; n++)
         for (int at = 0; at < n; at++) {
-            float x[50], m = 0, s = 0;
+            float x[50], m = 0, s = 0, top[DGM_LANES];
             for (int i = 0; i < n; i++)
                 x[i] = (float)i;
             x[at] = NAN;
-            k.block_max_sum(&m, &s, x, n);
+            k.block_max_sum(&m, &s, top, x, n);
             assert_true(m != m && s != s);
         }
 }

@@ -1,0 +1,113 @@
+/* The key-value cache: places of positions are apart, chunks go from sentence to sentence. */
+#include "runtime/kvcache.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { LAYERS = 3, HEADS = 2, HD = 5, ROWS = 3, SLOTS = 4, TARGET = 50, SOURCE = 33 };
+
+static dgm_kvcache set_up(void)
+{
+    dgm_model m = {.cfg = {.d_model = HEADS * HD}};
+    m.cfg.n_heads[DGM_DECODER] = HEADS;
+    m.cfg.n_layers[DGM_DECODER] = LAYERS;
+    dgm_kvcache c;
+    assert_int_equal(dgm_kvcache_init(&c, &m, SLOTS, ROWS, TARGET, SOURCE), DGM_OK);
+    return c;
+}
+
+static float value(int slot, int pos, int row, int layer, int i)
+{
+    return (float)((((slot * TARGET + pos) * ROWS + row) * LAYERS + layer) * 2 * HEADS * HD + i);
+}
+
+static void put(dgm_kvpool *p, int slot, int pos, int row)
+{
+    float kv[2 * HEADS * HD];
+    for (int l = 0; l < LAYERS; l++) {
+        for (int i = 0; i < 2 * HEADS * HD; i++)
+            kv[i] = value(slot, pos, row, l, i);
+        dgm_kv_put(p, l, dgm_kv_index(p, slot, pos, row), kv, kv + HEADS * HD);
+    }
+}
+
+static void check(const dgm_kvpool *p, int slot, int pos, int row)
+{
+    for (int l = 0; l < LAYERS; l++)
+        for (int i = 0; i < HEADS * HD; i++) {
+            const float *at = p->base + (size_t)l * p->layer + (size_t)(i / HD) * p->head +
+                              (size_t)dgm_kv_index(p, slot, pos, row) * 2 * HD + i % HD;
+            assert_true(at + HD < p->base + p->bytes / sizeof *at);
+            assert_true(at[0] == value(slot, pos, row, l, i));
+            assert_true(at[HD] == value(slot, pos, row, l, HEADS * HD + i));
+        }
+}
+
+static void every_position_has_a_place_of_its_own(void **state)
+{
+    (void)state;
+    dgm_kvcache c = set_up();
+    for (int n = 1; n <= TARGET; n++)
+        for (int s = 0; s < SLOTS; s++) {
+            dgm_kv_grow(&c.self, s, n);
+            for (int r = 0; r < ROWS; r++)
+                put(&c.self, s, n - 1, r);
+        }
+    for (int s = 0; s < SLOTS; s++)
+        for (int p = 0; p < TARGET; p++)
+            for (int r = 0; r < ROWS; r++)
+                check(&c.self, s, p, r);
+    assert_int_equal(c.self.n_free, 0);
+    dgm_kvcache_fini(&c);
+}
+
+static void chunks_are_used_again(void **state)
+{
+    (void)state;
+    dgm_kvcache c = set_up();
+    const int all = c.cross.n_free;
+    dgm_kv_grow(&c.cross, 0, 1);
+    dgm_kv_grow(&c.cross, 1, SOURCE);
+    for (int p = 0; p < SOURCE; p++)
+        put(&c.cross, 1, p, 0);
+    const int32_t at = dgm_kv_index(&c.cross, 0, 0, 0);
+    dgm_kv_drop(&c.cross, 0);
+    dgm_kv_grow(&c.cross, 3, SOURCE); /* what was freed last comes first */
+    assert_int_equal(dgm_kv_index(&c.cross, 3, 0, 0), at);
+    for (int p = 0; p < SOURCE; p++)
+        put(&c.cross, 3, p, 0);
+    for (int p = 0; p < SOURCE; p++) {
+        check(&c.cross, 1, p, 0);
+        check(&c.cross, 3, p, 0);
+    }
+    dgm_kv_drop(&c.cross, 1);
+    dgm_kv_drop(&c.cross, 3);
+    dgm_kv_drop(&c.cross, 2); /* held nothing */
+    assert_int_equal(c.cross.n_free, all);
+    dgm_kvcache_fini(&c);
+}
+
+static void what_cannot_be_reserved_is_said(void **state)
+{
+    (void)state;
+    dgm_model m = {.cfg = {.d_model = 1 << 12}};
+    m.cfg.n_heads[DGM_DECODER] = 1 << 10;
+    m.cfg.n_layers[DGM_DECODER] = 256;
+    dgm_kvcache c;
+    assert_int_equal(dgm_kvcache_init(&c, &m, 1 << 10, 64, 1 << 12, 1 << 12), DGM_ENOMEM);
+    assert_non_null(strstr(dgm_error_text(), "--batch-rows"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_position_has_a_place_of_its_own),
+        cmocka_unit_test(chunks_are_used_again),
+        cmocka_unit_test(what_cannot_be_reserved_is_said),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
