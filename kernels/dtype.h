@@ -3,6 +3,8 @@
 #define DGM_KERNELS_DTYPE_H
 
 #include <stddef.h>
+#include <stdint.h>
+#include <string.h>
 
 typedef enum dgm_dtype { DGM_F32, DGM_F16, DGM_BF16 } dgm_dtype;
 
@@ -12,6 +14,16 @@ typedef enum dgm_wtype { DGM_W_F32, DGM_W_BF16, DGM_W_INT8, DGM_W_INT4 } dgm_wty
 static inline size_t dgm_dtype_bytes(dgm_dtype t)
 {
     return t == DGM_F32 ? 4 : 2;
+}
+
+/* dgm_bf16_round - x to the nearest bf16, ties to even; a NaN stays one. */
+static inline uint16_t dgm_bf16_round(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    if (x != x)
+        return (uint16_t)(bits >> 16 | 0x40);
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
 #endif

@@ -73,6 +73,11 @@ typedef struct dgm_kernels {
     void (*attend)(float *out, float *prob, const float *q, const float *k, const float *v,
                    const int32_t *idx, size_t ldk, size_t ldv, int n, int hd, float scale);
 
+    /* attend_bf16 - the same over keys and values that were rounded to bf16. */
+    void (*attend_bf16)(float *out, float *prob, const float *q, const uint16_t *k,
+                        const uint16_t *v, const int32_t *idx, size_t ldk, size_t ldv, int n,
+                        int hd, float scale);
+
     /* block_max_sum - m = max(x), s = 16-lane sum of exp(x - m), top [16] = the maximum of each lane (-inf where it has
      * none). A NaN in x makes m and s NaN. n >= 1 */
     void (*block_max_sum)(float *m, float *s, float *top, const float *x, int n);

@@ -30,15 +30,33 @@ V_INLINE v16 v_exp(v16 x)
     return v_select_nan(x, y);
 }
 
-static float dot(const float *x, const float *y, int n)
+/* cached, cached_part - of a key or value from element i on, f32 or bf16. */
+V_INLINE v16 cached(const void *p, size_t i, const int bf16)
+{
+    return bf16 ? v_load_bf16((const uint16_t *)p + i) : v_load((const float *)p + i);
+}
+
+V_INLINE v16 cached_part(const void *p, size_t i, int n, const int bf16)
+{
+    return bf16 ? v_load_bf16_part((const uint16_t *)p + i, n)
+                : v_load_part((const float *)p + i, n, 0.0f);
+}
+
+V_INLINE float dot_as(const float *x, const void *y, size_t at, int n, const int bf16)
 {
     v16 acc = v_set1(0.0f);
     int i = 0;
     for (; i + 16 <= n; i += 16)
-        acc = v_fma(v_load(x + i), v_load(y + i), acc);
+        acc = v_fma(v_load(x + i), cached(y, at + (size_t)i, bf16), acc);
     if (i < n)
-        acc = v_fma(v_load_part(x + i, n - i, 0.0f), v_load_part(y + i, n - i, 0.0f), acc);
+        acc = v_fma(v_load_part(x + i, n - i, 0.0f), cached_part(y, at + (size_t)i, n - i, bf16),
+                    acc);
     return v_fold_add(acc);
+}
+
+static float dot(const float *x, const float *y, int n)
+{
+    return dot_as(x, y, 0, n, 0);
 }
 
 static void layer_norm(float *y, const float *x, const float *w, const float *b, int d, float eps)
@@ -139,23 +157,24 @@ static void softmax(float *x, int n)
 }
 
 /* dot4 - dot of q with four keys at once: one key alone waits for its own chain. */
-static void dot4(float *out, const float *q, const float *const key[4], int n)
+V_INLINE void dot4(float *out, const float *q, const void *k, const size_t key[4], int n,
+                   const int bf16)
 {
     v16 a = v_set1(0.0f), b = a, c = a, d = a;
     int i = 0;
     for (; i + 16 <= n; i += 16) {
         const v16 x = v_load(q + i);
-        a = v_fma(x, v_load(key[0] + i), a);
-        b = v_fma(x, v_load(key[1] + i), b);
-        c = v_fma(x, v_load(key[2] + i), c);
-        d = v_fma(x, v_load(key[3] + i), d);
+        a = v_fma(x, cached(k, key[0] + (size_t)i, bf16), a);
+        b = v_fma(x, cached(k, key[1] + (size_t)i, bf16), b);
+        c = v_fma(x, cached(k, key[2] + (size_t)i, bf16), c);
+        d = v_fma(x, cached(k, key[3] + (size_t)i, bf16), d);
     }
     if (i < n) {
         const v16 x = v_load_part(q + i, n - i, 0.0f);
-        a = v_fma(x, v_load_part(key[0] + i, n - i, 0.0f), a);
-        b = v_fma(x, v_load_part(key[1] + i, n - i, 0.0f), b);
-        c = v_fma(x, v_load_part(key[2] + i, n - i, 0.0f), c);
-        d = v_fma(x, v_load_part(key[3] + i, n - i, 0.0f), d);
+        a = v_fma(x, cached_part(k, key[0] + (size_t)i, n - i, bf16), a);
+        b = v_fma(x, cached_part(k, key[1] + (size_t)i, n - i, bf16), b);
+        c = v_fma(x, cached_part(k, key[2] + (size_t)i, n - i, bf16), c);
+        d = v_fma(x, cached_part(k, key[3] + (size_t)i, n - i, bf16), d);
     }
     v_fold_add4(out, a, b, c, d);
 }
@@ -165,61 +184,70 @@ V_INLINE size_t at(const int32_t *idx, size_t ld, int p)
     return (size_t)(idx != NULL ? idx[p] : p) * ld;
 }
 
+/* mix_columns - 16 * `wide` columns from j on. */
+V_INLINE void mix_columns(float *out, const float *prob, const void *v, const int32_t *idx,
+                          size_t ldv, int n, size_t j, const int wide, const int bf16)
+{
+    v16 sum[4];
+    for (int w = 0; w < wide; w++)
+        sum[w] = v_set1(0.0f);
+    for (int p = 0; p < n; p++) {
+        const size_t row = at(idx, ldv, p) + j;
+        const v16 share = v_set1(prob[p]);
+        for (int w = 0; w < wide; w++)
+            sum[w] = v_fma(share, cached(v, row + 16 * (size_t)w, bf16), sum[w]);
+    }
+    for (int w = 0; w < wide; w++)
+        v_store(out + j + 16 * (size_t)w, sum[w]);
+}
+
 /* mix - out[j] = fma chain over p of prob[p] * v_p[j]; 64 columns at a time, then 32, then what is left. */
-static void mix(float *out, const float *prob, const float *v, const int32_t *idx, size_t ldv,
-                int n, int hd)
+V_INLINE void mix(float *out, const float *prob, const void *v, const int32_t *idx, size_t ldv,
+                  int n, int hd, const int bf16)
 {
     int j = 0;
-    for (; j + 64 <= hd; j += 64) {
-        v16 a = v_set1(0.0f), b = a, c = a, d = a;
-        for (int p = 0; p < n; p++) {
-            const float *row = v + at(idx, ldv, p) + j;
-            const v16 w = v_set1(prob[p]);
-            a = v_fma(w, v_load(row), a);
-            b = v_fma(w, v_load(row + 16), b);
-            c = v_fma(w, v_load(row + 32), c);
-            d = v_fma(w, v_load(row + 48), d);
-        }
-        v_store(out + j, a);
-        v_store(out + j + 16, b);
-        v_store(out + j + 32, c);
-        v_store(out + j + 48, d);
-    }
-    for (; j + 32 <= hd; j += 32) {
-        v16 a = v_set1(0.0f), b = a;
-        for (int p = 0; p < n; p++) {
-            const float *row = v + at(idx, ldv, p) + j;
-            const v16 w = v_set1(prob[p]);
-            a = v_fma(w, v_load(row), a);
-            b = v_fma(w, v_load(row + 16), b);
-        }
-        v_store(out + j, a);
-        v_store(out + j + 16, b);
-    }
+    for (; j + 64 <= hd; j += 64)
+        mix_columns(out, prob, v, idx, ldv, n, (size_t)j, 4, bf16);
+    for (; j + 32 <= hd; j += 32)
+        mix_columns(out, prob, v, idx, ldv, n, (size_t)j, 2, bf16);
     for (; j < hd; j += 16) {
         const int part = hd - j < 16 ? hd - j : 16;
         v16 a = v_set1(0.0f);
         for (int p = 0; p < n; p++)
-            a = v_fma(v_set1(prob[p]), v_load_part(v + at(idx, ldv, p) + j, part, 0.0f), a);
+            a = v_fma(v_set1(prob[p]), cached_part(v, at(idx, ldv, p) + (size_t)j, part, bf16), a);
         v_store_part(out + j, a, part);
     }
+}
+
+V_INLINE void attend_as(float *out, float *prob, const float *q, const void *k, const void *v,
+                        const int32_t *idx, size_t ldk, size_t ldv, int n, int hd, float scale,
+                        const int bf16)
+{
+    int p = 0;
+    for (; p + 4 <= n; p += 4) {
+        const size_t key[4] = {at(idx, ldk, p), at(idx, ldk, p + 1), at(idx, ldk, p + 2),
+                               at(idx, ldk, p + 3)};
+        dot4(prob + p, q, k, key, hd, bf16);
+    }
+    for (; p < n; p++)
+        prob[p] = dot_as(q, k, at(idx, ldk, p), hd, bf16);
+    for (p = 0; p < n; p++)
+        prob[p] = prob[p] * scale;
+    softmax(prob, n);
+    mix(out, prob, v, idx, ldv, n, hd, bf16);
 }
 
 static void attend(float *out, float *prob, const float *q, const float *k, const float *v,
                    const int32_t *idx, size_t ldk, size_t ldv, int n, int hd, float scale)
 {
-    int p = 0;
-    for (; p + 4 <= n; p += 4) {
-        const float *const key[4] = {k + at(idx, ldk, p), k + at(idx, ldk, p + 1),
-                                     k + at(idx, ldk, p + 2), k + at(idx, ldk, p + 3)};
-        dot4(prob + p, q, key, hd);
-    }
-    for (; p < n; p++)
-        prob[p] = dot(q, k + at(idx, ldk, p), hd);
-    for (p = 0; p < n; p++)
-        prob[p] = prob[p] * scale;
-    softmax(prob, n);
-    mix(out, prob, v, idx, ldv, n, hd);
+    attend_as(out, prob, q, k, v, idx, ldk, ldv, n, hd, scale, 0);
+}
+
+static void attend_bf16(float *out, float *prob, const float *q, const uint16_t *k,
+                        const uint16_t *v, const int32_t *idx, size_t ldk, size_t ldv, int n,
+                        int hd, float scale)
+{
+    attend_as(out, prob, q, k, v, idx, ldk, ldv, n, hd, scale, 1);
 }
 
 V_INLINE v16 finish_lanes(v16 y, v16 bias, v16 residual, int has_bias, int has_residual, int relu)
@@ -294,6 +322,7 @@ static void row_kernels_init(dgm_kernels *k)
     k->layer_norm = layer_norm;
     k->dot = dot;
     k->attend = attend;
+    k->attend_bf16 = attend_bf16;
     k->block_max_sum = block_max_sum;
     k->exp_shift = exp_shift;
     k->above = above;

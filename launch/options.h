@@ -42,8 +42,9 @@ typedef struct dgm_options {
     const char *config;
     bool print_config;
     bool dropless;
-    const char *compute, *kv, *retry; /* f32, f32, none: the others are not in this version */
-    bool demo_model;                  /* nobody named a model */
+    const char *compute, *retry; /* f32, none: the others are not in this version */
+    const char *kv;
+    bool demo_model; /* nobody named a model */
     bool help;
 
     /* text */

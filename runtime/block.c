@@ -7,7 +7,7 @@
 #include <string.h>
 
 /* A region of the pool costs a few microseconds: below this many elements one thread is faster. */
-enum { MIN_PARALLEL = 1 << 14, ASK_FLOATS = 1 << 11, LINE_FLOATS = 16 };
+enum { MIN_PARALLEL = 1 << 14, ASK_FLOATS = 1 << 11, LINE_BYTES = 64 };
 
 static dgm_pool *pool_for(const dgm_forward *f, size_t work)
 {
@@ -88,8 +88,13 @@ static void attend_one(const attend_args *a, const dgm_attend_job *j, int head, 
 {
     const int hd = a->f->model->cfg.d_model / a->heads;
     const size_t at = (size_t)head * (size_t)hd, kv = (size_t)head * j->head;
-    a->f->kern->attend(j->out + at, prob, j->q + at, j->k + kv, j->v + kv, j->idx, j->ld, j->ld,
-                       j->n, hd, 1.0F / sqrtf((float)hd));
+    const float scale = 1.0F / sqrtf((float)hd);
+    if (j->bf16)
+        a->f->kern->attend_bf16(j->out + at, prob, j->q + at, (const uint16_t *)j->k + kv,
+                                (const uint16_t *)j->v + kv, j->idx, j->ld, j->ld, j->n, hd, scale);
+    else
+        a->f->kern->attend(j->out + at, prob, j->q + at, (const float *)j->k + kv,
+                           (const float *)j->v + kv, j->idx, j->ld, j->ld, j->n, hd, scale);
     if (j->looked != NULL)
         a->f->kern->add(j->looked, j->looked, prob, j->n);
 }
@@ -114,10 +119,11 @@ static inline __attribute__((always_inline)) void ask(const attend_args *a, int 
         next++;
     if (next == end || (size_t)next->n * hd > ASK_FLOATS)
         return;
-    const float *from = next->k + (size_t)head * next->head;
+    const size_t bytes = next->bf16 ? 2 : 4;
+    const char *from = (const char *)next->k + (size_t)head * next->head * bytes;
     for (int p = 0; p < next->n; p++)
-        for (size_t i = 0; i < 2 * hd; i += LINE_FLOATS) /* v stands behind k */
-            __builtin_prefetch(from + (size_t)next->idx[p] * next->ld + i);
+        for (size_t i = 0; i < 2 * hd * bytes; i += LINE_BYTES) /* v stands behind k */
+            __builtin_prefetch(from + (size_t)next->idx[p] * next->ld * bytes + i);
 }
 
 static void attend_part(void *ctx, int part, int n_parts)

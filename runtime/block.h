@@ -36,9 +36,11 @@ void dgm_block_linear(const dgm_forward *f, float *y, const float *x, const dgm_
 
 /* One query row over its keys, all heads. */
 typedef struct dgm_attend_job {
-    float *out;         /* [d_model] */
-    const float *q;     /* [d_model] */
-    const float *k, *v; /* position p of head h at k + h * head + idx[p] * ld; idx NULL: p itself */
+    float *out;     /* [d_model] */
+    const float *q; /* [d_model] */
+    const void *k,
+        *v;    /* position p of head h is element h * head + idx[p] * ld; idx NULL: p itself */
+    bool bf16; /* k, v: else f32 */
     const int32_t *idx; /* [n] */
     size_t ld, head;
     int n;

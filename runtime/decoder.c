@@ -60,9 +60,10 @@ static void index_caches(const dgm_forward *f, dgm_kvcache *kv, step_rows *s)
 /* cached - q over what `pool` holds of layer l at the n places of idx. */
 static dgm_attend_job cached(const dgm_kvpool *pool, int l, const int32_t *idx, int n)
 {
-    const float *k = pool->base + (size_t)l * pool->layer;
+    const char *k = dgm_kv_at(pool, l);
     return (dgm_attend_job){.k = k,
-                            .v = k + pool->hd,
+                            .v = k + (size_t)pool->hd * dgm_kv_bytes(pool),
+                            .bf16 = pool->bf16,
                             .idx = idx,
                             .ld = 2 * (size_t)pool->hd,
                             .head = pool->head,

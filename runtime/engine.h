@@ -24,6 +24,7 @@ typedef struct dgm_engine_config {
     int max_target;  /* longest target, ids, start token counted */
     int max_beam;
     int max_targets; /* most targets of one job */
+    bool kv_bf16;    /* attention caches in bf16: other bits */
     int prompt_rows; /* prompt tokens that one sentence may feed in a step (score: more) */
 } dgm_engine_config;
 

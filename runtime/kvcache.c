@@ -26,16 +26,17 @@ static int init_lists(dgm_kvpool *p, int n_slots, size_t n_chunks)
     return DGM_OK;
 }
 
-static int init_pool(dgm_kvpool *p, const dgm_model *m, int n_slots, int rows, int max_positions)
+static int init_pool(dgm_kvpool *p, const dgm_model *m, int n_slots, int rows, int max_positions,
+                     bool bf16)
 {
     const int heads = m->cfg.n_heads[DGM_DECODER];
-    *p = (dgm_kvpool){.rows = rows, .heads = heads, .hd = m->cfg.d_model / heads};
+    *p = (dgm_kvpool){.rows = rows, .heads = heads, .hd = m->cfg.d_model / heads, .bf16 = bf16};
     p->per_slot = (max_positions + DGM_KV_POSITIONS - 1) / DGM_KV_POSITIONS;
     p->head = 2 * (size_t)p->hd * DGM_KV_POSITIONS * (size_t)rows;
     p->layer = (size_t)heads * p->head;
     p->chunk = chunk_floats(p, m->cfg.n_layers[DGM_DECODER]);
     const size_t n_chunks = (size_t)n_slots * (size_t)p->per_slot;
-    p->bytes = n_chunks * p->chunk * sizeof *p->base;
+    p->bytes = n_chunks * p->chunk * dgm_kv_bytes(p);
     int rc = init_lists(p, n_slots, n_chunks);
     if (rc == DGM_OK && n_chunks * (p->chunk / (2 * (size_t)p->hd)) <= INT32_MAX)
         p->base = dgm_reserve(p->bytes);
@@ -57,13 +58,13 @@ static void fini_pool(dgm_kvpool *p)
 }
 
 int dgm_kvcache_init(dgm_kvcache *c, const dgm_model *m, int n_slots, int rows, int max_target,
-                     int max_source)
+                     int max_source, bool bf16)
 {
     const int slots = n_slots > 0 ? n_slots : 1;
     *c = (dgm_kvcache){0};
-    int rc = init_pool(&c->self, m, slots, rows, max_target);
+    int rc = init_pool(&c->self, m, slots, rows, max_target, bf16);
     if (rc == DGM_OK)
-        rc = init_pool(&c->cross, m, slots, 1, max_source);
+        rc = init_pool(&c->cross, m, slots, 1, max_source, bf16);
     if (rc != DGM_OK)
         dgm_kvcache_fini(c);
     return rc;
@@ -89,12 +90,25 @@ void dgm_kv_drop(dgm_kvpool *p, int slot)
         p->free[p->n_free++] = p->chunks[slot * p->per_slot + --p->held[slot]];
 }
 
+static void put_bf16(uint16_t *to, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        to[i] = dgm_bf16_round(x[i]);
+}
+
 void dgm_kv_put(const dgm_kvpool *p, int layer, int32_t index, const float *k, const float *v)
 {
-    const size_t hd = (size_t)p->hd, bytes = hd * sizeof *k;
-    float *to = p->base + (size_t)layer * p->layer + (size_t)index * 2 * hd;
-    for (int h = 0; h < p->heads; h++, to += p->head) {
-        memcpy(to, k + (size_t)h * hd, bytes);
-        memcpy(to + hd, v + (size_t)h * hd, bytes);
+    const size_t hd = (size_t)p->hd;
+    for (size_t h = 0; h < (size_t)p->heads; h++, k += hd, v += hd) {
+        const size_t at = h * p->head + (size_t)index * 2 * hd;
+        if (p->bf16) {
+            uint16_t *to = (uint16_t *)dgm_kv_at(p, layer) + at;
+            put_bf16(to, k, hd);
+            put_bf16(to + hd, v, hd);
+        } else {
+            float *to = (float *)dgm_kv_at(p, layer) + at;
+            memcpy(to, k, hd * sizeof *k);
+            memcpy(to + hd, v, hd * sizeof *v);
+        }
     }
 }

@@ -17,8 +17,9 @@
 enum { DGM_KV_POSITIONS = 16 };
 
 typedef struct dgm_kvpool {
-    float *base;
+    char *base; /* f32, or bf16 */
     size_t bytes;
+    bool bf16;
     size_t head, layer, chunk; /* strides in elements; chunk is a multiple of 2 hd */
     int rows, hd, heads;
     int per_slot;           /* most chunks of a slot */
@@ -34,9 +35,10 @@ typedef struct dgm_kvcache {
 } dgm_kvcache;
 
 /* dgm_kvcache_init - for n_slots (0: one) sentences of up to `rows` hypotheses of max_target positions, and as many
- * encodings of max_source. Reserves address space; memory is used as far as positions are. DGM_ENOMEM. */
+ * encodings of max_source. bf16: rounded to the nearest, ties to even. Reserves address space; memory is used as far
+ * as positions are. DGM_ENOMEM. */
 DGM_MUST_CHECK int dgm_kvcache_init(dgm_kvcache *c, const dgm_model *m, int n_slots, int rows,
-                                    int max_target, int max_source);
+                                    int max_target, int max_source, bool bf16);
 void dgm_kvcache_fini(dgm_kvcache *c);
 
 /* dgm_kv_grow - the slot holds positions 0 .. n - 1. */
@@ -44,9 +46,20 @@ void dgm_kv_grow(dgm_kvpool *p, int slot, int n);
 /* dgm_kv_drop - the slot holds nothing. */
 void dgm_kv_drop(dgm_kvpool *p, int slot);
 
+/* dgm_kv_at - layer l of the pool, head 0; element i of it is dgm_kv_bytes(p) * i further. */
+static inline size_t dgm_kv_bytes(const dgm_kvpool *p)
+{
+    return p->bf16 ? 2 : 4;
+}
+
+static inline char *dgm_kv_at(const dgm_kvpool *p, int layer)
+{
+    return p->base + (size_t)layer * p->layer * dgm_kv_bytes(p);
+}
+
 /*
- * dgm_kv_index - where a position's row stands, in units of 2 hd: its k in head h of layer l is at
- * base + l * layer + h * head + index * 2 hd, and its v is hd behind.
+ * dgm_kv_index - where a position's row stands, in units of 2 hd: its k in head h of a layer is element
+ * h * head + index * 2 hd, and its v is hd behind.
  */
 static inline int32_t dgm_kv_index(const dgm_kvpool *p, int slot, int pos, int row)
 {

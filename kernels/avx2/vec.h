@@ -134,4 +134,20 @@ V_INLINE void v_fold_add4(float *out, v16 a, v16 b, v16 c, v16 d)
               _mm256_add_ps(d.lo, d.hi));
 }
 
+V_INLINE v16 v_load_bf16(const uint16_t *p)
+{
+    const __m256i lo = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p)),
+                  hi = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(p + 8)));
+    return (v16){_mm256_castsi256_ps(_mm256_slli_epi32(lo, 16)),
+                 _mm256_castsi256_ps(_mm256_slli_epi32(hi, 16))};
+}
+
+V_INLINE v16 v_load_bf16_part(const uint16_t *p, int n)
+{
+    uint16_t t[16] = {0};
+    for (int i = 0; i < n; i++)
+        t[i] = p[i];
+    return v_load_bf16(t);
+}
+
 #endif

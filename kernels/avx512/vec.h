@@ -124,4 +124,19 @@ V_INLINE void v_fold_add4(float *out, v16 a, v16 b, v16 c, v16 d)
     fold_add4(out, halves_added(a), halves_added(b), halves_added(c), halves_added(d));
 }
 
+V_INLINE v16 widened(__m256i a)
+{
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(a), 16));
+}
+
+V_INLINE v16 v_load_bf16(const uint16_t *p)
+{
+    return widened(_mm256_loadu_si256((const __m256i *)p));
+}
+
+V_INLINE v16 v_load_bf16_part(const uint16_t *p, int n)
+{
+    return widened(_mm256_maskz_loadu_epi16(first_lanes(n), p));
+}
+
 #endif

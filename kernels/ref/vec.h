@@ -153,4 +153,20 @@ V_INLINE void v_fold_add4(float *out, v16 a, v16 b, v16 c, v16 d)
     out[3] = v_fold_add(d);
 }
 
+/* v_load_bf16 - 16 values of half the width: the upper halves of their floats. */
+V_INLINE v16 v_load_bf16_part(const uint16_t *p, int n)
+{
+    v16 r = v_set1(0.0f);
+    for (int l = 0; l < n; l++) {
+        const uint32_t bits = (uint32_t)p[l] << 16;
+        memcpy(&r.l[l], &bits, sizeof bits);
+    }
+    return r;
+}
+
+V_INLINE v16 v_load_bf16(const uint16_t *p)
+{
+    return v_load_bf16_part(p, 16);
+}
+
 #endif

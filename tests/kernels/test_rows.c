@@ -1,4 +1,5 @@
 /* The row functions of every table against the contract spelled out in naive.h, at ugly sizes, bit for bit. */
+#include "kernels/dtype.h"
 #include "tests/kernels/isas.h"
 #include "tests/kernels/naive.h"
 
@@ -260,6 +261,50 @@ static void attend(void **state)
     }
 }
 
+/* The cache in half the width is the cache rounded to it: the same bits. */
+static void attend_bf16(void **state)
+{
+    const dgm_kernels k = isa_of(state);
+    static const int heads[] = {1, 15, 16, 33, 64, 100, 128}, lengths[] = {1, 3, 4, 9, 16, 21};
+    EACH(a, heads)
+    EACH(b, lengths)
+    {
+        const size_t hd = (size_t)heads[a], n = (size_t)lengths[b], ld = 2 * hd, all = n * ld;
+        float *q = test_floats(hd, PLAIN), *wide = test_floats(all, PLAIN), prob[32], out[2][129];
+        uint16_t *half = malloc(all * sizeof *half);
+        int32_t idx[32];
+        for (size_t i = 0; i < all; i++) {
+            half[i] = dgm_bf16_round(wide[i]);
+            const uint32_t bits = (uint32_t)half[i] << 16;
+            memcpy(&wide[i], &bits, sizeof bits);
+        }
+        for (size_t p = 0; p < n; p++)
+            idx[p] = (int32_t)test_random((int)n);
+        k.attend(out[0], prob, q, wide, wide + hd, idx, ld, ld, (int)n, (int)hd, 0.3f);
+        k.attend_bf16(out[1], prob, q, half, half + hd, idx, ld, ld, (int)n, (int)hd, 0.3f);
+        assert_same_bits(out[1], out[0], hd, "%zu positions, head of %zu", n, hd);
+        free(q), free(wide), free(half);
+    }
+}
+
+static void bf16_rounds_to_the_nearest_even(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t from;
+        uint16_t to;
+    } cases[] = {{0x3f800000, 0x3f80}, {0x3f808000, 0x3f80}, {0x3f808001, 0x3f81},
+                 {0x3f818000, 0x3f82}, {0xbf817fff, 0xbf81}, {0x7f7fffff, 0x7f80},
+                 {0x7f800000, 0x7f80}, {0x7f800001, 0x7fc0}, {0xffffffff, 0xffff},
+                 {0x00000001, 0x0000}, {0x80000000, 0x8000}, {0x00018000, 0x0002}};
+    EACH(i, cases)
+    {
+        float x;
+        memcpy(&x, &cases[i].from, sizeof x);
+        assert_int_equal(dgm_bf16_round(x), cases[i].to);
+    }
+}
+
 /* Every 257th bit pattern there is, so each binade, sign, NaN and both ends are met. */
 static void exp_agrees_with_the_scalar_one(void **state)
 {
@@ -282,12 +327,19 @@ static void exp_agrees_with_the_scalar_one(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        PER_ISA(dot),           PER_ISA(layer_norm),
-        PER_ISA(finish),        PER_ISA(relu_keeps_nan_and_drops_minus_zero),
-        PER_ISA(block_max_sum), PER_ISA(a_nan_makes_block_max_sum_nan_wherever_it_stands),
-        PER_ISA(exp_shift),     PER_ISA(exp_agrees_with_the_scalar_one),
-        PER_ISA(above),         PER_ISA(weigh_add_embed),
+        PER_ISA(dot),
+        PER_ISA(layer_norm),
+        PER_ISA(finish),
+        PER_ISA(relu_keeps_nan_and_drops_minus_zero),
+        PER_ISA(block_max_sum),
+        PER_ISA(a_nan_makes_block_max_sum_nan_wherever_it_stands),
+        PER_ISA(exp_shift),
+        PER_ISA(exp_agrees_with_the_scalar_one),
+        PER_ISA(above),
+        PER_ISA(weigh_add_embed),
         PER_ISA(attend),
+        PER_ISA(attend_bf16),
+        cmocka_unit_test(bf16_rounds_to_the_nearest_even),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -87,6 +87,7 @@ refuses "--length-penalty: want a number from -10 to 10, found '1,5'" translate 
 refuses "--temperature: want .*, found 'nan'" translate --temperature nan
 refuses "--seed: want .*, found '-1'" translate --seed -1
 refuses "--split: want auto, always or never, found 'maybe'" translate --split maybe
+refuses "--kv: want f32 or bf16, found 'f16'" translate --kv f16
 refuses "--strict: want true or false, found 'perhaps'" translate --strict=perhaps
 refuses "--dense-ranks: want all or .*, found '2x'" translate --dense-ranks 2x
 refuses '--n-best: want at most --beam-size (4), found 5' translate --n-best 5
@@ -96,7 +97,6 @@ refuses '--comm-stall-ms: want at most --comm-deadline-ms' translate --comm-stal
 
 # ---- not yet ----
 refuses '--compute: int8 is not in this version' translate --compute int8
-refuses '--kv: bf16 is not in this version' translate --kv bf16
 refuses '--retry: checks is not in this version' translate --retry checks
 refuses '--keep: not in this version' translate --keep x
 refuses '--record-stats: not in this version' translate --record-stats x

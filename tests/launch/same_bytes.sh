@@ -49,5 +49,19 @@ if command -v mpirun >/dev/null; then
 else
     echo "skip: ranks, mpirun is not installed"
 fi
+
+# A cache in bf16 is another text, maybe, but it is one text, too.
+base+=(--kv bf16)
+cp "$dir/want" "$dir/f32"
+"$dragoman" "${base[@]}" --threads 1 >"$dir/want" 2>"$dir/err" || { cat "$dir/err"; exit 1; }
+! cmp -s "$dir/want" "$dir/f32" || { echo "--kv bf16: the scores of f32"; bad=1; }
+same "--kv bf16, isa ref" env DGM_ISA=ref "$dragoman" "${base[@]}"
+same "--kv bf16, isa avx2" env DGM_ISA=avx2 "$dragoman" "${base[@]}"
+same "--kv bf16, 2 threads" "$dragoman" "${base[@]}" --threads 2
+same "--kv bf16, --batch-tokens 1" "$dragoman" "${base[@]}" --batch-tokens 1
+same "--kv bf16, --batch-rows 8" "$dragoman" "${base[@]}" --batch-rows 8
+if command -v mpirun >/dev/null; then
+    same "--kv bf16, 3 ranks" "$here/launch/dragoman-mpirun" -n 3 "${base[@]}" --threads 1
+fi
 echo "$runs runs compared"
 exit $bad

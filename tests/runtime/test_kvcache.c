@@ -10,13 +10,13 @@
 
 enum { LAYERS = 3, HEADS = 2, HD = 5, ROWS = 3, SLOTS = 4, TARGET = 50, SOURCE = 33 };
 
-static dgm_kvcache set_up(void)
+static dgm_kvcache set_up(bool bf16)
 {
     dgm_model m = {.cfg = {.d_model = HEADS * HD}};
     m.cfg.n_heads[DGM_DECODER] = HEADS;
     m.cfg.n_layers[DGM_DECODER] = LAYERS;
     dgm_kvcache c;
-    assert_int_equal(dgm_kvcache_init(&c, &m, SLOTS, ROWS, TARGET, SOURCE), DGM_OK);
+    assert_int_equal(dgm_kvcache_init(&c, &m, SLOTS, ROWS, TARGET, SOURCE, bf16), DGM_OK);
     return c;
 }
 
@@ -39,9 +39,9 @@ static void check(const dgm_kvpool *p, int slot, int pos, int row)
 {
     for (int l = 0; l < LAYERS; l++)
         for (int i = 0; i < HEADS * HD; i++) {
-            const float *at = p->base + (size_t)l * p->layer + (size_t)(i / HD) * p->head +
+            const float *at = (const float *)dgm_kv_at(p, l) + (size_t)(i / HD) * p->head +
                               (size_t)dgm_kv_index(p, slot, pos, row) * 2 * HD + i % HD;
-            assert_true(at + HD < p->base + p->bytes / sizeof *at);
+            assert_true((const char *)(at + HD) < p->base + p->bytes);
             assert_true(at[0] == value(slot, pos, row, l, i));
             assert_true(at[HD] == value(slot, pos, row, l, HEADS * HD + i));
         }
@@ -50,7 +50,7 @@ static void check(const dgm_kvpool *p, int slot, int pos, int row)
 static void every_position_has_a_place_of_its_own(void **state)
 {
     (void)state;
-    dgm_kvcache c = set_up();
+    dgm_kvcache c = set_up(false);
     for (int n = 1; n <= TARGET; n++)
         for (int s = 0; s < SLOTS; s++) {
             dgm_kv_grow(&c.self, s, n);
@@ -68,7 +68,7 @@ static void every_position_has_a_place_of_its_own(void **state)
 static void chunks_are_used_again(void **state)
 {
     (void)state;
-    dgm_kvcache c = set_up();
+    dgm_kvcache c = set_up(false);
     const int all = c.cross.n_free;
     dgm_kv_grow(&c.cross, 0, 1);
     dgm_kv_grow(&c.cross, 1, SOURCE);
@@ -91,6 +91,25 @@ static void chunks_are_used_again(void **state)
     dgm_kvcache_fini(&c);
 }
 
+static void half_the_width_is_rounded(void **state)
+{
+    (void)state;
+    dgm_kvcache c = set_up(true);
+    float kv[2 * HEADS * HD];
+    for (int i = 0; i < 2 * HEADS * HD; i++)
+        kv[i] = 1.0f + (float)i / 4096;
+    dgm_kv_grow(&c.cross, 2, 20);
+    const int32_t at = dgm_kv_index(&c.cross, 2, 19, 0);
+    dgm_kv_put(&c.cross, LAYERS - 1, at, kv, kv + HEADS * HD);
+    const uint16_t *k = (const uint16_t *)dgm_kv_at(&c.cross, LAYERS - 1) + (size_t)at * 2 * HD;
+    for (int i = 0; i < HEADS * HD; i++) {
+        const uint16_t *e = k + (size_t)(i / HD) * c.cross.head + i % HD;
+        assert_int_equal(e[0], dgm_bf16_round(kv[i]));
+        assert_int_equal(e[HD], dgm_bf16_round(kv[HEADS * HD + i]));
+    }
+    dgm_kvcache_fini(&c);
+}
+
 static void what_cannot_be_reserved_is_said(void **state)
 {
     (void)state;
@@ -98,7 +117,7 @@ static void what_cannot_be_reserved_is_said(void **state)
     m.cfg.n_heads[DGM_DECODER] = 1 << 10;
     m.cfg.n_layers[DGM_DECODER] = 256;
     dgm_kvcache c;
-    assert_int_equal(dgm_kvcache_init(&c, &m, 1 << 10, 64, 1 << 12, 1 << 12), DGM_ENOMEM);
+    assert_int_equal(dgm_kvcache_init(&c, &m, 1 << 10, 64, 1 << 12, 1 << 12, false), DGM_ENOMEM);
     assert_non_null(strstr(dgm_error_text(), "--batch-rows"));
 }
 
@@ -107,6 +126,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_position_has_a_place_of_its_own),
         cmocka_unit_test(chunks_are_used_again),
+        cmocka_unit_test(half_the_width_is_rounded),
         cmocka_unit_test(what_cannot_be_reserved_is_said),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

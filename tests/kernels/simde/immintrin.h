@@ -2,7 +2,7 @@
  * Found before the compiler's own immintrin.h when kernels/avx512 is built for CPUs without AVX-512: SIMDe spells
  * each 512-bit operation as two of AVX2 or FMA, so the sources as they stand are tested everywhere.
  *
- * Masked loads and stores and the upper half are missing in SIMDe 0.7.4, so they are spelled here.
+ * Masked loads and stores, the upper half and widening of integers are missing in SIMDe 0.7.4, so they are spelled here.
  */
 #ifndef DGM_TESTS_SIMDE_IMMINTRIN_H
 #define DGM_TESTS_SIMDE_IMMINTRIN_H
@@ -43,6 +43,24 @@ static inline __m256 shim_half(__m512 a, int half)
     return _mm256_loadu_ps(lane + 8 * half);
 }
 
+static inline __m512i shim_widen_u16(__m256i a)
+{
+    const __m256i half[2] = {_mm256_cvtepu16_epi32(_mm256_castsi256_si128(a)),
+                             _mm256_cvtepu16_epi32(_mm256_extracti128_si256(a, 1))};
+    return simde_mm512_loadu_si512(half);
+}
+
+static inline __m256i shim_loadu_u16(__mmask16 mask, const void *p)
+{
+    uint16_t lane[16] = {0};
+    for (int l = 0; l < 16; l++)
+        if ((mask >> l & 1) != 0)
+            lane[l] = ((const uint16_t *)p)[l];
+    return _mm256_loadu_si256((const __m256i *)lane);
+}
+
+#define _mm512_cvtepu16_epi32(a) shim_widen_u16(a)
+#define _mm256_maskz_loadu_epi16(mask, p) shim_loadu_u16(mask, p)
 #define _mm512_mask_loadu_ps(other, mask, p) shim_mask_loadu(other, mask, p)
 #define _mm512_mask_storeu_ps(p, mask, a) shim_mask_storeu(p, mask, a)
 #define _mm512_extractf32x8_ps(a, half) shim_half(a, half)
