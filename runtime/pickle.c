@@ -118,20 +118,23 @@ static int pop_kind(machine *m, uint32_t *out, enum kind want)
 
 /* ---- bytes ---- */
 
-static int take(machine *m, const unsigned char **out, size_t n)
+/* The next n bytes; NULL when there are fewer, with the sentence of DGM_EMODEL. */
+static const unsigned char *take(machine *m, size_t n)
 {
-    if ((size_t)(m->end - m->at) < n)
-        return dgm_fail(DGM_EMODEL, "%s: wanted %zu bytes more of the pickle, found %zu", m->path,
-                        n, (size_t)(m->end - m->at));
-    *out = m->at;
+    if ((size_t)(m->end - m->at) < n) {
+        (void)dgm_fail(DGM_EMODEL, "%s: wanted %zu bytes more of the pickle, found %zu", m->path, n,
+                       (size_t)(m->end - m->at));
+        return NULL;
+    }
     m->at += n;
-    return DGM_OK;
+    return m->at - n;
 }
 
 static int take_unsigned(machine *m, uint64_t *out, size_t n)
 {
-    const unsigned char *b = NULL;
-    DGM_TRY(take(m, &b, n));
+    const unsigned char *b = take(m, n);
+    if (b == NULL)
+        return DGM_EMODEL;
     *out = 0;
     for (size_t i = n; i-- > 0;)
         *out = *out << 8 | b[i];
@@ -162,9 +165,10 @@ static int push_long(machine *m)
 static int push_text(machine *m)
 {
     uint64_t n = 0;
-    const unsigned char *b = NULL;
     DGM_TRY(take_unsigned(m, &n, 4));
-    DGM_TRY(take(m, &b, (size_t)n));
+    const unsigned char *b = take(m, (size_t)n);
+    if (b == NULL)
+        return DGM_EMODEL;
     return push(m, (value){.kind = TEXT, .text = (const char *)b, .n = (uint32_t)n});
 }
 

@@ -91,17 +91,16 @@ static int place_all(dgm_st_header *out, const archive *a, dgm_pickled *pickled,
 
 /* ---- the archive ---- */
 
-/* An entry of a few bytes in whole, malloc'ed. */
-static int slurp(unsigned char **out, size_t *len, const archive *a, const char *entry,
-                 size_t max_bytes)
+/* data.pkl in whole, malloc'ed. */
+static int read_pickle(unsigned char **out, size_t *len, const archive *a)
 {
     char name[MAX_PREFIX + 16];
     uint64_t begin, bytes;
-    (void)snprintf(name, sizeof name, "%s%s", a->prefix, entry);
+    (void)snprintf(name, sizeof name, "%sdata.pkl", a->prefix);
     DGM_TRY(dgm_zip_find(&begin, &bytes, a->zip, name));
-    if (bytes > max_bytes)
-        return dgm_fail(DGM_EMODEL, "%s: entry %s: wanted at most %zu bytes, found %" PRIu64,
-                        a->path, entry, max_bytes, bytes);
+    if (bytes > MAX_PICKLE_BYTES)
+        return dgm_fail(DGM_EMODEL, "%s: wanted a pickle of at most %d bytes, found %" PRIu64,
+                        a->path, MAX_PICKLE_BYTES, bytes);
     unsigned char *data = malloc((size_t)bytes + 1);
     if (data == NULL)
         return dgm_fail(DGM_ENOMEM, "%s: cannot allocate %" PRIu64 " bytes", a->path, bytes);
@@ -133,17 +132,18 @@ static int find_prefix(archive *a)
 static int check_byte_order(const archive *a)
 {
     size_t len = 0;
-    char name[MAX_PREFIX + 16];
+    uint64_t begin, bytes;
+    char name[MAX_PREFIX + 16], text[6] = "";
     (void)snprintf(name, sizeof name, "%sbyteorder", a->prefix);
     if (dgm_zip_ending(a->zip, name, &len) == NULL)
         return DGM_OK;
-    unsigned char *text = NULL;
-    DGM_TRY(slurp(&text, &len, a, "byteorder", 16));
-    const bool little = len == 6 && memcmp(text, "little", 6) == 0;
-    free(text);
-    return little ? DGM_OK
-                  : dgm_fail(DGM_EMODEL, "%s: wanted numbers in little-endian order, found another",
-                             a->path);
+    DGM_TRY(dgm_zip_find(&begin, &bytes, a->zip, name));
+    if (bytes == sizeof text)
+        DGM_TRY(dgm_file_read_at(a->fd, a->path, text, begin, sizeof text));
+    if (memcmp(text, "little", sizeof text) != 0)
+        return dgm_fail(DGM_EMODEL, "%s: wanted numbers in little-endian order, found another",
+                        a->path);
+    return DGM_OK;
 }
 
 static int read_archive(dgm_st_header *out, archive *a)
@@ -153,7 +153,7 @@ static int read_archive(dgm_st_header *out, archive *a)
     dgm_pickled *pickled = NULL;
     DGM_TRY(find_prefix(a));
     DGM_TRY(check_byte_order(a));
-    DGM_TRY(slurp(&pickle, &len, a, "data.pkl", MAX_PICKLE_BYTES));
+    DGM_TRY(read_pickle(&pickle, &len, a));
     int rc = dgm_pickle_parse(&pickled, &n, a->path, pickle, len);
     free(pickle);
     if (rc != DGM_OK)
