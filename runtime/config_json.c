@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -159,4 +160,19 @@ int dgm_file_slurp(char **text, size_t *len, const char *path, size_t max_bytes)
     const int rc = read_all(text, len, fd, path, max_bytes);
     (void)close(fd);
     return rc;
+}
+
+int dgm_file_read_at(int fd, const char *path, void *dst, uint64_t at, size_t bytes)
+{
+    size_t have = 0;
+    while (have < bytes) {
+        const ssize_t n = pread(fd, (char *)dst + have, bytes - have, (off_t)(at + have));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return dgm_fail(DGM_EMODEL, "%s: wanted %zu bytes at byte %" PRIu64 ", found %zu: %s",
+                            path, bytes, at, have, n < 0 ? strerror(errno) : "end of file");
+        have += (size_t)n;
+    }
+    return DGM_OK;
 }

@@ -12,6 +12,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 typedef struct dgm_json {
     const char *path; /* for sentences; not owned */
@@ -36,6 +37,9 @@ DGM_MUST_CHECK int dgm_json_string(const char **out, const dgm_json *j, const ch
 
 /* dgm_file_slurp - a whole regular file of at most max_bytes, malloc'ed, NUL-terminated. DGM_EMODEL. */
 DGM_MUST_CHECK int dgm_file_slurp(char **text, size_t *len, const char *path, size_t max_bytes);
+
+/* dgm_file_read_at - `bytes` bytes of an open file from byte `at` on, or DGM_EMODEL. Any thread. */
+DGM_MUST_CHECK int dgm_file_read_at(int fd, const char *path, void *dst, uint64_t at, size_t bytes);
 
 /* dgm_printable - text itself if it is short printable ASCII, else a stand-in: what comes from a file goes
  * into a sentence on somebody's terminal. */

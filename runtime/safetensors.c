@@ -43,19 +43,26 @@ int dgm_st_header_bytes(size_t *out, const char *path, const unsigned char *firs
     return DGM_OK;
 }
 
+bool dgm_st_type(dgm_tensor *t, uint64_t *element_bytes, const char *name)
+{
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        if (strcmp(types[i].name, name) != 0)
+            continue;
+        t->type = types[i].name;
+        t->dtype = types[i].dtype;
+        *element_bytes = (uint64_t)types[i].bytes;
+        return true;
+    }
+    return false;
+}
+
 static int parse_type(dgm_tensor *t, uint64_t *element_bytes, const char *path, const json_t *v)
 {
     const char *name = json_string_value(v);
     if (name == NULL)
         return dgm_fail(DGM_EMODEL, "%s: tensor %s: wanted a dtype, found none", path, t->name);
-    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
-        if (strcmp(types[i].name, name) == 0) {
-            t->type = types[i].name;
-            t->dtype = types[i].dtype;
-            *element_bytes = (uint64_t)types[i].bytes;
-            return DGM_OK;
-        }
-    }
+    if (dgm_st_type(t, element_bytes, name))
+        return DGM_OK;
     return dgm_fail(DGM_EMODEL, "%s: tensor %s: wanted a dtype such as F32, F16 or BF16, found %s",
                     path, t->name, dgm_printable(name));
 }
@@ -138,6 +145,11 @@ static int by_offset(const void *a, const void *b)
     return strcmp(x->name, y->name);
 }
 
+void dgm_st_sort(dgm_st_header *h)
+{
+    qsort(h->tensors, h->n, sizeof *h->tensors, by_offset);
+}
+
 static int check_overlaps(const dgm_st_header *h, const char *path)
 {
     for (size_t i = 1; i < h->n; i++) {
@@ -171,7 +183,7 @@ int dgm_st_parse(dgm_st_header *out, const char *path, const char *json, size_t 
         if (rc != DGM_OK)
             goto err_header;
     }
-    qsort(h.tensors, h.n, sizeof *h.tensors, by_offset);
+    dgm_st_sort(&h);
     rc = check_overlaps(&h, path);
     if (rc != DGM_OK)
         goto err_header;

@@ -1,9 +1,9 @@
 /*
  * safetensors.h - the tensors of a model directory: names, types, shapes, and where their bytes lie.
  *
- * A file is 8 bytes of header length (little endian), a JSON header, the data. Everything in a header is
+ * Weights come as safetensors or as what torch.save() writes (torch_file.h). A safetensors file is 8 bytes of header length (little endian), a JSON header, the data. Everything in a header is
  * checked before it is believed: a dgm_tensor that came out of here lies inside its file, overlaps no
- * other and has exactly the bytes of its shape. Bytes are read, not mapped: an I/O error is then a
+ * other (tied tensors of a torch file share theirs) and has exactly the bytes of its shape. Bytes are read, not mapped: an I/O error is then a
  * sentence, not a SIGBUS, and nothing stays resident but what was packed.
  */
 #ifndef DGM_RUNTIME_SAFETENSORS_H
@@ -11,6 +11,7 @@
 
 #include "base/status.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -38,9 +39,13 @@ DGM_MUST_CHECK int dgm_st_header_bytes(size_t *out, const char *path, const unsi
 /* dgm_st_parse - reads and checks the JSON header [len] of a file of file_bytes. */
 DGM_MUST_CHECK int dgm_st_parse(dgm_st_header *out, const char *path, const char *json, size_t len,
                                 uint64_t file_bytes);
+/* dgm_st_type - sets t's type and *element_bytes from a name such as "BF16"; false: no such type. */
+bool dgm_st_type(dgm_tensor *t, uint64_t *element_bytes, const char *name);
+/* dgm_st_sort - by ascending offset; of one offset, the smaller first, then by name. */
+void dgm_st_sort(dgm_st_header *h);
 void dgm_st_header_fini(dgm_st_header *h);
 
-/* All tensors of a directory: model.safetensors, or the shards that model.safetensors.index.json names. */
+/* All tensors of a directory: model.safetensors or pytorch_model.bin, or the shards that the index of either names. */
 typedef struct dgm_tensors dgm_tensors;
 
 /* dgm_tensors_open - reads and checks all headers, no data. Files stay open. DGM_EMODEL. */

@@ -2,10 +2,10 @@
 #define _GNU_SOURCE
 #include "runtime/config_json.h"
 #include "runtime/safetensors.h"
+#include "runtime/torch_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -35,31 +35,16 @@ struct dgm_tensors {
 
 /* ---- one file ---- */
 
-static int read_at(const file *f, void *dst, uint64_t at, size_t bytes)
-{
-    size_t have = 0;
-    while (have < bytes) {
-        const ssize_t n = pread(f->fd, (char *)dst + have, bytes - have, (off_t)(at + have));
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return dgm_fail(DGM_EMODEL, "%s: wanted %zu bytes at byte %" PRIu64 ", found %zu: %s",
-                            f->path, bytes, at, have, n < 0 ? strerror(errno) : "end of file");
-        have += (size_t)n;
-    }
-    return DGM_OK;
-}
-
-static int file_read_header(file *f, XXH3_state_t *hash)
+static int safetensors_header(file *f, XXH3_state_t *hash)
 {
     unsigned char first[8] = {0};
-    DGM_TRY(read_at(f, first, 0, f->bytes < 8 ? (size_t)f->bytes : 8));
+    DGM_TRY(dgm_file_read_at(f->fd, f->path, first, 0, f->bytes < 8 ? (size_t)f->bytes : 8));
     size_t len = 0;
     DGM_TRY(dgm_st_header_bytes(&len, f->path, first, sizeof first, f->bytes));
     char *json = malloc(len + 1);
     if (json == NULL)
         return dgm_fail(DGM_ENOMEM, "%s: cannot allocate a header of %zu bytes", f->path, len);
-    int rc = read_at(f, json, 8, len);
+    int rc = dgm_file_read_at(f->fd, f->path, json, 8, len);
     if (rc == DGM_OK)
         rc = dgm_st_parse(&f->header, f->path, json, len, f->bytes);
     if (rc == DGM_OK) {
@@ -69,6 +54,27 @@ static int file_read_header(file *f, XXH3_state_t *hash)
     }
     free(json);
     return rc;
+}
+
+/* A torch file has no one header: hashed is what came out of it. */
+static int torch_header(file *f, XXH3_state_t *hash)
+{
+    DGM_TRY(dgm_torch_read(&f->header, f->path, f->fd, f->bytes));
+    for (size_t i = 0; i < f->header.n; i++) {
+        const dgm_tensor *t = &f->header.tensors[i];
+        (void)XXH3_64bits_update(hash, t->name, strlen(t->name) + 1);
+        (void)XXH3_64bits_update(hash, t->type, strlen(t->type) + 1);
+        (void)XXH3_64bits_update(hash, t->dims, sizeof t->dims);
+        (void)XXH3_64bits_update(hash, &t->begin, sizeof t->begin);
+    }
+    (void)XXH3_64bits_update(hash, &f->bytes, sizeof f->bytes);
+    return DGM_OK;
+}
+
+static bool ends_in(const char *text, const char *ending)
+{
+    const size_t n = strlen(text), m = strlen(ending);
+    return n >= m && strcmp(text + n - m, ending) == 0;
 }
 
 /* f is zeroed and becomes part of the set before this is called, so that closing the set undoes it. */
@@ -88,7 +94,7 @@ static int file_open(file *f, const char *dir, const char *name, XXH3_state_t *h
     f->bytes = (uint64_t)st.st_size;
     /* We ask for what we need in large pieces; read-ahead past them would fetch other ranks' experts. */
     (void)posix_fadvise(f->fd, 0, 0, POSIX_FADV_RANDOM);
-    return file_read_header(f, hash);
+    return ends_in(name, ".bin") ? torch_header(f, hash) : safetensors_header(f, hash);
 }
 
 /* ---- the table of names ---- */
@@ -260,17 +266,31 @@ static bool exists(const char *dir, const char *name)
     return yes;
 }
 
-static int no_weights(const char *dir)
+/* A directory's weights, in order of preference: one file, or shards with an index. */
+static const struct weights {
+    const char *file, *index;
+} weights[] = {
+    {"model.safetensors", "model.safetensors.index.json"},
+    {"pytorch_model.bin", "pytorch_model.bin.index.json"},
+};
+
+static int open_weights(dgm_tensors *t, const char *dir)
 {
-    if (exists(dir, "pytorch_model.bin") || exists(dir, "pytorch_model.bin.index.json"))
-        return dgm_fail(DGM_EMODEL,
-                        "%s: wanted model.safetensors, found pytorch_model.bin, which this version "
-                        "does not read: "
-                        "load it with Hugging Face transformers and save_pretrained(DIR, "
-                        "safe_serialization=True)",
-                        dir);
+    for (size_t i = 0; i < sizeof weights / sizeof weights[0]; i++) {
+        if (exists(dir, weights[i].file))
+            return open_files(t, dir, &weights[i].file, 1);
+        if (!exists(dir, weights[i].index))
+            continue;
+        char *index;
+        if (asprintf(&index, "%s/%s", dir, weights[i].index) < 0)
+            return dgm_fail(DGM_ENOMEM, "%s: cannot allocate a path", dir);
+        const int rc = open_shards(t, dir, index);
+        free(index);
+        return rc;
+    }
     return dgm_fail(DGM_EMODEL,
-                    "%s: wanted model.safetensors or model.safetensors.index.json, found neither",
+                    "%s: wanted model.safetensors, pytorch_model.bin, or the index of shards of "
+                    "either, found none",
                     dir);
 }
 
@@ -279,20 +299,7 @@ int dgm_tensors_open(dgm_tensors **out, const char *dir)
     dgm_tensors *t = calloc(1, sizeof *t);
     if (t == NULL)
         return dgm_fail(DGM_ENOMEM, "%s: cannot allocate a list of tensors", dir);
-    int rc;
-    if (exists(dir, "model.safetensors")) {
-        const char *const name = "model.safetensors";
-        rc = open_files(t, dir, &name, 1);
-    } else if (exists(dir, "model.safetensors.index.json")) {
-        char *index = NULL;
-        if (asprintf(&index, "%s/model.safetensors.index.json", dir) < 0)
-            index = NULL;
-        rc = index == NULL ? dgm_fail(DGM_ENOMEM, "%s: cannot allocate a path", dir)
-                           : open_shards(t, dir, index);
-        free(index);
-    } else {
-        rc = no_weights(dir);
-    }
+    const int rc = open_weights(t, dir);
     if (rc != DGM_OK) {
         dgm_tensors_close(t);
         return rc;
@@ -329,7 +336,7 @@ int dgm_tensors_read(const dgm_tensors *t, const dgm_tensor *tensor, void *dst, 
     const file *f = &t->files[tensor->file];
     DGM_ASSERT(offset <= tensor->bytes && bytes <= tensor->bytes - offset);
     const uint64_t rest = tensor->bytes - offset - bytes;
-    DGM_TRY(read_at(f, dst, tensor->begin + offset, bytes));
+    DGM_TRY(dgm_file_read_at(f->fd, f->path, dst, tensor->begin + offset, bytes));
     if (ahead > rest)
         ahead = (size_t)rest;
     if (ahead > 0)

@@ -222,6 +222,7 @@ int main(int argc, char **argv)
         return dgm_exit_code(rc);
     }
     dgm_log_init(DGM_LOG_INFO, dgm_comm_rank(c), dgm_comm_size(c));
+    dgm_log(DGM_LOG_INFO, "soak", "start %d ranks", dgm_comm_size(c));
     must(c, dgm_xchg_create(&x, c, (int)opt.width, (int)opt.rows));
     const double began = dgm_now_s(), cpu = cpu_s();
     long round = 0;

@@ -44,8 +44,10 @@ config() {
 }
 
 fresh; rm "$dir/m/config.json"; refused 'config\.json: cannot open: No such file'
-fresh; rm "$dir/m/model.safetensors"; refused 'wanted model\.safetensors or model\.safetensors\.index\.json'
-fresh; mv "$dir/m/model.safetensors" "$dir/m/pytorch_model.bin"; refused 'found pytorch_model\.bin, which this version'
+fresh; rm "$dir/m/model.safetensors"; refused 'wanted model\.safetensors, pytorch_model\.bin, or the index of shards of either, found none'
+fresh; mv "$dir/m/model.safetensors" "$dir/m/pytorch_model.bin"; refused 'pytorch_model\.bin: wanted a zip archive'
+fresh; rm "$dir/m/model.safetensors"; cp "$here/tests/golden/torch/call.bin" "$dir/m/pytorch_model.bin"
+refused 'found the global posix system \(nothing was executed\)'
 fresh; truncate -s 1000000 "$dir/m/model.safetensors"; refused '\(is the file truncated\?\)'
 fresh; truncate -s 5 "$dir/m/model.safetensors"; refused 'wanted 8 bytes of header length, found 5'
 fresh; printf '\0\0\0\0\0\0\0\200' | dd of="$dir/m/model.safetensors" conv=notrunc status=none

@@ -68,7 +68,7 @@ truncate -s "$(stat -c %s "$model/model.safetensors")" "$dir/model.safetensors"
 "$dragoman" inspect "$dir" >"$dir/out" 2>"$dir/err" || fail "a sparse file: exit code $?"
 has '^languages +unknown: sentencepiece\.bpe\.model is missing'
 rm "$dir/model.safetensors"
-says 3 'wanted model\.safetensors or model\.safetensors\.index\.json, found neither' "$dir"
+says 3 'wanted model\.safetensors, pytorch_model\.bin, or the index of shards of either, found none' "$dir"
 says 3 'wanted a model directory: No such file' /no/such/model
 says 3 'decoder_routing: wanted token, found task' "$here/models/multi30k-task"
 says 2 'want a whole number from 1' "$model" -n 0

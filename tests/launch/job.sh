@@ -73,16 +73,17 @@ worker() {
     done
 }
 
-# Sets $workers to the pids of ranks 0 .. $1-1 once all are there, and gives them a second to get going.
+# Sets $workers to the pids of ranks 0 .. $1-1 once all are there and rank 0 has said that work begins: a host whose
+# name does not resolve takes MPI ten seconds to start on.
 await_workers() {
     local ranks=$1 r
-    for _ in $(seq 200); do
+    for _ in $(seq 300); do
         workers=()
         for r in $(seq 0 $((ranks - 1))); do
             workers[r]=$(worker "$r")
         done
-        if [ "$(printf '%s\n' "${workers[@]}" | grep -c .)" = "$ranks" ]; then
-            sleep 1.5
+        if [ "$(printf '%s\n' "${workers[@]}" | grep -c .)" = "$ranks" ] && grep -q " start $ranks ranks" "$dir/err"; then
+            sleep 0.5
             return 0
         fi
         kill -0 "$job" 2>/dev/null || return 1

@@ -16,6 +16,7 @@ for tool in munged slurmctld slurmd srun scancel salloc mpirun; do
     command -v $tool >/dev/null || skip "$tool is not installed"
 done
 
+getent hosts "$(hostname -s)" >/dev/null || skip "the name of this host does not resolve"
 lab=$(mktemp -d /tmp/dgm-slurm.XXXX) # short: the path of munge's socket is limited
 chmod 755 "$lab"
 export SLURM_CONF=$lab/slurm.conf

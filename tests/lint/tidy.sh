@@ -6,5 +6,9 @@ if ! command -v clang-tidy-14 >/dev/null; then
     echo "SKIP lint_tidy: clang-tidy-14 is not installed"
     exit 77
 fi
+# What gcc alone understands is an error to clang.
+commands=$(mktemp -d)
+trap 'rm -rf "$commands"' EXIT
+sed 's/ -fira-region=one//' "$build/compile_commands.json" >"$commands/compile_commands.json"
 mapfile -t files < <(find base comm runtime launch kernels -name '*.c' -not -path 'kernels/avx512/*' | sort)
-printf '%s\n' "${files[@]}" | xargs -n 16 clang-tidy-14 -p "$build" --quiet --warnings-as-errors='*' 2>/dev/null
+printf '%s\n' "${files[@]}" | xargs -n 16 clang-tidy-14 -p "$commands" --quiet --warnings-as-errors='*' 2>/dev/null

@@ -158,7 +158,8 @@ static void refuses_what_is_no_model(void **state)
     testmodel_write(dir, &s);
     (void)snprintf(path, sizeof path, "%s/model.safetensors", dir);
     assert_int_equal(remove(path), 0);
-    expect_refusal(dir, "wanted model.safetensors or model.safetensors.index.json, found neither");
+    expect_refusal(dir, "wanted model.safetensors, pytorch_model.bin, or the index of shards of "
+                        "either, found none");
     assert_int_equal(mkdir(path, 0700), 0);
     expect_refusal(dir, "model.safetensors: wanted a file, found something else");
     assert_int_equal(rmdir(path), 0);
