@@ -8,6 +8,7 @@
 
 #include "base/arena.h"
 #include "runtime/batch.h"
+#include "runtime/twins.h"
 #include "runtime/worker.h"
 
 #include <stdio.h>
@@ -28,6 +29,10 @@ struct dgm_engine {
     int poll_rank, poll_left;
     size_t poll_at;
     int unpolled;
+    dgm_twins *twins;
+    dgm_result result;   /* the last one read, for all that wait for it: */
+    const uint64_t *ids; /* [n_ids], polled up to at_id */
+    int n_ids, at_id;
     dgm_engine_stats *stats; /* [ranks] */
     dgm_hypothesis *hyps;    /* [max_beam] */
     const int16_t **align;   /* [max_beam] */
@@ -59,6 +64,7 @@ static int open_coordinator(dgm_engine *e, int dense)
     for (int r = 0; r < e->ranks; r++)
         e->plans[r] = (dgm_buf){.base = dgm_arena_push(&e->memory, plan), .cap = plan};
     e->poll_rank = e->ranks;
+    DGM_TRY(dgm_twins_create(&e->twins));
     return dgm_batch_create(&e->batch, dense, e->slots, e->cfg.batch_tokens);
 }
 
@@ -99,6 +105,7 @@ void dgm_engine_close(dgm_engine *e)
         return;
     dgm_worker_destroy(e->worker);
     dgm_batch_destroy(e->batch);
+    dgm_twins_destroy(e->twins);
     dgm_arena_fini(&e->memory);
     free(e);
 }
@@ -125,12 +132,21 @@ int dgm_engine_submit(dgm_engine *e, const dgm_job *job)
         if (job->targets[t].n_prompt < 2 || job->targets[t].n_prompt > longest)
             return dgm_fail(DGM_EINPUT, "a target of %d ids: want 2 to %d",
                             job->targets[t].n_prompt, longest);
-    return dgm_batch_push(e->batch, job);
+    dgm_job once = *job;
+    bool first;
+    DGM_TRY(dgm_twins_join(e->twins, job, &once.id, &first));
+    if (!first)
+        return DGM_OK;
+    const int rc = dgm_batch_push(e->batch, &once);
+    if (rc != DGM_OK)
+        dgm_twins_leave(e->twins, once.id);
+    return rc;
 }
 
 int dgm_engine_pending(const dgm_engine *e)
 {
-    return dgm_batch_waiting(e->batch) + dgm_batch_running(e->batch) + e->unpolled;
+    return dgm_batch_waiting(e->batch) + dgm_batch_running(e->batch) + e->unpolled +
+           dgm_twins_echoes(e->twins) + e->n_ids - e->at_id;
 }
 
 static void take_job(void *ctx, int rank, const dgm_job *job)
@@ -194,7 +210,7 @@ static int read_reports(dgm_engine *e)
 
 int dgm_engine_step(dgm_engine *e)
 {
-    DGM_ASSERT(e->unpolled == 0);
+    DGM_ASSERT(e->unpolled == 0 && e->at_id == e->n_ids);
     start_plans(e, 0, DGM_OK, "");
     dgm_batch_form(e->batch, take_job, e);
     uint32_t flags = dgm_batch_running(e->batch) > 0 ? DGM_PLAN_DECODE : 0;
@@ -242,10 +258,9 @@ static void read_hyp(dgm_engine *e, int i, const dgm_report_result *res, const d
     e->align[i] = res->has_align ? dgm_buf_get(b, &e->poll_at, n * sizeof(int16_t)) : NULL;
 }
 
-bool dgm_engine_poll(dgm_engine *e, dgm_result *out)
+/* Reads the next result of the reports into e->result. */
+static void read_result(dgm_engine *e)
 {
-    if (e->unpolled == 0)
-        return false;
     while (e->poll_left == 0) {
         e->poll_rank++;
         e->poll_at = 0;
@@ -257,15 +272,26 @@ bool dgm_engine_poll(dgm_engine *e, dgm_result *out)
     const dgm_report_result *res = dgm_buf_get(b, &e->poll_at, sizeof *res);
     for (int i = 0; i < res->n_hyps; i++)
         read_hyp(e, i, res, b);
-    *out = (dgm_result){.id = res->id,
-                        .target = res->target,
-                        .status = DGM_OK,
-                        .n_hyps = res->n_hyps,
-                        .hyps = e->hyps,
-                        .align = res->has_align ? e->align : NULL,
-                        .seconds = res->seconds};
+    e->result = (dgm_result){.target = res->target,
+                             .status = DGM_OK,
+                             .n_hyps = res->n_hyps,
+                             .hyps = e->hyps,
+                             .align = res->has_align ? e->align : NULL,
+                             .seconds = res->seconds};
+    e->ids = dgm_twins_done(e->twins, res->id, &e->n_ids);
+    e->at_id = 0;
     e->poll_left--;
     e->unpolled--;
+}
+
+bool dgm_engine_poll(dgm_engine *e, dgm_result *out)
+{
+    if (e->at_id == e->n_ids && e->unpolled == 0)
+        return false;
+    if (e->at_id == e->n_ids)
+        read_result(e);
+    *out = e->result;
+    out->id = e->ids[e->at_id++];
     return true;
 }
 

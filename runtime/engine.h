@@ -54,7 +54,7 @@ typedef struct dgm_job {
     dgm_decode_options options;
 } dgm_job;
 
-/* dgm_engine_submit - rank 0. Copies the job. DGM_EBUSY when the queue is full: step and try again.
+/* dgm_engine_submit - rank 0. Copies the job; one that equals another in flight is not computed again. DGM_EBUSY when the queue is full: step and try again.
  * DGM_EINPUT when it can never fit (longer than max_source, max_target, max_beam). */
 DGM_MUST_CHECK int dgm_engine_submit(dgm_engine *e, const dgm_job *job);
 /* dgm_engine_pending - jobs' targets submitted and not yet polled. */

@@ -42,6 +42,14 @@ size_t dgm_report_bytes(const dgm_engine_config *cfg, int slots)
            (size_t)slots * (sizeof(dgm_report_result) + (size_t)cfg->max_beam * hyp) + 64;
 }
 
+size_t dgm_plan_job_bytes(const dgm_job *job)
+{
+    size_t bytes = padded(sizeof(dgm_plan_job)) + padded(4 * (size_t)job->n_source);
+    for (int t = 0; t < job->n_targets; t++)
+        bytes += padded(4) + padded(4 * (size_t)job->targets[t].n_prompt);
+    return bytes;
+}
+
 void dgm_plan_put_job(dgm_buf *b, const dgm_job *job)
 {
     const dgm_plan_job head = {.id = job->id,

@@ -58,6 +58,8 @@ const void *dgm_buf_get(const dgm_buf *b, size_t *at, size_t bytes);
 size_t dgm_plan_bytes(const dgm_engine_config *cfg, int slots);
 size_t dgm_report_bytes(const dgm_engine_config *cfg, int slots);
 
+/* dgm_plan_job_bytes - what a job takes in a message. */
+size_t dgm_plan_job_bytes(const dgm_job *job);
 /* dgm_plan_put_job - appends a job. */
 void dgm_plan_put_job(dgm_buf *b, const dgm_job *job);
 /* dgm_plan_get_job - reads the next; pointers go into the message, targets into `targets` [max_targets]. */

@@ -217,6 +217,69 @@ static void targets_share_an_encoding(void **state)
     assert_memory_not_equal(&got[0][0], &got[0][1], sizeof(outcome));
 }
 
+/* Submits a job for line `line` under `id`. */
+static void submit(rig *g, uint64_t id, int line, int n_targets, int beam, bool sampling)
+{
+    int32_t ids[32];
+    const int32_t prompts[2][2] = {{2, CODE_B}, {2, CODE_A}};
+    const dgm_target targets[2] = {{prompts[0], 2}, {prompts[1], 2}};
+    dgm_job job = {.id = id,
+                   .line = id,
+                   .source = ids,
+                   .n_source = source(ids, line),
+                   .targets = targets,
+                   .n_targets = n_targets,
+                   .options = decode(beam)};
+    job.options.sampling = sampling;
+    assert_int_equal(dgm_engine_submit(g->engine, &job), DGM_OK);
+}
+
+/* Equal jobs come back each under its own id, in order, from one computation; what differs in anything does not. */
+static void equal_jobs_are_computed_once(void **state)
+{
+    (void)state;
+    dgm_engine_config c = usual();
+    c.batch_rows = 64; /* all at once */
+    run(want, &c, 1, 2, 4);
+    rig g;
+    open_rig(&g, &c, 1, false);
+    static const struct {
+        int line, n_targets, beam;
+        bool sampling;
+    } jobs[] = {{5, 2, 4, false}, {5, 2, 4, false}, {6, 2, 4, false}, {5, 2, 4, false},
+                {5, 1, 4, false}, {5, 2, 3, false}, {5, 1, 1, true},  {5, 1, 1, true}};
+    enum { N = sizeof jobs / sizeof jobs[0], TARGETS = 13, FIRSTS = 9 };
+    for (int i = 0; i < N; i++)
+        submit(&g, (uint64_t)i, jobs[i].line, jobs[i].n_targets, jobs[i].beam, jobs[i].sampling);
+    assert_int_equal(dgm_engine_pending(g.engine), TARGETS);
+    int seen[N][2] = {0}, n = 0;
+    bool late = false;
+    uint64_t first_rows = 0;
+    for (dgm_result r; n < TARGETS + 2 * late;) {
+        assert_int_equal(dgm_engine_step(g.engine), DGM_OK);
+        for (; dgm_engine_poll(g.engine, &r); n++) {
+            if (r.id < N)
+                seen[r.id][r.target]++;
+            if (r.id < 4) {
+                keep(&got[0][0], &r);
+                assert_memory_equal(&got[0][0], &want[jobs[r.id].line][r.target], sizeof(outcome));
+            }
+        }
+        if (first_rows == 0) /* after one step: a row for each target that is computed */
+            first_rows = dgm_engine_all_stats(g.engine)[0].decoded_rows;
+        if (n > 0 && !late) { /* a target may be gone already: this one is computed anew */
+            submit(&g, N, 5, 2, 4, false);
+            late = true;
+        }
+        assert_int_equal(dgm_engine_pending(g.engine), TARGETS + 2 * late - n);
+    }
+    for (int i = 0; i < N; i++)
+        for (int t = 0; t < jobs[i].n_targets; t++)
+            assert_int_equal(seen[i][t], 1);
+    assert_int_equal(first_rows, 2 * FIRSTS);
+    close_rig(&g);
+}
+
 static void scoring_agrees_with_decoding(void **state)
 {
     (void)state;
@@ -308,6 +371,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(batching_and_threads_do_not_matter),
         cmocka_unit_test(targets_share_an_encoding),
+        cmocka_unit_test(equal_jobs_are_computed_once),
         cmocka_unit_test(scoring_agrees_with_decoding),
         cmocka_unit_test(looks_stay_inside_the_text),
         cmocka_unit_test(a_nan_names_layer_and_row),
