@@ -15,7 +15,7 @@ typedef struct dgm_stream_hyp {
     double sum; /* score: log p of the whole target */
     double score;
     int n;        /* tokens generated: code and </s> counted, prefix not */
-    int n_pieces; /* of text */
+    int n_pieces; /* tokens without code and </s> */
     bool ended;
 } dgm_stream_hyp;
 
