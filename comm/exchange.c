@@ -20,11 +20,12 @@ struct head {
     uint32_t round; /* of this exchange: a mismatch means that ranks do different things */
     int32_t status;
     int32_t n_rows;
-    int32_t width;
+    uint32_t row_bytes;
 };
 
 struct dgm_xchg {
     dgm_comm *comm;
+    size_t row_bytes; /* outward; back come `width` f32 */
     int width, max_rows;
     uint32_t round;
 
@@ -41,14 +42,14 @@ static size_t rows_at(int n_rows)
     return dgm_arena_align(sizeof(struct head) + (size_t)n_rows * sizeof(dgm_row_tag));
 }
 
-static size_t rows_bytes(const dgm_xchg *x, int n_rows)
+static size_t reply_bytes(const dgm_xchg *x, int n_rows)
 {
     return (size_t)n_rows * (size_t)x->width * sizeof(float);
 }
 
 static size_t part_bytes(const dgm_xchg *x, int n_rows)
 {
-    return rows_at(n_rows) + rows_bytes(x, n_rows);
+    return rows_at(n_rows) + (size_t)n_rows * x->row_bytes;
 }
 
 static char *part(const dgm_xchg *x, char *base, int peer)
@@ -67,22 +68,24 @@ static size_t to_pages(size_t bytes)
     return (bytes + page - 1) / page * page;
 }
 
-int dgm_xchg_create(dgm_xchg **out, dgm_comm *c, int width, int max_rows)
+int dgm_xchg_create(dgm_xchg **out, dgm_comm *c, size_t row_bytes, int width, int max_rows)
 {
-    DGM_ASSERT(width > 0 && max_rows >= 0);
-    const size_t row = (size_t)width * sizeof(float) + sizeof(dgm_row_tag);
+    DGM_ASSERT(row_bytes > 0 && row_bytes % 4 == 0 && width > 0 && max_rows >= 0);
+    const size_t reply = (size_t)width * sizeof(float),
+                 larger = row_bytes > reply ? row_bytes : reply;
+    const size_t row = larger + sizeof(dgm_row_tag);
     if ((size_t)max_rows > (DGM_WIRE_MAX - 4096) / row)
         return dgm_fail(DGM_EUNSUPPORTED,
-                        "exchange: at most %zu rows of %d numbers travel between two ranks in a "
+                        "exchange: at most %zu rows of %zu bytes travel between two ranks in a "
                         "step, found %d; make the batch smaller",
-                        (DGM_WIRE_MAX - 4096) / row, width, max_rows);
+                        (DGM_WIRE_MAX - 4096) / row, larger, max_rows);
     dgm_xchg *x = calloc(1, sizeof *x);
     if (x == NULL)
         return dgm_fail(DGM_ENOMEM, "exchange: out of memory");
     const size_t n = (size_t)c->size;
-    *x = (dgm_xchg){.comm = c, .width = width, .max_rows = max_rows};
+    *x = (dgm_xchg){.comm = c, .row_bytes = row_bytes, .width = width, .max_rows = max_rows};
     x->part_stride = to_pages(part_bytes(x, max_rows));
-    x->row_stride = to_pages(rows_bytes(x, max_rows) + 1);
+    x->row_stride = to_pages(reply_bytes(x, max_rows) + 1);
     x->out = dgm_reserve(n * x->part_stride);
     x->in = dgm_reserve(n * x->part_stride);
     x->reply = dgm_reserve(n * x->row_stride);
@@ -130,7 +133,7 @@ static dgm_xchg_part view(const dgm_xchg *x, char *base, int peer, int n_rows)
     char *p = part(x, base, peer);
     return (dgm_xchg_part){.n_rows = n_rows,
                            .tags = (dgm_row_tag *)(void *)(p + sizeof(struct head)),
-                           .rows = (float *)(void *)(p + rows_at(n_rows))};
+                           .rows = p + rows_at(n_rows)};
 }
 
 dgm_xchg_part dgm_xchg_out(dgm_xchg *x, int peer)
@@ -169,8 +172,8 @@ static int run(dgm_xchg *x, enum dgm_channel ch, const char *what, int n_sends, 
 static int check_part(const dgm_xchg *x, const dgm_wire *w)
 {
     const struct head *h = w->buf;
-    if (w->bytes >= sizeof *h && h->round == x->round && h->width == x->width && h->n_rows >= 0 &&
-        h->n_rows <= x->max_rows && w->bytes == part_bytes(x, h->n_rows))
+    if (w->bytes >= sizeof *h && h->round == x->round && h->row_bytes == x->row_bytes &&
+        h->n_rows >= 0 && h->n_rows <= x->max_rows && w->bytes == part_bytes(x, h->n_rows))
         return DGM_OK;
     return dgm_wait_verdict(
         x->comm, DGM_EINTERNAL, w->peer,
@@ -190,7 +193,8 @@ int dgm_xchg_dispatch(dgm_xchg *x, int status, int *worst)
     for (int i = 1; i < c->size; i++, n++) {
         const int to = (c->rank + i) % c->size, from = (c->rank + c->size - i) % c->size;
         char *buf = part(x, x->out, to);
-        *(struct head *)(void *)buf = (struct head){x->round, status, x->n_out[to], x->width};
+        *(struct head *)(void *)buf =
+            (struct head){x->round, status, x->n_out[to], (uint32_t)x->row_bytes};
         x->sends[n] = (dgm_wire){to, buf, part_bytes(x, x->n_out[to])};
         x->recvs[n] = (dgm_wire){from, part(x, x->in, from), part_bytes(x, x->max_rows)};
         x->stats.rows_sent += (uint64_t)x->n_out[to];
@@ -217,16 +221,16 @@ int dgm_xchg_combine(dgm_xchg *x)
         const int to = (c->rank + i) % c->size, from = (c->rank + c->size - i) % c->size;
         if (x->n_in[to] > 0)
             x->sends[n_sends++] =
-                (dgm_wire){to, plain(x, x->reply, to), rows_bytes(x, x->n_in[to])};
+                (dgm_wire){to, plain(x, x->reply, to), reply_bytes(x, x->n_in[to])};
         if (x->n_out[from] > 0)
             x->recvs[n_recvs++] =
-                (dgm_wire){from, plain(x, x->back, from), rows_bytes(x, x->n_out[from])};
+                (dgm_wire){from, plain(x, x->back, from), reply_bytes(x, x->n_out[from])};
         x->stats.rows_sent += (uint64_t)x->n_in[to];
     }
     DGM_TRY(run(x, DGM_CH_COMBINE, "combine", n_sends, n_recvs));
     for (int i = 0; i < n_recvs; i++) {
         const dgm_wire *w = &x->recvs[i];
-        const size_t want = rows_bytes(x, x->n_out[w->peer]);
+        const size_t want = reply_bytes(x, x->n_out[w->peer]);
         if (w->bytes != want)
             return dgm_wait_verdict(x->comm, DGM_EINTERNAL, w->peer,
                                     "combine %u: want %zu bytes from rank %d (host %s), found %zu",

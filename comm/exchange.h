@@ -35,13 +35,14 @@ typedef struct dgm_row_tag {
 typedef struct dgm_xchg_part {
     int n_rows;
     dgm_row_tag *tags; /* [n_rows] */
-    float *rows;       /* [n_rows, width] */
+    void *rows;        /* [n_rows] of row_bytes each, on 64 bytes */
     float *reply;      /* [n_rows, width]; for parts of dgm_xchg_in only, else NULL */
 } dgm_xchg_part;
 
-/* dgm_xchg_create - for rows of `width` f32, at most max_rows of them leaving a rank for any one
- * peer. */
-DGM_MUST_CHECK int dgm_xchg_create(dgm_xchg **out, dgm_comm *c, int width, int max_rows);
+/* dgm_xchg_create - for rows of row_bytes (a multiple of 4) that come back as rows of `width` f32, at most max_rows of
+ * them leaving a rank for any one peer. */
+DGM_MUST_CHECK int dgm_xchg_create(dgm_xchg **out, dgm_comm *c, size_t row_bytes, int width,
+                                   int max_rows);
 void dgm_xchg_destroy(dgm_xchg *x);
 
 /* dgm_xchg_reserve - n_to [ranks]: rows that will go to each rank, oneself included. Local. */

@@ -52,7 +52,7 @@ static int measure(dgm_comm *c, const struct size *s, double *theirs, double *ou
     const size_t row = s->bytes < ROW_BYTES ? (s->bytes < 4 ? 4 : s->bytes) : ROW_BYTES;
     const int n_rows = (int)(s->bytes / row);
     dgm_xchg *x = NULL;
-    DGM_TRY(dgm_xchg_create(&x, c, (int)(row / sizeof(float)), n_rows));
+    DGM_TRY(dgm_xchg_create(&x, c, row, (int)(row / sizeof(float)), n_rows));
     int rc = DGM_OK;
     for (int b = -1; rc == DGM_OK && b < BLOCKS; b++) { /* the first block warms up */
         double t = 0, o = 0;

@@ -69,7 +69,8 @@ int dgm_moe_create(dgm_moe **out, const dgm_model *model, dgm_comm *comm, int ma
     if (rc == DGM_OK)
         rc = dgm_arena_init(&m->scratch, scratch_bytes(model, m->ranks, max_rows, n_threads));
     if (rc == DGM_OK)
-        rc = dgm_xchg_create(&m->xchg, comm, model->cfg.d_model, max_rows);
+        rc = dgm_xchg_create(&m->xchg, comm, (size_t)model->cfg.d_model * sizeof(float),
+                             model->cfg.d_model, max_rows);
     if (rc != DGM_OK) {
         dgm_moe_destroy(m);
         return rc;
@@ -141,7 +142,7 @@ static void pack_rows(dgm_moe *m, trip *trips, const dgm_row_tag *tags, const fl
             if (t->peer[1] >= 0) /* two ranks: each is told its own expert only */
                 tag = (dgm_row_tag){.expert = {tag.expert[i], -1}, .gate = {tag.gate[i], 0}};
             part.tags[t->at[i]] = tag;
-            memcpy(part.rows + (size_t)t->at[i] * d, h + (size_t)r * d, d * sizeof(float));
+            memcpy((float *)part.rows + (size_t)t->at[i] * d, h + (size_t)r * d, d * sizeof(float));
         }
     }
 }
@@ -163,8 +164,8 @@ static int list_assignments(dgm_moe *m, assignment **list)
             const int32_t e = part.tags[r].expert[i % 2];
             if (e < 0)
                 continue;
-            (*list)[n++] = (assignment){&part.tags[r], part.rows + r * d, part.reply + r * d, i % 2,
-                                        m->n_for[e + 1]++};
+            (*list)[n++] = (assignment){&part.tags[r], (float *)part.rows + r * d,
+                                        part.reply + r * d, i % 2, m->n_for[e + 1]++};
         }
     }
     for (int e = 0; e < n_experts; e++)

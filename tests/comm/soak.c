@@ -92,15 +92,16 @@ static void layer(dgm_comm *c, dgm_xchg *x, long round, long l)
         const dgm_xchg_part p = dgm_xchg_out(x, r);
         for (int i = 0; i < p.n_rows; i++) {
             p.tags[i].expert[0] = i;
-            p.rows[(long)i * opt.width] = value(round, l, rank, r, i);
+            ((float *)p.rows)[(long)i * opt.width] = value(round, l, rank, r, i);
         }
     }
     must(c, dgm_xchg_dispatch(x, DGM_OK, &worst));
     for (int r = 0; r < size; r++) {
         const dgm_xchg_part p = dgm_xchg_in(x, r);
         for (int i = 0; i < p.n_rows; i++) {
-            check(p.rows[(long)i * opt.width], value(round, l, r, rank, i));
-            p.reply[(long)i * opt.width] = -p.rows[(long)i * opt.width];
+            const float sent = ((float *)p.rows)[(long)i * opt.width];
+            check(sent, value(round, l, r, rank, i));
+            p.reply[(long)i * opt.width] = -sent;
         }
     }
     must(c, dgm_xchg_combine(x));
@@ -223,7 +224,8 @@ int main(int argc, char **argv)
     }
     dgm_log_init(DGM_LOG_INFO, dgm_comm_rank(c), dgm_comm_size(c));
     dgm_log(DGM_LOG_INFO, "soak", "start %d ranks", dgm_comm_size(c));
-    must(c, dgm_xchg_create(&x, c, (int)opt.width, (int)opt.rows));
+    must(c,
+         dgm_xchg_create(&x, c, (size_t)opt.width * sizeof(float), (int)opt.width, (int)opt.rows));
     const double began = dgm_now_s(), cpu = cpu_s();
     long round = 0;
     for (; (round = plan(c, round)) >= 0; round++) {

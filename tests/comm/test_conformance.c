@@ -214,7 +214,13 @@ struct traffic {
     count_fn count;
     int width, max_rows, rounds;
     int sparse; /* look at every sparse-th number only */
+    int row;    /* floats of a row outward; 0: as many as come back */
 };
+
+static int row_floats(const struct traffic *t)
+{
+    return t->row > 0 ? t->row : t->width;
+}
 
 static void check_in(dgm_comm *c, const struct traffic *t, dgm_xchg *x, int round, int from)
 {
@@ -227,11 +233,12 @@ static void check_in(dgm_comm *c, const struct traffic *t, dgm_xchg *x, int roun
         CHECK_EQ(rank, "tag", in.tags[i].gate[1], from * 64 + rank);
     }
     for (int i = 0; i < in.n_rows; i++) {
-        for (int k = i % t->sparse; k < t->width; k += t->sparse) {
-            const size_t at = (size_t)i * (size_t)t->width + (size_t)k;
-            CHECK_EQ(rank, "row", in.rows[at], value(round, from, rank, i, k));
-            in.reply[at] = -in.rows[at] - (float)rank;
-        }
+        const float *row = (const float *)in.rows + (size_t)i * (size_t)row_floats(t);
+        for (int k = i % t->sparse; k < row_floats(t); k += t->sparse)
+            CHECK_EQ(rank, "row", row[k], value(round, from, rank, i, k));
+        for (int k = i % t->sparse; k < t->width; k += t->sparse)
+            in.reply[(size_t)i * (size_t)t->width + (size_t)k] =
+                -value(round, from, rank, i, k) - (float)rank;
     }
 }
 
@@ -240,8 +247,9 @@ static void fill_out(const struct traffic *t, dgm_xchg *x, int round, int rank, 
     const dgm_xchg_part out = dgm_xchg_out(x, to);
     for (int i = 0; i < out.n_rows; i++) {
         out.tags[i] = (dgm_row_tag){{i, -1}, {0.5f, (float)(rank * 64 + to)}};
-        for (int k = i % t->sparse; k < t->width; k += t->sparse)
-            out.rows[(size_t)i * (size_t)t->width + (size_t)k] = value(round, rank, to, i, k);
+        for (int k = i % t->sparse; k < row_floats(t); k += t->sparse)
+            ((float *)out.rows)[(size_t)i * (size_t)row_floats(t) + (size_t)k] =
+                value(round, rank, to, i, k);
     }
 }
 
@@ -279,7 +287,8 @@ static void traffic(dgm_comm *c, void *ctx)
 {
     const struct traffic *t = ctx;
     dgm_xchg *x = NULL;
-    must(c, dgm_xchg_create(&x, c, t->width, t->max_rows), t->name);
+    must(c, dgm_xchg_create(&x, c, (size_t)row_floats(t) * sizeof(float), t->width, t->max_rows),
+         t->name);
     long warm = 0;
     for (int round = 0; round < t->rounds; round++) {
         if (round == 2)
@@ -350,7 +359,7 @@ static void status_rides(dgm_comm *c, void *ctx)
     (void)ctx;
     const int rank = dgm_comm_rank(c), size = dgm_comm_size(c);
     dgm_xchg *x = NULL;
-    must(c, dgm_xchg_create(&x, c, 8, 4), "create");
+    must(c, dgm_xchg_create(&x, c, 8 * sizeof(float), 8, 4), "create");
     for (int bad = 0; bad < size; bad++) {
         int32_t n_to[64];
         int worst = 1;
@@ -376,9 +385,9 @@ static void skewed(dgm_comm *c, void *ctx)
 {
     (void)ctx;
     const int rank = dgm_comm_rank(c), size = dgm_comm_size(c);
-    const struct traffic t = {"skewed", at_random, 24, 40, 0, 1};
+    const struct traffic t = {"skewed", at_random, 24, 40, 0, 1, 0};
     dgm_xchg *x = NULL;
-    must(c, dgm_xchg_create(&x, c, t.width, t.max_rows), "create");
+    must(c, dgm_xchg_create(&x, c, (size_t)t.width * sizeof(float), t.width, t.max_rows), "create");
     for (int round = 0; round < 60; round++) {
         for (int r = 1; r < size; r++) {
             if (rank == 0)
@@ -449,13 +458,15 @@ PLAIN_TEST(busy)
 static void test_traffic(void **state)
 {
     static const struct traffic all[] = {
-        {"empty", none, 4, 0, 20, 1},
-        {"one rank has all", one_rank_has_all, 33, 70, 80, 1},
-        {"odd ranks have none", odd_ranks_have_none, 7, 12, 30, 1},
-        {"around limits", around_limits, 16, 1000, 28, 1},
-        {"at random", at_random, 20, 50, 300, 1},
-        {"one number a row", at_random, 1, 9, 100, 1},
-        {"64 MiB", at_most, 4096, 4096, 3, 509},
+        {"empty", none, 4, 0, 20, 1, 0},
+        {"one rank has all", one_rank_has_all, 33, 70, 80, 1, 0},
+        {"odd ranks have none", odd_ranks_have_none, 7, 12, 30, 1, 0},
+        {"around limits", around_limits, 16, 1000, 28, 1, 0},
+        {"at random", at_random, 20, 50, 300, 1, 0},
+        {"one number a row", at_random, 1, 9, 100, 1, 0},
+        {"rows shorter than their results", at_random, 36, 50, 60, 1, 9},
+        {"rows longer than their results", at_random, 4, 50, 60, 1, 11},
+        {"64 MiB", at_most, 4096, 4096, 3, 509, 0},
     };
     (void)state;
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
@@ -472,7 +483,7 @@ static void test_too_many_rows(void **state)
     dgm_xchg *x = NULL;
     if (the_comm == NULL)
         skip();
-    assert_int_equal(dgm_xchg_create(&x, the_comm, 8192, 1000000), DGM_EUNSUPPORTED);
+    assert_int_equal(dgm_xchg_create(&x, the_comm, 32768, 8, 1000000), DGM_EUNSUPPORTED);
     assert_non_null(strstr(dgm_error_text(), "found 1000000"));
 }
 

@@ -50,7 +50,7 @@ static int one_exchange(dgm_comm *c, int width)
     dgm_xchg *x = NULL;
     int32_t n_to[8] = {0};
     int worst;
-    int rc = dgm_xchg_create(&x, c, width, 4);
+    int rc = dgm_xchg_create(&x, c, (size_t)width * sizeof(float), width, 4);
     if (rc != DGM_OK)
         return rc;
     dgm_comm_at(c, "decode", 3);
