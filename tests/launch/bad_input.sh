@@ -89,6 +89,12 @@ judge 5 '^dragoman: standard output: closed by its reader' $? 'a reader that lea
 wait
 [ "$(wc -l <"$dir/out")" -eq 1 ] || fail 'a reader that leaves: has not read its line'
 
+# ---- memory ----
+if (ulimit -v 150000 && "$dragoman" --version) >"$dir/out" 2>"$dir/err"; then # sanitizers need more
+    (ulimit -v 150000 && "$dragoman" translate -s eng_Latn -t deu_Latn <"$dir/in") >"$dir/out" 2>"$dir/err"
+    judge 7 '^dragoman: cannot (reserve|allocate) [0-9]+ bytes' $? 'too little memory'
+fi
+
 # ---- a full disk ----
 mkdir "$dir/disk"
 if mount -t tmpfs -o size=16k none "$dir/disk" 2>"$dir/err"; then
