@@ -217,5 +217,25 @@ for signal in TERM INT; do
     cmp -s "$dir/whole" "$dir/goes" || fail "SIG$signal: stopped and started again gives another file"
 done
 
+# The first signal lets lines in flight finish, which takes minutes here; the second ends at once.
+for _ in $(seq 40); do cat "$dir/long"; done >"$dir/in"
+DGM_LOG_LEVEL=info "$dragoman" translate -s eng_Latn -t deu_Latn --isa ref --threads 1 --batch-tokens 100000 --batch-rows 4096 \
+    -i "$dir/in" -o "$dir/twice" 2>"$dir/err" &
+pid=$!
+for _ in $(seq 600); do
+    grep -q 'start 1 rank' "$dir/err" && break
+    sleep 0.1
+done
+sleep 0.5
+kill -s TERM $pid
+sleep 0.3
+began=$SECONDS
+kill -s TERM $pid || fail "one signal: gone at once"
+wait $pid
+got=$?
+[ "$got" -eq 143 ] || fail "two signals: exit code $got, not 143"
+[ $((SECONDS - began)) -le 5 ] || fail "two signals: took $((SECONDS - began)) s"
+[ -e "$dir/twice.part" ] || fail "two signals: FILE.part is gone"
+
 echo "$checks runs"
 exit $bad
