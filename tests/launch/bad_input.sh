@@ -74,6 +74,7 @@ ends 4 "^dragoman: $dir: want a file, found a directory" 'a directory' -i "$dir"
 ends 4 'standard input: not open for reading' 'a closed standard input' <&-
 ends 4 'none: No such file' 'no prefixes' --target-prefix "$dir/none" </dev/null
 ends 5 "$dir/none/x.part: cannot be opened: No such file" 'no folder for the output' -o "$dir/none/x" </dev/null
+ends 2 '^dragoman: --report: want a file' 'a report on standard output' --report - </dev/null
 ends 5 "$dir/none/r.part: cannot be opened" 'no folder for the report' --report "$dir/none/r" </dev/null
 ends 3 '/none: ' 'no model' -m "$dir/none" </dev/null
 printf 'A dog.\n' >"$dir/in"
