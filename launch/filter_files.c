@@ -70,6 +70,8 @@ static int open_outputs(dgm_filter_files *f, const dgm_options *o, const dgm_str
         DGM_TRY(dgm_writer_open(&f->outputs[i], path));
         f->n_outputs = i + 1;
     }
+    if (strcmp(o->report, "-") == 0)
+        return dgm_fail(DGM_EUSAGE, "--report: want a file, since standard output is for text");
     return o->report[0] == '\0' ? DGM_OK : dgm_writer_open(&f->report, o->report);
 }
 

@@ -57,8 +57,9 @@ typedef struct list {
 typedef struct machine {
     const char *path;
     const unsigned char *at, *end;
-    list values, items, entries, stack, marks,
-        memo; /* value, u32, entry, u32, u32 (heights of the stack), u32 */
+    list values, entries;    /* value, entry */
+    list items, stack, memo; /* u32: numbers of values */
+    list marks;              /* u32: heights of the stack */
 } machine;
 
 #define VALUE(m, i) (&((value *)(m)->values.at)[i])

@@ -37,10 +37,13 @@ static int hold_input(dgm_stream *s)
     return DGM_OK;
 }
 
-static int fail_counts(const dgm_stream *s, const char *found, uint64_t want)
+/* One text ended before the other, whose last line is not known yet when it is the input that goes on. */
+static int fail_counts(const dgm_stream *s, bool more, uint64_t shorter)
 {
-    return dgm_fail(DGM_EINPUT, "%s: want as many lines as %s (%llu), found %s",
-                    s->cfg->beside_name, s->cfg->input_name, (unsigned long long)want, found);
+    return dgm_fail(DGM_EINPUT,
+                    more ? "%s: want as many lines as %s (%llu), found more"
+                         : "%s: want as many lines as %s, found only %llu",
+                    s->cfg->beside_name, s->cfg->input_name, (unsigned long long)shorter);
 }
 
 /* next_partner - the line of `beside` that belongs to s->input, or its end when the input has ended. */
@@ -48,9 +51,9 @@ static int next_partner(dgm_stream *s)
 {
     const int rc = poll_lines(s, s->cfg->beside, &s->partner, s->cfg->beside_fd);
     if (rc == DGM_LINES_LINE && s->input_ended)
-        return fail_counts(s, "more", s->partner.number - 1);
+        return fail_counts(s, true, s->partner.number - 1);
     if (rc == DGM_LINES_END && !s->input_ended)
-        return fail_counts(s, "fewer", s->input.number);
+        return fail_counts(s, false, s->input.number - 1);
     s->has_input = s->has_input && rc != DGM_LINES_LINE;
     return rc;
 }

@@ -74,6 +74,7 @@ ends 4 "^dragoman: $dir: want a file, found a directory" 'a directory' -i "$dir"
 ends 4 'standard input: not open for reading' 'a closed standard input' <&-
 ends 4 'none: No such file' 'no prefixes' --target-prefix "$dir/none" </dev/null
 ends 5 "$dir/none/x.part: cannot be opened: No such file" 'no folder for the output' -o "$dir/none/x" </dev/null
+ends 2 '^dragoman: --report: want a file' 'a report on standard output' --report - </dev/null
 ends 5 "$dir/none/r.part: cannot be opened" 'no folder for the report' --report "$dir/none/r" </dev/null
 ends 3 '/none: ' 'no model' -m "$dir/none" </dev/null
 printf 'A dog.\n' >"$dir/in"
@@ -88,6 +89,12 @@ head -n 1 <"$dir/fifo" >"$dir/out" &
 judge 5 '^dragoman: standard output: closed by its reader' $? 'a reader that leaves'
 wait
 [ "$(wc -l <"$dir/out")" -eq 1 ] || fail 'a reader that leaves: has not read its line'
+
+# ---- memory ----
+if (ulimit -v 150000 && "$dragoman" --version) >"$dir/out" 2>"$dir/err"; then # sanitizers need more
+    (ulimit -v 150000 && "$dragoman" translate -s eng_Latn -t deu_Latn <"$dir/in") >"$dir/out" 2>"$dir/err"
+    judge 7 '^dragoman: cannot (reserve|allocate) [0-9]+ bytes' $? 'too little memory'
+fi
 
 # ---- a full disk ----
 mkdir "$dir/disk"

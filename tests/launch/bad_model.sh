@@ -55,6 +55,7 @@ refused 'found a length of 9223372036854775808'
 fresh; printf 'pickle' | dd of="$dir/m/model.safetensors" bs=1 seek=8 conv=notrunc status=none; refused 'wanted JSON'
 fresh; sed -i '1s/"shape":\[6206,128\]/"shape":[6205,128]/' "$dir/m/model.safetensors"
 refused 'shared\.weight: wanted [0-9]+ bytes for its shape and dtype'
+fresh; sed -i '1s/"dtype":"BF16"/"dtype": "I16"/' "$dir/m/model.safetensors"; refused 'tensor [a-z._0-9]*: wanted F32, F16 or BF16, found I16'
 fresh; echo '{"weight_map":{"x":"y"}}' >"$dir/m/model.safetensors.index.json"; rm "$dir/m/model.safetensors"
 refused 'm/y: cannot open'
 fresh; echo 'nope' >"$dir/m/generation_config.json"; refused 'generation_config\.json: wanted JSON'

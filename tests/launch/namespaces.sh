@@ -54,8 +54,11 @@ cat >"$dir/agent" <<'X'
 while [ "${1#-}" != "$1" ]; do shift; done
 host=$1
 shift
-exec ip netns exec "$host" unshare --uts sh -c 'hostname "$0"; exec sh -c "$*"' "$host" "$@"
+exec ip netns exec "$host" unshare --uts sh -c 'hostname "$0"; [ ! -d "HIDDEN-$0" ] || mount -t tmpfs none "HIDDEN-$0"
+    exec sh -c "$*"' "$host" "$@"
 X
+# A folder of this name with a host's name behind it is empty there.
+sed -i "s|HIDDEN|$dir/model|g" "$dir/agent"
 chmod +x "$dir/agent"
 
 trap down EXIT
@@ -73,6 +76,16 @@ both="${hosts[0]}:2,${hosts[1]}:2"
 on "$both" 4
 begin "${line[@]}" "${finite[@]}"
 expect_finished "2 hosts x 2 ranks"
+
+if [ "$program" = dragoman ]; then
+    model=$dir/model-${hosts[1]}
+    cp -r "$here/models/multi30k-token" "$model"
+    begin "${line[@]}" "${finite[@]}" -m "$model"
+    expect_end "a model that is not on one host" 3
+    grep -Eq "^dragoman: rank [23] \(${hosts[1]}\): $model/config.json: cannot open: No such file" "$dir/err" ||
+        say_bad "a model that is not on one host: want its rank, host and path named"
+    rm -rf "$model"
+fi
 
 start 4 "${line[@]}" "${endless[@]}"
 kill -KILL "${workers[3]}"

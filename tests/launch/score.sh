@@ -64,7 +64,7 @@ paste <(cut -f2 "$dir/all") <(cut -f2 "$dir/out") | awk 'NR <= 2 && $2 > $1 - 1 
 # Unequal files, bad lines, wrong options.
 head -n 3 "$dir/swapped" >"$dir/ref"
 score 4
-says 'want as many lines as .*/in (4), found fewer'
+says 'want as many lines as .*/in, found only 3'
 { cat "$dir/swapped"; echo Hund; } >"$dir/ref"
 score 4
 says 'want as many lines as .*/in (7), found more'

@@ -257,7 +257,7 @@ static void test_prefix(void **state)
     bench_beside(b, "ein\n");
     bench_input(b, "a\nb\n", 4);
     assert_int_equal(bench_run(b), DGM_EINPUT);
-    assert_string_equal(dgm_error_text(), "beside: want as many lines as in (2), found fewer");
+    assert_string_equal(dgm_error_text(), "beside: want as many lines as in, found only 1");
     bench_discard(b);
     bench_beside(b, "ein\nzwei\n");
     bench_input(b, "a\n", 2);

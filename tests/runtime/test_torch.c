@@ -89,10 +89,9 @@ static void check_f32(const dgm_tensors *t, const char *name, int n_dims, size_t
         assert_true(got[i] == first + step * (float)i);
 }
 
-static void reads_types_shapes_and_views(void **state)
+static void check_tensors(const char *file)
 {
-    (void)state;
-    dgm_tensors *t = open_file("tensors");
+    dgm_tensors *t = open_file(file);
     size_t n;
     (void)dgm_tensors_all(t, &n);
     assert_int_equal(n, 11);
@@ -111,6 +110,13 @@ static void reads_types_shapes_and_views(void **state)
     assert_int_equal(half[0], 0xc100); /* -2.5 */
     assert_int_equal(find(t, "tied", "F16", 1, 12)->begin, f16->begin);
     dgm_tensors_close(t);
+}
+
+static void reads_types_shapes_and_views(void **state)
+{
+    (void)state;
+    check_tensors("tensors");
+    check_tensors("zip64");
 }
 
 static void reads_the_state_of_a_module(void **state)

@@ -5,6 +5,7 @@ usage: make.py     in an environment with: torch transformers==4.55.4 safetensor
 """
 import os
 import shutil
+import zipfile
 from collections import OrderedDict
 
 import torch
@@ -40,8 +41,17 @@ class Call:
         return os.system, ("touch /tmp/dragoman-was-here",)
 
 
+def zip64(name):
+    """tensors.bin again, with all sizes and places in fields of 64 bits, as in files of more than 4 GB."""
+    zipfile.ZIP64_LIMIT = 0
+    with zipfile.ZipFile(f"{HERE}/tensors.bin") as old, zipfile.ZipFile(f"{HERE}/{name}", "w", zipfile.ZIP_STORED) as new:
+        for entry in old.namelist():
+            new.writestr(zipfile.ZipInfo(entry), old.read(entry))
+
+
 def files():
     torch.save(tensors(), f"{HERE}/tensors.bin")
+    zip64("zip64.bin")
     torch.save(Shell().state_dict(), f"{HERE}/module.bin")
     torch.save({"a": torch.zeros(2, 3).t()}, f"{HERE}/transposed.bin")
     torch.save({"a": torch.zeros(4)[::2]}, f"{HERE}/strided.bin")

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# `cmake --install` into a folder of one's own: program, launcher, model, configurations and documents are there, and work
+# from there. usage: install.sh DRAGOMAN_BINARY
+set -u
+build=$(cd "$(dirname "$1")" && pwd)
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+unset DGM_MODEL DGM_CONFIG DRAGOMAN
+bad=0
+
+fail() {
+    echo "$1"
+    sed 's/^/    /' "$dir/err" | head -n 5
+    bad=1
+}
+
+cmake --install "$build" --prefix "$dir/prefix" >"$dir/out" 2>"$dir/err" || fail "cmake --install: exit code $?"
+mv "$dir/prefix" "$dir/moved" # a tree that was moved works too
+at=$dir/moved/bin share=$dir/moved/share
+cd "$dir" || exit 1
+head -n 2 "$here/models/sample/pictures.eng_Latn.txt" >"$dir/in"
+"$build/dragoman" translate -m "$here/models/multi30k-token" -s en -t de -i "$dir/in" >"$dir/want" 2>"$dir/err" || fail "the program of the build folder"
+
+"$at/dragoman" translate -s en -t de -i "$dir/in" >"$dir/out" 2>"$dir/err" || fail "translate: exit code $?"
+cmp -s "$dir/want" "$dir/out" || fail "translate: another text"
+grep -q "demonstration model, $share/dragoman/models/multi30k-token" "$dir/err" || fail "not the model that was installed"
+if command -v mpirun >/dev/null; then
+    "$at/dragoman-mpirun" -n 2 translate -s en -t de -i "$dir/in" >"$dir/out" 2>"$dir/err" || fail "dragoman-mpirun: exit code $?"
+    cmp -s "$dir/want" "$dir/out" || fail "dragoman-mpirun: another text"
+    grep -q "$at/dragoman" "$dir/err" || fail "dragoman-mpirun: not the program beside it"
+fi
+for conf in "$share"/dragoman/configs/*.conf; do
+    "$at/dragoman" translate --config "$conf" --print-config >"$dir/out" 2>"$dir/err" || fail "$conf: exit code $?"
+    grep -q '# file$' "$dir/out" || fail "$conf: not used"
+done
+for file in doc/dragoman/README.md doc/dragoman/LICENSE doc/dragoman/docs/exit-codes.md dragoman/models/sample/pictures.deu_Latn.txt \
+    dragoman/slurm/translate.sbatch; do
+    [ -s "$share/$file" ] || fail "$file is not there"
+done
+exit $bad
