@@ -75,12 +75,14 @@ model=$good
 (ulimit -f 5000; "$dragoman" quantize -m "$model" -o "$dir/full" >"$dir/out" 2>"$dir/err")
 [ $? -eq 5 ] || { fail "a limit on file sizes: not exit code 5"; cat "$dir/err"; }
 grep -Eq '^dragoman: .*full\.part/model\.safetensors: cannot be written: File too large' "$dir/err" || { fail "no sentence"; cat "$dir/err"; }
-[ ! -e "$dir/full" ] && [ ! -e "$dir/full.part" ] || fail "a limit on file sizes: something is left"
+if [ -e "$dir/full" ] || [ -e "$dir/full.part" ]; then fail "a limit on file sizes: something is left"; fi
 mkdir "$dir/small"
 if unshare -rm true 2>/dev/null; then
+    # shellcheck disable=SC2016
     unshare -rm sh -c 'mount -t tmpfs -o size=1m none "$1" && { "$2" quantize -m "$3" -o "$1/full"; echo $? >"$4"; ls -A "$1"; }' \
         - "$dir/small" "$dragoman" "$model" "$dir/code" >"$dir/out" 2>"$dir/err" || fail "cannot try a small file system"
-    [ "$(cat "$dir/code")" = 5 ] && grep -q 'No space left on device' "$dir/err" || { fail "a full disk: not exit code 5 and its sentence"; cat "$dir/err"; }
+    [ "$(cat "$dir/code")" = 5 ] || fail "a full disk: not exit code 5"
+    grep -q 'No space left on device' "$dir/err" || { fail "a full disk: not said"; cat "$dir/err"; }
     [ ! -s "$dir/out" ] || fail "a full disk: something is left"
 else
     echo "skip: no file system may be mounted here"
@@ -126,7 +128,7 @@ damaged() {
     at=$(tail -c +9 "$file" | head -c "$header" | jq --arg t "$tensor" '.[$t].data_offsets[0] + 77')
     at=$((at + 8 + header))
     byte=$(od -An -t u1 -j $at -N 1 "$file" | tr -d ' ')
-    printf "\\$(printf %03o $((byte ^ 16)))" | dd of="$file" bs=1 seek=$at conv=notrunc status=none
+    printf '%b' "\\0$(printf %03o $((byte ^ 16)))" | dd of="$file" bs=1 seek=$at conv=notrunc status=none
     "$@" >"$dir/got" 2>"$dir/err"
     got=$?
     [ $got -eq "$code" ] || { fail "$tensor damaged, $*: exit code $got, not $code"; cat "$dir/err"; }
