@@ -42,7 +42,7 @@ typedef struct dgm_model_config {
     int max_source; /* longest source in ids, code and </s> counted: min of positions and model_max_length */
     bool source_suffix; /* legacy_behaviour: pieces </s> code instead of code pieces </s> */
     dgm_weight_types weights;
-    bool int8_compute; /* dragoman.compute: what --compute auto means; false: f32 */
+    dgm_compute compute; /* dragoman.compute: what --compute auto means */
 } dgm_model_config;
 
 typedef struct dgm_norm {
