@@ -25,7 +25,7 @@ static inline size_t dgm_dtype_bytes(dgm_dtype t)
     return t == DGM_F32 ? 4 : 2;
 }
 
-/* dgm_bf16_round - x to the nearest bf16, ties to even; a NaN stays one. */
+/* dgm_bf16_round - the nearest bf16, ties to even; a NaN stays one, a number beyond the largest becomes infinity. */
 static inline uint16_t dgm_bf16_round(float x)
 {
     uint32_t bits;

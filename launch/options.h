@@ -24,6 +24,7 @@ enum dgm_command {
     DGM_COMMAND_LANGUAGES,
     DGM_COMMAND_INSPECT,
     DGM_COMMAND_BENCH,
+    DGM_COMMAND_QUANTIZE,
     DGM_COMMANDS
 };
 
@@ -42,9 +43,11 @@ typedef struct dgm_options {
     const char *config;
     bool print_config;
     bool dropless;
-    const char *compute, *retry; /* f32, none: the others are not in this version */
+    const char *compute;     /* auto, f32, int8 */
+    const char *verify_when; /* first-use, open, never */
     const char *kv;
-    bool demo_model; /* nobody named a model */
+    const char *retry; /* none: the others are not in this version */
+    bool demo_model;   /* nobody named a model */
     bool help;
 
     /* text */
@@ -74,6 +77,10 @@ typedef struct dgm_options {
     /* inspect, bench */
     int ranks; /* -n */
     bool json, verify;
+
+    /* quantize */
+    const char *experts, *dense;           /* int8, int4 (experts only), bf16, f32 */
+    const char *group, *scale_rule, *clip; /* none, 32, 64, 128; paper, 127; none, mse */
 
     /* what is left: positional arguments */
     const char *const *args;

@@ -145,12 +145,20 @@ static void show_cpus(const dgm_session *s, const facts *all)
     }
 }
 
+static enum dgm_verify verify_of(const char *when)
+{
+    if (strcmp(when, "open") == 0)
+        return DGM_VERIFY_OPEN;
+    return strcmp(when, "never") == 0 ? DGM_VERIFY_NEVER : DGM_VERIFY_FIRST_USE;
+}
+
 static int open_model(dgm_session *s)
 {
     const dgm_options *o = s->options;
     const int order =
         strcmp(o->source_order, "auto") == 0 ? -1 : strcmp(o->source_order, "suffix") == 0;
-    const dgm_model_options opt = {.dropless = o->dropless, .source_order = order};
+    const dgm_model_options opt = {
+        .dropless = o->dropless, .source_order = order, .verify = verify_of(o->verify_when)};
     DGM_TRY(dgm_fpenv_check("after the ranks met"));
     return dgm_model_open(&s->model, o->model, &opt);
 }
@@ -224,11 +232,24 @@ static int count_hosts(const dgm_session *s)
     return n;
 }
 
+/* weight_types - "experts int8, dense bf16, compute int8", one word for types that are alike. */
+static void weight_types(char *out, size_t size, const dgm_model *m, dgm_compute compute)
+{
+    dgm_model_size s;
+    dgm_model_get_size(&s, m);
+    const char *experts = s.part[DGM_EXPERTS].type, *dense = s.part[DGM_ATTENTION].type;
+    const char *how = compute == DGM_COMPUTE_INT8 ? ", compute int8" : "";
+    if (experts[0] == '\0' || strcmp(experts, dense) == 0)
+        (void)snprintf(out, size, "%s%s", dense, how);
+    else
+        (void)snprintf(out, size, "experts %s, dense %s%s", experts, dense, how);
+}
+
 static void show_start(const dgm_session *s, const dgm_engine_config *cfg)
 {
     const dgm_model_config *m = &s->model->cfg;
     uint64_t most = 0;
-    char threads[32];
+    char threads[32], types[64];
     for (int r = 0; r < s->ranks; r++) {
         uint64_t dense, experts;
         dgm_model_rank_bytes(&dense, &experts, s->model, r, s->ranks, r < s->dense_ranks);
@@ -236,15 +257,16 @@ static void show_start(const dgm_session *s, const dgm_engine_config *cfg)
     }
     (void)snprintf(threads, sizeof threads, s->threads_min == s->threads_max ? "%d" : "%d to %d",
                    s->threads_min, s->threads_max);
+    weight_types(types, sizeof types, s->model, cfg->compute);
     const int hosts = count_hosts(s);
     dgm_log(DGM_LOG_INFO, "start", "%s: %s, %d+%d layers, %d experts", s->options->model,
             m->model_type, m->n_layers[DGM_ENCODER], m->n_layers[DGM_DECODER], m->n_experts);
     dgm_log(DGM_LOG_INFO, "start",
             "%d rank%s on %d host%s, isa %s, %s thread%s a rank, batch of %d tokens and %d rows, "
-            "%.1f MiB of weights and at most %.1f MiB of work a rank",
+            "%.1f MiB of weights (%s) and at most %.1f MiB of work a rank",
             s->ranks, s->ranks == 1 ? "" : "s", hosts, hosts == 1 ? "" : "s", s->kern.isa, threads,
             strcmp(threads, "1") == 0 ? "" : "s", cfg->batch_tokens, cfg->batch_rows, mib(most),
-            mib(dgm_engine_bytes(s->engine)));
+            types, mib(dgm_engine_bytes(s->engine)));
 }
 
 int dgm_session_load(dgm_session *s, int status, const dgm_engine_config *cfg)

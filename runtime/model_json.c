@@ -22,9 +22,10 @@ static json_t *parts_json(const dgm_model_size *size)
     for (int p = 0; p < DGM_PARTS; p++) {
         const dgm_part_size *s = &size->part[p];
         (void)json_object_set_new(parts, dgm_part_name((enum dgm_part)p),
-                                  json_pack("{s:I, s:I, s:I}", "parameters", (json_int_t)s->params,
-                                            "file_bytes", (json_int_t)s->file_bytes, "memory_bytes",
-                                            (json_int_t)s->memory_bytes));
+                                  json_pack("{s:I, s:I, s:I, s:s}", "parameters",
+                                            (json_int_t)s->params, "file_bytes",
+                                            (json_int_t)s->file_bytes, "memory_bytes",
+                                            (json_int_t)s->memory_bytes, "type", s->type));
     }
     return parts;
 }
@@ -41,6 +42,14 @@ static json_t *ranks_json(const dgm_model *m, int ranks)
                            (json_int_t)experts, "dense_bytes", (json_int_t)dense));
     }
     return all;
+}
+
+/* How a packed model holds its matrices; null for Hugging Face's. */
+static json_t *packed_json(const dgm_weight_types *w)
+{
+    return !w->packed ? json_null()
+                      : json_pack("{s:s, s:s, s:i}", "experts", dgm_weight_type_name(w->experts),
+                                  "dense", dgm_weight_type_name(w->dense), "group", w->group);
 }
 
 static json_t *config_json(const dgm_model *m, int n_langs)
@@ -65,7 +74,9 @@ int dgm_model_json(char **text, const dgm_model *m, int n_langs, int ranks)
     json_t *root = config_json(m, n_langs);
     if (root == NULL) /* a path that is not UTF-8 is all that JSON cannot say */
         return dgm_fail(DGM_EUSAGE, "--json: wanted a model path in UTF-8, found another");
-    json_t *more = json_pack("{s:s, s:i, s:I, s:I, s:o, s:o}", "dtype", size.dtype, "files",
+    json_t *more = json_pack("{s:s, s:o, s:s, s:i, s:I, s:I, s:o, s:o}", "dtype", size.dtype,
+                             "packed", packed_json(&m->cfg.weights), "compute",
+                             m->cfg.compute == DGM_COMPUTE_INT8 ? "int8" : "f32", "files",
                              size.n_files, "file_bytes", (json_int_t)size.file_bytes,
                              "positions_bytes", (json_int_t)size.positions_bytes, "parts",
                              parts_json(&size), "ranks", ranks_json(m, ranks));

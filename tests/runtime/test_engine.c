@@ -5,11 +5,13 @@
  */
 #include "runtime/engine.h"
 
+#include "runtime/quantize.h"
 #include "tests/runtime/testmodel.h"
 
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -75,6 +77,20 @@ static dgm_decode_options decode(int beam)
                                 .alignment = 1};
 }
 
+static const dgm_quantize_options *packing; /* NULL: the model as it was written */
+
+static void pack_model(char *path, size_t size, const char *dir)
+{
+    dgm_model *m;
+    dgm_quantize_report report;
+    (void)snprintf(path, size, "%s/packed", dir);
+    assert_int_equal(dgm_model_open(&m, dir, NULL), DGM_OK);
+    if (dgm_quantize(&report, m, path, packing, NULL, NULL, NULL) != DGM_OK)
+        fail_msg("%s", dgm_error_text());
+    free(report.error);
+    dgm_model_close(m);
+}
+
 static void open_rig(rig *g, const dgm_engine_config *cfg, int n_threads, bool nan)
 {
     const dgm_comm_config comm = {.backend = "local", .stall_ms = 2000, .deadline_ms = 60000};
@@ -84,8 +100,12 @@ static void open_rig(rig *g, const dgm_engine_config *cfg, int n_threads, bool n
     spec.vocab = VOCAB;
     g->dir = testmodel_dir();
     testmodel_write(g->dir, &spec);
+    char path[512];
+    (void)snprintf(path, sizeof path, "%s", g->dir);
+    if (packing != NULL)
+        pack_model(path, sizeof path, g->dir);
     assert_int_equal(dgm_comm_open(&g->comm, &comm), DGM_OK);
-    if (dgm_model_open(&g->model, g->dir, &opt) != DGM_OK)
+    if (dgm_model_open(&g->model, path, &opt) != DGM_OK)
         fail_msg("%s", dgm_error_text());
     assert_int_equal(dgm_model_load(g->model, 0, 1, true, NULL), DGM_OK);
     if (nan) /* packed weights are ours to spoil */
@@ -205,6 +225,42 @@ static void batching_and_threads_do_not_matter(void **state)
     c.prompt_rows = 1;
     run(got, &c, 2, 1, 4);
     same();
+}
+
+/* Mapped, checked on first use in the middle of a step (which allocates nothing, as always), and the same numbers. */
+static void packed_models_compute_the_same(void **state)
+{
+    (void)state;
+    const dgm_engine_config c = usual();
+    run(want, &c, 1, 1, 4);
+    /* the test model's values are exact in bf16, and --compute is about integers */
+    for (int i = 0; i < 8; i++) {
+        dgm_engine_config other = usual();
+        other.compute = i & 4 ? DGM_COMPUTE_INT8 : DGM_COMPUTE_F32;
+        packing = &(const dgm_quantize_options){.experts = i & 1 ? DGM_W_F32 : DGM_W_BF16,
+                                                .dense = i & 2 ? DGM_W_F32 : DGM_W_BF16};
+        run(got, &other, 1, 1, 4);
+        same();
+    }
+    packing = NULL;
+}
+
+static void integers_depend_on_no_batch(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 8; i++) {
+        dgm_engine_config c = usual();
+        c.compute = i & 1 ? DGM_COMPUTE_INT8 : DGM_COMPUTE_F32;
+        packing = &(const dgm_quantize_options){.experts = i & 2 ? DGM_W_INT4 : DGM_W_INT8,
+                                                .dense = i & 4 ? DGM_W_INT8 : DGM_W_BF16,
+                                                .group = i & 4 ? 32 : 0};
+        run(want, &c, 1, 1, 4);
+        c.batch_rows = 9;
+        c.batch_tokens = 7;
+        run(got, &c, 3, 1, 4);
+        same();
+    }
+    packing = NULL;
 }
 
 static void targets_share_an_encoding(void **state)
@@ -370,6 +426,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(batching_and_threads_do_not_matter),
+        cmocka_unit_test(packed_models_compute_the_same),
+        cmocka_unit_test(integers_depend_on_no_batch),
         cmocka_unit_test(targets_share_an_encoding),
         cmocka_unit_test(equal_jobs_are_computed_once),
         cmocka_unit_test(scoring_agrees_with_decoding),
