@@ -27,7 +27,7 @@ soak)
     ;;
 dragoman)
     text=$here/models/sample/pictures.eng_Latn.txt
-    for _ in $(seq 1000); do cat "$text"; done >"$dir/long"
+    for i in $(seq 1000); do sed "s/^/$i /" "$text"; done >"$dir/long" # equal lines would be computed once
     finite=(translate -m "$here/models/multi30k-token" -s eng_Latn -t deu_Latn --threads 1 --with-score)
     endless=("${finite[@]}" -i "$dir/long")
     finite+=(-i "$text")

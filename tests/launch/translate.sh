@@ -166,8 +166,11 @@ for words in 'start .*: nllb-moe, 4+4 layers, 32 experts' 'start 1 rank on 1 hos
 done
 grep -q 'demonstration' "$dir/err" && fail "a named model is called the demonstration model"
 
+# several N FILE: the text N times, each time another text: equal lines in flight would be computed once.
+several() { for i in $(seq "$1"); do sed "s/^/$i /" "$2"; done; }
+
 # On a terminal a line of progress comes and goes: lines, tokens/s, time left. In a file there is none.
-for _ in $(seq 30); do cat "$dir/four"; done >"$dir/in"
+several 30 "$dir/four" >"$dir/in"
 DGM_LOG_LEVEL=info script -qec "'$dragoman' translate -s eng_Latn -t deu_Latn --batch-tokens 16 --isa ref -i '$dir/in' -o '$dir/out'" \
     /dev/null </dev/null >"$dir/screen" 2>"$dir/err" || fail "on a terminal: exit code $?"
 tr '\r' '\n' <"$dir/screen" | grep -Eq '^[0-9]+ lines  [0-9,]+ tokens/s  [0-9]+:[0-9]{2}:[0-9]{2} left' || fail "no line of progress on a terminal"
@@ -218,7 +221,7 @@ for signal in TERM INT; do
 done
 
 # The first signal lets lines in flight finish, which takes minutes here; the second ends at once.
-for _ in $(seq 40); do cat "$dir/long"; done >"$dir/in"
+several 40 "$dir/long" >"$dir/in"
 DGM_LOG_LEVEL=info "$dragoman" translate -s eng_Latn -t deu_Latn --isa ref --threads 1 --batch-tokens 100000 --batch-rows 4096 \
     -i "$dir/in" -o "$dir/twice" 2>"$dir/err" &
 pid=$!
