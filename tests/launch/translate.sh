@@ -170,14 +170,14 @@ grep -q 'demonstration' "$dir/err" && fail "a named model is called the demonstr
 several() { for i in $(seq "$1"); do sed "s/^/$i /" "$2"; done; }
 
 # On a terminal a line of progress comes and goes: lines, tokens/s, time left. In a file there is none.
-several 30 "$dir/four" >"$dir/in"
+several 15 "$dir/four" >"$dir/in"
 DGM_LOG_LEVEL=info script -qec "'$dragoman' translate -s eng_Latn -t deu_Latn --batch-tokens 16 --isa ref -i '$dir/in' -o '$dir/out'" \
     /dev/null </dev/null >"$dir/screen" 2>"$dir/err" || fail "on a terminal: exit code $?"
 tr '\r' '\n' <"$dir/screen" | grep -Eq '^[0-9]+ lines  [0-9,]+ tokens/s  [0-9]+:[0-9]{2}:[0-9]{2} left' || fail "no line of progress on a terminal"
-tr '\r' '\n' <"$dir/screen" | grep -q 'end 120 lines, 120 sentences' || fail "no summary on a terminal"
-lines 120
-DGM_LOG_LEVEL=info runs 0 --batch-tokens 16 --isa ref
-grep -q ' left' "$dir/err" && fail "progress in a file"
+tr '\r' '\n' <"$dir/screen" | grep -q 'end 60 lines, 60 sentences' || fail "no summary on a terminal"
+lines 60
+DGM_LOG_LEVEL=info runs 0
+grep -q 'lines  [0-9,]* tokens' "$dir/err" && fail "progress in a file"
 cp "$dir/four" "$dir/in"
 
 # Without a name it is, and is said to be, the demonstration model.
@@ -220,25 +220,28 @@ for signal in TERM INT; do
     cmp -s "$dir/whole" "$dir/goes" || fail "SIG$signal: stopped and started again gives another file"
 done
 
-# The first signal lets lines in flight finish, which takes minutes here; the second ends at once.
-several 40 "$dir/long" >"$dir/in"
-DGM_LOG_LEVEL=info "$dragoman" translate -s eng_Latn -t deu_Latn --isa ref --threads 1 --batch-tokens 100000 --batch-rows 4096 \
-    -i "$dir/in" -o "$dir/twice" 2>"$dir/err" &
-pid=$!
-for _ in $(seq 600); do
-    grep -q 'start 1 rank' "$dir/err" && break
-    sleep 0.1
-done
-sleep 0.5
-kill -s TERM $pid
-sleep 0.3
-began=$SECONDS
-kill -s TERM $pid || fail "one signal: gone at once"
-wait $pid
-got=$?
-[ "$got" -eq 143 ] || fail "two signals: exit code $got, not 143"
-[ $((SECONDS - began)) -le 5 ] || fail "two signals: took $((SECONDS - began)) s"
-[ -e "$dir/twice.part" ] || fail "two signals: FILE.part is gone"
+# The first signal lets lines in flight finish, which takes minutes here; the second ends at once. Not under ThreadSanitizer,
+# which hands a signal on when the program next calls the system, and it computes.
+if [ -z "${TSAN_OPTIONS:-}" ]; then
+    several 40 "$dir/long" >"$dir/in"
+    DGM_LOG_LEVEL=info "$dragoman" translate -s eng_Latn -t deu_Latn --isa ref --threads 1 --batch-tokens 100000 --batch-rows 4096 \
+        -i "$dir/in" -o "$dir/twice" 2>"$dir/err" &
+    pid=$!
+    for _ in $(seq 600); do
+        grep -q 'start 1 rank' "$dir/err" && break
+        sleep 0.1
+    done
+    sleep 0.5
+    kill -s TERM $pid
+    sleep 0.3
+    began=$SECONDS
+    kill -s TERM $pid || fail "one signal: gone at once"
+    wait $pid
+    got=$?
+    [ "$got" -eq 143 ] || fail "two signals: exit code $got, not 143"
+    [ $((SECONDS - began)) -le 5 ] || fail "two signals: took $((SECONDS - began)) s"
+    [ -e "$dir/twice.part" ] || fail "two signals: FILE.part is gone"
+fi
 
 echo "$checks runs"
 exit $bad
