@@ -29,8 +29,8 @@ struct dgm_moe {
     dgm_arena
         scratch;    /* what one layer needs; reserved for the worst case, touched as far as used */
     int32_t *n_to;  /* [ranks] */
-    int32_t *n_for; /* [n_experts + 1] first place of each expert in the order by expert */
-    dgm_gemm_job *jobs; /* [n_experts] */
+    int32_t *n_for; /* [most experts + 1] first place of each expert in the order by expert */
+    dgm_gemm_job *jobs; /* [most experts] */
 };
 
 static int widest_ffn(const dgm_model *model)
@@ -44,10 +44,11 @@ static size_t scratch_bytes(const dgm_model *model, int ranks, int max_rows, int
     const dgm_model_config *c = &model->cfg;
     const size_t d = (size_t)c->d_model, rows = (size_t)max_rows,
                  assigned = 2 * rows * (size_t)ranks;
+    const int n_experts = dgm_config_most_experts(c);
     const int f = widest_ffn(model), wide = f > c->d_model ? f : c->d_model;
-    return rows * ((size_t)c->n_experts * sizeof(float) + sizeof(trip) + sizeof(dgm_row_tag)) +
+    return rows * ((size_t)n_experts * sizeof(float) + sizeof(trip) + sizeof(dgm_row_tag)) +
            assigned * (sizeof(assignment) + (d + (size_t)f) * sizeof(float)) +
-           dgm_gemm_scratch_bytes((int)assigned, c->n_experts, wide, wide, n_threads) + 65536;
+           dgm_gemm_scratch_bytes((int)assigned, n_experts, wide, wide, n_threads) + 65536;
 }
 
 int dgm_moe_create(dgm_moe **out, const dgm_model *model, dgm_comm *comm, int max_rows,
@@ -56,7 +57,7 @@ int dgm_moe_create(dgm_moe **out, const dgm_model *model, dgm_comm *comm, int ma
     dgm_moe *m = calloc(1, sizeof *m);
     if (m == NULL)
         return dgm_fail(DGM_ENOMEM, "out of memory for a mixture-of-experts layer");
-    const size_t n_experts = (size_t)model->cfg.n_experts;
+    const size_t n_experts = (size_t)dgm_config_most_experts(&model->cfg);
     m->model = model;
     m->ranks = dgm_comm_size(comm);
     m->max_ffn = widest_ffn(model);
@@ -90,17 +91,19 @@ void dgm_moe_destroy(dgm_moe *m)
     free(m);
 }
 
-/* Stage 5: two experts for each row. */
+/* Stage 5: two experts for each row, or one. */
 static int route(dgm_moe *m, const dgm_forward *f, dgm_row_tag *tags, const float *h,
                  const dgm_layer *layer, int rows)
 {
-    const int n_experts = m->model->cfg.n_experts;
+    const int n_experts = layer->router.n;
     float *logits = dgm_arena_push(&m->scratch, (size_t)rows * (size_t)n_experts * sizeof(float));
     const dgm_linear router = {.w = layer->router};
     dgm_block_linear(f, logits, h, &router, NULL, 0, rows);
     for (int r = 0; r < rows; r++) {
-        const int rc = dgm_route_top2(tags[r].expert, tags[r].gate,
-                                      logits + (size_t)r * (size_t)n_experts, n_experts);
+        const float *l = logits + (size_t)r * (size_t)n_experts;
+        const int rc = m->model->cfg.top_k == 1
+                           ? dgm_route_top1(tags[r].expert, tags[r].gate, f->kern, l, n_experts)
+                           : dgm_route_top2(tags[r].expert, tags[r].gate, l, n_experts);
         if (rc != DGM_OK)
             return dgm_fail(rc,
                             "mixture-of-experts layer %d, row %d: a router logit is not a number",
@@ -147,9 +150,8 @@ static void pack_rows(dgm_moe *m, trip *trips, const dgm_row_tag *tags, const fl
 }
 
 /* Lists what came in, in the order peer, row, best first; m->n_for[e] becomes expert e's first place. */
-static int list_assignments(dgm_moe *m, assignment **list)
+static int list_assignments(dgm_moe *m, assignment **list, int n_experts)
 {
-    const int n_experts = m->model->cfg.n_experts;
     const size_t d = (size_t)m->model->cfg.d_model;
     int n_rows = 0, n = 0;
     for (int p = 0; p < m->ranks; p++)
@@ -179,7 +181,7 @@ static void run_matrix(dgm_moe *m, const dgm_forward *f, float *y, const float *
                        const dgm_layer *layer, int second)
 {
     int n_jobs = 0;
-    for (int e = 0; e < m->model->cfg.n_experts; e++) {
+    for (int e = 0; e < layer->router.n; e++) {
         const size_t at = (size_t)m->n_for[e];
         const int rows = m->n_for[e + 1] - m->n_for[e];
         if (rows == 0)
@@ -205,7 +207,7 @@ static void serve_experts(dgm_moe *m, const dgm_forward *f, const dgm_layer *lay
 {
     const size_t d = (size_t)m->model->cfg.d_model, row_bytes = d * sizeof(float);
     assignment *list;
-    const int n = list_assignments(m, &list);
+    const int n = list_assignments(m, &list, layer->router.n);
     if (n == 0)
         return;
     float *x = dgm_arena_push(&m->scratch, (size_t)n * row_bytes);

@@ -28,7 +28,7 @@ struct dgm_model_files {
     size_t n_slots, cap_slots;
     int n_moe;          /* MoE layers, encoder then decoder */
     dgm_arena dense;    /* dense weights and positions */
-    dgm_arena *experts; /* [n_moe * n_experts], those of this rank */
+    dgm_arena *experts; /* [n_moe * most experts of a layer], those of this rank */
     bool loaded;
 };
 

@@ -133,7 +133,7 @@ int dgm_worker_create(dgm_worker **out, const dgm_engine_config *cfg, int slots,
     if (rc == DGM_OK)
         rc = dgm_kvcache_init(&w->kv, model, slots > 0 ? slots : 1, cfg->max_beam, cfg->max_target,
                               cfg->max_source);
-    if (rc == DGM_OK && model->cfg.n_experts > 0) {
+    if (rc == DGM_OK && dgm_config_most_experts(&model->cfg) > 0) {
         const int rows = max_rows(cfg, slots), tokens = cfg->batch_tokens + cfg->max_source;
         rc = dgm_moe_create(&w->moe, model, comm, rows > tokens ? rows : tokens, n_threads);
     }
