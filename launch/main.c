@@ -24,6 +24,7 @@ static const struct command {
     [DGM_COMMAND_LANGUAGES] = {dgm_cmd_languages, false},
     [DGM_COMMAND_INSPECT] = {dgm_cmd_inspect, false},
     [DGM_COMMAND_BENCH] = {dgm_cmd_bench, true},
+    [DGM_COMMAND_SYNTH] = {dgm_cmd_synth, false},
 };
 
 /*

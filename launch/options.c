@@ -23,6 +23,8 @@ static const struct command_text {
     {"languages", "[options]", "list language codes, names and aliases", 0, false},
     {"inspect", "[MODEL] [options]", "show what a model is and what each rank would hold", 1, true},
     {"bench", "kernels|exchange [options]", "measure this machine", 1, false},
+    {"synth", "--like SHAPE -o DIR [options]",
+     "write a model of random weights, to measure what a shape costs", 0, false},
 };
 
 const char *dgm_options_command_name(enum dgm_command command)
@@ -90,19 +92,27 @@ static bool find_demo(char *dir, size_t size)
     return is_model(dir);
 }
 
-static int name_model(dgm_options *o)
+const char *dgm_options_find_demo(void)
 {
     static char demo[4096];
-    if (o->model[0] != '\0' || o->n_args > 0 || !texts[o->command].demo)
-        return DGM_OK;
     if (!find_demo(demo, sizeof demo))
-        return dgm_fail(
-            DGM_EUSAGE,
-            "no model: want --model DIR or DGM_MODEL, and the demonstration model is not there");
+        return NULL;
     char *real = realpath(demo, NULL);
     if (real != NULL)
         (void)snprintf(demo, sizeof demo, "%s", real);
     free(real);
+    return demo;
+}
+
+static int name_model(dgm_options *o)
+{
+    if (o->model[0] != '\0' || o->n_args > 0 || !texts[o->command].demo)
+        return DGM_OK;
+    const char *demo = dgm_options_find_demo();
+    if (demo == NULL)
+        return dgm_fail(
+            DGM_EUSAGE,
+            "no model: want --model DIR or DGM_MODEL, and the demonstration model is not there");
     o->model = demo;
     o->demo_model = true;
     return DGM_OK;

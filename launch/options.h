@@ -24,6 +24,7 @@ enum dgm_command {
     DGM_COMMAND_LANGUAGES,
     DGM_COMMAND_INSPECT,
     DGM_COMMAND_BENCH,
+    DGM_COMMAND_SYNTH,
     DGM_COMMANDS
 };
 
@@ -74,6 +75,12 @@ typedef struct dgm_options {
     int ranks; /* -n */
     bool json, verify;
 
+    /* synth: 0, "" or "shape": as the shape has it */
+    const char *like, *layers, *experts_kept, *weights, *dense;
+    int d_model, ffn, encoder_layers, decoder_layers, heads, experts, vocab, sparse_step, top_k;
+    int group;
+    float router_scale;
+
     /* what is left: positional arguments */
     const char *const *args;
     int n_args;
@@ -86,6 +93,8 @@ typedef struct dgm_options {
  */
 DGM_MUST_CHECK int dgm_options_open(dgm_options *o, enum dgm_command command, int argc,
                                     char *const *argv);
+/* dgm_options_find_demo - the directory of the demonstration model, or NULL. Static. */
+const char *dgm_options_find_demo(void);
 void dgm_options_close(dgm_options *o);
 
 /* dgm_options_command - number of a command by name; DGM_COMMANDS and DGM_EUSAGE's sentence when unknown. */

@@ -12,7 +12,8 @@ enum {
     L = 1u << DGM_COMMAND_LANGUAGES,
     I = 1u << DGM_COMMAND_INSPECT,
     B = 1u << DGM_COMMAND_BENCH,
-    ALL = T | S | K | D | L | I | B,
+    Y = 1u << DGM_COMMAND_SYNTH,
+    ALL = T | S | K | D | L | I | B | Y,
 };
 
 enum {
@@ -25,7 +26,7 @@ enum {
 static const char model_group[] = "Model and ranks", text_group[] = "Text in",
                   output_group[] = "Text out", decode_group[] = "Decoding",
                   batch_group[] = "Batching", look_group[] = "What to show",
-                  general_group[] = "General";
+                  shape_group[] = "Synthetic models", general_group[] = "General";
 
 #define AT(field) offsetof(dgm_options, field)
 #define TEXT(key, letter, group, field, preset, unit, commands, flags, help, risk)                 \
@@ -53,6 +54,11 @@ static const char model_group[] = "Model and ranks", text_group[] = "Text in",
         key, 0, group, DGM_OPT_FLOAT, AT(field), preset, min, max, NULL, NULL, "X", commands,      \
             RESULT, help, risk                                                                     \
     }
+#define SHAPE(key, field, max, help)                                                               \
+    {                                                                                              \
+        key, 0, shape_group, DGM_OPT_INT, AT(field), "0", 0, max, NULL, NULL, "N", Y, NONE, help,  \
+            NULL                                                                                   \
+    }
 #define LATER(key, group, unit, commands, help)                                                    \
     {                                                                                              \
         key, 0, group, DGM_OPT_TEXT, 0, "", 0, 0, NULL, "*", unit, commands, NONE, help, NULL      \
@@ -68,7 +74,7 @@ const dgm_opt dgm_option_rows[] = {
            "how ranks talk: local is one process, mpi needs mpirun or srun, auto asks the "
            "environment",
            "`local` under mpirun starts N copies that all do the same work"),
-    INT("threads", 0, model_group, threads, "0", 0, 1024, "N", T | S | B, NONE,
+    INT("threads", 0, model_group, threads, "0", 0, 1024, "N", T | S | B | Y, NONE,
         "threads of each rank; 0: the CPUs that it may use, shared among the ranks on them",
         "More threads than CPUs make every step wait for the slowest"),
     CHOICE("isa", model_group, isa, "auto", "auto|ref|avx2|avx512", NULL, T | S | B, NONE,
@@ -123,9 +129,11 @@ const dgm_opt dgm_option_rows[] = {
            "stop at the first line that cannot be done, with exit code 4", NULL),
 
     /* Text out */
-    TEXT("output", 'o', output_group, output, "", "FILE", T | S | K | D, NONE,
+    TEXT("output", 'o', output_group, output, "", "FILE", T | S | K | D | Y, NONE,
          "file to write; without it standard output; translate writes FILE.part and renames it, "
-         "goes on where it was stopped, and takes {lang} in the name for one file a target",
+         "goes on where it was stopped, and takes {lang} in the name for one file a target; synth "
+         "makes this directory",
+
          NULL),
     CHOICE("format", output_group, format, "plain", "plain|marian", NULL, T, RESULT,
            "plain `text` or `score ||| text`; marian `line ||| text ||| score`", NULL),
@@ -168,8 +176,10 @@ const dgm_opt dgm_option_rows[] = {
          "draw among the best that together have probability X", NULL),
     REAL("temperature", decode_group, temperature, "1", 0.001, 1000, T,
          "draw with logits divided by X; any of these three makes beam-size 1 the default", NULL),
-    {"seed", 0, decode_group, DGM_OPT_U64, AT(seed), "0", 0, 0, NULL, NULL, "N", T, RESULT,
-     "of sampling: the same seed gives the same text on any number of ranks", NULL},
+    {"seed", 0, decode_group, DGM_OPT_U64, AT(seed), "0", 0, 0, NULL, NULL, "N", T | Y, RESULT,
+     "of sampling: the same seed gives the same text on any number of ranks; of synth: the same "
+     "seed and shape give the same bytes",
+     NULL},
     CHOICE("retry", decode_group, retry, "none", "none", "checks", T, RESULT,
            "translate a line again when it looks wrong", NULL),
 
@@ -187,6 +197,40 @@ const dgm_opt dgm_option_rows[] = {
     INT("ranks", 'n', look_group, ranks, "1", 1, 65536, "N", I, NONE,
         "show what each of N ranks would hold", NULL),
     SWITCH("verify", 0, look_group, verify, I, NONE, "read and check every tensor", NULL),
+
+    /* Synthetic models */
+    TEXT(
+        "like", 0, shape_group, like, "", "SHAPE", Y, NONE,
+        "nllb-moe-54b, elephants-5b, dense-3.3b, dense-1.3b, dense-600m or demo; the options below "
+        "change it, 0 is what the shape has",
+        NULL),
+    SHAPE("d-model", d_model, 65536, "width of the model"),
+    SHAPE("ffn", ffn, 1048576, "width of the feed-forward layers and experts"),
+    TEXT("layers", 0, shape_group, layers, "", "E,D", Y, NONE, "layers of encoder and decoder",
+         NULL),
+    SHAPE("encoder-layers", encoder_layers, 256, "layers of the encoder"),
+    SHAPE("decoder-layers", decoder_layers, 256, "layers of the decoder"),
+    SHAPE("heads", heads, 1024, "attention heads"),
+    SHAPE("experts", experts, 4096, "experts of each sparse layer"),
+    SHAPE("vocab", vocab, 16777216,
+          "rows of the embedding; at least as many as the demonstration tokeniser has ids"),
+    SHAPE("sparse-step", sparse_step, 256, "each N-th layer is a mixture of experts"),
+    SHAPE("top-k", top_k, 2,
+          "experts of a token: 2, their gates sum to 1; 1, its gate is its softmax"),
+    TEXT("experts-kept", 0, shape_group, experts_kept, "", "E,D", Y, NONE,
+         "how many of the experts are there in encoder and decoder, as if the others were pruned",
+         NULL),
+    CHOICE("weights", shape_group, weights, "plain", "plain|f32|bf16|int8|int4", NULL, Y, NONE,
+           "type of the experts' matrices in dragoman's packed layout; plain: a Hugging Face "
+           "directory of the type that --dense says",
+           NULL),
+    CHOICE("dense", shape_group, dense, "bf16", "f32|bf16|int8", NULL, Y, NONE,
+           "type of all other matrices", NULL),
+    INT("group", 0, shape_group, group, "0", 0, 65536, "N", Y, NONE,
+        "inputs that share a scale of int8 and int4, a multiple of 32; 0: all", NULL),
+    {"router-scale", 0, shape_group, DGM_OPT_FLOAT, AT(router_scale), "4", 0.01, 1000, NULL, NULL,
+     "X", Y, NONE, "spread of router logits, to the nearest power of 2",
+     "Near 0 gates are all alike and near ties common"},
 
     /* General */
     TEXT("config", 0, general_group, config, "", "FILE", ALL, HERE,
