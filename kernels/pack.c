@@ -64,3 +64,84 @@ void dgm_pack(float *dst, const void *src, dgm_dtype t, int row0, int rows, int 
         r += n;
     }
 }
+
+void dgm_packed_clear(void *dst, dgm_wtype t, int n, int k)
+{
+    memset(dst, t == DGM_W_INT4 ? 0x88 : 0, dgm_packed_bytes(t, n, k));
+}
+
+/* line_of - the 4 bytes of row r in a panel's line `line`: 1, 2, 4 or 8 inputs. */
+static size_t line_of(dgm_wtype t, int k, int r, int line)
+{
+    return (size_t)(r / DGM_PANEL) * dgm_panel_bytes(t, k) + (size_t)line * 64 +
+           (size_t)(r % DGM_PANEL) * 4;
+}
+
+void dgm_pack_bf16(void *dst, const void *src, int row0, int rows, int k)
+{
+    const unsigned char *from = src;
+    for (int r = 0; r < rows; r++)
+        for (int i = 0; i < k; i += 2) {
+            unsigned char pair[4] = {0};
+            const int n = k - i < 2 ? k - i : 2;
+            memcpy(pair, from + 2 * ((size_t)r * (size_t)k + (size_t)i), 2 * (size_t)n);
+            memcpy((unsigned char *)dst + line_of(DGM_W_BF16, k, row0 + r, i / 2), pair, 4);
+        }
+}
+
+static int at_or_zero(const int8_t *q, int i, int k)
+{
+    return i < k ? q[i] : 0;
+}
+
+void dgm_pack_integers(void *dst, dgm_wtype t, const int8_t *q, int row0, int rows, int k)
+{
+    const int inputs = t == DGM_W_INT4 ? 8 : 4;
+    for (int r = 0; r < rows; r++, q += k)
+        for (int i = 0; i < k; i += inputs) {
+            unsigned char quad[4];
+            for (int j = 0; j < 4; j++) {
+                const int a = at_or_zero(q, i + j, k);
+                quad[j] = (unsigned char)(t == DGM_W_INT4
+                                              ? (a + 8) | (at_or_zero(q, i + 4 + j, k) + 8) << 4
+                                              : a);
+            }
+            memcpy((unsigned char *)dst + line_of(t, k, row0 + r, i / inputs), quad, 4);
+        }
+}
+
+static float bf16_at(const unsigned char *p)
+{
+    float f;
+    dgm_widen(&f, p, DGM_BF16, 1);
+    return f;
+}
+
+float dgm_packed_at(const dgm_packed *w, int r, int i)
+{
+    const unsigned char *data = w->data;
+    float f;
+    int q;
+    switch (w->type) {
+    case DGM_W_BF16:
+        return bf16_at(data + line_of(w->type, w->k, r, i / 2) + 2 * (i % 2));
+    case DGM_W_INT8:
+        q = (int8_t)data[line_of(w->type, w->k, r, i / 4) + (size_t)(i % 4)];
+        break;
+    case DGM_W_INT4:
+        q = (data[line_of(w->type, w->k, r, i / 8) + (size_t)(i % 4)] >> (i % 8 < 4 ? 0 : 4) & 15) -
+            8;
+        break;
+    default:
+        memcpy(&f, data + line_of(w->type, w->k, r, i), sizeof f);
+        return f;
+    }
+    const int groups = dgm_packed_groups(w->k, w->group);
+    return (float)q * w->scale[dgm_packed_scale_at(groups, r, w->group == 0 ? 0 : i / w->group)];
+}
+
+void dgm_packed_read(float *dst, const dgm_packed *w, int r)
+{
+    for (int i = 0; i < w->k; i++)
+        dst[i] = dgm_packed_at(w, r, i);
+}

@@ -30,10 +30,12 @@ static void embed_part(void *ctx, int part, int n_parts)
     const int d = m->cfg.d_model;
     int begin, end;
     dgm_pool_share(&begin, &end, a->rows, part, n_parts);
-    for (int r = begin; r < end; r++)
-        a->f->kern->embed(a->y + (size_t)r * (size_t)d, dgm_packed_row(&m->embed, a->ids[r]),
-                          DGM_PANEL, m->cfg.embed_scale,
+    for (int r = begin; r < end; r++) {
+        float *y = a->y + (size_t)r * (size_t)d;
+        dgm_packed_read(y, &m->embed, a->ids[r]);
+        a->f->kern->embed(y, y, 1, m->cfg.embed_scale,
                           m->positions + (size_t)(a->pos[r] + 2) * (size_t)d, d);
+    }
 }
 
 void dgm_block_embed(const dgm_forward *f, float *x, const int32_t *ids, const int32_t *pos,

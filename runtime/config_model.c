@@ -224,6 +224,44 @@ static int read_moe(dgm_model_config *c, const dgm_json *j, bool dropless)
     return read_gates(c, j);
 }
 
+static int read_weight_type(dgm_wtype *out, const dgm_json *weights, const char *key, bool int4)
+{
+    const char *name = NULL;
+    DGM_TRY(dgm_json_string(&name, weights, key));
+    if (name == NULL || !dgm_weight_type_parse(out, name) || (*out == DGM_W_INT4 && !int4))
+        return dgm_fail(DGM_EMODEL, "%s: dragoman.weights.%s: wanted %sint8, bf16 or f32, found %s",
+                        weights->path, key, int4 ? "int4, " : "",
+                        name == NULL ? "none" : dgm_printable(name));
+    return DGM_OK;
+}
+
+/* How the matrices are packed; without the key the directory is Hugging Face's. */
+static int read_weights(dgm_model_config *c, const dgm_json *own)
+{
+    const char *compute = "f32";
+    DGM_TRY(dgm_json_string(&compute, own, "compute"));
+    if (strcmp(compute, "f32") != 0 && strcmp(compute, "int8") != 0)
+        return dgm_fail(DGM_EMODEL, "%s: dragoman.compute: wanted f32 or int8, found %s", own->path,
+                        dgm_printable(compute));
+    c->int8_compute = strcmp(compute, "int8") == 0;
+    if (!dgm_json_has(own, "weights"))
+        return DGM_OK;
+    const dgm_json weights = {.path = own->path, .root = json_object_get(own->root, "weights")};
+    if (!json_is_object(weights.root))
+        return dgm_fail(DGM_EMODEL, "%s: dragoman.weights: wanted an object, found another value",
+                        own->path);
+    dgm_weight_types t = {.packed = true};
+    DGM_TRY(read_weight_type(&t.experts, &weights, "experts", true));
+    DGM_TRY(read_weight_type(&t.dense, &weights, "dense", false));
+    DGM_TRY(dgm_json_int(&t.group, &weights, "group", 0, MAX_FFN));
+    if (t.group % 32 != 0)
+        return dgm_fail(DGM_EMODEL,
+                        "%s: dragoman.weights.group: wanted 0 or a multiple of 32, found %d",
+                        own->path, t.group);
+    c->weights = t;
+    return DGM_OK;
+}
+
 /* Written by the tools that make and compress models. */
 static int read_dragoman(dgm_model_config *c, const dgm_json *j)
 {
@@ -246,7 +284,8 @@ static int read_dragoman(dgm_model_config *c, const dgm_json *j)
         dgm_log(DGM_LOG_WARN, "model",
                 "%s was written in format %d.%d, newer than 1.0: what that added is ignored",
                 j->path, major, minor);
-    return dgm_json_bool(&c->synthetic, &own, "synthetic");
+    DGM_TRY(dgm_json_bool(&c->synthetic, &own, "synthetic"));
+    return read_weights(c, &own);
 }
 
 static int read_type(dgm_model_config *c, const dgm_json *j)

@@ -85,6 +85,7 @@ int dgm_model_open(dgm_model **out, const char *dir, const dgm_model_options *op
     m->files = calloc(1, sizeof *m->files);
     if (m->dir == NULL || m->files == NULL)
         goto err_memory;
+    m->files->verify = opt != NULL ? opt->verify : DGM_VERIFY_FIRST_USE;
     const int rc = open_parts(m, opt);
     if (rc != DGM_OK) {
         dgm_model_close(m);
@@ -107,6 +108,7 @@ void dgm_model_close(dgm_model *m)
         dgm_tensors_close(m->files->tensors);
     }
     dgm_placement_fini(&m->placement);
+    free(m->unchecked);
     free(m->files);
     free(m->dir);
     free(m);
@@ -130,21 +132,49 @@ const char *dgm_part_name(enum dgm_part part)
     return names[part];
 }
 
+const char *dgm_weight_type_name(dgm_wtype t)
+{
+    static const char *const names[] = {"f32", "bf16", "int8", "int4"};
+    return names[t];
+}
+
+bool dgm_weight_type_parse(dgm_wtype *out, const char *name)
+{
+    for (int t = DGM_W_F32; t <= DGM_W_INT4; t++) {
+        if (strcmp(name, dgm_weight_type_name((dgm_wtype)t)) == 0) {
+            *out = (dgm_wtype)t;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void count_slot(dgm_part_size *part, const dgm_slot *s)
+{
+    if (s->form != DGM_SLOT_SCALES)
+        part->params += (uint64_t)s->rows * (uint64_t)s->k;
+    part->file_bytes += s->tensor->bytes;
+    part->memory_bytes += dgm_weights_bytes(s);
+    if (s->matrix == NULL)
+        return;
+    const char *type = dgm_weight_type_name(s->matrix->type);
+    part->type = part->type[0] == '\0' || strcmp(part->type, type) == 0 ? type : "mixed";
+}
+
 void dgm_model_get_size(dgm_model_size *out, const dgm_model *m)
 {
     dgm_model_size size = {
         .positions_bytes = dgm_positions_bytes(m),
         .file_bytes = dgm_tensors_bytes(m->files->tensors),
         .n_files = dgm_tensors_files(m->files->tensors),
-        .dtype = m->files->slots[0].tensor->type,
+        .dtype = m->cfg.weights.packed ? "packed" : m->files->slots[0].tensor->type,
     };
+    for (int p = 0; p < DGM_PARTS; p++)
+        size.part[p].type = "";
     for (size_t i = 0; i < m->files->n_slots; i++) {
         const dgm_slot *s = &m->files->slots[i];
-        dgm_part_size *part = &size.part[s->part];
-        part->params += (uint64_t)s->rows * (uint64_t)s->k;
-        part->file_bytes += s->tensor->bytes;
-        part->memory_bytes += dgm_weights_bytes(s);
-        if (s->tensor->dtype != m->files->slots[0].tensor->dtype)
+        count_slot(&size.part[s->part], s);
+        if (!m->cfg.weights.packed && s->tensor->dtype != m->files->slots[0].tensor->dtype)
             size.dtype = "mixed";
     }
     *out = size;

@@ -2,8 +2,9 @@
  * model.h - a model directory opened for serving: configuration, weights in kernel layout, experts by owner.
  *
  * Reads a Hugging Face directory as downloaded (nllb-moe, nllb_moe; dense m2m_100 NLLB checkpoints as
- * the same graph without experts). Opening reads headers only; loading reads, checks, packs and lets
- * the file's pages go; each rank touches only the experts that it owns.
+ * the same graph without experts), or a packed one as `dragoman quantize` writes it. Opening reads headers only.
+ * Loading reads, checks and packs the first, and lets the file's pages go; the second is mapped and used as it lies
+ * in the file. Each rank touches only the experts that it owns.
  */
 #ifndef DGM_RUNTIME_MODEL_H
 #define DGM_RUNTIME_MODEL_H
@@ -16,6 +17,17 @@
 #include <stdint.h>
 
 enum { DGM_ENCODER = 0, DGM_DECODER = 1, DGM_STACKS = 2 };
+
+/* How a packed model holds its matrices: config.json, dragoman.weights. */
+typedef struct dgm_weight_types {
+    bool packed; /* false: a Hugging Face directory; the rest says nothing */
+    dgm_wtype experts, dense;
+    int group; /* integers: inputs that share a scale, 0: all */
+} dgm_weight_types;
+
+/* dgm_weight_type_name - "f32", "bf16", "int8", "int4"; dgm_weight_type_parse: the reverse, false when it is none. */
+const char *dgm_weight_type_name(dgm_wtype t);
+bool dgm_weight_type_parse(dgm_wtype *out, const char *name);
 
 typedef struct dgm_model_config {
     char model_type[16]; /* "nllb-moe" or "m2m_100" */
@@ -31,6 +43,8 @@ typedef struct dgm_model_config {
     int max_source; /* longest source in ids, code and </s> counted: min of positions and model_max_length */
     bool source_suffix; /* legacy_behaviour: pieces </s> code instead of code pieces </s> */
     bool synthetic;     /* random weights, made by `dragoman synth` to measure a shape */
+    dgm_weight_types weights;
+    bool int8_compute; /* dragoman.compute: what --compute auto means; false: f32 */
 } dgm_model_config;
 
 /* dgm_config_most_experts - of any layer, 0: a dense model; the width of tables by (layer, expert). */
@@ -80,12 +94,22 @@ typedef struct dgm_model {
     float *positions;
     dgm_stack stack[DGM_STACKS];
     dgm_placement placement;
+    uint8_t *
+        unchecked; /* packed: [MoE layers * n_experts], 1 until an expert's checksums were compared; else NULL */
     struct dgm_model_files *files; /* private to model*.c, weights*.c */
 } dgm_model;
+
+/* When the checksums of a packed model are compared with its bytes. */
+enum dgm_verify {
+    DGM_VERIFY_FIRST_USE, /* dense part: when it is loaded; an expert: when its first row comes */
+    DGM_VERIFY_OPEN,      /* all that this rank owns: when it is loaded */
+    DGM_VERIFY_NEVER
+};
 
 typedef struct dgm_model_options {
     bool dropless;    /* --dropless: ignore switches that make results depend on the batch */
     int source_order; /* -1 as the model says, 0 prefix, 1 suffix */
+    enum dgm_verify verify;
 } dgm_model_options;
 
 /*
@@ -97,10 +121,24 @@ DGM_MUST_CHECK int dgm_model_open(dgm_model **out, const char *dir, const dgm_mo
 void dgm_model_close(dgm_model *m);
 
 /*
- * dgm_model_load - packs this rank's part: dense weights when `dense`, the experts that m->placement (set up
+ * dgm_model_load - packs or maps this rank's part: dense weights when `dense`, the experts that m->placement (set up
  * here for `ranks`) gives to `rank`. Calls dgm_comm_busy(comm) on the way (comm may be NULL). Not collective.
+ * DGM_EMODEL, also for a checksum that does not fit.
  */
 DGM_MUST_CHECK int dgm_model_load(dgm_model *m, int rank, int ranks, bool dense, dgm_comm *comm);
+
+/* dgm_model_check_expert - compares the checksums of one expert that this rank owns, and remembers that they fit. Reads
+ * all of it, allocates nothing. DGM_EMODEL names the tensor. */
+DGM_MUST_CHECK int dgm_model_check_expert(const dgm_model *m, int moe_layer, int expert);
+
+/* dgm_model_use_expert - call before an expert computes: the check of its first use. Cheap after that. Engine thread. */
+static inline int dgm_model_use_expert(const dgm_model *m, int moe_layer, int expert)
+{
+    if (m->unchecked == NULL ||
+        !m->unchecked[moe_layer * dgm_config_most_experts(&m->cfg) + expert])
+        return DGM_OK;
+    return dgm_model_check_expert(m, moe_layer, expert);
+}
 
 /* What a model is and what a rank would hold: for inspect. All from headers. */
 enum dgm_part { DGM_EMBED, DGM_ATTENTION, DGM_FFN, DGM_EXPERTS, DGM_ROUTER, DGM_NORM, DGM_PARTS };
@@ -109,7 +147,8 @@ enum dgm_part { DGM_EMBED, DGM_ATTENTION, DGM_FFN, DGM_EXPERTS, DGM_ROUTER, DGM_
 const char *dgm_part_name(enum dgm_part part);
 
 typedef struct dgm_part_size {
-    uint64_t params, file_bytes, memory_bytes; /* memory: packed for the kernels */
+    uint64_t params, file_bytes, memory_bytes; /* memory: as the kernels read it */
+    const char *type; /* of its matrices in memory: "f32", ..., or "mixed"; "" when it has none */
 } dgm_part_size;
 
 typedef struct dgm_model_size {
@@ -117,14 +156,15 @@ typedef struct dgm_model_size {
     uint64_t positions_bytes; /* in memory; computed, not in the file */
     uint64_t file_bytes;      /* of all weight files, headers included */
     int n_files;
-    const char *dtype; /* of the weights in the file: "BF16", ..., or "mixed" */
+    const char *dtype; /* of the weights in the file: "BF16", ..., "packed" or "mixed" */
 } dgm_model_size;
 void dgm_model_get_size(dgm_model_size *out, const dgm_model *m);
-/* dgm_model_rank_bytes - resident bytes of packed weights on `rank` of `ranks`, dense part and experts apart. */
+/* dgm_model_rank_bytes - bytes of weights, as the kernels read them, on `rank` of `ranks`, dense part and experts apart. */
 void dgm_model_rank_bytes(uint64_t *dense_bytes, uint64_t *expert_bytes, const dgm_model *m,
                           int rank, int ranks, bool dense);
 
-/* dgm_model_verify - reads every weight (keeps nothing). DGM_EMODEL names the first that is not a finite number. */
+/* dgm_model_verify - reads every weight (keeps nothing). DGM_EMODEL names the first that is not a finite number, or
+ * the first tensor whose checksum does not fit. */
 DGM_MUST_CHECK int dgm_model_verify(const dgm_model *m);
 
 /*

@@ -25,7 +25,7 @@ struct dgm_moe {
     const dgm_model *model;
     dgm_xchg *xchg;
     int ranks, max_ffn, bad;
-    char bad_text[256];
+    char bad_text[512];
     dgm_arena
         scratch;    /* what one layer needs; reserved for the worst case, touched as far as used */
     int32_t *n_to;  /* [ranks] */
@@ -89,6 +89,15 @@ void dgm_moe_destroy(dgm_moe *m)
     free(m->n_for);
     free(m->jobs);
     free(m);
+}
+
+/* A local failure waits for the verdict; the first one counts. */
+static void fail_here(dgm_moe *m, int rc)
+{
+    if (m->bad != DGM_OK)
+        return;
+    m->bad = rc;
+    (void)snprintf(m->bad_text, sizeof m->bad_text, "%s", dgm_error_text());
 }
 
 /* Stage 5: two experts for each row, or one. */
@@ -202,6 +211,18 @@ static void run_matrix(dgm_moe *m, const dgm_forward *f, float *y, const float *
     dgm_gemm(f->kern, f->pool, m->jobs, n_jobs, &m->scratch);
 }
 
+/* The first use of an expert compares its checksums. */
+static int use_experts(const dgm_moe *m, const dgm_forward *f, const dgm_layer *layer)
+{
+    for (int e = 0; e < layer->router.n; e++) {
+        if (m->n_for[e + 1] == m->n_for[e])
+            continue;
+        dgm_comm_busy(f->comm, "reading experts");
+        DGM_TRY(dgm_model_use_expert(m->model, layer->moe_index, e));
+    }
+    return DGM_OK;
+}
+
 /* Stage 7: the experts of this rank over everybody's rows; weighed results go into the replies. */
 static void serve_experts(dgm_moe *m, const dgm_forward *f, const dgm_layer *layer)
 {
@@ -210,6 +231,14 @@ static void serve_experts(dgm_moe *m, const dgm_forward *f, const dgm_layer *lay
     const int n = list_assignments(m, &list, layer->router.n);
     if (n == 0)
         return;
+    const int rc = use_experts(m, f, layer);
+    if (rc != DGM_OK) {
+        /* Too late to stop: peers wait for replies. Zeros, so that no NaN of theirs drowns our sentence. */
+        fail_here(m, rc);
+        for (int i = 0; i < n; i++)
+            memset(list[i].reply, 0, row_bytes);
+        return;
+    }
     float *x = dgm_arena_push(&m->scratch, (size_t)n * row_bytes);
     float *t = dgm_arena_push(&m->scratch, (size_t)n * (size_t)m->max_ffn * sizeof(float));
     for (int i = 0; i < n; i++)
@@ -254,8 +283,9 @@ int dgm_moe_forward(dgm_moe *m, const dgm_forward *f, float *x, const float *h,
     trip *trips = dgm_arena_push(&m->scratch, (size_t)rows * sizeof *trips);
     /* A rank that fails alone must still turn up, or its peers wait until their deadline: it sends nobody
      * anything, its status rides with the counts, and it goes on serving its experts to the others. */
-    if (rows > 0 && (m->bad = route(m, f, tags, h, layer, rows)) != DGM_OK) {
-        (void)snprintf(m->bad_text, sizeof m->bad_text, "%s", dgm_error_text());
+    const int routed = rows > 0 ? route(m, f, tags, h, layer, rows) : DGM_OK;
+    if (routed != DGM_OK) {
+        fail_here(m, routed);
         rows = 0;
     }
     pack_rows(m, trips, tags, h, layer, rows);

@@ -3,6 +3,7 @@
 #include "kernels/dtype.h"
 #include "runtime/config_json.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -149,6 +150,47 @@ static int check_overlaps(const dgm_st_header *h, const char *path)
     return DGM_OK;
 }
 
+/* Sixteen hexadecimal digits under the tensor's name in __metadata__, where our own tools put them. */
+static int parse_xxh(dgm_tensor *t, const char *path, const json_t *metadata)
+{
+    const json_t *v = json_object_get(metadata, t->name);
+    if (v == NULL)
+        return DGM_OK;
+    const char *text = json_string_value(v);
+    size_t digits = 0;
+    while (text != NULL && isxdigit((unsigned char)text[digits]))
+        digits++;
+    if (digits != 16 || text[digits] != '\0')
+        return dgm_fail(DGM_EMODEL,
+                        "%s: tensor %s: wanted a checksum of 16 hexadecimal digits in "
+                        "__metadata__, found %s",
+                        path, t->name, text == NULL ? "no text" : dgm_printable(text));
+    t->has_xxh = true;
+    t->xxh = strtoull(text, NULL, 16);
+    return DGM_OK;
+}
+
+static int parse_tensors(dgm_st_header *h, const char *path, const dgm_json *j, size_t len,
+                         uint64_t file_bytes)
+{
+    const json_t *metadata = json_object_get(j->root, "__metadata__");
+    if (metadata != NULL && !json_is_object(metadata))
+        return dgm_fail(DGM_EMODEL, "%s: wanted __metadata__ to be an object, found another value",
+                        path);
+    const char *name;
+    json_t *v;
+    json_object_foreach(j->root, name, v)
+    {
+        if (v == metadata)
+            continue;
+        dgm_tensor *t = &h->tensors[h->n++];
+        DGM_TRY(parse_tensor(t, path, name, v, 8 + len, file_bytes));
+        DGM_TRY(parse_xxh(t, path, metadata));
+    }
+    qsort(h->tensors, h->n, sizeof *h->tensors, by_offset);
+    return check_overlaps(h, path);
+}
+
 int dgm_st_parse(dgm_st_header *out, const char *path, const char *json, size_t len,
                  uint64_t file_bytes)
 {
@@ -156,34 +198,16 @@ int dgm_st_parse(dgm_st_header *out, const char *path, const char *json, size_t 
     DGM_TRY(dgm_json_open(&j, path, json, len, false));
     const size_t n_keys = json_object_size(j.root);
     dgm_st_header h = {.tensors = calloc(n_keys + 1, sizeof *h.tensors)};
-    int rc = DGM_OK;
-    if (h.tensors == NULL) {
-        rc = dgm_fail(DGM_ENOMEM, "%s: cannot allocate a table of %zu tensors", path, n_keys);
-        goto err_json;
-    }
-    const char *name;
-    json_t *v;
-    json_object_foreach(j.root, name, v)
-    {
-        if (strcmp(name, "__metadata__") == 0)
-            continue;
-        rc = parse_tensor(&h.tensors[h.n++], path, name, v, 8 + len, file_bytes);
-        if (rc != DGM_OK)
-            goto err_header;
-    }
-    qsort(h.tensors, h.n, sizeof *h.tensors, by_offset);
-    rc = check_overlaps(&h, path);
-    if (rc != DGM_OK)
-        goto err_header;
+    int rc = h.tensors == NULL
+                 ? dgm_fail(DGM_ENOMEM, "%s: cannot allocate a table of %zu tensors", path, n_keys)
+                 : parse_tensors(&h, path, &j, len, file_bytes);
     dgm_json_close(&j);
+    if (rc != DGM_OK) {
+        dgm_st_header_fini(&h);
+        return rc;
+    }
     *out = h;
     return DGM_OK;
-
-err_header:
-    dgm_st_header_fini(&h);
-err_json:
-    dgm_json_close(&j);
-    return rc;
 }
 
 void dgm_st_header_fini(dgm_st_header *h)

@@ -3,14 +3,18 @@
  *
  * A file is 8 bytes of header length (little endian), a JSON header, the data. Everything in a header is
  * checked before it is believed: a dgm_tensor that came out of here lies inside its file, overlaps no
- * other and has exactly the bytes of its shape. Bytes are read, not mapped: an I/O error is then a
- * sentence, not a SIGBUS, and nothing stays resident but what was packed.
+ * other and has exactly the bytes of its shape.
+ *
+ * Bytes that get another form in memory are read, not mapped: an I/O error is then a sentence, not a SIGBUS, and
+ * nothing stays resident but what was packed. Packed models (docs/adr/0006) are mapped: all ranks of a node share
+ * the page cache, and a disk that fails under a mapping ends the process.
  */
 #ifndef DGM_RUNTIME_SAFETENSORS_H
 #define DGM_RUNTIME_SAFETENSORS_H
 
 #include "base/status.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -23,6 +27,8 @@ typedef struct dgm_tensor {
     int n_dims;
     uint64_t dims[DGM_TENSOR_DIMS];
     uint64_t begin, bytes; /* from the first byte of the file */
+    bool has_xxh;          /* __metadata__ holds an XXH3 under the tensor's name: */
+    uint64_t xxh;
     int file;
 } dgm_tensor;
 
@@ -56,6 +62,13 @@ const dgm_tensor *dgm_tensors_all(const dgm_tensors *t, size_t *n);
  * in the background (0: none; never past the tensor's end). Any thread. */
 DGM_MUST_CHECK int dgm_tensors_read(const dgm_tensors *t, const dgm_tensor *tensor, void *dst,
                                     uint64_t offset, size_t bytes, size_t ahead);
+
+/* dgm_tensors_map - the tensor's bytes, where they lie in a shared, read-only mapping of the whole file, which is made
+ * when first asked for and lasts as long as t. DGM_EMODEL. */
+DGM_MUST_CHECK int dgm_tensors_map(const void **out, dgm_tensors *t, const dgm_tensor *tensor);
+
+/* dgm_tensors_want - asks the system to read a mapped tensor in the background. Any thread. */
+void dgm_tensors_want(const dgm_tensors *t, const dgm_tensor *tensor);
 
 /* dgm_tensors_hash - XXH3 of all headers and file sizes; dgm_tensors_bytes - file sizes in all; dgm_tensors_files - how many. */
 uint64_t dgm_tensors_hash(const dgm_tensors *t);

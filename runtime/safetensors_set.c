@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -20,6 +21,7 @@ typedef struct file {
     char *path;
     int fd;
     uint64_t bytes;
+    void *map; /* NULL: nobody asked for it */
     dgm_st_header header;
 } file;
 
@@ -307,6 +309,8 @@ void dgm_tensors_close(dgm_tensors *t)
         return;
     for (int i = 0; i < t->n_files; i++) {
         dgm_st_header_fini(&t->files[i].header); /* names in t->all are these */
+        if (t->files[i].map != NULL)
+            (void)munmap(t->files[i].map, (size_t)t->files[i].bytes);
         if (t->files[i].fd >= 0)
             (void)close(t->files[i].fd);
         free(t->files[i].path);
@@ -336,6 +340,27 @@ int dgm_tensors_read(const dgm_tensors *t, const dgm_tensor *tensor, void *dst, 
         (void)posix_fadvise(f->fd, (off_t)(tensor->begin + offset + bytes), (off_t)ahead,
                             POSIX_FADV_WILLNEED);
     return DGM_OK;
+}
+
+int dgm_tensors_map(const void **out, dgm_tensors *t, const dgm_tensor *tensor)
+{
+    file *f = &t->files[tensor->file];
+    if (f->map == NULL) {
+        void *map = mmap(NULL, (size_t)f->bytes, PROT_READ, MAP_SHARED, f->fd, 0);
+        if (map == MAP_FAILED)
+            return dgm_fail(DGM_EMODEL, "%s: cannot be mapped: %s", f->path, strerror(errno));
+        /* Read-ahead would fetch experts of other ranks; what is ours we ask for (dgm_tensors_want). */
+        (void)madvise(map, (size_t)f->bytes, MADV_RANDOM);
+        f->map = map;
+    }
+    *out = (const char *)f->map + tensor->begin;
+    return DGM_OK;
+}
+
+void dgm_tensors_want(const dgm_tensors *t, const dgm_tensor *tensor)
+{
+    const file *f = &t->files[tensor->file];
+    (void)posix_fadvise(f->fd, (off_t)tensor->begin, (off_t)tensor->bytes, POSIX_FADV_WILLNEED);
 }
 
 uint64_t dgm_tensors_hash(const dgm_tensors *t)

@@ -3,7 +3,6 @@
 
 #include "runtime/config_model.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,34 +16,16 @@ typedef struct binder {
     int moe, expert;
 } binder;
 
+/* type_of - the type of a packed matrix that belongs to part b->part; routers are always f32. */
+static dgm_wtype type_of(const binder *b)
+{
+    const dgm_weight_types *types = &b->m->cfg.weights;
+    if (b->part == DGM_ROUTER)
+        return DGM_W_F32;
+    return b->part == DGM_EXPERTS ? types->experts : types->dense;
+}
+
 /* ---- one tensor ---- */
-
-static void shape_text(char *out, size_t size, int n_dims, const uint64_t *dims)
-{
-    size_t used = (size_t)snprintf(out, size, "[");
-    for (int i = 0; i < n_dims && used < size; i++)
-        used += (size_t)snprintf(out + used, size - used, "%s%" PRIu64, i > 0 ? ", " : "", dims[i]);
-    if (used < size)
-        (void)snprintf(out + used, size - used, "]");
-}
-
-static int check_tensor(const binder *b, const dgm_tensor *t, const dgm_slot *s)
-{
-    const char *path = dgm_tensors_path(b->f->tensors, t);
-    if (t->dtype < 0)
-        return dgm_fail(DGM_EMODEL, "%s: tensor %s: wanted F32, F16 or BF16, found %s", path,
-                        t->name, t->type);
-    const uint64_t want[2] = {(uint64_t)s->rows, (uint64_t)s->k};
-    const int n_dims = s->matrix != NULL ? 2 : 1;
-    if (t->n_dims != n_dims || memcmp(t->dims, want, (size_t)n_dims * sizeof want[0]) != 0) {
-        char wanted[64], found[128];
-        shape_text(wanted, sizeof wanted, n_dims, want);
-        shape_text(found, sizeof found, t->n_dims, t->dims);
-        return dgm_fail(DGM_EMODEL, "%s: tensor %s: wanted shape %s, found %s", path, t->name,
-                        wanted, found);
-    }
-    return DGM_OK;
-}
 
 static int add_slot(struct dgm_model_files *f, const dgm_slot *s)
 {
@@ -60,41 +41,70 @@ static int add_slot(struct dgm_model_files *f, const dgm_slot *s)
     return DGM_OK;
 }
 
-/* Completes the slot with the tensor prefix + at + name and its owner, and enters it. */
-static int bind(binder *b, dgm_slot s, const char *name)
+/* Completes the slot of our `name` with the tensor prefix + at + file_name and its owner, and enters it. */
+static int bind(binder *b, dgm_slot s, const char *name, const char *file_name)
 {
     char full[256];
-    (void)snprintf(full, sizeof full, "%s%s%s", b->prefix, b->at, name);
+    (void)snprintf(s.name, sizeof s.name, "%s%s", b->at, name);
+    (void)snprintf(full, sizeof full, "%s%s%s", b->prefix, b->at, file_name);
     s.tensor = dgm_tensors_find(b->f->tensors, full);
     if (s.tensor == NULL)
         return dgm_fail(DGM_EMODEL, "%s: wanted a tensor %s, found none", b->m->dir, full);
     s.part = b->part;
     s.moe = b->moe;
     s.expert = b->expert;
-    DGM_TRY(check_tensor(b, s.tensor, &s));
+    DGM_TRY(dgm_slot_check(b->f->tensors, &s));
     return add_slot(b->f, &s);
 }
 
-static int bind_matrix(binder *b, dgm_packed *w, int n, int k, int row0, int rows, const char *name)
+/* The matrix [n, k] of a packed model: its panels and, for integers, its scales. */
+static int bind_packed(binder *b, dgm_packed *w, int n, int k, const char *name)
+{
+    char file_name[256];
+    dgm_slot s = {.form = DGM_SLOT_PANELS, .matrix = w, .n = n, .rows = n, .k = k};
+    w->type = type_of(b);
+    (void)snprintf(file_name, sizeof file_name, "%s.q", name);
+    if (w->type != DGM_W_INT8 && w->type != DGM_W_INT4)
+        return bind(b, s, name, file_name);
+    w->group = b->m->cfg.weights.group;
+    DGM_TRY(bind(b, s, name, file_name));
+    s.form = DGM_SLOT_SCALES;
+    (void)snprintf(file_name, sizeof file_name, "%s.scale", name);
+    return bind(b, s, name, file_name);
+}
+
+/* Rows row0 .. of the matrix `name` [n, k] of our graph, from the tensor file_name [rows, k]. */
+static int bind_matrix(binder *b, dgm_packed *w, int n, int k, int row0, int rows, const char *name,
+                       const char *file_name)
 {
     w->n = n;
     w->k = k;
-    return bind(b, (dgm_slot){.matrix = w, .n = n, .row0 = row0, .rows = rows, .k = k}, name);
+    if (b->m->cfg.weights.packed)
+        return bind_packed(b, w, n, k, name);
+    return bind(b, (dgm_slot){.matrix = w, .n = n, .row0 = row0, .rows = rows, .k = k}, name,
+                file_name);
 }
 
-static int bind_vector(binder *b, const float **v, int n, int row0, int rows, const char *name)
+static int bind_vector(binder *b, const float **v, int n, int row0, int rows, const char *name,
+                       const char *file_name)
 {
-    return bind(b, (dgm_slot){.vector = v, .n = n, .row0 = row0, .rows = rows, .k = 1}, name);
+    const dgm_slot s = {.form = b->m->cfg.weights.packed ? DGM_SLOT_VECTOR : DGM_SLOT_ROWS,
+                        .vector = v,
+                        .n = n,
+                        .row0 = row0,
+                        .rows = rows,
+                        .k = 1};
+    return bind(b, s, name, file_name);
 }
 
-/* `name` and its bias as rows row0 .. of the linear layer [n, k]. */
-static int bind_linear(binder *b, dgm_linear *l, int n, int k, int row0, int rows, const char *name)
+/* The linear layer `name` [n, k] with its bias. */
+static int bind_linear(binder *b, dgm_linear *l, int n, int k, const char *name)
 {
     char full[96];
     (void)snprintf(full, sizeof full, "%s.weight", name);
-    DGM_TRY(bind_matrix(b, &l->w, n, k, row0, rows, full));
+    DGM_TRY(bind_matrix(b, &l->w, n, k, 0, n, full, full));
     (void)snprintf(full, sizeof full, "%s.bias", name);
-    return bind_vector(b, &l->b, n, row0, rows, full);
+    return bind_vector(b, &l->b, n, 0, n, full, full);
 }
 
 static int bind_norm(binder *b, dgm_norm *norm, const char *name)
@@ -103,9 +113,9 @@ static int bind_norm(binder *b, dgm_norm *norm, const char *name)
     const int d = b->m->cfg.d_model;
     b->part = DGM_NORM;
     (void)snprintf(full, sizeof full, "%s.weight", name);
-    DGM_TRY(bind_vector(b, &norm->w, d, 0, d, full));
+    DGM_TRY(bind_vector(b, &norm->w, d, 0, d, full, full));
     (void)snprintf(full, sizeof full, "%s.bias", name);
-    return bind_vector(b, &norm->b, d, 0, d, full);
+    return bind_vector(b, &norm->b, d, 0, d, full, full);
 }
 
 /* ---- a layer ---- */
@@ -117,15 +127,25 @@ static const struct names {
               "ff_layer_norm"},
   m2m_100 = {"encoder_attn", "encoder_attn_layer_norm", "fc1", "fc2", "final_layer_norm"};
 
-/* Rows [n * d, d] of one fused matrix, from `parts` projections of attention `attn`. */
+/* One fused matrix [n * d, d] and its bias, from the n projections `parts` of attention `attn`. */
 static int bind_fused(binder *b, dgm_linear *l, const char *attn, const char *parts)
 {
     const int d = b->m->cfg.d_model, n = (int)strlen(parts);
+    const bool packed = b->m->cfg.weights.packed;
+    char stem[48], weight[64], bias[64], name[64];
     b->part = DGM_ATTENTION;
+    (void)snprintf(stem, sizeof stem, "%s.%s_proj", attn, parts);
+    if (packed || n == 1)
+        return bind_linear(b, l, n * d, d, stem);
+    (void)snprintf(weight, sizeof weight, "%s.weight", stem);
+    (void)snprintf(bias, sizeof bias, "%s.bias", stem);
     for (int i = 0; i < n; i++) {
-        char name[64];
-        (void)snprintf(name, sizeof name, "%s.%c_proj", attn, parts[i]);
-        DGM_TRY(bind_linear(b, l, n * d, d, i * d, d, name));
+        (void)snprintf(name, sizeof name, "%s.%c_proj.weight", attn, parts[i]);
+        DGM_TRY(bind_matrix(b, &l->w, n * d, d, i * d, d, weight, name));
+    }
+    for (int i = 0; i < n; i++) {
+        (void)snprintf(name, sizeof name, "%s.%c_proj.bias", attn, parts[i]);
+        DGM_TRY(bind_vector(b, &l->b, n * d, i * d, d, bias, name));
     }
     return DGM_OK;
 }
@@ -135,7 +155,7 @@ static int bind_out(binder *b, dgm_linear *l, const char *attn)
     char name[64];
     const int d = b->m->cfg.d_model;
     (void)snprintf(name, sizeof name, "%s.out_proj", attn);
-    return bind_linear(b, l, d, d, 0, d, name);
+    return bind_linear(b, l, d, d, name);
 }
 
 static int bind_attention(binder *b, dgm_layer *l, const struct names *names, int stack)
@@ -154,8 +174,8 @@ static int bind_attention(binder *b, dgm_layer *l, const struct names *names, in
 static int bind_ffn(binder *b, dgm_ffn *ffn, int stack, const char *fc1, const char *fc2)
 {
     const int d = b->m->cfg.d_model, f = b->m->cfg.ffn_dim[stack];
-    DGM_TRY(bind_linear(b, &ffn->fc1, f, d, 0, f, fc1));
-    return bind_linear(b, &ffn->fc2, d, f, 0, d, fc2);
+    DGM_TRY(bind_linear(b, &ffn->fc1, f, d, fc1));
+    return bind_linear(b, &ffn->fc2, d, f, fc2);
 }
 
 static int bind_experts(binder *b, dgm_layer *l, int stack)
@@ -167,7 +187,8 @@ static int bind_experts(binder *b, dgm_layer *l, int stack)
     if (l->experts == NULL)
         return dgm_fail(DGM_ENOMEM, "cannot allocate a list of %d experts", n_experts);
     b->part = DGM_ROUTER;
-    DGM_TRY(bind_matrix(b, &l->router, n_experts, d, 0, n_experts, "ffn.router.classifier.weight"));
+    static const char router[] = "ffn.router.classifier.weight";
+    DGM_TRY(bind_matrix(b, &l->router, n_experts, d, 0, n_experts, router, router));
     b->part = DGM_EXPERTS;
     b->moe = l->moe_index;
     for (int e = 0; e < n_experts && rc == DGM_OK; e++) {
@@ -201,6 +222,13 @@ static const char *const embed_names[] = {"shared.weight", "encoder.embed_tokens
                                           "decoder.embed_tokens.weight", "lm_head.weight"};
 enum { N_EMBED = sizeof embed_names / sizeof embed_names[0], LM_HEAD = N_EMBED - 1 };
 
+static int bind_packed_embedding(binder *b)
+{
+    const dgm_model_config *c = &b->m->cfg;
+    return bind_matrix(b, &b->m->embed, c->vocab_size, c->d_model, 0, c->vocab_size, embed_names[0],
+                       NULL);
+}
+
 /* The lookup table and the projection are one tensor under up to four names; those that are there must agree
  * in shape (Hugging Face ties them whatever the others hold). */
 static int bind_embedding(binder *b)
@@ -210,17 +238,20 @@ static int bind_embedding(binder *b)
     int rc = DGM_OK, n = 0;
     b->part = DGM_EMBED;
     b->at[0] = '\0';
+    if (c->weights.packed)
+        return bind_packed_embedding(b);
     for (int i = 0; i < N_EMBED && rc == DGM_OK; i++) {
         char name[64];
         b->prefix = i == LM_HEAD ? "" : prefix;
         (void)snprintf(name, sizeof name, "%s%s", b->prefix, embed_names[i]);
         const dgm_tensor *t = dgm_tensors_find(b->f->tensors, name);
-        const dgm_slot want = {.matrix = &b->m->embed, .rows = c->vocab_size, .k = c->d_model};
+        const dgm_slot check = {
+            .tensor = t, .matrix = &b->m->embed, .rows = c->vocab_size, .k = c->d_model};
         if (t == NULL)
             continue;
-        rc = n++ == 0 ? bind_matrix(b, want.matrix, c->vocab_size, c->d_model, 0, c->vocab_size,
-                                    embed_names[i])
-                      : check_tensor(b, t, &want);
+        rc = n++ == 0 ? bind_matrix(b, &b->m->embed, c->vocab_size, c->d_model, 0, c->vocab_size,
+                                    embed_names[0], embed_names[i])
+                      : dgm_slot_check(b->f->tensors, &check);
     }
     b->prefix = prefix;
     if (rc == DGM_OK && n == 0)
@@ -246,9 +277,12 @@ static int bind_stack(binder *b, int stack)
     return bind_norm(b, &s->norm, "layer_norm");
 }
 
-/* Tensors that checkpoints carry beside the model: the sinusoid table (we compute it) and aliases. */
+/* Tensors that checkpoints carry beside the model: the sinusoid table (we compute it) and aliases; packed files have
+ * what fills gaps. */
 static bool is_extra(const binder *b, const char *name)
 {
+    if (b->m->cfg.weights.packed)
+        return strncmp(name, "pad.", 4) == 0;
     static const char *const extras[] = {"encoder.embed_positions.weights",
                                          "decoder.embed_positions.weights", "encoder.version",
                                          "decoder.version"};
@@ -305,8 +339,10 @@ int dgm_weights_bind(dgm_model *m)
 
 size_t dgm_weights_bytes(const dgm_slot *s)
 {
+    if (s->form != DGM_SLOT_ROWS)
+        return (size_t)s->tensor->bytes;
     if (s->row0 != 0) /* counted with the first part */
         return 0;
-    return dgm_arena_align(s->matrix != NULL ? dgm_packed_bytes(DGM_W_F32, s->n, s->k)
+    return dgm_arena_align(s->matrix != NULL ? dgm_packed_bytes(s->matrix->type, s->n, s->k)
                                              : (size_t)s->n * sizeof(float));
 }

@@ -2,8 +2,8 @@
  * weights.h - which tensor of the file goes where in the model, and the loading of a rank's part.
  *
  * One slot is one tensor: where its rows go, and which part of the model it belongs to. The list is made
- * once, when a model is opened; checking, loading and counting all walk it. Order: embedding, then layer
- * by layer; an expert's four tensors (fc1, fc2) follow one another.
+ * once, when a model is opened; checking, loading, counting and quantising all walk it. Order: embedding, then layer
+ * by layer; the tensors of one matrix follow one another, and so do those of an expert.
  */
 #ifndef DGM_RUNTIME_WEIGHTS_H
 #define DGM_RUNTIME_WEIGHTS_H
@@ -12,7 +12,16 @@
 #include "runtime/model.h"
 #include "runtime/safetensors.h"
 
+enum dgm_slot_form {
+    DGM_SLOT_ROWS,   /* Hugging Face's [rows, k], or elements of a vector */
+    DGM_SLOT_PANELS, /* packed, used where it lies: a whole matrix (kernels/pack.h), */
+    DGM_SLOT_SCALES, /* its scales, */
+    DGM_SLOT_VECTOR  /* or a whole vector */
+};
+
 typedef struct dgm_slot {
+    char name[192]; /* in our graph: self_attn.qkv_proj.weight for each of q, k, v */
+    enum dgm_slot_form form;
     const dgm_tensor *tensor;
     dgm_packed *matrix;   /* [n, k]: this tensor's rows are outputs row0 .. of it; or */
     const float **vector; /* [n]: this tensor's elements are row0 .. of it */
@@ -27,14 +36,26 @@ struct dgm_model_files {
     dgm_slot *slots;
     size_t n_slots, cap_slots;
     int n_moe;          /* MoE layers, encoder then decoder */
-    dgm_arena dense;    /* dense weights and positions */
+    dgm_arena dense;    /* dense weights (not when they are mapped) and positions */
     dgm_arena *experts; /* [n_moe * most experts of a layer], those of this rank */
+    enum dgm_verify verify;
     bool loaded;
 };
 
 /* dgm_weights_bind - finds every tensor that m->cfg asks for, checks type and shape, makes m's layers and
  * the slots. DGM_EMODEL names the tensor that is missing, of another shape, or belongs to nothing. */
 DGM_MUST_CHECK int dgm_weights_bind(dgm_model *m);
+
+/* dgm_slot_check - the slot's tensor has the type, shape and place that its form asks for. DGM_EMODEL. */
+DGM_MUST_CHECK int dgm_slot_check(const dgm_tensors *t, const dgm_slot *s);
+
+/* dgm_slot_is_mine - `rank` holds what the slot is part of. */
+bool dgm_slot_is_mine(const dgm_model *m, const dgm_slot *s, int rank, bool dense);
+
+/* dgm_weights_map - the packed counterpart of dgm_weights_load: matrices and vectors point into the files. */
+DGM_MUST_CHECK int dgm_weights_map(dgm_model *m, int rank, bool dense, dgm_comm *comm);
+/* dgm_slot_check_sum - compares a tensor's bytes with its checksum. DGM_EMODEL, also when it has none. */
+DGM_MUST_CHECK int dgm_slot_check_sum(const dgm_model *m, const dgm_slot *s);
 
 /* dgm_weights_load - packs the slots of `rank` under m->placement; see dgm_model_load. */
 DGM_MUST_CHECK int dgm_weights_load(dgm_model *m, int rank, bool dense, dgm_comm *comm);

@@ -37,7 +37,7 @@ static int load_slot(const dgm_model *m, const dgm_slot *s, void *piece, dgm_com
 
 /* ---- memory ---- */
 
-static bool is_mine(const dgm_model *m, const dgm_slot *s, int rank, bool dense)
+bool dgm_slot_is_mine(const dgm_model *m, const dgm_slot *s, int rank, bool dense)
 {
     return s->expert < 0 ? dense : dgm_placement_owner(&m->placement, s->moe, s->expert) == rank;
 }
@@ -91,7 +91,7 @@ static int reserve(dgm_model *m, int rank, bool dense)
         size_t bytes = 0;
         while (i < f->n_slots && same_owner(&f->slots[i], first))
             bytes += dgm_weights_bytes(&f->slots[i++]);
-        if (first->expert >= 0 && is_mine(m, first, rank, dense))
+        if (first->expert >= 0 && dgm_slot_is_mine(m, first, rank, dense))
             DGM_TRY(reserve_weights(arena_of(m, first), bytes));
     }
     return DGM_OK;
@@ -110,38 +110,53 @@ static void place(const dgm_model *m, const dgm_slot *s)
 
 /* ---- a rank's part ---- */
 
-int dgm_weights_load(dgm_model *m, int rank, bool dense, dgm_comm *comm)
+static int read_weights(dgm_model *m, int rank, bool dense, dgm_comm *comm)
 {
     struct dgm_model_files *f = m->files;
-    DGM_ASSERT(!f->loaded);
-    f->loaded = true;
     DGM_TRY(reserve(m, rank, dense));
     void *piece = malloc(PIECE_BYTES);
     if (piece == NULL)
         return dgm_fail(DGM_ENOMEM, "cannot allocate %d bytes to read weights", (int)PIECE_BYTES);
     int rc = DGM_OK;
     for (size_t i = 0; i < f->n_slots && rc == DGM_OK; i++) {
-        if (!is_mine(m, &f->slots[i], rank, dense))
+        if (!dgm_slot_is_mine(m, &f->slots[i], rank, dense))
             continue;
         place(m, &f->slots[i]);
         rc = load_slot(m, &f->slots[i], piece, comm);
     }
     free(piece);
-    if (rc == DGM_OK && dense) {
+    return rc;
+}
+
+int dgm_weights_load(dgm_model *m, int rank, bool dense, dgm_comm *comm)
+{
+    struct dgm_model_files *f = m->files;
+    const bool packed = m->cfg.weights.packed;
+    DGM_ASSERT(!f->loaded);
+    f->loaded = true;
+    if (packed && dense)
+        DGM_TRY(reserve_weights(&f->dense, dgm_positions_bytes(m)));
+    DGM_TRY(packed ? dgm_weights_map(m, rank, dense, comm) : read_weights(m, rank, dense, comm));
+    if (dense) {
         m->positions = dgm_arena_push(&f->dense, dgm_positions_bytes(m));
         dgm_positions_fill(m->positions, m->cfg.max_positions + 2, m->cfg.d_model);
     }
-    return rc;
+    return DGM_OK;
 }
 
 /* ---- everything, without keeping it ---- */
 
 static int verify_slot(const dgm_model *m, const dgm_slot *s, void *piece, float *wide)
 {
+    if (s->form != DGM_SLOT_ROWS)
+        DGM_TRY(dgm_slot_check_sum(m, s));
+    if (s->tensor->dtype < 0) /* integers are always finite */
+        return DGM_OK;
     const dgm_dtype t = (dgm_dtype)s->tensor->dtype;
-    const size_t n = (size_t)s->rows * (size_t)s->k, step = PIECE_BYTES / sizeof(float);
+    const size_t size = dgm_dtype_bytes(t), step = PIECE_BYTES / sizeof(float);
+    const size_t n = (size_t)s->tensor->bytes / size;
     for (size_t at = 0; at < n; at += step) {
-        const size_t count = n - at < step ? n - at : step, size = dgm_dtype_bytes(t);
+        const size_t count = n - at < step ? n - at : step;
         DGM_TRY(dgm_tensors_read(m->files->tensors, s->tensor, piece, at * size, count * size,
                                  PIECE_BYTES));
         dgm_widen(wide, piece, t, count);
