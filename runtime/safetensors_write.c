@@ -131,7 +131,7 @@ static int reserve(const dgm_st_writer *w)
     if (ftruncate(w->fd, (off_t)bytes) != 0)
         return fail_errno(w, "cannot be made so large");
     if (fallocate(w->fd, 0, 0, (off_t)bytes) != 0 && errno != EOPNOTSUPP)
-        return dgm_fail(DGM_EOUTPUT, "%s: wanted %.1f GiB of disk: %s", w->path,
+        return dgm_fail(DGM_EOUTPUT, "%s: wanted %.2f GiB of disk: %s", w->path,
                         (double)bytes / (1 << 30), strerror(errno));
     return DGM_OK;
 }
