@@ -21,7 +21,12 @@ int dgm_config_create(dgm_config **out, const dgm_opt *rows, int n_rows,
     dgm_config *c = calloc(1, sizeof *c + (size_t)n_rows * sizeof c->values[0]);
     if (c == NULL)
         return dgm_fail(DGM_ENOMEM, "options: no memory");
-    *c = (dgm_config){rows, n_rows, commands, n_commands, target, NULL, 0};
+    *c = (dgm_config){.rows = rows,
+                      .n_rows = n_rows,
+                      .commands = commands,
+                      .n_commands = n_commands,
+                      .target = target,
+                      .command = -1};
     for (int i = 0; i < n_rows; i++) {
         /* A default that does not parse is a mistake in the table, not of the user. */
         const int rc = dgm_config_set(c, i, rows[i].preset, DGM_FROM_DEFAULT, rows[i].key);
@@ -206,11 +211,15 @@ static bool row_is(const dgm_config *c, const char *key, int row)
 
 int dgm_config_find(const dgm_config *c, const char *key)
 {
+    int found = -1;
     for (int i = 0; i < c->n_rows; i++) {
-        if (row_is(c, key, i))
+        if (!row_is(c, key, i))
+            continue;
+        if (c->command >= 0 && (c->rows[i].commands >> c->command & 1) != 0)
             return i;
+        found = found < 0 ? i : found;
     }
-    return -1;
+    return found;
 }
 
 enum dgm_opt_origin dgm_config_origin(const dgm_config *c, const char *key)

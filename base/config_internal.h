@@ -15,6 +15,7 @@ struct dgm_config {
     const char *const *commands;
     int n_commands;
     void *target;
+    int command;       /* whose options are read: where a key has two rows, the one that it takes */
     const char **args; /* positional, pointing into argv */
     int n_args;
     dgm_config_value values[];
@@ -23,7 +24,7 @@ struct dgm_config {
 /* dgm_config_set - checks `text`; stores it unless a stronger origin has spoken. `where` begins the sentence. */
 DGM_MUST_CHECK int dgm_config_set(dgm_config *c, int row, const char *text,
                                   enum dgm_opt_origin origin, const char *where);
-/* dgm_config_find - row by key, or -1. */
+/* dgm_config_find - row by key, or -1. A key may have one row a command (--verify). */
 int dgm_config_find(const dgm_config *c, const char *key);
 
 #endif

@@ -173,6 +173,7 @@ static int short_flag(dgm_config *c, int command, words *w, const char *word)
 int dgm_config_flags(dgm_config *c, int command, int argc, char *const *argv)
 {
     words w = {argc, 0, argv};
+    c->command = command;
     free(c->args);
     c->n_args = 0;
     c->args = calloc((size_t)argc + 1, sizeof c->args[0]);
@@ -195,6 +196,7 @@ int dgm_config_flags(dgm_config *c, int command, int argc, char *const *argv)
 
 int dgm_config_environment(dgm_config *c, int command, char *const *env)
 {
+    c->command = command;
     for (; *env != NULL; env++) {
         char key[MAX_KEY], shown[MAX_KEY + 8];
         const char *eq = strchr(*env, '=');
@@ -234,6 +236,19 @@ static void cut_comment(char *line)
     }
 }
 
+/* find_in_file - of two rows of one key the one that may stand in a file. */
+static int find_in_file(const dgm_config *c, const char *key)
+{
+    const int row = dgm_config_find(c, key);
+    if (row < 0 || (c->rows[row].flags & DGM_OPT_NOT_IN_FILE) == 0)
+        return row;
+    for (int i = 0; i < c->n_rows; i++) {
+        if (strcmp(c->rows[i].key, key) == 0 && (c->rows[i].flags & DGM_OPT_NOT_IN_FILE) == 0)
+            return i;
+    }
+    return row;
+}
+
 static int file_line(dgm_config *c, char *line, const char *where, bool *seen)
 {
     char shown[2 * MAX_LINE];
@@ -249,7 +264,7 @@ static int file_line(dgm_config *c, char *line, const char *where, bool *seen)
     (void)snprintf(shown, sizeof shown, "%s: %s", where, key);
     for (char *p = key; *p != '\0'; p++)
         *p = *p == '_' || *p == '.' ? '-' : *p;
-    const int row = dgm_config_find(c, key);
+    const int row = find_in_file(c, key);
     if (row < 0)
         return fail_unknown(c, ~0u, shown, key, "");
     if ((c->rows[row].flags & DGM_OPT_NOT_IN_FILE) != 0)

@@ -1,6 +1,7 @@
 /* cmd_synth.c - `dragoman synth --like SHAPE -o DIR`: a model of random weights, straight in its final form. */
 #include "launch/commands.h"
 
+#include "base/config.h"
 #include "launch/session_cpus.h"
 #include "runtime/synth.h"
 
@@ -37,33 +38,44 @@ static void change_both(int field[DGM_STACKS], int value)
     change(&field[DGM_DECODER], value);
 }
 
-static dgm_wtype type_of(const char *name)
-{
-    static const char *const names[] = {"f32", "bf16", "int8", "int4"};
-    int t = 0;
-    while (strcmp(names[t], name) != 0) /* the table of options knows no others */
-        t++;
-    return (dgm_wtype)t;
-}
-
 static int read_types(dgm_synth *s, const dgm_options *o)
 {
+    const bool chosen = dgm_config_origin(o->table, "dense") != DGM_FROM_DEFAULT;
     s->packed = strcmp(o->weights, "plain") != 0;
-    s->dense_type = type_of(o->dense);
-    s->experts_type = s->packed ? type_of(o->weights) : s->dense_type;
-    s->group = o->group;
+    bool known = !chosen || dgm_weight_type_parse(&s->dense_type, o->dense);
+    s->experts_type = s->dense_type;
+    known = known && (!s->packed || dgm_weight_type_parse(&s->experts_type, o->weights));
+    DGM_ASSERT(known); /* the option table has the same words */
+    s->group = strcmp(o->group, "none") == 0 ? 0 : atoi(o->group);
     if (!s->packed && s->dense_type == DGM_W_INT8)
         return dgm_fail(DGM_EUSAGE, "--dense: want f32 or bf16 without --weights (a Hugging Face "
                                     "directory), found int8");
     return DGM_OK;
 }
 
+/* --experts is a text, because quantize takes a type there. */
+static int read_experts(int *n, const char *text)
+{
+    char *end = NULL;
+    const long found = *text >= '0' && *text <= '9' ? strtol(text, &end, 10) : 0;
+    *n = 0;
+    if (*text == '\0')
+        return DGM_OK;
+    if (found < 1 || found > 4096 || *end != '\0')
+        return dgm_fail(DGM_EUSAGE, "--experts: want a whole number from 1 to 4096, found '%s'",
+                        text);
+    *n = (int)found;
+    return DGM_OK;
+}
+
 static int read_shape(dgm_synth *s, const dgm_options *o)
 {
+    int experts;
     DGM_TRY(dgm_synth_like(s, o->like));
-    if (s->experts == 0 && (o->experts > 0 || o->sparse_step > 0 || o->top_k > 0))
+    DGM_TRY(read_experts(&experts, o->experts));
+    if (s->experts == 0 && (experts > 0 || o->sparse_step > 0 || o->top_k > 0))
         return dgm_fail(DGM_EUSAGE, "--%s: %s has no experts",
-                        o->experts > 0       ? "experts"
+                        experts > 0          ? "experts"
                         : o->sparse_step > 0 ? "sparse-step"
                                              : "top-k",
                         s->like);
@@ -73,7 +85,7 @@ static int read_shape(dgm_synth *s, const dgm_options *o)
     change(&s->layers[DGM_DECODER], o->decoder_layers);
     change(&s->d_model, o->d_model);
     change(&s->vocab_size, o->vocab);
-    change(&s->experts, o->experts);
+    change(&s->experts, experts);
     change(&s->top_k, o->top_k);
     change_both(s->ffn, o->ffn);
     change_both(s->heads, o->heads);

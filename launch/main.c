@@ -24,6 +24,7 @@ static const struct command {
     [DGM_COMMAND_LANGUAGES] = {dgm_cmd_languages, false},
     [DGM_COMMAND_INSPECT] = {dgm_cmd_inspect, false},
     [DGM_COMMAND_BENCH] = {dgm_cmd_bench, true},
+    [DGM_COMMAND_QUANTIZE] = {dgm_cmd_quantize, false},
     [DGM_COMMAND_SYNTH] = {dgm_cmd_synth, false},
 };
 
@@ -169,7 +170,9 @@ static int run_command(enum dgm_command command, int argc, char **argv)
 int main(int argc, char **argv)
 {
     fill_standard_fds();
-    (void)signal(SIGPIPE, SIG_IGN); /* a closed reader is an error of write(2), with a sentence */
+    /* a closed reader and a limit on file sizes are errors of write(2), with a sentence */
+    (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGXFSZ, SIG_IGN);
     dgm_fpenv_set();
     if (argc < 2) {
         if (launched_as() == 0)

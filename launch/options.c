@@ -23,6 +23,7 @@ static const struct command_text {
     {"languages", "[options]", "list language codes, names and aliases", 0, false},
     {"inspect", "[MODEL] [options]", "show what a model is and what each rank would hold", 1, true},
     {"bench", "kernels|exchange [options]", "measure this machine", 1, false},
+    {"quantize", "-m MODEL -o DIR [options]", "write a model anew with smaller weights", 0, true},
     {"synth", "--like SHAPE -o DIR [options]",
      "write a model of random weights, to measure what a shape costs", 0, false},
 };

@@ -24,6 +24,7 @@ enum dgm_command {
     DGM_COMMAND_LANGUAGES,
     DGM_COMMAND_INSPECT,
     DGM_COMMAND_BENCH,
+    DGM_COMMAND_QUANTIZE,
     DGM_COMMAND_SYNTH,
     DGM_COMMANDS
 };
@@ -43,8 +44,10 @@ typedef struct dgm_options {
     const char *config;
     bool print_config;
     bool dropless;
-    const char *compute, *kv, *retry; /* f32, f32, none: the others are not in this version */
-    bool demo_model;                  /* nobody named a model */
+    const char *compute;     /* auto, f32, int8 */
+    const char *verify_when; /* first-use, open, never */
+    const char *kv, *retry;  /* f32, none: the others are not in this version */
+    bool demo_model;         /* nobody named a model */
     bool help;
 
     /* text */
@@ -75,10 +78,14 @@ typedef struct dgm_options {
     int ranks; /* -n */
     bool json, verify;
 
+    /* quantize */
+    const char *experts,
+        *dense; /* int8, int4 (experts only), bf16, f32; synth: experts is their number */
+    const char *group, *scale_rule, *clip; /* none, 32, 64, 128; paper, 127; none, mse */
+
     /* synth: 0, "" or "shape": as the shape has it */
-    const char *like, *layers, *experts_kept, *weights, *dense;
-    int d_model, ffn, encoder_layers, decoder_layers, heads, experts, vocab, sparse_step, top_k;
-    int group;
+    const char *like, *layers, *experts_kept, *weights;
+    int d_model, ffn, encoder_layers, decoder_layers, heads, vocab, sparse_step, top_k;
     float router_scale;
 
     /* what is left: positional arguments */

@@ -12,8 +12,9 @@ enum {
     L = 1u << DGM_COMMAND_LANGUAGES,
     I = 1u << DGM_COMMAND_INSPECT,
     B = 1u << DGM_COMMAND_BENCH,
+    Q = 1u << DGM_COMMAND_QUANTIZE,
     Y = 1u << DGM_COMMAND_SYNTH,
-    ALL = T | S | K | D | L | I | B | Y,
+    ALL = T | S | K | D | L | I | B | Q | Y,
 };
 
 enum {
@@ -26,7 +27,8 @@ enum {
 static const char model_group[] = "Model and ranks", text_group[] = "Text in",
                   output_group[] = "Text out", decode_group[] = "Decoding",
                   batch_group[] = "Batching", look_group[] = "What to show",
-                  shape_group[] = "Synthetic models", general_group[] = "General";
+                  compress_group[] = "Compression", shape_group[] = "Synthetic models",
+                  general_group[] = "General";
 
 #define AT(field) offsetof(dgm_options, field)
 #define TEXT(key, letter, group, field, preset, unit, commands, flags, help, risk)                 \
@@ -66,7 +68,7 @@ static const char model_group[] = "Model and ranks", text_group[] = "Text in",
 
 const dgm_opt dgm_option_rows[] = {
     /* Model and ranks */
-    TEXT("model", 'm', model_group, model, "", "DIR", T | S | K | D | L | I, NONE,
+    TEXT("model", 'm', model_group, model, "", "DIR", T | S | K | D | L | I | Q, NONE,
          "model directory as downloaded from Hugging Face; without it the demonstration model that "
          "comes with dragoman",
          NULL),
@@ -74,7 +76,7 @@ const dgm_opt dgm_option_rows[] = {
            "how ranks talk: local is one process, mpi needs mpirun or srun, auto asks the "
            "environment",
            "`local` under mpirun starts N copies that all do the same work"),
-    INT("threads", 0, model_group, threads, "0", 0, 1024, "N", T | S | B | Y, NONE,
+    INT("threads", 0, model_group, threads, "0", 0, 1024, "N", T | S | B | Q | Y, NONE,
         "threads of each rank; 0: the CPUs that it may use, shared among the ranks on them",
         "More threads than CPUs make every step wait for the slowest"),
     CHOICE("isa", model_group, isa, "auto", "auto|ref|avx2|avx512", NULL, T | S | B, NONE,
@@ -84,8 +86,16 @@ const dgm_opt dgm_option_rows[] = {
     TEXT("dense-ranks", 0, model_group, dense_ranks, "all", "all|N", T | S, JOB,
          "ranks that hold dense weights and translate sentences; the others hold experts only",
          "Few dense ranks leave the others waiting"),
-    CHOICE("compute", model_group, compute, "f32", "f32", "int8", T | S, RESULT,
-           "arithmetic of the matrix products", NULL),
+    CHOICE("compute", model_group, compute, "auto", "auto|f32|int8", NULL, T | S | Q, RESULT,
+           "arithmetic of the products with integer weights: f32, or int8 with each row of "
+           "activations rounded too; auto as the model says, else f32; quantize writes it into the "
+           "model",
+           "int8 is faster and loses a little more"),
+    CHOICE("verify", model_group, verify_when, "first-use", "first-use|open|never", NULL, T | S,
+           NONE,
+           "when the checksums of a packed model are compared: each expert before its first token, "
+           "everything before the first line, or never",
+           "never lets a damaged file translate"),
     CHOICE("kv", model_group, kv, "f32", "f32", "bf16", T | S, RESULT,
            "type of the attention cache", NULL),
     SWITCH("dropless", 0, model_group, dropless, T | S, RESULT,
@@ -129,11 +139,11 @@ const dgm_opt dgm_option_rows[] = {
            "stop at the first line that cannot be done, with exit code 4", NULL),
 
     /* Text out */
-    TEXT("output", 'o', output_group, output, "", "FILE", T | S | K | D | Y, NONE,
+    TEXT("output", 'o', output_group, output, "", "FILE", T | S | K | D | Q | Y, NONE,
          "file to write; without it standard output; translate writes FILE.part and renames it, "
-         "goes on where it was stopped, and takes {lang} in the name for one file a target; synth "
-         "makes this directory",
-
+         "goes on where it was stopped, and takes {lang} in the name for one file a target; "
+         "quantize "
+         "and synth make a directory, which must not be there yet",
          NULL),
     CHOICE("format", output_group, format, "plain", "plain|marian", NULL, T, RESULT,
            "plain `text` or `score ||| text`; marian `line ||| text ||| score`", NULL),
@@ -196,7 +206,29 @@ const dgm_opt dgm_option_rows[] = {
     SWITCH("json", 0, look_group, json, L | I | B, NONE, "JSON for programs", NULL),
     INT("ranks", 'n', look_group, ranks, "1", 1, 65536, "N", I, NONE,
         "show what each of N ranks would hold", NULL),
-    SWITCH("verify", 0, look_group, verify, I, NONE, "read and check every tensor", NULL),
+    SWITCH("verify", 0, look_group, verify, I, HERE, "read and check every tensor", NULL),
+
+    /* Compression */
+    TEXT("experts", 0, compress_group, experts, "", "WHICH", Q | Y, NONE,
+         "quantize: type of the experts' matrices, int8 (default), int4, bf16 or f32; synth: how "
+         "many "
+         "each sparse layer has",
+         "int4 costs quality: measure it on your text"),
+    CHOICE("dense", compress_group, dense, "int8", "int8|bf16|f32", NULL, Q | Y, NONE,
+           "type of all other matrices, embedding included; routers and vectors stay f32; synth's "
+           "default is bf16",
+           NULL),
+    CHOICE("group", compress_group, group, "none", "none|32|64|128", NULL, Q | Y, NONE,
+           "inputs that share a scale; none: one scale for each output",
+           "Smaller groups lose less and take more room: 32 add an eighth to int8, a quarter to "
+           "int4"),
+    CHOICE("scale-rule", compress_group, scale_rule, "127", "paper|127", NULL, Q, NONE,
+           "scale of the integers: paper is largest / 128 (int4: / 8), as in arXiv 2211.10017; 127 "
+           "is largest / 127 (int4: / 7)",
+           NULL),
+    CHOICE("clip", compress_group, clip, "mse", "none|mse", NULL, Q, NONE,
+           "mse: make each scale the one of least squared error, which may clip the largest",
+           "Takes longer"),
 
     /* Synthetic models */
     TEXT(
@@ -211,7 +243,6 @@ const dgm_opt dgm_option_rows[] = {
     SHAPE("encoder-layers", encoder_layers, 256, "layers of the encoder"),
     SHAPE("decoder-layers", decoder_layers, 256, "layers of the decoder"),
     SHAPE("heads", heads, 1024, "attention heads"),
-    SHAPE("experts", experts, 4096, "experts of each sparse layer"),
     SHAPE("vocab", vocab, 16777216,
           "rows of the embedding; at least as many as the demonstration tokeniser has ids"),
     SHAPE("sparse-step", sparse_step, 256, "each N-th layer is a mixture of experts"),
@@ -224,10 +255,6 @@ const dgm_opt dgm_option_rows[] = {
            "type of the experts' matrices in dragoman's packed layout; plain: a Hugging Face "
            "directory of the type that --dense says",
            NULL),
-    CHOICE("dense", shape_group, dense, "bf16", "f32|bf16|int8", NULL, Y, NONE,
-           "type of all other matrices", NULL),
-    INT("group", 0, shape_group, group, "0", 0, 65536, "N", Y, NONE,
-        "inputs that share a scale of int8 and int4, a multiple of 32; 0: all", NULL),
     {"router-scale", 0, shape_group, DGM_OPT_FLOAT, AT(router_scale), "4", 0.01, 1000, NULL, NULL,
      "X", Y, NONE, "spread of router logits, to the nearest power of 2",
      "Near 0 gates are all alike and near ties common"},

@@ -145,12 +145,20 @@ static void show_cpus(const dgm_session *s, const facts *all)
     }
 }
 
+static enum dgm_verify verify_of(const char *when)
+{
+    if (strcmp(when, "open") == 0)
+        return DGM_VERIFY_OPEN;
+    return strcmp(when, "never") == 0 ? DGM_VERIFY_NEVER : DGM_VERIFY_FIRST_USE;
+}
+
 static int open_model(dgm_session *s)
 {
     const dgm_options *o = s->options;
     const int order =
         strcmp(o->source_order, "auto") == 0 ? -1 : strcmp(o->source_order, "suffix") == 0;
-    const dgm_model_options opt = {.dropless = o->dropless, .source_order = order};
+    const dgm_model_options opt = {
+        .dropless = o->dropless, .source_order = order, .verify = verify_of(o->verify_when)};
     DGM_TRY(dgm_fpenv_check("after the ranks met"));
     return dgm_model_open(&s->model, o->model, &opt);
 }

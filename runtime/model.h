@@ -131,13 +131,11 @@ DGM_MUST_CHECK int dgm_model_load(dgm_model *m, int rank, int ranks, bool dense,
  * all of it, allocates nothing. DGM_EMODEL names the tensor. */
 DGM_MUST_CHECK int dgm_model_check_expert(const dgm_model *m, int moe_layer, int expert);
 
-/* dgm_model_use_expert - call before an expert computes: the check of its first use. Cheap after that. Engine thread. */
-static inline int dgm_model_use_expert(const dgm_model *m, int moe_layer, int expert)
+/* dgm_model_is_unchecked - the expert's checksums are to be compared before it computes. */
+static inline bool dgm_model_is_unchecked(const dgm_model *m, int moe_layer, int expert)
 {
-    if (m->unchecked == NULL ||
-        !m->unchecked[moe_layer * dgm_config_most_experts(&m->cfg) + expert])
-        return DGM_OK;
-    return dgm_model_check_expert(m, moe_layer, expert);
+    return m->unchecked != NULL &&
+           m->unchecked[moe_layer * dgm_config_most_experts(&m->cfg) + expert] != 0;
 }
 
 /* What a model is and what a rank would hold: for inspect. All from headers. */

@@ -215,10 +215,11 @@ static void run_matrix(dgm_moe *m, const dgm_forward *f, float *y, const float *
 static int use_experts(const dgm_moe *m, const dgm_forward *f, const dgm_layer *layer)
 {
     for (int e = 0; e < layer->router.n; e++) {
-        if (m->n_for[e + 1] == m->n_for[e])
+        if (m->n_for[e + 1] == m->n_for[e] ||
+            !dgm_model_is_unchecked(m->model, layer->moe_index, e))
             continue;
         dgm_comm_busy(f->comm, "reading experts");
-        DGM_TRY(dgm_model_use_expert(m->model, layer->moe_index, e));
+        DGM_TRY(dgm_model_check_expert(m->model, layer->moe_index, e));
     }
     return DGM_OK;
 }

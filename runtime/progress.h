@@ -1,4 +1,4 @@
-/* progress.h - the line on a terminal while a text is translated: lines, tokens/s, time left. */
+/* progress.h - the line on a terminal while a text is translated (lines, tokens/s, time left) or bytes are worked on. */
 #ifndef DGM_RUNTIME_PROGRESS_H
 #define DGM_RUNTIME_PROGRESS_H
 
@@ -16,6 +16,8 @@ typedef struct dgm_progress {
 void dgm_progress_begin(dgm_progress *p, bool on, uint64_t total_bytes);
 /* dgm_progress_tick - redraws at most twice a second. done_bytes: of the input, of lines that are out. */
 void dgm_progress_tick(dgm_progress *p, uint64_t lines, uint64_t tokens, uint64_t done_bytes);
+/* dgm_progress_tick_bytes - likewise "34 %  0:12:03 left". */
+void dgm_progress_tick_bytes(dgm_progress *p, uint64_t done_bytes);
 /* dgm_progress_wipe - clears the line, so that something else can be said; the next tick draws it again. */
 void dgm_progress_wipe(dgm_progress *p);
 

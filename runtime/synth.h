@@ -14,7 +14,7 @@
 
 #include "base/pool.h"
 #include "runtime/model.h"
-#include "runtime/safetensors_write.h"
+#include "runtime/safetensors.h"
 
 typedef struct dgm_synth {
     const char *like; /* name of the shape that it began with */
@@ -48,6 +48,11 @@ enum dgm_synth_fill {
 };
 
 typedef struct dgm_synth_tensor {
+    char name[112];
+    const char *type; /* "F32", "BF16", "I8", "U8" */
+    int n_dims;
+    uint64_t dims[DGM_TENSOR_DIMS], bytes;
+    bool unit, page; /* as in runtime/model_writer.h */
     enum dgm_synth_fill fill;
     int exponent;
     bool panels; /* [panels of 16 outputs, ..]: outputs past n and inputs past k are zero */
@@ -56,8 +61,7 @@ typedef struct dgm_synth_tensor {
 } dgm_synth_tensor;
 
 typedef struct dgm_synth_list {
-    dgm_st_spec *specs; /* [n] */
-    dgm_synth_tensor *tensors;
+    dgm_synth_tensor *tensors; /* [n] */
     size_t n, cap;
     uint64_t params; /* weights, scales not counted */
 } dgm_synth_list;

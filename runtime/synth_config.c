@@ -6,12 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static const char *type_name(dgm_wtype t)
-{
-    static const char *const names[] = {"f32", "bf16", "int8", "int4"};
-    return names[t];
-}
-
 static json_t *own_keys(const dgm_synth *s)
 {
     json_t *own = json_pack("{s:s, s:b, s:s, s:o}", "format", "1.0", "synthetic", 1, "like",
@@ -20,10 +14,10 @@ static json_t *own_keys(const dgm_synth *s)
         (void)json_object_set_new(own, "experts_kept",
                                   json_pack("[i, i]", s->kept[DGM_ENCODER], s->kept[DGM_DECODER]));
     if (s->packed)
-        (void)json_object_set_new(own, "weights",
-                                  json_pack("{s:s, s:s, s:i}", "experts",
-                                            type_name(s->experts_type), "dense",
-                                            type_name(s->dense_type), "group", s->group));
+        (void)json_object_set_new(
+            own, "weights",
+            json_pack("{s:s, s:s, s:i}", "experts", dgm_weight_type_name(s->experts_type), "dense",
+                      dgm_weight_type_name(s->dense_type), "group", s->group));
     return own;
 }
 

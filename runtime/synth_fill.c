@@ -130,12 +130,12 @@ void dgm_synth_fill_part(void *dst, const dgm_synth_list *l, size_t i, uint64_t 
                          uint64_t begin, size_t bytes)
 {
     const dgm_synth_tensor *t = &l->tensors[i];
-    const uint64_t key = key_of(seed, l->specs[i].name);
+    const uint64_t key = key_of(seed, t->name);
     DGM_ASSERT(begin % DGM_SYNTH_UNIT == 0);
     if (t->fill == DGM_SYNTH_INT8 || t->fill == DGM_SYNTH_INT4) {
         fill_integers(dst, t->fill, key, begin, bytes);
     } else {
-        const bool half = strcmp(l->specs[i].type, "BF16") == 0;
+        const bool half = strcmp(t->type, "BF16") == 0;
         const size_t size = half ? 2 : 4;
         fill_floats(dst, t, key, half, begin / size, bytes / size);
     }

@@ -18,16 +18,14 @@ static const double VALUES_SD = 104.5, INT8_SD = 73.6, INT4_SD = 4.5;
  */
 static const double EMBED_GAIN = 2, OUT_GAIN = 32;
 
-enum { ALIGN = 64, PAGE = 4096 };
-
 typedef struct maker {
     const dgm_synth *s;
     dgm_synth_list *l;
     const char *prefix;
-    bool moe;         /* names of nllb-moe, else of m2m_100 */
-    int rc;           /* the first failure; nothing is added after it */
-    uint32_t align;   /* of the next tensor of a packed file */
-    dgm_wtype matrix; /* type of matrices to come, of a packed file */
+    bool moe;             /* names of nllb-moe, else of m2m_100 */
+    int rc;               /* the first failure; nothing is added after it */
+    bool in_expert, page; /* where the next tensor stands: page: on one of its own */
+    dgm_wtype matrix;     /* type of matrices to come, of a packed file */
 } maker;
 
 static int nearest_power(double x)
@@ -37,31 +35,36 @@ static int nearest_power(double x)
 
 /* ---- one tensor ---- */
 
-static dgm_st_spec *add(maker *m, const dgm_synth_tensor *t, const char *type, const char *name)
+static uint64_t type_bytes(const char *type)
+{
+    return strcmp(type, "F32") == 0 ? 4 : strcmp(type, "BF16") == 0 ? 2 : 1;
+}
+
+/* Completes `t`, which has fill, type and shape. */
+static void add(maker *m, const dgm_synth_tensor *t, const char *name)
 {
     dgm_synth_list *l = m->l;
     if (m->rc == DGM_OK && l->n == l->cap) {
         const size_t cap = l->cap == 0 ? 1024 : 2 * l->cap;
-        dgm_st_spec *specs = realloc(l->specs, cap * sizeof *specs);
-        if (specs != NULL)
-            l->specs = specs;
-        dgm_synth_tensor *tensors = realloc(l->tensors, cap * sizeof *tensors);
-        if (tensors != NULL)
-            l->tensors = tensors;
-        if (specs == NULL || tensors == NULL)
+        dgm_synth_tensor *grown = realloc(l->tensors, cap * sizeof *grown);
+        if (grown == NULL) {
             m->rc = dgm_fail(DGM_ENOMEM, "cannot allocate a list of %zu tensors", cap);
-        else
+        } else {
+            l->tensors = grown;
             l->cap = cap;
+        }
     }
-    static dgm_st_spec nowhere;
     if (m->rc != DGM_OK)
-        return &nowhere;
-    l->tensors[l->n] = *t;
-    dgm_st_spec *spec = &l->specs[l->n++];
-    *spec = (dgm_st_spec){.type = type, .align = m->s->packed ? m->align : 0};
-    (void)snprintf(spec->name, sizeof spec->name, "%s%s", m->prefix, name);
-    m->align = ALIGN;
-    return spec;
+        return;
+    dgm_synth_tensor *at = &l->tensors[l->n++];
+    *at = *t;
+    at->bytes = type_bytes(t->type);
+    for (int i = 0; i < t->n_dims; i++)
+        at->bytes *= t->dims[i];
+    at->page = m->page;
+    at->unit = m->page || (!m->in_expert && t->fill != DGM_SYNTH_SCALES);
+    m->page = false;
+    (void)snprintf(at->name, sizeof at->name, "%s%s", m->prefix, name);
 }
 
 static const char *float_type(dgm_wtype t)
@@ -71,11 +74,30 @@ static const char *float_type(dgm_wtype t)
 
 static void add_vector(maker *m, enum dgm_synth_fill fill, int n, const char *name)
 {
-    const dgm_synth_tensor t = {.fill = fill, .exponent = -10, .n = n};
-    dgm_st_spec *spec = add(m, &t, m->s->packed ? "F32" : float_type(m->s->dense_type), name);
-    spec->n_dims = 1;
-    spec->dims[0] = (uint64_t)n;
+    const dgm_synth_tensor t = {.fill = fill,
+                                .type = m->s->packed ? "F32" : float_type(m->s->dense_type),
+                                .n_dims = 1,
+                                .dims = {(uint64_t)n},
+                                .exponent = -10,
+                                .n = n};
+    add(m, &t, name);
     m->l->params += (uint64_t)n;
+}
+
+static void add_scales(maker *m, int n, int k, double sd, const char *name)
+{
+    const int groups = dgm_packed_groups(k, m->s->group);
+    const dgm_synth_tensor t = {
+        .fill = DGM_SYNTH_SCALES,
+        .type = "F32",
+        .n_dims = 3,
+        .dims = {dgm_packed_panels(n), (uint64_t)groups, DGM_PANEL},
+        .exponent = nearest_power(sd / (m->matrix == DGM_W_INT8 ? INT8_SD : INT4_SD)),
+        .panels = true,
+        .n = n,
+        .k = groups,
+        .per = 1};
+    add(m, &t, name);
 }
 
 /* The panels of a packed matrix and, for integers, its scales. */
@@ -89,33 +111,24 @@ static void add_panels(maker *m, int n, int k, double sd, const char *name)
                    [DGM_W_BF16] = {"BF16", 2, 2, DGM_SYNTH_VALUES},
                    [DGM_W_INT8] = {"I8", 4, 4, DGM_SYNTH_INT8},
                    [DGM_W_INT4] = {"U8", 8, 4, DGM_SYNTH_INT4}};
-    const int inputs = layouts[m->matrix].inputs;
+    const int inputs = layouts[m->matrix].inputs, last = layouts[m->matrix].last;
     char full[112];
-    dgm_synth_tensor t = {.fill = layouts[m->matrix].fill,
-                          .exponent = nearest_power(sd / VALUES_SD),
-                          .panels = true,
-                          .n = n,
-                          .k = k,
-                          .per = inputs};
+    const dgm_synth_tensor t = {.fill = layouts[m->matrix].fill,
+                                .type = layouts[m->matrix].type,
+                                .n_dims = last > 0 ? 4 : 3,
+                                .dims = {dgm_packed_panels(n),
+                                         (uint64_t)((k + inputs - 1) / inputs), DGM_PANEL,
+                                         (uint64_t)last},
+                                .exponent = nearest_power(sd / VALUES_SD),
+                                .panels = true,
+                                .n = n,
+                                .k = k,
+                                .per = inputs};
     (void)snprintf(full, sizeof full, "%s.q", name);
-    dgm_st_spec *spec = add(m, &t, layouts[m->matrix].type, full);
-    spec->n_dims = layouts[m->matrix].last > 0 ? 4 : 3;
-    spec->dims[0] = dgm_packed_panels(n);
-    spec->dims[1] = (uint64_t)((k + inputs - 1) / inputs);
-    spec->dims[2] = DGM_PANEL;
-    spec->dims[3] = (uint64_t)layouts[m->matrix].last;
-    if (m->matrix != DGM_W_INT8 && m->matrix != DGM_W_INT4)
-        return;
-    t.fill = DGM_SYNTH_SCALES;
-    t.exponent = nearest_power(sd / (m->matrix == DGM_W_INT8 ? INT8_SD : INT4_SD));
-    t.k = dgm_packed_groups(k, m->s->group);
-    t.per = 1;
+    add(m, &t, full);
     (void)snprintf(full, sizeof full, "%s.scale", name);
-    spec = add(m, &t, "F32", full);
-    spec->n_dims = 3;
-    spec->dims[0] = dgm_packed_panels(n);
-    spec->dims[1] = (uint64_t)t.k;
-    spec->dims[2] = DGM_PANEL;
+    if (m->matrix == DGM_W_INT8 || m->matrix == DGM_W_INT4)
+        add_scales(m, n, k, sd, full);
 }
 
 static void add_matrix(maker *m, int n, int k, double sd, const char *name)
@@ -125,12 +138,14 @@ static void add_matrix(maker *m, int n, int k, double sd, const char *name)
         add_panels(m, n, k, sd, name);
         return;
     }
-    const dgm_synth_tensor t = {
-        .fill = DGM_SYNTH_VALUES, .exponent = nearest_power(sd / VALUES_SD), .n = n, .k = k};
-    dgm_st_spec *spec = add(m, &t, float_type(m->s->dense_type), name);
-    spec->n_dims = 2;
-    spec->dims[0] = (uint64_t)n;
-    spec->dims[1] = (uint64_t)k;
+    const dgm_synth_tensor t = {.fill = DGM_SYNTH_VALUES,
+                                .type = float_type(m->s->dense_type),
+                                .n_dims = 2,
+                                .dims = {(uint64_t)n, (uint64_t)k},
+                                .exponent = nearest_power(sd / VALUES_SD),
+                                .n = n,
+                                .k = k};
+    add(m, &t, name);
 }
 
 /* ---- parts of a layer ---- */
@@ -199,12 +214,14 @@ static void add_experts(maker *m, int stack, const char *layer)
     m->matrix = DGM_W_F32; /* routers always are */
     add_matrix(m, n, s->d_model, s->router_spread / sqrt(s->d_model), name);
     m->matrix = s->experts_type;
+    m->in_expert = true;
     for (int e = 0; e < n; e++) {
         (void)snprintf(name, sizeof name, "%s.ffn.experts.expert_%d.", layer, e);
-        m->align = PAGE;
+        m->page = true;
         add_ffn(m, stack, name);
     }
-    m->align = PAGE; /* what follows is not on an expert's last page */
+    m->in_expert = false;
+    m->page = true; /* what follows is not on an expert's last page */
     m->matrix = s->dense_type;
 }
 
@@ -234,12 +251,8 @@ static void add_layer(maker *m, int stack, int i)
 int dgm_synth_list_make(dgm_synth_list *out, const dgm_synth *s)
 {
     *out = (dgm_synth_list){0};
-    maker m = {.s = s,
-               .l = out,
-               .prefix = "model.",
-               .moe = s->experts > 0,
-               .align = ALIGN,
-               .matrix = s->dense_type};
+    maker m = {
+        .s = s, .l = out, .prefix = "model.", .moe = s->experts > 0, .matrix = s->dense_type};
     add_matrix(&m, s->vocab_size, s->d_model, EMBED_GAIN / sqrt(s->d_model), "shared.weight");
     for (int stack = 0; stack < DGM_STACKS; stack++) {
         for (int i = 0; i < s->layers[stack]; i++)
@@ -253,7 +266,6 @@ int dgm_synth_list_make(dgm_synth_list *out, const dgm_synth *s)
 
 void dgm_synth_list_free(dgm_synth_list *l)
 {
-    free(l->specs);
     free(l->tensors);
     *l = (dgm_synth_list){0};
 }

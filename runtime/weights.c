@@ -13,7 +13,7 @@ typedef struct binder {
     const char *prefix; /* "model." or "" */
     char at[96];        /* "encoder.layers.3." */
     enum dgm_part part; /* of the slots to come, with their owner: */
-    int moe, expert;
+    int layer, moe, expert;
 } binder;
 
 /* type_of - the type of a packed matrix that belongs to part b->part; routers are always f32. */
@@ -51,6 +51,7 @@ static int bind(binder *b, dgm_slot s, const char *name, const char *file_name)
     if (s.tensor == NULL)
         return dgm_fail(DGM_EMODEL, "%s: wanted a tensor %s, found none", b->m->dir, full);
     s.part = b->part;
+    s.layer = b->layer;
     s.moe = b->moe;
     s.expert = b->expert;
     DGM_TRY(dgm_slot_check(b->f->tensors, &s));
@@ -271,9 +272,11 @@ static int bind_stack(binder *b, int stack)
     s->n_layers = c->n_layers[stack];
     for (int i = 0; i < s->n_layers; i++) {
         (void)snprintf(b->at, sizeof b->at, "%s.layers.%d.", name, i);
+        b->layer = (stack == DGM_DECODER ? c->n_layers[DGM_ENCODER] : 0) + i;
         DGM_TRY(bind_layer(b, &s->layers[i], stack, dgm_config_is_sparse(c, stack, i)));
     }
     (void)snprintf(b->at, sizeof b->at, "%s.", name);
+    b->layer = -1;
     return bind_norm(b, &s->norm, "layer_norm");
 }
 
@@ -325,7 +328,12 @@ int dgm_weights_bind(dgm_model *m)
     /* Saved from the translation model, names begin with `model.`; saved from the bare one they do not. */
     const bool prefixed =
         dgm_tensors_find(m->files->tensors, "model.encoder.layer_norm.weight") != NULL;
-    binder b = {.m = m, .f = m->files, .prefix = prefixed ? "model." : "", .moe = -1, .expert = -1};
+    binder b = {.m = m,
+                .f = m->files,
+                .prefix = prefixed ? "model." : "",
+                .layer = -1,
+                .moe = -1,
+                .expert = -1};
     DGM_TRY(bind_embedding(&b));
     DGM_TRY(bind_stack(&b, DGM_ENCODER));
     DGM_TRY(bind_stack(&b, DGM_DECODER));

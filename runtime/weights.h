@@ -27,6 +27,7 @@ typedef struct dgm_slot {
     const float **vector; /* [n]: this tensor's elements are row0 .. of it */
     int n, row0, rows, k; /* k: 1 for a vector */
     enum dgm_part part;
+    int layer;       /* of encoder, then decoder; -1: outside of layers */
     int moe, expert; /* -1, -1: dense */
 } dgm_slot;
 

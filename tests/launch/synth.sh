@@ -114,16 +114,17 @@ refused 2 '--experts-kept: want at most --experts \(32\), found 33' --like demo 
 refused 2 '--experts-kept: .* no experts' --like dense-600m --experts-kept 3,1 -o "$dir/x"
 refused 2 '--top-k: dense-600m has no experts' --like dense-600m --top-k 1 -o "$dir/x"
 refused 2 '--sparse-step: want at most' --like demo --sparse-step 9 -o "$dir/x"
-refused 2 '--group: want 0 or a multiple of 32, found 33' --like demo --weights int8 --group 33 -o "$dir/x"
+refused 2 '--group: want none, 32, 64 or 128' --like demo --weights int8 --group 33 -o "$dir/x"
+refused 2 "--experts: want a whole number from 1 to 4096, found 'int8'" --like demo --experts int8 -o "$dir/x"
 refused 2 '--group: only' --like demo --group 32 -o "$dir/x"
 refused 2 '--dense: want f32 or bf16' --like demo --dense int8 -o "$dir/x"
 refused 2 '--weights: want' --like demo --weights int3 -o "$dir/x"
 refused 5 'No such file' --like demo -o "$dir/no/where"
 "$dragoman" synth --like demo -o "$dir/plain" 2>"$dir/err"
-[ $? -eq 5 ] && grep -q 'found one that exists' "$dir/err" || fail "an existing directory was not refused"
+[ $? -eq 5 ] && grep -q 'wanted a name that is free' "$dir/err" || fail "an existing directory was not refused"
 
 # More than any disk: found before anything is written. 65536 x 1048576 x 2 bytes x 4096 experts.
-refused 5 'model\.safetensors: (wanted .* of disk|cannot be made so large)' --like nllb-moe-54b --d-model 65536 --heads 16 \
+refused 5 'model.*\.safetensors: cannot be written' --like nllb-moe-54b --d-model 65536 --heads 16 \
     --ffn 1048576 --experts 4096 -o "$dir/x"
 
 # A disk that is full: a file system of 4 MiB, where this user may mount one.
@@ -132,7 +133,7 @@ if unshare -rm mount -t tmpfs -o size=4m none "$dir/full" 2>/dev/null; then
     unshare -rm bash -c 'mount -t tmpfs -o size=4m none "$2/full" && "$1" synth --like demo -o "$2/full/x" 2>"$2/err"
         code=$?; ls -A "$2/full" >"$2/out"; exit $code' - "$dragoman" "$dir"
     [ $? -eq 5 ] || fail "full disk: exit code $?, not 5"
-    grep -q '^dragoman: .*model.safetensors: wanted 0.02 GiB of disk: No space left' "$dir/err" || { fail "full disk:"; cat "$dir/err"; }
+    grep -q '^dragoman: .*model.safetensors: cannot be written: No space left' "$dir/err" || { fail "full disk:"; cat "$dir/err"; }
     [ ! -s "$dir/out" ] || fail "full disk: something stays"
 else
     echo "skip: a full disk, mounting is not allowed here"

@@ -32,7 +32,7 @@ static dgm_synth shape(bool packed, dgm_wtype experts, dgm_wtype dense)
 
 static char *fill(const dgm_synth_list *l, size_t i, size_t *bytes)
 {
-    *bytes = (size_t)dgm_st_spec_bytes(&l->specs[i]);
+    *bytes = (size_t)l->tensors[i].bytes;
     char *data = malloc(*bytes);
     assert_non_null(data);
     dgm_synth_fill_part(data, l, i, 7, 0, *bytes);
@@ -53,7 +53,7 @@ static void pieces_make_the_whole(void **state)
                 dgm_synth_fill_part(parts + at, &l, i, 7, at,
                                     bytes - at < step ? bytes - at : step);
             if (memcmp(whole, parts, bytes) != 0)
-                fail_msg("%s: pieces differ from the whole", l.specs[i].name);
+                fail_msg("%s: pieces differ from the whole", l.tensors[i].name);
             free(whole);
             free(parts);
         }
@@ -92,7 +92,7 @@ static void check_panels(const dgm_synth_list *l, size_t i, dgm_wtype type)
             dgm_pack_integers(again, type, q, r, 1, t->k);
     }
     if (memcmp(data, again, bytes) != 0)
-        fail_msg("%s: not the panels of a matrix [%d, %d]", l->specs[i].name, t->n, t->k);
+        fail_msg("%s: not the panels of a matrix [%d, %d]", l->tensors[i].name, t->n, t->k);
     free(data);
     free(again);
     free(scale);
@@ -111,8 +111,8 @@ static void panels_are_those_of_a_matrix(void **state)
         for (size_t i = 0; i < l.n; i++) {
             if (!l.tensors[i].panels || l.tensors[i].fill == DGM_SYNTH_SCALES)
                 continue;
-            const bool expert = strstr(l.specs[i].name, "expert_") != NULL,
-                       router = strstr(l.specs[i].name, "router") != NULL;
+            const bool expert = strstr(l.tensors[i].name, "expert_") != NULL,
+                       router = strstr(l.tensors[i].name, "router") != NULL;
             check_panels(&l, i, router ? DGM_W_F32 : expert ? s.experts_type : s.dense_type);
             checked++;
         }
@@ -125,7 +125,7 @@ static void panels_are_those_of_a_matrix(void **state)
 static double deviation(const dgm_synth_list *l, const char *name, double *mean)
 {
     size_t i = 0, bytes;
-    while (strcmp(l->specs[i].name, name) != 0)
+    while (strcmp(l->tensors[i].name, name) != 0)
         assert_true(++i < l->n);
     float *x = (float *)fill(l, i, &bytes);
     const size_t n = bytes / sizeof *x;

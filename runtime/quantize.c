@@ -1,0 +1,424 @@
+/*
+ * Slots that share a destination are a run: one matrix or vector of our graph. Runs are walked twice in the same
+ * order, first to plan the tensors, then to fill them.
+ */
+#define _GNU_SOURCE
+#include "runtime/quantize.h"
+
+#include "runtime/model_writer.h"
+#include "runtime/weights.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Weights worked on at a time: enough for the threads, small beside a model. 16 rows are the least. */
+enum { CHUNK_WEIGHTS = 4 << 20 };
+static const uint64_t SHARD_BYTES = (uint64_t)4 << 30;
+
+/* A matrix or vector: slots [first, first + n) of the source. */
+typedef struct run {
+    const dgm_slot *first;
+    size_t n;
+    dgm_wtype type; /* it becomes */
+    int chunk;      /* rows worked on at a time */
+    int groups;     /* scales of an output */
+} run;
+
+typedef struct job {
+    const dgm_model *m;
+    const dgm_quantize_options *opt;
+    dgm_pool *pool;
+    dgm_model_writer *out;
+    dgm_quantize_report *report;
+    uint64_t done_bytes, total_bytes;
+    dgm_quantize_progress progress;
+    void *ctx;
+    /* buffers, each as large as the largest run needs: of a chunk */
+    void *raw;        /* the source's bytes; then each row's own memory, [rows, k] f32 */
+    float *rows;      /* [rows, k] */
+    uint16_t *narrow; /* [rows, k] bf16 or integers */
+    void *panels;
+    dgm_quantize_error *errors; /* [rows] */
+    float *scales;              /* of a matrix, as in the file */
+} job;
+
+/* ---- runs ---- */
+
+static bool is_integer(dgm_wtype t)
+{
+    return t == DGM_W_INT8 || t == DGM_W_INT4;
+}
+
+static bool same_run(const dgm_slot *a, const dgm_slot *b)
+{
+    return a->matrix == b->matrix && a->vector == b->vector;
+}
+
+static run run_at(const job *j, size_t at)
+{
+    const struct dgm_model_files *f = j->m->files;
+    run r = {.first = &f->slots[at], .type = DGM_W_F32};
+    while (at + r.n < f->n_slots && same_run(r.first, &f->slots[at + r.n]))
+        r.n++;
+    if (r.first->matrix != NULL && r.first->part != DGM_ROUTER)
+        r.type = r.first->part == DGM_EXPERTS ? j->opt->experts : j->opt->dense;
+    const int chunk = CHUNK_WEIGHTS / r.first->k / DGM_PANEL * DGM_PANEL;
+    const int rows = (int)dgm_packed_panels(r.first->n) * DGM_PANEL;
+    r.chunk = chunk < DGM_PANEL ? DGM_PANEL : chunk < rows ? chunk : rows;
+    r.groups = dgm_packed_groups(r.first->k, j->opt->group);
+    return r;
+}
+
+/* ---- plan ---- */
+
+static int add(dgm_new_tensor *list, size_t *n, const dgm_slot *s, const char *tail,
+               const dgm_new_tensor *what)
+{
+    dgm_new_tensor *t = &list[*n];
+    *t = *what;
+    if (asprintf(&t->name, "%s%s", s->name, tail) < 0) {
+        t->name = NULL;
+        return dgm_fail(DGM_ENOMEM, "out of memory for a list of tensors");
+    }
+    t->bytes = strcmp(t->type, "F32") == 0 ? 4 : strcmp(t->type, "BF16") == 0 ? 2 : 1;
+    for (int i = 0; i < t->n_dims; i++)
+        t->bytes *= t->dims[i];
+    ++*n;
+    return DGM_OK;
+}
+
+/* starts - the run is the first of what stays together: of an expert, or a dense matrix. */
+static bool starts(const job *j, const run *r)
+{
+    const dgm_slot *s = r->first;
+    if (s->expert < 0)
+        return s->matrix != NULL;
+    return s == j->m->files->slots || s[-1].expert != s->expert || s[-1].moe != s->moe;
+}
+
+static int plan_run(const job *j, const run *r, dgm_new_tensor *list, size_t *n)
+{
+    const dgm_slot *s = r->first;
+    const uint64_t panels = dgm_packed_panels(s->n), k = (uint64_t)s->k;
+    dgm_new_tensor t = {.type = "F32", .unit = starts(j, r), .n_dims = 3};
+    t.page = t.unit && s->expert >= 0;
+    if (s->matrix == NULL) {
+        t.n_dims = 1;
+        t.dims[0] = (uint64_t)s->n;
+        return add(list, n, s, "", &t);
+    }
+    static const struct {
+        const char *type;
+        uint64_t inputs, last;
+    } layouts[] = {[DGM_W_F32] = {"F32", 1, 1},
+                   [DGM_W_BF16] = {"BF16", 2, 2},
+                   [DGM_W_INT8] = {"I8", 4, 4},
+                   [DGM_W_INT4] = {"U8", 8, 4}};
+    t.type = layouts[r->type].type;
+    t.n_dims = r->type == DGM_W_F32 ? 3 : 4;
+    t.dims[0] = panels;
+    t.dims[1] = (k + layouts[r->type].inputs - 1) / layouts[r->type].inputs;
+    t.dims[2] = DGM_PANEL;
+    t.dims[3] = layouts[r->type].last;
+    DGM_TRY(add(list, n, s, ".q", &t));
+    if (!is_integer(r->type))
+        return DGM_OK;
+    const dgm_new_tensor scale = {
+        .type = "F32", .n_dims = 3, .dims = {panels, (uint64_t)r->groups, DGM_PANEL}};
+    return add(list, n, s, ".scale", &scale);
+}
+
+static int plan(job *j)
+{
+    const struct dgm_model_files *f = j->m->files;
+    dgm_new_tensor *list = calloc(2 * f->n_slots + 1, sizeof *list);
+    if (list == NULL)
+        return dgm_fail(DGM_ENOMEM, "out of memory for a list of tensors");
+    size_t n = 0;
+    for (size_t i = 0; i < f->n_slots;) {
+        const run r = run_at(j, i);
+        const int rc = plan_run(j, &r, list, &n);
+        if (rc != DGM_OK) {
+            for (size_t t = 0; t < n; t++)
+                free(list[t].name);
+            free(list);
+            return rc;
+        }
+        for (size_t t = 0; t < r.n; t++)
+            j->total_bytes += r.first[t].tensor->bytes;
+        i += r.n;
+    }
+    return dgm_model_writer_plan(j->out, list, n,
+                                 j->opt->shard_bytes != 0 ? j->opt->shard_bytes : SHARD_BYTES);
+}
+
+/* ---- reading ---- */
+
+static int check_finite(const job *j, const dgm_slot *s, const float *w, size_t n, size_t first)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(w[i]))
+            return dgm_fail(DGM_EMODEL,
+                            "%s: tensor %s: wanted finite numbers, found %g near element %zu",
+                            dgm_tensors_path(j->m->files->tensors, s->tensor), s->tensor->name,
+                            (double)w[i], first + i);
+    return DGM_OK;
+}
+
+static void tell(job *j, uint64_t bytes)
+{
+    j->done_bytes += bytes;
+    if (j->progress != NULL)
+        j->progress(j->ctx, j->done_bytes, j->total_bytes);
+}
+
+/* Rows row .. row + rows of a Hugging Face tensor or vector. */
+static int read_rows(job *j, float *dst, const dgm_slot *s, int row, int rows)
+{
+    const dgm_dtype t = (dgm_dtype)s->tensor->dtype;
+    const size_t k = (size_t)s->k, n = (size_t)rows * k, size = dgm_dtype_bytes(t);
+    DGM_TRY(dgm_tensors_read(j->m->files->tensors, s->tensor, j->raw, (size_t)row * k * size,
+                             n * size, n * size));
+    dgm_widen(dst, j->raw, t, n);
+    tell(j, n * size);
+    return check_finite(j, s, dst, n, (size_t)row * k);
+}
+
+/* The same from panels; row is the first of one. */
+static int read_panels(job *j, float *dst, const dgm_slot *s, int row, int rows)
+{
+    const dgm_packed w = {.n = rows, .k = s->k, .type = s->matrix->type, .data = j->raw};
+    const size_t bytes = dgm_packed_bytes(w.type, rows, w.k), k = (size_t)w.k;
+    DGM_TRY(dgm_tensors_read(j->m->files->tensors, s->tensor, j->raw,
+                             (size_t)(row / DGM_PANEL) * dgm_panel_bytes(w.type, w.k), bytes,
+                             bytes));
+    for (int r = 0; r < rows; r++)
+        dgm_packed_read(dst + (size_t)r * k, &w, r);
+    tell(j, bytes);
+    return check_finite(j, s, dst, (size_t)rows * k, (size_t)row * k);
+}
+
+/* Rows row .. row + rows of a run, from whichever of its tensors hold them. */
+static int read_run(job *j, const run *r, int row, int rows)
+{
+    for (size_t i = 0; i < r->n; i++) {
+        const dgm_slot *s = &r->first[i];
+        const int from = row > s->row0 ? row : s->row0;
+        const int to = row + rows < s->row0 + s->rows ? row + rows : s->row0 + s->rows;
+        float *dst = j->rows + (size_t)(from - row) * (size_t)s->k;
+        if (from >= to)
+            continue;
+        DGM_TRY(s->form == DGM_SLOT_PANELS ? read_panels(j, dst, s, from, to - from)
+                                           : read_rows(j, dst, s, from - s->row0, to - from));
+    }
+    return DGM_OK;
+}
+
+/* ---- one chunk of a matrix ---- */
+
+typedef struct chunk {
+    const job *j;
+    const run *r;
+    dgm_packed w;  /* the chunk as a matrix of its own */
+    float *scales; /* of its outputs */
+} chunk;
+
+/* `own` [k] is this row's own memory; the row is in j->rows and j->narrow. */
+static void pack_row(const chunk *c, int i, float *own)
+{
+    const job *j = c->j;
+    const int k = c->w.k;
+    const float *row = j->rows + (size_t)i * (size_t)k;
+    uint16_t *narrow = j->narrow + (size_t)i * (size_t)k;
+    if (c->w.type == DGM_W_F32) {
+        dgm_pack((float *)j->panels, row, DGM_F32, i, 1, k);
+    } else if (c->w.type == DGM_W_BF16) {
+        for (int x = 0; x < k; x++)
+            narrow[x] = dgm_bf16_round(row[x]);
+        dgm_pack_bf16(j->panels, narrow, i, 1, k);
+    } else {
+        const dgm_quantizer z = {c->w.type, j->opt->group, j->opt->rule, j->opt->clip};
+        dgm_quantize_row((int8_t *)narrow, own, row, k, &z);
+        for (int g = 0; g < c->r->groups; g++)
+            c->scales[dgm_packed_scale_at(c->r->groups, i, g)] = own[g];
+        dgm_pack_integers(j->panels, c->w.type, (const int8_t *)narrow, i, 1, k);
+    }
+}
+
+static void measure_row(const chunk *c, int i, float *own)
+{
+    const float *row = c->j->rows + (size_t)i * (size_t)c->w.k;
+    dgm_quantize_error e = {0};
+    dgm_packed_read(own, &c->w, i);
+    for (int x = 0; x < c->w.k; x++) {
+        const double d = (double)row[x] - (double)own[x];
+        e.wrong += d * d;
+        e.all += (double)row[x] * (double)row[x];
+    }
+    c->j->errors[i] = e;
+}
+
+static void chunk_part(void *ctx, int part, int n_parts)
+{
+    const chunk *c = ctx;
+    int begin, end;
+    dgm_pool_share(&begin, &end, c->w.n, part, n_parts);
+    for (int i = begin; i < end; i++) {
+        float *own = (float *)c->j->raw + (size_t)i * (size_t)c->w.k; /* read, so free again */
+        pack_row(c, i, own);
+        measure_row(c, i, own);
+    }
+}
+
+/* Sums in the order of rows, so that the report does not depend on threads either. */
+static int add_errors(const chunk *c)
+{
+    const dgm_slot *s = c->r->first;
+    dgm_quantize_error *sum = &c->j->report->error[1 + s->layer][s->part];
+    for (int i = 0; i < c->w.n; i++) {
+        sum->wrong += c->j->errors[i].wrong;
+        sum->all += c->j->errors[i].all;
+    }
+    if (!isfinite(sum->wrong))
+        return dgm_fail(DGM_EMODEL, "%s: %s: wanted numbers that bf16 can hold, found larger ones",
+                        c->j->m->dir, s->name);
+    return DGM_OK;
+}
+
+/* ---- one run ---- */
+
+static int write_vector(job *j, const run *r)
+{
+    DGM_TRY(read_run(j, r, 0, r->first->n));
+    return dgm_model_writer_put(j->out, j->rows, (size_t)r->first->n * sizeof(float));
+}
+
+static int write_matrix(job *j, const run *r)
+{
+    const int n = r->first->n, k = r->first->k;
+    const size_t groups = (size_t)r->groups;
+    const size_t scale_bytes = dgm_packed_panels(n) * DGM_PANEL * groups * sizeof(float);
+    if (is_integer(r->type))
+        memset(j->scales, 0, scale_bytes);
+    for (int row = 0; row < n; row += r->chunk) {
+        const int rows = n - row < r->chunk ? n - row : r->chunk;
+        chunk c = {.j = j, .r = r, .scales = j->scales + (size_t)row * groups};
+        c.w = (dgm_packed){.n = rows,
+                           .k = k,
+                           .type = r->type,
+                           .group = j->opt->group,
+                           .data = j->panels,
+                           .scale = c.scales};
+        DGM_TRY(read_run(j, r, row, rows));
+        dgm_packed_clear(j->panels, r->type, rows, k);
+        dgm_pool_run(j->pool, chunk_part, &c);
+        DGM_TRY(add_errors(&c));
+        DGM_TRY(dgm_model_writer_put(j->out, j->panels, dgm_packed_bytes(r->type, rows, k)));
+    }
+    return is_integer(r->type) ? dgm_model_writer_put(j->out, j->scales, scale_bytes) : DGM_OK;
+}
+
+static int write_weights(job *j)
+{
+    const struct dgm_model_files *f = j->m->files;
+    for (size_t i = 0; i < f->n_slots;) {
+        const run r = run_at(j, i);
+        DGM_TRY(r.first->matrix != NULL ? write_matrix(j, &r) : write_vector(j, &r));
+        i += r.n;
+    }
+    return DGM_OK;
+}
+
+/* ---- the whole ---- */
+
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+static int allocate(job *j)
+{
+    const struct dgm_model_files *f = j->m->files;
+    size_t weights = 0, rows = 0, scales = 0;
+    for (size_t i = 0; i < f->n_slots; i++) {
+        const run r = run_at(j, i);
+        const size_t padded = dgm_packed_panels(r.first->n) * DGM_PANEL;
+        weights = larger(weights, (size_t)r.chunk * (size_t)r.first->k);
+        rows = larger(rows, (size_t)r.chunk);
+        if (is_integer(r.type))
+            scales = larger(scales, padded * (size_t)r.groups);
+    }
+    j->rows = malloc(weights * sizeof *j->rows);
+    j->raw = malloc(weights * sizeof(float)); /* chunks are whole panels, and f32 has the largest */
+    j->panels = malloc(weights * sizeof(float));
+    j->narrow = malloc(weights * sizeof *j->narrow);
+    j->scales = malloc(scales * sizeof *j->scales + 1);
+    j->errors = malloc(rows * sizeof *j->errors);
+    j->report->n_layers = j->m->cfg.n_layers[DGM_ENCODER] + j->m->cfg.n_layers[DGM_DECODER];
+    j->report->error = calloc((size_t)j->report->n_layers + 1, sizeof *j->report->error);
+    if (j->rows == NULL || j->raw == NULL || j->panels == NULL || j->narrow == NULL ||
+        j->scales == NULL || j->errors == NULL || j->report->error == NULL)
+        return dgm_fail(DGM_ENOMEM, "out of memory for %zu weights at a time", weights);
+    return DGM_OK;
+}
+
+static void release(job *j)
+{
+    free(j->rows);
+    free(j->raw);
+    free(j->panels);
+    free(j->narrow);
+    free(j->scales);
+    free(j->errors);
+}
+
+static int write_rest(job *j)
+{
+    static const char *const beside[] = {"generation_config.json",  "sentencepiece.bpe.model",
+                                         "tokenizer_config.json",   "added_tokens.json",
+                                         "special_tokens_map.json", "tokenizer.json"};
+    char *config = NULL;
+    size_t len;
+    for (size_t i = 0; i < sizeof beside / sizeof beside[0]; i++)
+        DGM_TRY(dgm_model_writer_copy(j->out, j->m->dir, beside[i]));
+    DGM_TRY(dgm_quantize_config(&config, &len, j->m, j->opt));
+    const int rc = dgm_model_writer_commit(&j->report->bytes_after, j->out, config, len);
+    free(config);
+    return rc;
+}
+
+static int check_source(const dgm_model *m)
+{
+    const dgm_weight_types *w = &m->cfg.weights;
+    if (!w->packed || (!is_integer(w->experts) && !is_integer(w->dense)))
+        return DGM_OK;
+    return dgm_fail(
+        DGM_EUSAGE,
+        "%s: wanted weights of f32, f16 or bf16, found integers (experts %s, dense %s): "
+        "quantise the model that it was made from",
+        m->dir, dgm_weight_type_name(w->experts), dgm_weight_type_name(w->dense));
+}
+
+int dgm_quantize(dgm_quantize_report *report, const dgm_model *in, const char *out,
+                 const dgm_quantize_options *opt, dgm_pool *pool, dgm_quantize_progress progress,
+                 void *ctx)
+{
+    *report = (dgm_quantize_report){.bytes_before = dgm_tensors_bytes(in->files->tensors)};
+    job j = {.m = in, .opt = opt, .pool = pool, .report = report, .progress = progress, .ctx = ctx};
+    DGM_TRY(check_source(in));
+    int rc = dgm_model_writer_open(&j.out, out);
+    if (rc == DGM_OK)
+        rc = allocate(&j);
+    if (rc == DGM_OK)
+        rc = plan(&j);
+    if (rc == DGM_OK)
+        rc = write_weights(&j);
+    if (rc == DGM_OK)
+        rc = write_rest(&j);
+    dgm_model_writer_close(j.out);
+    release(&j);
+    return rc;
+}
