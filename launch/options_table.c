@@ -68,7 +68,7 @@ static const char model_group[] = "Model and ranks", text_group[] = "Text in",
 
 const dgm_opt dgm_option_rows[] = {
     /* Model and ranks */
-    TEXT("model", 'm', model_group, model, "", "DIR", T | S | K | D | L | I | Q, NONE,
+    TEXT("model", 'm', model_group, model, "", "DIR", T | S | K | D | L | I | Q | B, NONE,
          "model directory as downloaded from Hugging Face; without it the demonstration model that "
          "comes with dragoman",
          NULL),
@@ -207,6 +207,15 @@ const dgm_opt dgm_option_rows[] = {
     INT("ranks", 'n', look_group, ranks, "1", 1, 65536, "N", I, NONE,
         "show what each of N ranks would hold", NULL),
     SWITCH("verify", 0, look_group, verify, I, HERE, "read and check every tensor", NULL),
+
+    TEXT("batch", 0, look_group, batch, "1,8,32", "N,..", B, NONE,
+         "bench layers: sentences at once, one table for each number", NULL),
+    INT("beam", 0, look_group, beam, "4", 1, 128, "N", B, NONE,
+        "bench layers: hypotheses kept a sentence", NULL),
+    INT("src-tokens", 0, look_group, src_tokens, "32", 3, 65536, "N", B, NONE,
+        "bench layers: length of every source", NULL),
+    INT("tgt-tokens", 0, look_group, tgt_tokens, "32", 3, 65536, "N", B, NONE,
+        "bench layers: length of every translation", NULL),
 
     /* Compression */
     TEXT("experts", 0, compress_group, experts, "", "WHICH", Q | Y, NONE,

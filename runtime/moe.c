@@ -224,21 +224,30 @@ static int use_experts(const dgm_moe *m, const dgm_forward *f, const dgm_layer *
     return DGM_OK;
 }
 
-/* Stage 7: the experts of this rank over everybody's rows; weighed results go into the replies. */
-static void serve_experts(dgm_moe *m, const dgm_forward *f, const dgm_layer *layer)
+/* For the clock: experts that had rows. */
+static uint64_t count_active(const dgm_moe *m, const dgm_layer *layer)
+{
+    uint64_t n = 0;
+    for (int e = 0; e < layer->router.n; e++)
+        n += m->n_for[e + 1] > m->n_for[e];
+    return n;
+}
+
+/* Stage 7: the experts of this rank over everybody's rows; weighed results go into the replies. How many rows. */
+static int serve_experts(dgm_moe *m, const dgm_forward *f, const dgm_layer *layer)
 {
     const size_t d = (size_t)m->model->cfg.d_model, row_bytes = d * sizeof(float);
     assignment *list;
     const int n = list_assignments(m, &list, layer->router.n);
     if (n == 0)
-        return;
+        return 0;
     const int rc = use_experts(m, f, layer);
     if (rc != DGM_OK) {
         /* Too late to stop: peers wait for replies. Zeros, so that no NaN of theirs drowns our sentence. */
         fail_here(m, rc);
         for (int i = 0; i < n; i++)
             memset(list[i].reply, 0, row_bytes);
-        return;
+        return 0;
     }
     float *x = dgm_arena_push(&m->scratch, (size_t)n * row_bytes);
     float *t = dgm_arena_push(&m->scratch, (size_t)n * (size_t)m->max_ffn * sizeof(float));
@@ -254,6 +263,7 @@ static void serve_experts(dgm_moe *m, const dgm_forward *f, const dgm_layer *lay
         if (a->pick == 1)
             f->kern->add(a->reply, a->reply, y, (int)d);
     }
+    return n;
 }
 
 /* Stage 8, at home: x += share (+ share), in gate order. */
@@ -284,17 +294,28 @@ int dgm_moe_forward(dgm_moe *m, const dgm_forward *f, float *x, const float *h,
     trip *trips = dgm_arena_push(&m->scratch, (size_t)rows * sizeof *trips);
     /* A rank that fails alone must still turn up, or its peers wait until their deadline: it sends nobody
      * anything, its status rides with the counts, and it goes on serving its experts to the others. */
+    int64_t began = dgm_stage_begin(f->clock);
     const int routed = rows > 0 ? route(m, f, tags, h, layer, rows) : DGM_OK;
     if (routed != DGM_OK) {
         fail_here(m, routed);
         rows = 0;
     }
+    dgm_stage_end(f->clock, DGM_STAGE_ROUTER, began, rows, 0);
+    began = dgm_stage_begin(f->clock);
     pack_rows(m, trips, tags, h, layer, rows);
     int worst; /* whoever failed tells the coordinator in its report */
     DGM_TRY(dgm_xchg_dispatch(m->xchg, m->bad, &worst));
-    serve_experts(m, f, layer);
+    dgm_stage_end(f->clock, DGM_STAGE_EXCHANGE, began, rows, 0);
+    began = dgm_stage_begin(f->clock);
+    const int served = serve_experts(m, f, layer);
+    dgm_stage_end(f->clock, DGM_STAGE_EXPERTS, began, served,
+                  f->clock == NULL ? 0 : count_active(m, layer));
+    began = dgm_stage_begin(f->clock);
     DGM_TRY(dgm_xchg_combine(m->xchg));
+    dgm_stage_end(f->clock, DGM_STAGE_EXCHANGE, began, 0, 0);
+    began = dgm_stage_begin(f->clock);
     combine(m, f, x, trips, rows);
+    dgm_stage_end(f->clock, DGM_STAGE_COMBINE, began, rows, 0);
     dgm_arena_pop(&m->scratch, mark);
     return DGM_OK;
 }

@@ -394,6 +394,7 @@ static int decode(dgm_worker *w)
             n += slot_rows(w, rows + n, i);
     const int rc = dgm_decoder_step(&w->f, &w->kv, rows, n);
     w->stats.decoded_rows += (uint64_t)n;
+    const int64_t began = dgm_stage_begin(w->f.clock);
     const dgm_decoder_row *at = rows;
     for (int i = 0; rc == DGM_OK && i < w->n_slots; i++) {
         slot *s = &w->slots[i];
@@ -408,6 +409,7 @@ static int decode(dgm_worker *w)
                      : s->search != NULL && dgm_search_rows(s->search) == 0)
             finish(w, s);
     }
+    dgm_stage_end(w->f.clock, DGM_STAGE_SEARCH, began, n, 0);
     dgm_arena_pop(&w->step, mark);
     return rc;
 }
@@ -440,6 +442,11 @@ int dgm_worker_step(dgm_worker *w, const dgm_buf *plan, dgm_buf *report)
     out->stats = dgm_worker_stats(w);
     *report = w->report;
     return DGM_OK;
+}
+
+void dgm_worker_set_clock(dgm_worker *w, dgm_stage_clock *clock)
+{
+    w->f.clock = clock;
 }
 
 dgm_engine_stats dgm_worker_stats(const dgm_worker *w)
