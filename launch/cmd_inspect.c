@@ -117,6 +117,16 @@ static void print_experts(const facts *f)
                  "experts", count, f->n_moe, c->top_k, (double)c->expert_scale);
 }
 
+static void print_packed(const dgm_model_config *c)
+{
+    char group[48] = "an output";
+    if (c->weights.group > 0)
+        (void)snprintf(group, sizeof group, "%d inputs of an output", c->weights.group);
+    (void)printf("%-12s experts %s, dense %s, integers with a scale for %s, compute %s\n", "packed",
+                 dgm_weight_type_name(c->weights.experts), dgm_weight_type_name(c->weights.dense),
+                 group, c->int8_compute ? "int8" : "f32");
+}
+
 static void print_facts(const facts *f)
 {
     const dgm_model_config *c = &f->m->cfg;
@@ -141,20 +151,23 @@ static void print_facts(const facts *f)
                  "limits", c->max_source, c->max_length, c->max_positions);
     (void)printf("%-12s %s in %d file%s, %s\n", "weights", human_bytes(f->size.file_bytes).s,
                  f->size.n_files, f->size.n_files == 1 ? "" : "s", f->size.dtype);
+    if (c->weights.packed)
+        print_packed(c);
     (void)printf("%-12s %016" PRIx64 "\n", "hash", f->m->hash);
 }
 
 static void print_parts(const facts *f)
 {
     dgm_part_size sum = {.memory_bytes = f->size.positions_bytes};
-    (void)printf("\n%-13s %16s %12s %12s\n", "part", "parameters", "in file", "in memory");
+    (void)printf("\n%-13s %16s %12s %12s  %s\n", "part", "parameters", "in file", "in memory",
+                 "as");
     for (int p = 0; p < DGM_PARTS; p++) {
         const dgm_part_size *s = &f->size.part[p];
         if (s->params == 0)
             continue;
-        (void)printf("%-13s %16s %12s %12s\n", dgm_part_name((enum dgm_part)p),
+        (void)printf("%-13s %16s %12s %12s  %s\n", dgm_part_name((enum dgm_part)p),
                      with_commas(s->params).s, human_bytes(s->file_bytes).s,
-                     human_bytes(s->memory_bytes).s);
+                     human_bytes(s->memory_bytes).s, s->type[0] != '\0' ? s->type : "f32");
         sum.params += s->params;
         sum.file_bytes += s->file_bytes;
         sum.memory_bytes += s->memory_bytes;
@@ -214,7 +227,8 @@ static int inspect(const dgm_model *m, const dgm_options *o)
     print_parts(&f);
     print_ranks(&f);
     if (o->verify)
-        (void)printf("\nverified: every weight was read and is a finite number\n");
+        (void)printf("\nverified: every weight was read and is a finite number%s\n",
+                     m->cfg.weights.packed ? ", every checksum fits" : "");
     return DGM_OK;
 }
 

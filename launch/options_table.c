@@ -231,7 +231,7 @@ const dgm_opt dgm_option_rows[] = {
            "inputs that share a scale; none: one scale for each output",
            "Smaller groups lose less and take more room: 32 add an eighth to int8, a quarter to "
            "int4"),
-    CHOICE("scale-rule", compress_group, scale_rule, "127", "paper|127", NULL, Q, NONE,
+    CHOICE("scale-rule", compress_group, scale_rule, "paper", "paper|127", NULL, Q, NONE,
            "scale of the integers: paper is largest / 128 (int4: / 8), as in arXiv 2211.10017; 127 "
            "is largest / 127 (int4: / 7)",
            NULL),

@@ -232,11 +232,23 @@ static int count_hosts(const dgm_session *s)
     return n;
 }
 
+/* weight_types - "experts int8, dense bf16", or one word when they are alike. */
+static void weight_types(char *out, size_t size, const dgm_model *m)
+{
+    dgm_model_size s;
+    dgm_model_get_size(&s, m);
+    const char *experts = s.part[DGM_EXPERTS].type, *dense = s.part[DGM_ATTENTION].type;
+    if (experts[0] == '\0' || strcmp(experts, dense) == 0)
+        (void)snprintf(out, size, "%s", dense);
+    else
+        (void)snprintf(out, size, "experts %s, dense %s", experts, dense);
+}
+
 static void show_start(const dgm_session *s, const dgm_engine_config *cfg)
 {
     const dgm_model_config *m = &s->model->cfg;
     uint64_t most = 0;
-    char threads[32];
+    char threads[32], types[64];
     for (int r = 0; r < s->ranks; r++) {
         uint64_t dense, experts;
         dgm_model_rank_bytes(&dense, &experts, s->model, r, s->ranks, r < s->dense_ranks);
@@ -244,6 +256,7 @@ static void show_start(const dgm_session *s, const dgm_engine_config *cfg)
     }
     (void)snprintf(threads, sizeof threads, s->threads_min == s->threads_max ? "%d" : "%d to %d",
                    s->threads_min, s->threads_max);
+    weight_types(types, sizeof types, s->model);
     const int hosts = count_hosts(s);
     const int *experts = m->n_experts;
     char n_experts[32];
@@ -255,10 +268,10 @@ static void show_start(const dgm_session *s, const dgm_engine_config *cfg)
             m->synthetic ? "; random weights (dragoman synth): what it writes means nothing" : "");
     dgm_log(DGM_LOG_INFO, "start",
             "%d rank%s on %d host%s, isa %s, %s thread%s a rank, batch of %d tokens and %d rows, "
-            "%.1f MiB of weights and at most %.1f MiB of work a rank",
+            "%.1f MiB of weights (%s) and at most %.1f MiB of work a rank",
             s->ranks, s->ranks == 1 ? "" : "s", hosts, hosts == 1 ? "" : "s", s->kern.isa, threads,
             strcmp(threads, "1") == 0 ? "" : "s", cfg->batch_tokens, cfg->batch_rows, mib(most),
-            mib(dgm_engine_bytes(s->engine)));
+            types, mib(dgm_engine_bytes(s->engine)));
 }
 
 int dgm_session_load(dgm_session *s, int status, const dgm_engine_config *cfg)

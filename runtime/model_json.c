@@ -23,9 +23,10 @@ static json_t *parts_json(const dgm_model_size *size)
     for (int p = 0; p < DGM_PARTS; p++) {
         const dgm_part_size *s = &size->part[p];
         (void)json_object_set_new(parts, dgm_part_name((enum dgm_part)p),
-                                  json_pack("{s:I, s:I, s:I}", "parameters", (json_int_t)s->params,
-                                            "file_bytes", (json_int_t)s->file_bytes, "memory_bytes",
-                                            (json_int_t)s->memory_bytes));
+                                  json_pack("{s:I, s:I, s:I, s:s}", "parameters",
+                                            (json_int_t)s->params, "file_bytes",
+                                            (json_int_t)s->file_bytes, "memory_bytes",
+                                            (json_int_t)s->memory_bytes, "type", s->type));
     }
     return parts;
 }

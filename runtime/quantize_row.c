@@ -39,18 +39,19 @@ static float largest(const float *w, int n)
     return amax;
 }
 
+/* In units of the scale, so that nothing overflows. */
 static float squared_error(const float *w, int n, float scale, const range *r)
 {
     float sum[LANES] = {0}, all = 0;
     int i = 0;
     for (; i + LANES <= n; i += LANES) {
         for (int l = 0; l < LANES; l++) {
-            const float d = w[i + l] - (float)round_into(w[i + l] / scale, r->low, r->high) * scale;
+            const float x = w[i + l] / scale, d = x - (float)round_into(x, r->low, r->high);
             sum[l] += d * d;
         }
     }
     for (; i < n; i++) {
-        const float d = w[i] - (float)round_into(w[i] / scale, r->low, r->high) * scale;
+        const float x = w[i] / scale, d = x - (float)round_into(x, r->low, r->high);
         sum[0] += d * d;
     }
     for (int l = 0; l < LANES; l++)
@@ -62,10 +63,10 @@ static float best_scale(const float *w, int n, float amax, const range *r)
 {
     float best = 0, least = INFINITY;
     for (int f = FIRST_FACTOR; f >= LAST_FACTOR; f--) {
-        const float scale = amax * ((float)f / 100) / (float)r->divisor;
+        const float factor = (float)f / 100, scale = amax / (float)r->divisor * factor;
         if (scale < FLT_MIN)
             break;
-        const float error = squared_error(w, n, scale, r);
+        const float error = squared_error(w, n, scale, r) * factor * factor;
         if (error < least) {
             least = error;
             best = scale;

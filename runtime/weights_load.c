@@ -114,7 +114,7 @@ static int read_weights(dgm_model *m, int rank, bool dense, dgm_comm *comm)
 {
     struct dgm_model_files *f = m->files;
     DGM_TRY(reserve(m, rank, dense));
-    void *piece = malloc(PIECE_BYTES);
+    void *piece = dgm_reserve(PIECE_BYTES); /* malloc may keep what is given back */
     if (piece == NULL)
         return dgm_fail(DGM_ENOMEM, "cannot allocate %d bytes to read weights", (int)PIECE_BYTES);
     int rc = DGM_OK;
@@ -124,7 +124,7 @@ static int read_weights(dgm_model *m, int rank, bool dense, dgm_comm *comm)
         place(m, &f->slots[i]);
         rc = load_slot(m, &f->slots[i], piece, comm);
     }
-    free(piece);
+    dgm_release(piece, PIECE_BYTES);
     return rc;
 }
 

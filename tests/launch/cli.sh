@@ -95,7 +95,7 @@ refuses '--n-best: want at most --beam-size (1)' translate --sampling-topp 0.9 -
 refuses '--comm-stall-ms: want at most --comm-deadline-ms' translate --comm-stall-ms 900 --comm-deadline-ms 800
 
 # ---- not yet ----
-refuses '--compute: int8 is not in this version' translate --compute int8
+refuses '--compute: want auto, f32 or int8' translate --compute int4
 refuses '--kv: bf16 is not in this version' translate --kv bf16
 refuses '--retry: checks is not in this version' translate --retry checks
 refuses '--keep: not in this version' translate --keep x

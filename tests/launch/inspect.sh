@@ -38,7 +38,7 @@ has '^experts +32 in each of 4 MoE layers, routed by token, top 2, outputs times
 has '^languages +202$'
 has '^limits +source 512 ids, target 200 ids'
 has '^weights +[0-9.]+ MiB in 1 file, BF16$'
-has '^experts +8,437,760 +16\.1 MiB +32\.2 MiB$'
+has '^experts +8,437,760 +16\.1 MiB +32\.2 MiB  f32$'
 has '^all +10,310,400 '
 has '^0 to 1 +7 +7\.0 MiB '
 has '^2 to 4 +6 +6\.0 MiB '

@@ -144,6 +144,14 @@ static void refuses_bad_headers(void **state)
         {"{\"a\":{\"dtype\":4}}", 0, 8, "tensor a: wanted a dtype, found none"},
         {"{\"a\":{\"dtype\":\"F32\"}}", 0, 8, "tensor a: wanted a shape"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[]}}", 0, 8, "tensor a: wanted two data_offsets"},
+        {"{\"__metadata__\":[]," T("a", "F32", "[2]", "[0,8]") "}", 0, 8,
+         "wanted __metadata__ to be an object"},
+        {"{\"__metadata__\":{\"a\":\"0123456789abcde\"}," T("a", "F32", "[2]", "[0,8]") "}", 0, 8,
+         "tensor a: wanted a checksum of 16 hexadecimal digits in __metadata__, found "
+         "0123456789abcde"},
+        {"{\"__metadata__\":{\"a\":\"0123456789abcdefg\"}," T("a", "F32", "[2]", "[0,8]") "}", 0, 8,
+         "wanted a checksum of 16 hexadecimal digits"},
+        {"{\"__metadata__\":{\"a\":5}," T("a", "F32", "[2]", "[0,8]") "}", 0, 8, "found no text"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         write_file("model.safetensors", bad[i].json, bad[i].len, bad[i].data);
