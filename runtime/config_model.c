@@ -253,7 +253,7 @@ static int read_weights(dgm_model_config *c, const dgm_json *own)
     dgm_weight_types t = {.packed = true};
     DGM_TRY(read_weight_type(&t.experts, &weights, "experts", true));
     DGM_TRY(read_weight_type(&t.dense, &weights, "dense", false));
-    DGM_TRY(dgm_json_int(&t.group, &weights, "group", 0, MAX_FFN));
+    DGM_TRY(dgm_json_int(&t.group, &weights, "group", 0, DGM_MAX_GROUP));
     if (t.group % 32 != 0)
         return dgm_fail(DGM_EMODEL,
                         "%s: dragoman.weights.group: wanted 0 or a multiple of 32, found %d",

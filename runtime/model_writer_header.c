@@ -63,8 +63,8 @@ int dgm_layout_make(dgm_layout *out, dgm_new_tensor *tensors, size_t n, uint64_t
     }
     place(&l, shard_bytes);
     for (int s = 0; s < l.n_shards; s++) {
-        char *text;
-        size_t len;
+        char *text = NULL;
+        size_t len = 0;
         const int rc = dgm_layout_header(&text, &len, &l, s);
         if (rc != DGM_OK) {
             dgm_layout_fini(&l);

@@ -102,32 +102,16 @@ static bool starts(const job *j, const run *r)
 static int plan_run(const job *j, const run *r, dgm_new_tensor *list, size_t *n)
 {
     const dgm_slot *s = r->first;
-    const uint64_t panels = dgm_packed_panels(s->n), k = (uint64_t)s->k;
-    dgm_new_tensor t = {.type = "F32", .unit = starts(j, r), .n_dims = 3};
+    dgm_new_tensor t = {.type = "F32", .unit = starts(j, r), .n_dims = 1, .dims = {(uint64_t)s->n}};
     t.page = t.unit && s->expert >= 0;
-    if (s->matrix == NULL) {
-        t.n_dims = 1;
-        t.dims[0] = (uint64_t)s->n;
+    if (s->matrix == NULL)
         return add(list, n, s, "", &t);
-    }
-    static const struct {
-        const char *type;
-        uint64_t inputs, last;
-    } layouts[] = {[DGM_W_F32] = {"F32", 1, 1},
-                   [DGM_W_BF16] = {"BF16", 2, 2},
-                   [DGM_W_INT8] = {"I8", 4, 4},
-                   [DGM_W_INT4] = {"U8", 8, 4}};
-    t.type = layouts[r->type].type;
-    t.n_dims = r->type == DGM_W_F32 ? 3 : 4;
-    t.dims[0] = panels;
-    t.dims[1] = (k + layouts[r->type].inputs - 1) / layouts[r->type].inputs;
-    t.dims[2] = DGM_PANEL;
-    t.dims[3] = layouts[r->type].last;
+    t.n_dims = dgm_panels_shape(&t.type, t.dims, r->type, s->n, s->k);
     DGM_TRY(add(list, n, s, ".q", &t));
     if (!is_integer(r->type))
         return DGM_OK;
     const dgm_new_tensor scale = {
-        .type = "F32", .n_dims = 3, .dims = {panels, (uint64_t)r->groups, DGM_PANEL}};
+        .type = "F32", .n_dims = 3, .dims = {t.dims[0], (uint64_t)r->groups, DGM_PANEL}};
     return add(list, n, s, ".scale", &scale);
 }
 
@@ -342,7 +326,7 @@ static size_t larger(size_t a, size_t b)
 static int allocate(job *j)
 {
     const struct dgm_model_files *f = j->m->files;
-    size_t weights = 0, rows = 0, scales = 0;
+    size_t weights = 1, rows = 1, scales = 1;
     for (size_t i = 0; i < f->n_slots; i++) {
         const run r = run_at(j, i);
         const size_t padded = dgm_packed_panels(r.first->n) * DGM_PANEL;
@@ -355,7 +339,7 @@ static int allocate(job *j)
     j->raw = malloc(weights * sizeof(float)); /* chunks are whole panels, and f32 has the largest */
     j->panels = malloc(weights * sizeof(float));
     j->narrow = malloc(weights * sizeof *j->narrow);
-    j->scales = malloc(scales * sizeof *j->scales + 1);
+    j->scales = malloc(scales * sizeof *j->scales);
     j->errors = malloc(rows * sizeof *j->errors);
     j->report->n_layers = j->m->cfg.n_layers[DGM_ENCODER] + j->m->cfg.n_layers[DGM_DECODER];
     j->report->error = calloc((size_t)j->report->n_layers + 1, sizeof *j->report->error);

@@ -45,24 +45,28 @@ static int check_place(const dgm_tensors *set, const dgm_tensor *t)
                     dgm_tensors_path(set, t), t->name, ALIGNMENT, t->begin);
 }
 
+int dgm_panels_shape(const char **type, uint64_t dims[DGM_TENSOR_DIMS], dgm_wtype t, int n, int k)
+{
+    static const struct {
+        const char *type;
+        uint64_t inputs, last; /* of a run of 64 bytes; what the last dimension counts */
+    } layouts[] = {[DGM_W_F32] = {"F32", 1, 1},
+                   [DGM_W_BF16] = {"BF16", 2, 2},
+                   [DGM_W_INT8] = {"I8", 4, 4},
+                   [DGM_W_INT4] = {"U8", 8, 4}};
+    *type = layouts[t].type;
+    dims[0] = dgm_packed_panels(n);
+    dims[1] = ((uint64_t)k + layouts[t].inputs - 1) / layouts[t].inputs;
+    dims[2] = DGM_PANEL;
+    dims[3] = layouts[t].last;
+    return t == DGM_W_F32 ? 3 : 4;
+}
+
 static int check_panels(const dgm_tensors *set, const dgm_slot *s)
 {
-    const uint64_t panels = dgm_packed_panels(s->n), k = (uint64_t)s->k;
-    const char *type = "F32";
-    uint64_t dims[DGM_TENSOR_DIMS] = {panels, k, DGM_PANEL};
-    int n_dims = 3;
-    if (s->matrix->type != DGM_W_F32) {
-        static const struct {
-            const char *type;
-            uint64_t inputs, last; /* of a run of 64 bytes; what the last dimension counts */
-        } layouts[] = {[DGM_W_BF16] = {"BF16", 2, 2},
-                       [DGM_W_INT8] = {"I8", 4, 4},
-                       [DGM_W_INT4] = {"U8", 8, 4}};
-        type = layouts[s->matrix->type].type;
-        dims[1] = (k + layouts[s->matrix->type].inputs - 1) / layouts[s->matrix->type].inputs;
-        dims[3] = layouts[s->matrix->type].last;
-        n_dims = 4;
-    }
+    const char *type;
+    uint64_t dims[DGM_TENSOR_DIMS];
+    const int n_dims = dgm_panels_shape(&type, dims, s->matrix->type, s->n, s->k);
     DGM_TRY(check_type(set, s->tensor, type));
     return check_shape(set, s->tensor, n_dims, dims);
 }

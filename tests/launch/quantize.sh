@@ -62,6 +62,9 @@ jq -e --slurpfile old "$model/config.json" 'del(.dragoman) == $old[0] and .drago
     and .dragoman.compute == "f32" and (.dragoman.history | length) == 1' "$dir/int8-int8/config.json" >/dev/null ||
     { fail "config.json is not the source's and our keys"; cat "$dir/int8-int8/config.json"; }
 
+"$dragoman" inspect "$dir/int4-bf16" --json -n 5 | jq -e '.packed == {"experts":"int4","dense":"bf16","group":0} and .compute == "f32"
+    and .parts.experts.type == "int4" and .parts.routers.type == "f32" and .parts.embedding.type == "bf16"
+    and ([.ranks[].expert_bytes] | add) == .parts.experts.memory_bytes' >/dev/null || fail "inspect --json tells other types"
 says 5 'int8-int8: wanted a name that is free' -o "$dir/int8-int8"
 says 5 'no/such/x\.part: cannot be made: No such file' -o "$dir/no/such/x"
 says 2 'want --output DIR'

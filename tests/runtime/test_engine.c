@@ -5,11 +5,13 @@
  */
 #include "runtime/engine.h"
 
+#include "runtime/quantize.h"
 #include "tests/runtime/testmodel.h"
 
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -75,6 +77,20 @@ static dgm_decode_options decode(int beam)
                                 .alignment = 1};
 }
 
+static const dgm_quantize_options *packing; /* NULL: the model as it was written */
+
+static void pack_model(char *path, size_t size, const char *dir)
+{
+    dgm_model *m;
+    dgm_quantize_report report;
+    (void)snprintf(path, size, "%s/packed", dir);
+    assert_int_equal(dgm_model_open(&m, dir, NULL), DGM_OK);
+    if (dgm_quantize(&report, m, path, packing, NULL, NULL, NULL) != DGM_OK)
+        fail_msg("%s", dgm_error_text());
+    free(report.error);
+    dgm_model_close(m);
+}
+
 static void open_rig(rig *g, const dgm_engine_config *cfg, int n_threads, bool nan)
 {
     const dgm_comm_config comm = {.backend = "local", .stall_ms = 2000, .deadline_ms = 60000};
@@ -84,8 +100,12 @@ static void open_rig(rig *g, const dgm_engine_config *cfg, int n_threads, bool n
     spec.vocab = VOCAB;
     g->dir = testmodel_dir();
     testmodel_write(g->dir, &spec);
+    char path[512];
+    (void)snprintf(path, sizeof path, "%s", g->dir);
+    if (packing != NULL)
+        pack_model(path, sizeof path, g->dir);
     assert_int_equal(dgm_comm_open(&g->comm, &comm), DGM_OK);
-    if (dgm_model_open(&g->model, g->dir, &opt) != DGM_OK)
+    if (dgm_model_open(&g->model, path, &opt) != DGM_OK)
         fail_msg("%s", dgm_error_text());
     assert_int_equal(dgm_model_load(g->model, 0, 1, true, NULL), DGM_OK);
     if (nan) /* packed weights are ours to spoil */
@@ -207,6 +227,18 @@ static void batching_and_threads_do_not_matter(void **state)
     same();
 }
 
+/* Mapped, checked on first use in the middle of a step (which allocates nothing, as always), and the same numbers. */
+static void packed_models_compute_the_same(void **state)
+{
+    (void)state;
+    const dgm_engine_config c = usual();
+    run(want, &c, 1, 1, 4);
+    packing = &(const dgm_quantize_options){.experts = DGM_W_F32, .dense = DGM_W_F32};
+    run(got, &c, 1, 1, 4);
+    packing = NULL;
+    same();
+}
+
 static void targets_share_an_encoding(void **state)
 {
     (void)state;
@@ -307,6 +339,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(batching_and_threads_do_not_matter),
+        cmocka_unit_test(packed_models_compute_the_same),
         cmocka_unit_test(targets_share_an_encoding),
         cmocka_unit_test(scoring_agrees_with_decoding),
         cmocka_unit_test(looks_stay_inside_the_text),
