@@ -11,25 +11,34 @@
 
 #include "kernels/kernels.h"
 
-/* Inputs per turn of a tile's loop. */
-enum { DGM_TURN = 4 };
-
 /*
- * dgm_ahead_of - for call `tile` of `tiles` on `width` (1 or 2) panels at w, inputs [0, k) of panels `stride` apart;
- * panels_left counts from w. Parts of panels that do not exist are replaced by w, which is there already.
+ * dgm_ahead_of - for call `tile` of `tiles` on `width` (1 or 2) panels at w, `lines` lines of each of which are at
+ * hand, panels `stride` bytes apart; panels_left counts from w. A line lasts `per_line` inputs of the tile's loop.
+ * Parts of panels that do not exist are replaced by w, which is there already.
  */
-static inline dgm_ahead dgm_ahead_of(const float *w, size_t stride, int k, int width,
-                                     int panels_left, int tile, int tiles)
+static inline dgm_ahead dgm_ahead_of(const void *w, size_t stride, int lines, int per_line,
+                                     int width, int panels_left, int tile, int tiles)
 {
-    const int groups = 4 / width, part = k / groups; /* lines of each stream */
-    dgm_ahead a = {.every = tiles > width ? tiles / width : 1, .lines = tiles >= width ? 1 : width};
+    const int groups = 4 / width, part = lines / groups; /* lines of each stream */
+    const int every = tiles > width ? tiles / width : 1;
+    dgm_ahead a = {.every = every * per_line, .lines = tiles >= width ? 1 : width};
     for (int s = 0; s < 4; s++) {
         const int panel = (s / width + 1) * width + s % width;
         const int line = (groups - 1 - s / width) * part + tile * (part / tiles);
-        a.stream[s] =
-            panel < panels_left ? w + (size_t)panel * stride + (size_t)line * DGM_PANEL : w;
+        a.stream[s] = w;
+        if (panel < panels_left)
+            a.stream[s] += (size_t)panel * stride + (size_t)line * DGM_LINE;
     }
     return a;
+}
+
+/* dgm_ahead_ask - for the lines from `line` on of each stream; returns which are next. */
+static inline size_t dgm_ahead_ask(const dgm_ahead *a, size_t line)
+{
+    for (int l = 0; l < a->lines; l++, line++)
+        for (int s = 0; s < 4; s++)
+            __builtin_prefetch(a->stream[s] + line * DGM_LINE, 0, 2);
+    return line;
 }
 
 #endif

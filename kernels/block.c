@@ -2,83 +2,269 @@
 
 #include "kernels/ahead.h"
 
+#include <string.h>
+
 enum {
-    BLOCK_K = 256,             /* a panel of weights [BLOCK_K][16] is half of L1 */
+    BLOCK_K = 256,             /* elements: a panel's lines of [BLOCK_K][16] are half of L1 */
     IN_PLACE_BYTES = 256 << 10 /* weights up to this stay in L2 while rows pass by */
 };
 
-bool dgm_block_in_place(const dgm_kernels *kern, int rows, int n, int k)
+static int min_int(int a, int b)
 {
-    return rows <= kern->thin_rows || dgm_packed_bytes(DGM_W_F32, n, k) <= IN_PLACE_BYTES;
+    return a < b ? a : b;
 }
 
-size_t dgm_block_packed_bytes(int rows, int k)
+static bool quantised(const dgm_packed *w, dgm_compute compute)
 {
-    return (size_t)(rows + DGM_MAX_TILE_ROWS - 1) * (size_t)k * sizeof(float);
+    return compute == DGM_COMPUTE_INT8 && (w->type == DGM_W_INT8 || w->type == DGM_W_INT4);
 }
 
-/* step_of - k is walked in steps as even as can be. */
-static int step_of(int k)
+static int groups_of(const dgm_packed *w)
 {
-    const int steps = (k + BLOCK_K - 1) / BLOCK_K;
-    return (k + steps - 1) / steps;
+    return dgm_packed_groups(w->k, w->group);
 }
 
-void dgm_block_pack(float *dst, const float *const *src, int n_rows, int tile_rows, int k, int tile,
-                    int n_tiles)
+static size_t row_bytes(int k)
 {
-    const size_t tr = (size_t)tile_rows;
-    const int step = step_of(k);
-    for (int i = 0; i < k; i += step) {
-        const int part = k - i < step ? k - i : step;
-        float *to = dst + tr * ((size_t)i * (size_t)n_tiles + (size_t)tile * (size_t)part);
-        for (int r = 0; r < tile_rows; r++)
-            for (int j = 0; j < part; j++)
-                to[(size_t)j * tr + (size_t)r] = r < n_rows ? src[r][i + j] : 0.0f;
+    return ((size_t)k + 7) / 8 * 8;
+}
+
+static bool in_place(const dgm_kernels *kern, int rows, const dgm_packed *w, bool integers)
+{
+    if (integers)
+        return rows <= kern->dot_thin_rows;
+    return rows <= kern->thin_rows || dgm_packed_bytes(w->type, w->n, w->k) <= IN_PLACE_BYTES;
+}
+
+bool dgm_block_copies(const dgm_kernels *kern, int rows, const dgm_packed *w, dgm_compute compute)
+{
+    return quantised(w, compute) || !in_place(kern, rows, w, false);
+}
+
+/* Tiles of f32 rows, or bytes twice with scales and sums: less, but for the smallest k. */
+size_t dgm_block_bytes(int rows, int k)
+{
+    const size_t padded = (size_t)(rows + DGM_MAX_TILE_ROWS - 1);
+    return padded * (row_bytes(k) + 8) * sizeof(float) + 3 * dgm_arena_align(1);
+}
+
+/* step_of - inputs of a step of k: whole lines and whole groups, else as even as can be. */
+static int step_of(const dgm_block_rows *b)
+{
+    const int k = b->w->k, most = b->integers ? 4 * BLOCK_K : BLOCK_K;
+    if (b->groups > 1)
+        return b->w->group < most ? most / b->w->group * b->w->group : b->w->group;
+    const int steps = (k + most - 1) / most;
+    return ((k + steps - 1) / steps + 7) / 8 * 8;
+}
+
+/* elements_of - 4-byte elements of n inputs, from the beginning of a line on. */
+static int elements_of(const dgm_block_rows *b, int n)
+{
+    if (!b->integers)
+        return n;
+    const int per = dgm_line_inputs(b->w->type);
+    return (n + per - 1) / per * per / 4;
+}
+
+dgm_block_rows dgm_block_open(const dgm_kernels *kern, dgm_arena *arena, int rows,
+                              const dgm_packed *w, dgm_compute compute)
+{
+    dgm_block_rows b = {.w = w, .rows = rows, .groups = groups_of(w)};
+    b.integers = quantised(w, compute);
+    b.copied = dgm_block_copies(kern, rows, w, compute);
+    b.packed = !in_place(kern, rows, w, b.integers);
+    b.tile_rows = b.integers ? kern->dot_tile_rows : kern->tile_rows;
+    b.n_tiles = (rows + b.tile_rows - 1) / b.tile_rows;
+    const size_t nr = (size_t)rows;
+    if (b.packed)
+        b.tiles = dgm_arena_push(arena, (size_t)(b.n_tiles * b.tile_rows) *
+                                            (size_t)elements_of(&b, w->k) * sizeof(float));
+    if (b.integers) {
+        b.ldq = row_bytes(w->k);
+        b.q = dgm_arena_push(arena, nr * b.ldq);
+        b.scale = dgm_arena_push(arena, nr * sizeof *b.scale);
+        b.sums = dgm_arena_push(arena, nr * (size_t)b.groups * sizeof *b.sums);
     }
+    return b;
 }
 
-static void chain_in_place(const dgm_kernels *kern, float *acc, size_t ld, const dgm_block_rows *x,
-                           const float *w, int k, int n_panels)
+/* to_tile - rows of elements as tile `tile`; rows that are missing become zero. */
+static void to_tile(const dgm_block_rows *b, int tile, const void *const *src, int n_rows)
 {
-    for (int r = 0; r < x->rows; r += kern->thin_rows) {
-        const int rows = x->rows - r < kern->thin_rows ? x->rows - r : kern->thin_rows;
-        kern->gemm_rows(acc + (size_t)r * ld, ld, x->x + (size_t)r * x->ldx, x->ldx, w,
-                        (size_t)DGM_PANEL * (size_t)k, k, rows, n_panels);
-    }
-}
-
-static void chain_tiles(const dgm_kernels *kern, float *acc, size_t ld, const dgm_block_rows *x,
-                        const float *w, int k, int n_panels)
-{
-    const int tr = kern->tile_rows, tiles = (x->rows + tr - 1) / tr, step = step_of(k);
-    const size_t stride = (size_t)DGM_PANEL * (size_t)k;
+    enum { BYTES = 4 };
+    const size_t tr = (size_t)b->tile_rows;
+    const int k = elements_of(b, b->w->k), step = elements_of(b, step_of(b));
     for (int i = 0; i < k; i += step) {
-        const int part = k - i < step ? k - i : step;
-        const size_t tile_floats = (size_t)part * (size_t)tr;
-        const float *xi =
-            x->x + (size_t)i * (size_t)(x->n_tiles * tr) + (size_t)x->tile * tile_floats;
-        for (int p = 0; p < n_panels; p += kern->tile_panels) {
-            const int np = n_panels - p < kern->tile_panels ? n_panels - p : kern->tile_panels;
-            const float *panel = w + (size_t)p * stride + (size_t)i * DGM_PANEL;
-            for (int t = 0; t < tiles; t++) {
-                const int rows = x->rows - t * tr < tr ? x->rows - t * tr : tr;
-                const dgm_ahead ahead =
-                    dgm_ahead_of(panel, stride, part, np, n_panels - p, t, tiles);
-                kern->gemm_tile(acc + (size_t)(t * tr) * ld + (size_t)p * DGM_PANEL, ld,
-                                xi + (size_t)t * tile_floats, panel, stride, part, rows, np, i == 0,
-                                &ahead);
+        const int part = min_int(step, k - i);
+        unsigned char *to =
+            b->tiles + BYTES * tr * ((size_t)i * (size_t)b->n_tiles + (size_t)tile * (size_t)part);
+        for (size_t r = 0; r < tr; r++) {
+            const unsigned char *from = r < (size_t)n_rows ? src[r] : NULL;
+            for (size_t j = 0; j < (size_t)part; j++) {
+                uint32_t element = 0;
+                if (from != NULL)
+                    memcpy(&element, from + BYTES * ((size_t)i + j), BYTES);
+                memcpy(to + BYTES * (j * tr + r), &element, BYTES);
             }
         }
     }
 }
 
-void dgm_block_chain(const dgm_kernels *kern, float *acc, size_t ld, const dgm_block_rows *x,
-                     const dgm_packed *w, int panel, int n_panels)
+static void quantise(const dgm_kernels *kern, const dgm_block_rows *b, int row,
+                     const dgm_block_source *from)
 {
-    const float *from = (const float *)w->data + (size_t)panel * DGM_PANEL * (size_t)w->k;
-    if (x->packed)
-        chain_tiles(kern, acc, ld, x, from, w->k, n_panels);
+    const int k = b->w->k;
+    int8_t *q = b->q + (size_t)row * b->ldq;
+    if (from->q == NULL) {
+        kern->quantize_row(q, &b->scale[row], from->x, k);
+    } else {
+        memcpy(q, from->q, (size_t)k);
+        b->scale[row] = from->scale;
+    }
+    memset(q + k, 0, b->ldq - (size_t)k);
+    kern->sum_row(b->sums + (size_t)row * (size_t)b->groups, q, k, b->groups > 1 ? b->w->group : 0);
+}
+
+void dgm_block_load(const dgm_kernels *kern, const dgm_block_rows *b, int tile,
+                    const dgm_block_source *from)
+{
+    const int row = tile * b->tile_rows, n = min_int(b->tile_rows, b->rows - row);
+    const void *src[DGM_MAX_TILE_ROWS];
+    for (int r = 0; r < n; r++) {
+        src[r] = from[r].x;
+        if (b->integers) {
+            quantise(kern, b, row + r, &from[r]);
+            src[r] = b->q + (size_t)(row + r) * b->ldq;
+        }
+    }
+    if (b->packed)
+        to_tile(b, tile, src, n);
+}
+
+/* panels_from - b's weights from panel `panel`, input i (the first of a line and of a group) on. */
+static dgm_panels panels_from(const dgm_block_rows *b, int panel, int i)
+{
+    const dgm_packed *w = b->w;
+    const size_t stride = dgm_panel_bytes(w->type, w->k), p = (size_t)panel, g = (size_t)b->groups;
+    const size_t line = (size_t)(i / dgm_line_inputs(w->type));
+    dgm_panels from = {.type = w->type,
+                       .data = (const unsigned char *)w->data + p * stride + line * DGM_LINE,
+                       .stride = stride};
+    if (g > 1)
+        from.scales = (dgm_scales){.at = w->scale + (p * g + (size_t)(i / w->group)) * DGM_PANEL,
+                                   .stride = g * DGM_PANEL,
+                                   .group = w->group};
+    return from;
+}
+
+static dgm_dot_rows dot_rows_from(const dgm_block_rows *b, int row, int group)
+{
+    return (dgm_dot_rows){.q = b->q + (size_t)row * b->ldq,
+                          .ld = b->ldq,
+                          .sums = b->sums + (size_t)row * (size_t)b->groups + group,
+                          .ld_sums = (size_t)b->groups};
+}
+
+static void chain_in_place(const dgm_kernels *kern, float *acc, size_t ld, const dgm_block_rows *b,
+                           int row, int rows, int panel, int n_panels)
+{
+    const dgm_panels w = panels_from(b, panel, 0);
+    const int k = b->w->k, most = b->integers ? kern->dot_thin_rows : kern->thin_rows;
+    for (int r = 0; r < rows; r += most, acc += (size_t)most * ld) {
+        const int n = min_int(most, rows - r);
+        const float *x = b->integers ? NULL : b->x + (size_t)(row + r) * b->ldx;
+        if (b->integers) {
+            const dgm_dot_rows q = dot_rows_from(b, row + r, 0);
+            kern->dot_rows(acc, ld, &q, &w, k, n, n_panels);
+        } else if (w.type == DGM_W_F32) {
+            kern->gemm_rows(acc, ld, x, b->ldx, w.data, w.stride / sizeof *x, k, n, n_panels);
+        } else {
+            kern->wide_rows(acc, ld, x, b->ldx, &w, k, n, n_panels);
+        }
+    }
+}
+
+/* One step of k of some panels for all tiles of a block. */
+typedef struct step {
+    dgm_panels w; /* as they lie in memory */
+    const float
+        *numbers; /* f32 tiles: the weights, or widened ones, number_stride floats a panel */
+    size_t number_stride;
+    const unsigned char *x; /* the block's first tile */
+    int i, k, np, panels_left;
+} step;
+
+static void tiles_of(const dgm_kernels *kern, float *acc, size_t ld, const dgm_block_rows *b,
+                     int row, int rows, const step *s)
+{
+    const int tr = b->tile_rows, tiles = (rows + tr - 1) / tr;
+    const int per = dgm_line_inputs(s->w.type), elements = elements_of(b, s->k);
+    const size_t tile_bytes = (size_t)elements * (size_t)tr * sizeof(float);
+    for (int t = 0; t < tiles; t++, acc += (size_t)tr * ld) {
+        const unsigned char *x = s->x + (size_t)t * tile_bytes;
+        const int n = min_int(tr, rows - t * tr), first = s->i == 0;
+        const int lines = (s->k + per - 1) / per;
+        const dgm_ahead ahead =
+            dgm_ahead_of(s->w.data, s->w.stride, lines, b->integers ? per / 4 : per, s->np,
+                         s->panels_left, t, tiles);
+        if (b->integers) {
+            dgm_dot_rows q =
+                dot_rows_from(b, row + t * tr, s->w.scales.at != NULL ? s->i / b->w->group : 0);
+            q.q = (const int8_t *)x;
+            kern->dot_tile(acc, ld, &q, &s->w, s->k, n, s->np, first, &ahead);
+        } else {
+            kern->gemm_tile(acc, ld, (const float *)(const void *)x, s->numbers, s->number_stride,
+                            s->k, n, s->np, first, &s->w.scales, &ahead);
+        }
+    }
+}
+
+static void chain_tiles(const dgm_kernels *kern, float *acc, size_t ld, const dgm_block_rows *b,
+                        int row, int rows, int panel, int n_panels, float *wide)
+{
+    const int k = b->w->k, each = step_of(b);
+    for (int i = 0; i < k; i += each) {
+        step s = {.i = i, .k = min_int(each, k - i)};
+        const size_t done = (size_t)elements_of(b, i), now = (size_t)elements_of(b, s.k);
+        s.x = b->tiles + (done * (size_t)(b->n_tiles * b->tile_rows) + now * (size_t)row) * 4;
+        for (int p = 0; p < n_panels; p += kern->tile_panels) {
+            s.panels_left = n_panels - p;
+            s.np = min_int(kern->tile_panels, s.panels_left);
+            s.w = panels_from(b, panel + p, i);
+            s.numbers = s.w.data;
+            s.number_stride = s.w.stride / sizeof(float);
+            if (!b->integers && s.w.type != DGM_W_F32) {
+                s.numbers = wide;
+                s.number_stride = (size_t)s.k * DGM_PANEL;
+                for (int q = 0; q < s.np; q++)
+                    kern->widen(wide + (size_t)q * s.number_stride, s.w.type,
+                                (const unsigned char *)s.w.data + (size_t)q * s.w.stride, s.k);
+            }
+            tiles_of(kern, acc + (size_t)p * DGM_PANEL, ld, b, row, rows, &s);
+        }
+    }
+}
+
+void dgm_block_chain(const dgm_kernels *kern, float *acc, size_t ld, const dgm_block_rows *b,
+                     int row, int rows, int panel, int n_panels, float *wide)
+{
+    if (b->packed)
+        chain_tiles(kern, acc, ld, b, row, rows, panel, n_panels, wide);
     else
-        chain_in_place(kern, acc, ld, x, from, w->k, n_panels);
+        chain_in_place(kern, acc, ld, b, row, rows, panel, n_panels);
+}
+
+void dgm_block_finish(const dgm_kernels *kern, float *y, const float *acc, const dgm_block_rows *b,
+                      int row, int col, int n, const float *bias, const float *residual, int relu)
+{
+    const dgm_packed *w = b->w;
+    const bool per_output = b->groups == 1 && (w->type == DGM_W_INT8 || w->type == DGM_W_INT4);
+    const float *scale = per_output ? w->scale + col : NULL;
+    if (b->integers)
+        kern->finish_integers(y, acc, b->scale[row], scale, bias, residual, relu, n);
+    else if (per_output)
+        kern->finish_scaled(y, acc, scale, bias, residual, relu, n);
+    else
+        kern->finish(y, acc, bias, residual, relu, n);
 }

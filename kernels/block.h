@@ -6,35 +6,67 @@
 #ifndef DGM_KERNELS_BLOCK_H
 #define DGM_KERNELS_BLOCK_H
 
+#include "base/arena.h"
 #include "kernels/pack.h"
 
 #include <stdbool.h>
 
 /*
- * A block of rows: in place, row r at x + r * ldx; or tiles of packed rows. Packed, the tiles of one step of k stand
- * side by side, [step of k][tile][k of the step][tile_rows]: the next tile is the next memory, which prefetchers
- * follow, and no power of two stands between tiles to make them share the sets of a cache.
+ * The rows of a product as its kernels read them: in place, or copied. Rows of numbers are copied where they are more
+ * than a few, to tiles; rows to be quantised always, to rows of bytes, and from there to tiles likewise. In tiles 4
+ * bytes are an element: a number, or 4 inputs of a quantised row. The tiles of one step of k stand side by side, [step of
+ * k][tile][k of the step][tile_rows] elements: the next tile is the next memory, which prefetchers follow, and no
+ * power of two stands between tiles to make them share the sets of a cache.
  */
 typedef struct dgm_block_rows {
-    const float *x;
+    const dgm_packed *w;
+    int rows, tile_rows, n_tiles;
+    bool copied, packed, integers; /* packed: in tiles; integers: quantised */
+    const float *x;                /* not copied: row r at x + r * ldx */
     size_t ldx;
-    int rows;
-    bool packed;
-    int tile, n_tiles; /* packed: the block's first tile, and how many x holds in all */
+    unsigned char *tiles; /* packed */
+    int8_t *q;            /* integers: [rows, ldq], zero from k on */
+    size_t ldq;
+    float *scale;  /* integers: [rows] */
+    int32_t *sums; /* integers: [rows, groups] */
+    int groups;
 } dgm_block_rows;
 
-/* dgm_block_in_place - whether packing would cost more than it saves: few rows, or weights that stay in L2. */
-bool dgm_block_in_place(const dgm_kernels *kern, int rows, int n, int k);
+/* Where a row comes from: numbers, or bytes with their scale. */
+typedef struct dgm_block_source {
+    const float *x;
+    const int8_t *q;
+    float scale;
+} dgm_block_source;
 
-/* dgm_block_packed_bytes - of `rows` rows of k, for any tile size. */
-size_t dgm_block_packed_bytes(int rows, int k);
+/* Floats of a thread's buffer for widened weights. */
+enum { DGM_BLOCK_WIDE = DGM_MAX_TILE_PANELS * DGM_PANEL * DGM_MAX_GROUP };
 
-/* dgm_block_pack - rows src[0 .. n_rows) as tile `tile` of n_tiles at dst; rows that are missing become zero. */
-void dgm_block_pack(float *dst, const float *const *src, int n_rows, int tile_rows, int k, int tile,
-                    int n_tiles);
+/* dgm_block_copies - whether rows of x would be copied by dgm_block_open. */
+bool dgm_block_copies(const dgm_kernels *kern, int rows, const dgm_packed *w, dgm_compute compute);
 
-/* dgm_block_chain - acc [x->rows, 16 * n_panels], stride ld = the chains of x with panels panel .. of w. */
-void dgm_block_chain(const dgm_kernels *kern, float *acc, size_t ld, const dgm_block_rows *x,
-                     const dgm_packed *w, int panel, int n_panels);
+/* dgm_block_bytes - enough of an arena for dgm_block_open with `rows` rows of k inputs, whatever the weights. */
+size_t dgm_block_bytes(int rows, int k);
+
+/* dgm_block_open - memory for `rows` rows, to be filled by dgm_block_load. Where nothing is copied, x and ldx are the
+ * caller's to set. */
+dgm_block_rows dgm_block_open(const dgm_kernels *kern, dgm_arena *arena, int rows,
+                              const dgm_packed *w, dgm_compute compute);
+
+/* dgm_block_load - the rows of tile `tile` (tile_rows rows, the last tile fewer), from as many sources. */
+void dgm_block_load(const dgm_kernels *kern, const dgm_block_rows *b, int tile,
+                    const dgm_block_source *from);
+
+/*
+ * dgm_block_chain - acc [rows, 16 * n_panels], stride ld = the sums of rows row .. (a multiple of tile_rows where packed)
+ * with panels panel ..; int32 where b->integers and there are no groups. wide [DGM_BLOCK_WIDE] is this thread's own.
+ */
+void dgm_block_chain(const dgm_kernels *kern, float *acc, size_t ld, const dgm_block_rows *b,
+                     int row, int rows, int panel, int n_panels, float *wide);
+
+/* dgm_block_finish - y = what follows, for n outputs from output `col` (a multiple of 16) of row `row`; acc: the
+ * sum of that output. bias and residual: of that output, or NULL. y may be acc. */
+void dgm_block_finish(const dgm_kernels *kern, float *y, const float *acc, const dgm_block_rows *b,
+                      int row, int col, int n, const float *bias, const float *residual, int relu);
 
 #endif

@@ -36,6 +36,11 @@ static bool has_avx512(void)
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
 
+static bool has_vnni(void)
+{
+    return has_avx512() && __builtin_cpu_supports("avx512vnni");
+}
+
 static const struct {
     const char *name;
     bool (*present)(void);
@@ -44,6 +49,7 @@ static const struct {
     {"ref", has_ref, init_ref},
     {"avx2", has_avx2, dgm_avx2_init},
     {"avx512", has_avx512, dgm_avx512_init},
+    {"vnni", has_vnni, dgm_vnni_init},
 };
 enum { N_ISAS = sizeof isas / sizeof isas[0] };
 
@@ -69,7 +75,8 @@ int dgm_kernels_select(dgm_kernels *out, const char *want)
     if (want != NULL && want[0] != '\0' && strcmp(want, "auto") != 0)
         level = dgm_kernels_level(want);
     if (level < 0)
-        return dgm_fail(DGM_EUSAGE, "instruction set %s: want auto, ref, avx2 or avx512", want);
+        return dgm_fail(DGM_EUSAGE, "instruction set %s: want auto, ref, avx2, avx512 or vnni",
+                        want);
     if (level > best)
         return dgm_fail(DGM_EUNSUPPORTED, "instruction set %s: not on this cpu (best here: %s)",
                         want, isas[best].name);

@@ -13,18 +13,19 @@ enum {
     GROUP_PANELS = 32, /* panels that share one pass over a block of x */
     LONG_GROUP = 128,  /* likewise for a few rows in place: a longer run of weights */
     ACC_FLOATS = BLOCK_ROWS * GROUP_PANELS * DGM_PANEL,
-    GRANULE = 4,           /* panels: borders between threads leave whole tiles to both */
-    READ_ROWS = 8,         /* reading weights costs about as much as computing 8 rows */
-    POOL_WORK = 64 * 1024, /* below this many fma a region costs more than it gains */
-    POOL_PACK = 32 * 1024  /* likewise, floats of x to pack */
+    THREAD_FLOATS = ACC_FLOATS + DGM_BLOCK_WIDE,
+    GRANULE = 4,               /* panels: borders between threads leave whole tiles to both */
+    READ_ROWS = 8,             /* reading f32 weights costs about as much as computing 8 rows */
+    POOL_WORK = 8 * 64 * 1024, /* below 64 Ki fma a region costs more than it gains */
+    POOL_LOAD = 32 * 1024      /* likewise, numbers of x to copy */
 };
 _Static_assert(ACC_FLOATS >= DGM_MAX_TILE_ROWS * LONG_GROUP * DGM_PANEL, "a long group fits");
 
 typedef struct region {
     const dgm_kernels *kern;
     const dgm_gemm_job *jobs;
-    float **packed; /* [n_jobs] NULL: x is read in place */
-    float *acc;     /* [n_threads][ACC_FLOATS] */
+    dgm_block_rows *x; /* [n_jobs] */
+    float *buffers;    /* [n_threads][ACC_FLOATS + DGM_BLOCK_WIDE] */
     int n_jobs;
     int64_t work; /* of all jobs */
 } region;
@@ -40,89 +41,77 @@ static int panels_of(const dgm_packed *w)
 }
 
 /* block_rows - rows of a job's blocks (the last may be smaller): whole tiles, sizes as even as that allows. */
-static int block_rows(const dgm_kernels *kern, int rows)
+static int block_rows(const dgm_block_rows *x)
 {
-    const int blocks = (rows + BLOCK_ROWS - 1) / BLOCK_ROWS;
-    const int each = (rows + blocks - 1) / blocks;
-    return min_int(BLOCK_ROWS, (each + kern->tile_rows - 1) / kern->tile_rows * kern->tile_rows);
+    const int blocks = (x->rows + BLOCK_ROWS - 1) / BLOCK_ROWS, tr = x->tile_rows;
+    const int each = (x->rows + blocks - 1) / blocks;
+    return min_int(BLOCK_ROWS, (each + tr - 1) / tr * tr);
 }
 
-static int64_t panel_work(const dgm_packed *w, int rows)
+/* panel_work - in eighths of what one fma a weight costs: reading weights by their bytes, then computing. */
+static int64_t panel_work(const dgm_block_rows *x, int rows)
 {
-    return (int64_t)w->k * (rows + READ_ROWS);
+    const int64_t line = (int64_t)READ_ROWS * 8 / dgm_line_inputs(x->w->type);
+    return x->w->k * (line + (int64_t)rows * (x->integers ? 2 : 8));
 }
 
-static int64_t job_work(const dgm_kernels *kern, const dgm_gemm_job *job)
+static int64_t job_work(const dgm_block_rows *x)
 {
-    if (job->rows == 0)
-        return 0;
-    const int each = block_rows(kern, job->rows), whole = job->rows / each;
-    int64_t work = whole * panel_work(job->w, each);
-    if (job->rows % each > 0)
-        work += panel_work(job->w, job->rows % each);
-    return work * panels_of(job->w);
+    const int each = block_rows(x), whole = x->rows / each;
+    int64_t work = whole * panel_work(x, each);
+    if (x->rows % each > 0)
+        work += panel_work(x, x->rows % each);
+    return work * panels_of(x->w);
 }
 
-static void pack_tiles(void *ctx, int part, int n_parts)
+static void load_tiles(void *ctx, int part, int n_parts)
 {
     const region *g = ctx;
-    const int tr = g->kern->tile_rows;
     for (int j = 0; j < g->n_jobs; j++) {
         const dgm_gemm_job *job = &g->jobs[j];
-        if (g->packed[j] == NULL)
+        const dgm_block_rows *x = &g->x[j];
+        if (!x->copied)
             continue;
-        const int tiles = (job->rows + tr - 1) / tr;
         int begin, end;
-        dgm_pool_share(&begin, &end, tiles, part, n_parts);
+        dgm_pool_share(&begin, &end, x->n_tiles, part, n_parts);
         for (int t = begin; t < end; t++) {
-            const int rows = min_int(tr, job->rows - t * tr);
-            const float *src[DGM_MAX_TILE_ROWS];
-            for (int r = 0; r < rows; r++)
-                src[r] = job->x + (size_t)(t * tr + r) * job->ldx;
-            dgm_block_pack(g->packed[j], src, rows, tr, job->w->k, t, tiles);
+            dgm_block_source from[DGM_MAX_TILE_ROWS];
+            const size_t row = (size_t)(t * x->tile_rows);
+            for (size_t r = row; r < (size_t)job->rows && r < row + (size_t)x->tile_rows; r++)
+                if (job->q != NULL && x->integers)
+                    from[r - row] =
+                        (dgm_block_source){.q = job->q + r * job->ldq, .scale = job->q_scale[r]};
+                else
+                    from[r - row] = (dgm_block_source){.x = job->x + r * job->ldx};
+            dgm_block_load(g->kern, x, t, from);
         }
     }
-}
-
-/* rows_of - rows [row, row + rows) of a job, as its x stands. */
-static dgm_block_rows rows_of(const region *g, int j, int row, int rows)
-{
-    const dgm_gemm_job *job = &g->jobs[j];
-    const int tr = g->kern->tile_rows;
-    if (g->packed[j] != NULL)
-        return (dgm_block_rows){.x = g->packed[j],
-                                .rows = rows,
-                                .packed = true,
-                                .tile = row / tr,
-                                .n_tiles = (job->rows + tr - 1) / tr};
-    return (dgm_block_rows){.x = job->x + (size_t)row * job->ldx, .ldx = job->ldx, .rows = rows};
 }
 
 static void finish_row(const region *g, const float *acc, int j, int row, int col, int n)
 {
     const dgm_gemm_job *job = &g->jobs[j];
     const size_t at = (size_t)row;
-    g->kern->finish(job->y + at * job->ldy + col, acc, job->bias != NULL ? job->bias + col : NULL,
-                    job->residual != NULL ? job->residual + at * job->ldr + col : NULL, job->relu,
-                    n);
+    dgm_block_finish(g->kern, job->y + at * job->ldy + col, acc, &g->x[j], row, col, n,
+                     job->bias != NULL ? job->bias + col : NULL,
+                     job->residual != NULL ? job->residual + at * job->ldr + col : NULL, job->relu);
 }
 
 /* compute - rows [row, row + rows) of a job with panels [begin, end). */
 static void compute(const region *g, float *acc, int j, int row, int rows, int begin, int end)
 {
-    const dgm_packed *w = g->jobs[j].w;
-    const bool packed = g->packed[j] != NULL;
-    const int step = packed ? rows : min_int(rows, g->kern->thin_rows);
-    const int group = packed ? GROUP_PANELS : LONG_GROUP;
+    const dgm_block_rows *x = &g->x[j];
+    const int step = x->packed ? rows : min_int(rows, g->kern->thin_rows);
+    const int group = x->packed ? GROUP_PANELS : LONG_GROUP;
     for (int p = begin; p < end; p += group) {
         const int np = min_int(group, end - p), col = p * DGM_PANEL;
         const size_t ld = (size_t)np * DGM_PANEL;
         for (int r = 0; r < rows; r += step) {
-            const dgm_block_rows x = rows_of(g, j, row + r, min_int(step, rows - r));
-            dgm_block_chain(g->kern, acc, ld, &x, w, p, np);
-            for (int i = 0; i < x.rows; i++)
+            const int n = min_int(step, rows - r);
+            dgm_block_chain(g->kern, acc, ld, x, row + r, n, p, np, acc + ACC_FLOATS);
+            for (int i = 0; i < n; i++)
                 finish_row(g, acc + (size_t)i * ld, j, row + r + i, col,
-                           min_int(np * DGM_PANEL, w->n - col));
+                           min_int(np * DGM_PANEL, x->w->n - col));
         }
     }
 }
@@ -139,17 +128,17 @@ static int first_panel(int64_t work, int64_t start, int64_t each, int panels)
 static void run_part(void *ctx, int part, int n_parts)
 {
     const region *g = ctx;
-    float *acc = g->acc + (size_t)part * ACC_FLOATS;
+    float *acc = g->buffers + (size_t)part * THREAD_FLOATS;
     const int64_t from = g->work * part / n_parts, to = g->work * (part + 1) / n_parts;
     int64_t start = 0;
     for (int j = 0; j < g->n_jobs && start < to; j++) {
         const dgm_gemm_job *job = &g->jobs[j];
         if (job->rows == 0)
             continue;
-        const int panels = panels_of(job->w), step = block_rows(g->kern, job->rows);
+        const int panels = panels_of(job->w), step = block_rows(&g->x[j]);
         for (int row = 0; row < job->rows; row += step) {
             const int rows = min_int(step, job->rows - row);
-            const int64_t each = panel_work(job->w, rows);
+            const int64_t each = panel_work(&g->x[j], rows);
             const int begin = first_panel(from, start, each, panels);
             const int end = first_panel(to, start, each, panels);
             if (begin < end)
@@ -164,21 +153,24 @@ void dgm_gemm(const dgm_kernels *kern, dgm_pool *pool, const dgm_gemm_job *jobs,
 {
     const size_t mark = dgm_arena_mark(scratch);
     region g = {.kern = kern, .jobs = jobs, .n_jobs = n_jobs};
-    int64_t to_pack = 0;
-    g.packed = dgm_arena_push(scratch, (size_t)n_jobs * sizeof *g.packed);
+    int64_t to_load = 0;
+    g.x = dgm_arena_push(scratch, (size_t)n_jobs * sizeof *g.x);
     for (int j = 0; j < n_jobs; j++) {
         const dgm_gemm_job *job = &jobs[j];
-        g.packed[j] = NULL;
-        g.work += job_work(kern, job);
-        if (job->rows == 0 || dgm_block_in_place(kern, job->rows, job->w->n, job->w->k))
+        g.x[j] = (dgm_block_rows){.copied = false};
+        if (job->rows == 0)
             continue;
-        g.packed[j] = dgm_arena_push(scratch, dgm_block_packed_bytes(job->rows, job->w->k));
-        to_pack += (int64_t)job->rows * job->w->k;
+        g.x[j] = dgm_block_open(kern, scratch, job->rows, job->w, job->compute);
+        g.x[j].x = job->x;
+        g.x[j].ldx = job->ldx;
+        g.work += job_work(&g.x[j]);
+        to_load += g.x[j].copied ? (int64_t)job->rows * job->w->k : 0;
     }
     dgm_pool *const many = g.work < POOL_WORK ? NULL : pool;
-    g.acc = dgm_arena_push(scratch, (size_t)dgm_pool_size(many) * ACC_FLOATS * sizeof *g.acc);
-    if (to_pack > 0)
-        dgm_pool_run(to_pack < POOL_PACK ? NULL : pool, pack_tiles, &g);
+    g.buffers =
+        dgm_arena_push(scratch, (size_t)dgm_pool_size(many) * THREAD_FLOATS * sizeof *g.buffers);
+    if (to_load > 0)
+        dgm_pool_run(to_load < POOL_LOAD ? NULL : pool, load_tiles, &g);
     if (g.work > 0)
         dgm_pool_run(many, run_part, &g);
     dgm_arena_pop(scratch, mark);
@@ -188,8 +180,8 @@ size_t dgm_gemm_scratch_bytes(int rows, int n_jobs, int max_k, int max_n, int n_
 {
     (void)max_n; /* groups of panels bound the buffers */
     const size_t busy = (size_t)min_int(rows, n_jobs);
-    const size_t packed = dgm_block_packed_bytes(rows, max_k) +
-                          busy * (dgm_block_packed_bytes(0, max_k) + dgm_arena_align(1));
-    return packed + (size_t)n_threads * ACC_FLOATS * sizeof(float) +
-           dgm_arena_align((size_t)n_jobs * sizeof(const float *)) + dgm_arena_align(1);
+    const size_t copies =
+        dgm_block_bytes(rows, max_k) + busy * (dgm_block_bytes(0, max_k) + dgm_arena_align(1));
+    return copies + (size_t)n_threads * THREAD_FLOATS * sizeof(float) +
+           dgm_arena_align((size_t)n_jobs * sizeof(dgm_block_rows)) + dgm_arena_align(1);
 }

@@ -1,8 +1,12 @@
 /*
  * gemm.h - y = x w^T + bias, for one or many matrices in one parallel region.
  *
- * acc = +0; acc = fma(x[k], w[n][k], acc), k ascending; then dgm_kernels.finish. Blocks, tiles and
+ * f32, bf16: acc = +0; acc = fma(x[k], w[n][k], acc), k ascending; then dgm_kernels.finish. Blocks, tiles and
  * threads never split or reorder k, so a row's bits depend on nothing but the row and w.
+ * int8, int4: for each group of inputs that chain over (float)q; acc = fma(chain, scale, acc), groups ascending from +0.
+ * With compute int8 rows are quantised (dgm_kernels.quantize_row), or given so; sums of integers are exact; one group:
+ * y = fma((float)sum, row scale * scale, bias); more: acc = fma((float)sum, scale, acc), y = fma(acc, row scale, bias).
+ * k <= 131072 there.
  */
 #ifndef DGM_KERNELS_GEMM_H
 #define DGM_KERNELS_GEMM_H
@@ -22,12 +26,17 @@ typedef struct dgm_gemm_job {
     size_t ldr;
     int rows; /* >= 0 */
     int relu;
+    dgm_compute compute; /* int8: of int8 and int4 weights; others are always multiplied as f32 */
+    const int8_t *
+        q; /* compute int8: rows that are quantised already, [rows, w->k], stride ldq, and then x is not */
+    size_t ldq;           /* read and may be NULL; or NULL */
+    const float *q_scale; /* with q: [rows] */
 } dgm_gemm_job;
 
 /*
  * dgm_gemm - all jobs in one region of the pool, partitioned by work rather than by job. Weights of
  * a job without rows are not read. Jobs must not write what another job of the call reads.
- * `scratch` holds packed x: dgm_gemm_scratch_bytes() of it are used and given back.
+ * `scratch` holds packed and quantised x: dgm_gemm_scratch_bytes() of it are used and given back.
  */
 void dgm_gemm(const dgm_kernels *kern, dgm_pool *pool, const dgm_gemm_job *jobs, int n_jobs,
               dgm_arena *scratch);

@@ -13,5 +13,6 @@ void dgm_ref_fma_init(
     dgm_kernels *k); /* the same source, compiled for AVX2 and FMA: fmaf is one instruction */
 void dgm_avx2_init(dgm_kernels *k);   /* AVX2, FMA, F16C */
 void dgm_avx512_init(dgm_kernels *k); /* AVX-512 F, BW, DQ, VL */
+void dgm_vnni_init(dgm_kernels *k);   /* AVX-512 VNNI on top */
 
 #endif

@@ -11,23 +11,56 @@
 #define DGM_KERNELS_KERNELS_H
 
 #include "base/status.h"
+#include "kernels/dtype.h"
 
 #include <stddef.h>
 #include <stdint.h>
 
-enum { DGM_LANES = 16, DGM_PANEL = 16, DGM_VOCAB_BLOCK = 2048, DGM_MAX_TILE_ROWS = 16 };
+enum {
+    DGM_LANES = 16,
+    DGM_PANEL = 16,
+    DGM_LINE =
+        64, /* bytes: the 16 outputs of a panel with 1 (f32), 2 (bf16), 4 (int8) or 8 (int4) inputs */
+    DGM_VOCAB_BLOCK = 2048,
+    DGM_MAX_TILE_ROWS = 16,
+    DGM_MAX_TILE_PANELS = 2
+};
 
 /*
  * dgm_ahead - memory to ask for while a tile is computed: in every `every`-th turn of 4 inputs the next `lines`
  * lines of 64 bytes of each stream. Only asked for, never read: the addresses need not be valid.
  */
 typedef struct dgm_ahead {
-    const float *stream[4];
+    const unsigned char *stream[4];
     int every, lines;
 } dgm_ahead;
 
+/* dgm_scales - of groups of inputs: [groups][16] for each panel, from the first group at hand on. */
+typedef struct dgm_scales {
+    const float *at; /* the first panel's; NULL: no scale is applied */
+    size_t stride;   /* floats from one panel's to the next's */
+    int group;       /* inputs that share a scale; the last group may be smaller */
+} dgm_scales;
+
+/* dgm_panels - neighbouring panels of packed weights (pack.h), from an input on that begins a line. */
+typedef struct dgm_panels {
+    dgm_wtype type;
+    const void *data; /* the first panel's first line at hand */
+    size_t stride;    /* bytes from panel to panel */
+    dgm_scales scales;
+} dgm_panels;
+
+/* dgm_dot_rows - rows as quantize_row leaves them, zero from their end to a multiple of 8 inputs. */
+typedef struct dgm_dot_rows {
+    const int8_t *q;
+    size_t ld; /* bytes from row to row, where they lie one after the other */
+    const int32_t *
+        sums; /* sum_row of each row, from the first group at hand on; without groups, of all of k */
+    size_t ld_sums;
+} dgm_dot_rows;
+
 typedef struct dgm_kernels {
-    const char *isa; /* "ref", "avx2", "avx512" */
+    const char *isa; /* "ref", "avx2", "avx512", "vnni" */
 
     /*
      * gemm_tile - rows x (16 * n_panels) outputs over k inputs, one fma chain per output, k ascending:
@@ -36,12 +69,15 @@ typedef struct dgm_kernels {
      *   y   [rows, 16 * n_panels] f32, stride ldy
      *   x   [k][tile_rows] f32: packed, rows beyond `rows` are padding
      *   w   n_panels panels of [k][16] f32, `panel_stride` elements apart
+     *   scales  at NULL: as above. Else each group's chain begins at +0, and y = fma(chain, scale, y), group after
+     *           group, with y0 as above
      *   ahead   NULL: nothing
      * 1 <= rows <= tile_rows, 1 <= n_panels <= tile_panels.
      */
     int tile_rows, tile_panels;
     void (*gemm_tile)(float *y, size_t ldy, const float *x, const float *w, size_t panel_stride,
-                      int k, int rows, int n_panels, int first, const dgm_ahead *ahead);
+                      int k, int rows, int n_panels, int first, const dgm_scales *scales,
+                      const dgm_ahead *ahead);
 
     /*
      * gemm_rows - the same chains for 1 to `thin_rows` rows read in place (x stride ldx), n_panels
@@ -51,12 +87,56 @@ typedef struct dgm_kernels {
     void (*gemm_rows)(float *y, size_t ldy, const float *x, size_t ldx, const float *w,
                       size_t panel_stride, int k, int rows, int n_panels);
 
+    /* wide_rows - gemm_rows for bf16, int8 and int4, widened on the way, with or without scales of groups. */
+    void (*wide_rows)(float *y, size_t ldy, const float *x, size_t ldx, const dgm_panels *w, int k,
+                      int rows, int n_panels);
+
+    /* widen - dst [k][16] = the first k inputs of a panel of bf16, int8 or int4 as floats, scales not applied. */
+    void (*widen)(float *dst, dgm_wtype type, const void *panel, int k);
+
+    /*
+     * quantize_row - amax = max |x|, scale = amax / 127, q = round to even (x * (127 / amax)): -127 .. 127.
+     * amax < 2^-100: q and scale are zero. A NaN or an infinity in x: q is zero and scale NaN, so what is computed
+     * with the row is NaN.
+     */
+    void (*quantize_row)(int8_t *q, float *scale, const float *x, int n);
+
+    /* sum_row - sums [groups] of q [n], group by group; group 0: one sum. */
+    void (*sum_row)(int32_t *sums, const int8_t *q, int n, int group);
+
+    /*
+     * dot_tile - integer sums of rows x (16 * n_panels) outputs over k inputs, w int8 or int4:
+     *   without scales, y [rows, 16 * n_panels] is int32: y = sum (+ y unless `first`; x->sums counts in the first call)
+     *   with them, y is f32: y = fma((float)sum, scale, y), group after group, +0 before the first if `first`
+     * x->q is [k / 4][dot_tile_rows][4]. Sums must fit int32: true of k <= 131072.
+     * 1 <= rows <= dot_tile_rows, 1 <= n_panels <= tile_panels.
+     */
+    int dot_tile_rows;
+    void (*dot_tile)(void *y, size_t ldy, const dgm_dot_rows *x, const dgm_panels *w, int k,
+                     int rows, int n_panels, int first, const dgm_ahead *ahead);
+
+    /* dot_rows - the same for 1 to dot_thin_rows rows of x->q, x->ld bytes apart, and any number of panels. */
+    int dot_thin_rows;
+    void (*dot_rows)(void *y, size_t ldy, const dgm_dot_rows *x, const dgm_panels *w, int k,
+                     int rows, int n_panels);
+
     /*
      * finish - what follows the chain, elementwise over n: y = acc + bias; relu: y > 0 ? y : +0, NaN
      * stays NaN; then y = y + residual. bias, residual may be NULL; y may be residual.
      */
     void (*finish)(float *y, const float *acc, const float *bias, const float *residual, int relu,
                    int n);
+
+    /*
+     * finish_scaled - with one scale an output: y = fma(acc, scale, +0) + bias; then as finish.
+     * finish_integers - after dot_*: with col (a scale an output; acc int32) y = fma((float)acc, row * col, bias), with
+     * col NULL (acc f32) y = fma(acc, row, bias); no bias is +0; then as finish.
+     * acc, scale and col may be read up to the next multiple of 16.
+     */
+    void (*finish_scaled)(float *y, const float *acc, const float *scale, const float *bias,
+                          const float *residual, int relu, int n);
+    void (*finish_integers)(float *y, const void *acc, float row, const float *col,
+                            const float *bias, const float *residual, int relu, int n);
 
     /* layer_norm - two passes, biased variance, y = fma((x - mean) * (1 / sqrt(var + eps)), w, b). */
     void (*layer_norm)(float *y, const float *x, const float *w, const float *b, int d, float eps);
@@ -92,16 +172,18 @@ typedef struct dgm_kernels {
     /* fma_peak - for benches: n rounds of fma on registers alone, from and to sink [16]; returns how many
      * floating-point operations that was. */
     double (*fma_peak)(float *sink, int n);
+    /* dot_peak - likewise of the integer dot product. */
+    double (*dot_peak)(float *sink, int n);
 } dgm_kernels;
 
 /*
- * dgm_kernels_select - the table for instruction set `want` ("ref", "avx2", "avx512"), or the best
+ * dgm_kernels_select - the table for instruction set `want` ("ref", "avx2", "avx512", "vnni"), or the best
  * that this CPU and operating system have when want is NULL or "" or "auto".
  * DGM_EUNSUPPORTED with a sentence that names the best one here; DGM_EUSAGE for an unknown name.
  */
 DGM_MUST_CHECK int dgm_kernels_select(dgm_kernels *out, const char *want);
 
-/* dgm_kernels_level - order of an instruction set's name: 0 ref, 1 avx2, 2 avx512; -1 unknown. */
+/* dgm_kernels_level - order of an instruction set's name: 0 ref, 1 avx2, 2 avx512, 3 vnni; -1 unknown. */
 int dgm_kernels_level(const char *isa);
 /* dgm_kernels_level_name - the reverse; NULL beyond the last. */
 const char *dgm_kernels_level_name(int level);

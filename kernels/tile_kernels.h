@@ -12,17 +12,7 @@
 #define DGM_KERNELS_TILE_KERNELS_H
 
 #include "kernels/ahead.h"
-
-/* Loops over rows, panels and steps must vanish for the sums to be registers. */
-#ifdef __clang__
-#define UNROLL(n) _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL_TEXT(x) _Pragma(#x)
-#define UNROLL(n) UNROLL_TEXT(GCC unroll n)
-#endif
-
-/* DGM_TURN inputs a turn: one at a time, the loop itself costs 12 %. */
-enum { MOST_PANELS = 8 };
+#include "kernels/unroll.h"
 
 /* step - one input of all rows, x[r][at], with its weights. */
 V_INLINE void step(v16 acc[][MOST_PANELS], const float *const *x, size_t at, const float *w,
@@ -41,68 +31,77 @@ V_INLINE void step(v16 acc[][MOST_PANELS], const float *const *x, size_t at, con
     }
 }
 
-V_INLINE size_t ask(const dgm_ahead *a, size_t line)
+/* store - sums to y: as they are, or times the 16 scales of each panel onto what is there. */
+V_INLINE void store(float *y, size_t ldy, v16 acc[][MOST_PANELS], const int rows,
+                    const int n_panels, const float *scale, size_t scale_stride, int first)
 {
-    for (int l = 0; l < a->lines; l++, line++)
-        for (int s = 0; s < 4; s++)
-            __builtin_prefetch(a->stream[s] + line * DGM_PANEL, 0, 2);
-    return line;
-}
-
-/* x_k, x_r: distance of x from one input, one row to the next. */
-V_INLINE void tile(float *y, size_t ldy, const float *x, size_t x_k, size_t x_r, const float *w,
-                   size_t panel_stride, int k, const int rows, const int n_panels, int first,
-                   const dgm_ahead *ahead)
-{
-    v16 acc[DGM_MAX_TILE_ROWS][MOST_PANELS];
-    const float *row[DGM_MAX_TILE_ROWS];
     UNROLL(16)
     for (int r = 0; r < rows; r++) {
-        row[r] = x + (size_t)r * x_r;
         UNROLL(8)
-        for (int p = 0; p < n_panels; p++)
-            acc[r][p] = first ? v_set1(0.0f) : v_load(y + (size_t)r * ldy + 16 * p);
-    }
-    const int turns = k / DGM_TURN * DGM_TURN, every = ahead != NULL ? ahead->every * DGM_TURN : k;
-    int i = 0;
-    for (size_t asked = 0; i < turns;) {
-        const int stop = i + every < turns ? i + every : turns;
-        if (ahead != NULL)
-            asked = ask(ahead, asked);
-        for (; i < stop; i += DGM_TURN) {
-            UNROLL(4)
-            for (int s = 0; s < DGM_TURN; s++)
-                step(acc, row, (size_t)(i + s) * x_k, w + (size_t)(i + s) * DGM_PANEL, panel_stride,
-                     rows, n_panels);
+        for (int p = 0; p < n_panels; p++) {
+            float *const at = y + (size_t)r * ldy + 16 * p;
+            if (scale != NULL)
+                acc[r][p] = v_fma(acc[r][p], v_load(scale + (size_t)p * scale_stride),
+                                  first ? v_set1(0.0f) : v_load(at));
+            v_store(at, acc[r][p]);
         }
     }
-    for (; i < k; i++)
-        step(acc, row, (size_t)i * x_k, w + (size_t)i * DGM_PANEL, panel_stride, rows, n_panels);
-    UNROLL(16)
-    for (int r = 0; r < rows; r++) {
-        UNROLL(8)
-        for (int p = 0; p < n_panels; p++)
-            v_store(y + (size_t)r * ldy + 16 * p, acc[r][p]);
-    }
 }
 
-/* EACH_ROWS - a case for every number of rows that any table takes at once; those beyond this one's are empty. */
-/* clang-format off */
-#define EACH_ROWS(CASE) \
-    CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) \
-    CASE(9) CASE(10) CASE(11) CASE(12) CASE(13) CASE(14) CASE(15) CASE(16)
-/* clang-format on */
+/* x_k, x_r: distance of x from one input, one row to the next. Without scales all of k is one group, which may go on
+ * from y. */
+V_INLINE void tile(float *y, size_t ldy, const float *x, size_t x_k, size_t x_r, const float *w,
+                   size_t panel_stride, int k, const int rows, const int n_panels, int first,
+                   const dgm_scales *scales, const dgm_ahead *ahead)
+{
+    v16 acc[DGM_MAX_TILE_ROWS][MOST_PANELS];
+    const float *row[DGM_MAX_TILE_ROWS], *scale = scales != NULL ? scales->at : NULL;
+    UNROLL(16)
+    for (int r = 0; r < rows; r++)
+        row[r] = x + (size_t)r * x_r;
+    const int group = scale != NULL ? scales->group : k;
+    const int every = ahead != NULL ? ahead->every * DGM_TURN : k;
+    size_t asked = 0;
+    for (int i = 0; i < k; first = 0) {
+        const int end = k - i < group ? k : i + group, turns = i + (end - i) / DGM_TURN * DGM_TURN;
+        UNROLL(16)
+        for (int r = 0; r < rows; r++) {
+            UNROLL(8)
+            for (int p = 0; p < n_panels; p++)
+                acc[r][p] =
+                    first || scale != NULL ? v_set1(0.0f) : v_load(y + (size_t)r * ldy + 16 * p);
+        }
+        while (i < turns) {
+            const int stop = turns - i < every ? turns : i + every;
+            if (ahead != NULL)
+                asked = dgm_ahead_ask(ahead, asked);
+            for (; i < stop; i += DGM_TURN) {
+                UNROLL(4)
+                for (int s = 0; s < DGM_TURN; s++)
+                    step(acc, row, (size_t)(i + s) * x_k, w + (size_t)(i + s) * DGM_PANEL,
+                         panel_stride, rows, n_panels);
+            }
+        }
+        for (; i < end; i++)
+            step(acc, row, (size_t)i * x_k, w + (size_t)i * DGM_PANEL, panel_stride, rows,
+                 n_panels);
+        store(y, ldy, acc, rows, n_panels, scale, scale != NULL ? scales->stride : 0, first);
+        scale = scale != NULL ? scale + DGM_PANEL : NULL;
+    }
+}
 
 #define TILE_CASE(r)                                                                               \
     case r:                                                                                        \
         if (r <= TILE_ROWS && TILE_PANELS > 1 && n_panels == TILE_PANELS)                          \
-            tile(y, ldy, x, TILE_ROWS, 1, w, panel_stride, k, r, TILE_PANELS, first, ahead);       \
+            tile(y, ldy, x, TILE_ROWS, 1, w, panel_stride, k, r, TILE_PANELS, first, scales,       \
+                 ahead);                                                                           \
         else if (r <= TILE_ROWS)                                                                   \
-            tile(y, ldy, x, TILE_ROWS, 1, w, panel_stride, k, r, 1, first, ahead);                 \
+            tile(y, ldy, x, TILE_ROWS, 1, w, panel_stride, k, r, 1, first, scales, ahead);         \
         break;
 
 static void gemm_tile(float *y, size_t ldy, const float *x, const float *w, size_t panel_stride,
-                      int k, int rows, int n_panels, int first, const dgm_ahead *ahead)
+                      int k, int rows, int n_panels, int first, const dgm_scales *scales,
+                      const dgm_ahead *ahead)
 {
     switch (rows) {
         EACH_ROWS(TILE_CASE)
@@ -123,13 +122,14 @@ V_INLINE void thin(float *y, size_t ldy, const float *x, size_t ldx, const float
     for (; n_panels >= at_once; n_panels -= at_once) {
         dgm_ahead ahead;
         if (at_once <= 2)
-            ahead = dgm_ahead_of(w, panel_stride, k, at_once, n_panels, 0, 1);
-        tile(y, ldy, x, 1, ldx, w, panel_stride, k, rows, at_once, 1, at_once <= 2 ? &ahead : NULL);
+            ahead = dgm_ahead_of(w, panel_stride * sizeof *w, k, 1, at_once, n_panels, 0, 1);
+        tile(y, ldy, x, 1, ldx, w, panel_stride, k, rows, at_once, 1, NULL,
+             at_once <= 2 ? &ahead : NULL);
         y += DGM_PANEL * at_once;
         w += panel_stride * (size_t)at_once;
     }
     for (; n_panels > 0; n_panels--) {
-        tile(y, ldy, x, 1, ldx, w, panel_stride, k, rows, 1, 1, NULL);
+        tile(y, ldy, x, 1, ldx, w, panel_stride, k, rows, 1, 1, NULL, NULL);
         y += DGM_PANEL;
         w += panel_stride;
     }

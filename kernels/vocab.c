@@ -28,14 +28,15 @@ typedef struct region {
     const dgm_kernels *kern;
     dgm_vocab_row *rows;
     const dgm_packed *w;
-    const float *x; /* [n_rows, k], in place or packed by chunks */
+    dgm_block_rows x;
+    float *plain;   /* [n_rows, k]: x where it is read as it is */
+    float *wide;    /* [n_threads][DGM_BLOCK_WIDE] */
     float *acc;     /* [n_threads][CHUNK_ROWS][DGM_VOCAB_BLOCK] */
     int32_t *found; /* [n_threads][DGM_VOCAB_BLOCK] */
     cand *heaps;    /* [n_threads][n_rows][max_best] */
     int *n_held;    /* [n_threads][n_rows] */
     float *m, *s;   /* [n_rows][n_blocks] */
     int n_rows, n_blocks, n_chunks, chunk, max_best, n_heaps;
-    bool packed;
 } region;
 
 static int min_int(int a, int b)
@@ -113,19 +114,18 @@ static void row_unit(const region *g, int part, int r, int block, const float *l
 static void unit(const region *g, int part, int chunk, int block)
 {
     float *acc = g->acc + (size_t)part * CHUNK_ROWS * DGM_VOCAB_BLOCK;
+    float *wide = g->wide + (size_t)part * DGM_BLOCK_WIDE;
     const int row = chunk * g->chunk, first = block * DGM_VOCAB_BLOCK;
     const int n = min_int(DGM_VOCAB_BLOCK, g->w->n - first);
-    const int tr = g->kern->tile_rows;
-    const dgm_block_rows x = {.x = g->packed ? g->x : g->x + (size_t)row * (size_t)g->w->k,
-                              .ldx = (size_t)g->w->k,
-                              .rows = min_int(g->chunk, g->n_rows - row),
-                              .packed = g->packed,
-                              .tile = row / tr,
-                              .n_tiles = (g->n_rows + tr - 1) / tr};
-    dgm_block_chain(g->kern, acc, DGM_VOCAB_BLOCK, &x, g->w, block * BLOCK_PANELS,
-                    (n + DGM_PANEL - 1) / DGM_PANEL);
-    for (int r = 0; r < x.rows; r++)
-        row_unit(g, part, row + r, block, acc + (size_t)r * DGM_VOCAB_BLOCK, n);
+    const int rows = min_int(g->chunk, g->n_rows - row);
+    dgm_block_chain(g->kern, acc, DGM_VOCAB_BLOCK, &g->x, row, rows, block * BLOCK_PANELS,
+                    (n + DGM_PANEL - 1) / DGM_PANEL, wide);
+    for (int r = 0; r < rows; r++) {
+        float *logits = acc + (size_t)r * DGM_VOCAB_BLOCK;
+        if (g->w->type == DGM_W_INT8 || g->w->type == DGM_W_INT4)
+            dgm_block_finish(g->kern, logits, logits, &g->x, row + r, first, n, NULL, NULL, 0);
+        row_unit(g, part, row + r, block, logits, n);
+    }
 }
 
 /* scan_part - the units whose middle lies in this thread's share of all rows x ids. */
@@ -196,30 +196,29 @@ static void merge_part(void *ctx, int part, int n_parts)
 }
 
 /* chunk_rows - rows of a unit: a few units a thread at least, for their sizes differ. */
-static int chunk_rows(const dgm_kernels *kern, int n_rows, int n_blocks, int n_threads)
+static int chunk_rows(const dgm_block_rows *x, int n_blocks, int n_threads)
 {
-    const int want = UNITS_PER_THREAD * n_threads;
+    const int want = UNITS_PER_THREAD * n_threads, n_rows = x->rows, tr = x->tile_rows;
     int chunks = (n_rows + CHUNK_ROWS - 1) / CHUNK_ROWS;
     if (n_threads > 1 && chunks * n_blocks < want)
         chunks = min_int((want + n_blocks - 1) / n_blocks, n_rows);
-    const int rows = (n_rows + chunks - 1) / chunks, tr = kern->tile_rows;
-    return rows <= tr ? rows : min_int((rows + tr - 1) / tr * tr, CHUNK_ROWS / tr * tr);
+    const int rows = (n_rows + chunks - 1) / chunks;
+    return rows <= tr && !x->packed ? rows
+                                    : min_int((rows + tr - 1) / tr * tr, CHUNK_ROWS / tr * tr);
 }
 
-static void copy_rows(const region *g, float *x)
+static void load_rows(const region *g)
 {
     const size_t k = (size_t)g->w->k;
-    const int tr = g->kern->tile_rows, tiles = (g->n_rows + tr - 1) / tr;
-    for (int r = 0; r < g->n_rows; r += g->packed ? tr : 1) {
-        const float *src[DGM_MAX_TILE_ROWS];
-        const int rows = g->packed ? min_int(tr, g->n_rows - r) : 1;
-        for (int i = 0; i < rows; i++)
-            src[i] = g->rows[r + i].x;
-        if (g->packed)
-            dgm_block_pack(x, src, rows, tr, g->w->k, r / tr, tiles);
-        else
-            memcpy(x + (size_t)r * k, src[0], k * sizeof *x);
+    for (int t = 0; t < g->x.n_tiles && g->x.copied; t++) {
+        dgm_block_source from[DGM_MAX_TILE_ROWS];
+        const int row = t * g->x.tile_rows, n = min_int(g->x.tile_rows, g->n_rows - row);
+        for (int r = 0; r < n; r++)
+            from[r] = (dgm_block_source){.x = g->rows[row + r].x};
+        dgm_block_load(g->kern, &g->x, t, from);
     }
+    for (int r = 0; r < g->n_rows && !g->x.copied; r++)
+        memcpy(g->plain + (size_t)r * k, g->rows[r].x, k * sizeof *g->plain);
 }
 
 static int check(const region *g)
@@ -232,7 +231,7 @@ static int check(const region *g)
 }
 
 int dgm_vocab(const dgm_kernels *kern, dgm_pool *pool, dgm_vocab_row *rows, int n_rows,
-              const dgm_packed *w, dgm_arena *scratch)
+              const dgm_packed *w, dgm_compute compute, dgm_arena *scratch)
 {
     if (n_rows == 0)
         return DGM_OK;
@@ -241,23 +240,27 @@ int dgm_vocab(const dgm_kernels *kern, dgm_pool *pool, dgm_vocab_row *rows, int 
     region g = {.kern = kern, .rows = rows, .w = w, .n_rows = n_rows};
     g.n_heaps = dgm_pool_size(many);
     g.n_blocks = (w->n + DGM_VOCAB_BLOCK - 1) / DGM_VOCAB_BLOCK;
-    g.chunk = chunk_rows(kern, n_rows, g.n_blocks, g.n_heaps);
+    g.x = dgm_block_open(kern, scratch, n_rows, w, compute);
+    g.chunk = chunk_rows(&g.x, g.n_blocks, g.n_heaps);
     g.n_chunks = (n_rows + g.chunk - 1) / g.chunk;
-    g.packed = g.chunk % kern->tile_rows == 0 && !dgm_block_in_place(kern, g.chunk, w->n, w->k);
     for (int r = 0; r < n_rows; r++)
         g.max_best = rows[r].n_best > g.max_best ? rows[r].n_best : g.max_best;
     g.max_best = min_int(g.max_best, w->n);
 
     const size_t heaps = (size_t)g.n_heaps;
-    float *x = dgm_arena_push(scratch, dgm_block_packed_bytes(n_rows, w->k));
+    if (!g.x.copied) {
+        g.plain = dgm_arena_push(scratch, nr * (size_t)w->k * sizeof *g.plain);
+        g.x.x = g.plain;
+        g.x.ldx = (size_t)w->k;
+    }
+    g.wide = dgm_arena_push(scratch, heaps * DGM_BLOCK_WIDE * sizeof *g.wide);
     g.acc = dgm_arena_push(scratch, heaps * CHUNK_ROWS * DGM_VOCAB_BLOCK * sizeof *g.acc);
     g.found = dgm_arena_push(scratch, heaps * DGM_VOCAB_BLOCK * sizeof *g.found);
     g.heaps = dgm_arena_push(scratch, heaps * nr * (size_t)g.max_best * sizeof *g.heaps);
     g.n_held = dgm_arena_push(scratch, heaps * nr * sizeof *g.n_held);
     g.m = dgm_arena_push(scratch, nr * (size_t)g.n_blocks * sizeof *g.m);
     g.s = dgm_arena_push(scratch, nr * (size_t)g.n_blocks * sizeof *g.s);
-    g.x = x;
-    copy_rows(&g, x);
+    load_rows(&g);
     dgm_pool_run(many, scan_part, &g);
     dgm_pool_run(many, merge_part, &g);
     const int rc = check(&g);
@@ -270,7 +273,8 @@ size_t dgm_vocab_scratch_bytes(int n_rows, int max_best, int n_vocab, int k, int
     const size_t nr = (size_t)n_rows, nt = (size_t)n_threads;
     const size_t blocks = (size_t)((n_vocab + DGM_VOCAB_BLOCK - 1) / DGM_VOCAB_BLOCK);
     const size_t best = (size_t)min_int(max_best, n_vocab);
-    return dgm_arena_align(dgm_block_packed_bytes(n_rows, k)) +
+    return dgm_arena_align(dgm_block_bytes(n_rows, k)) +
+           dgm_arena_align(nt * DGM_BLOCK_WIDE * sizeof(float)) +
            dgm_arena_align(nt * CHUNK_ROWS * DGM_VOCAB_BLOCK * sizeof(float)) +
            dgm_arena_align(nt * DGM_VOCAB_BLOCK * sizeof(int32_t)) +
            dgm_arena_align(nt * nr * best * sizeof(cand)) + dgm_arena_align(nt * nr * sizeof(int)) +

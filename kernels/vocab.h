@@ -25,11 +25,13 @@ typedef struct dgm_vocab_row {
 } dgm_vocab_row;
 
 /*
- * dgm_vocab - fills the out fields of `rows`. DGM_ENAN if a logit is NaN (the sentence names the
+ * dgm_vocab - fills the out fields of `rows`; logits are those of gemm.h, without bias, for any type of w and
+ * `compute`. DGM_ENAN if a logit is NaN (the sentence names the
  * row). dgm_vocab_scratch_bytes() of scratch are used and given back.
  */
 DGM_MUST_CHECK int dgm_vocab(const dgm_kernels *kern, dgm_pool *pool, dgm_vocab_row *rows,
-                             int n_rows, const dgm_packed *w, dgm_arena *scratch);
+                             int n_rows, const dgm_packed *w, dgm_compute compute,
+                             dgm_arena *scratch);
 size_t dgm_vocab_scratch_bytes(int n_rows, int max_best, int n_vocab, int k, int n_threads);
 
 #endif

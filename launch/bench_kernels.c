@@ -116,7 +116,7 @@ static void run_vocab(lab *l, const bench_case *c)
                                   .want_id = -1,
                                   .ids = ids[r],
                                   .logits = logits[r]};
-    if (dgm_vocab(&l->kern, l->pool, rows, c->rows, &w, &l->scratch) != DGM_OK)
+    if (dgm_vocab(&l->kern, l->pool, rows, c->rows, &w, DGM_COMPUTE_F32, &l->scratch) != DGM_OK)
         abort(); /* the weights are finite */
 }
 

@@ -4,7 +4,9 @@
 
 #include <immintrin.h>
 
+#ifndef V_INLINE
 #define V_INLINE static inline __attribute__((always_inline, unused))
+#endif
 
 V_INLINE float fold_add(__m256 v8)
 {

@@ -1,6 +1,7 @@
 /* AVX2 + FMA: 16 registers, so a tile of 6 x 16 has 12 sums, 2 of weights and 2 to broadcast into. */
-#include "kernels/avx2/vec.h"
+#include "kernels/avx2/dot.h"
 
+#include "kernels/int_rows.h"
 #include "kernels/isa.h"
 #include "kernels/row_kernels.h"
 
@@ -9,11 +10,22 @@
 #define THIN_ROWS 6
 #define THIN_PANELS(rows) ((rows) == 1 ? 4 : (rows) <= 3 ? 2 : 1)
 
+#define WIDE_PANELS(rows) THIN_PANELS(rows)
+#define DOT_TILE_ROWS 4
+#define DOT_TILE_PANELS 1
+#define DOT_THIN_ROWS 4
+#define DOT_THIN_PANELS(rows) ((rows) <= 2 ? 2 : 1)
+
+#include "kernels/dot_kernels.h"
 #include "kernels/tile_kernels.h"
+#include "kernels/wide_kernels.h"
 
 void dgm_avx2_init(dgm_kernels *k)
 {
     k->isa = "avx2";
     row_kernels_init(k);
+    int_rows_init(k);
     tile_kernels_init(k);
+    wide_kernels_init(k);
+    dot_kernels_init(k);
 }

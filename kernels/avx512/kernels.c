@@ -1,6 +1,7 @@
 /* AVX-512: 32 registers, so a tile of 12 x 32 has 24 sums, 2 of weights, and x as a broadcast operand. */
-#include "kernels/avx512/vec.h"
+#include "kernels/avx512/dot.h"
 
+#include "kernels/int_rows.h"
 #include "kernels/isa.h"
 #include "kernels/row_kernels.h"
 
@@ -9,11 +10,22 @@
 #define THIN_ROWS 8
 #define THIN_PANELS(rows) ((rows) == 1 ? 8 : (rows) <= 6 ? 4 : 3)
 
+#define WIDE_PANELS(rows) THIN_PANELS(rows)
+#define DOT_TILE_ROWS 12
+#define DOT_TILE_PANELS 2
+#define DOT_THIN_ROWS 8
+#define DOT_THIN_PANELS(rows) ((rows) == 1 ? 8 : (rows) <= 6 ? 4 : 3)
+
+#include "kernels/dot_kernels.h"
 #include "kernels/tile_kernels.h"
+#include "kernels/wide_kernels.h"
 
 void dgm_avx512_init(dgm_kernels *k)
 {
     k->isa = "avx512";
     row_kernels_init(k);
+    int_rows_init(k);
     tile_kernels_init(k);
+    wide_kernels_init(k);
+    dot_kernels_init(k);
 }

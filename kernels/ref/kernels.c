@@ -4,8 +4,9 @@
  * The build compiles this file twice, under two names of the init function: once for any CPU, where fmaf is
  * a call of libm (exact, slow), and once for CPUs with FMA, where the same C becomes one instruction.
  */
-#include "kernels/ref/vec.h"
+#include "kernels/ref/dot.h"
 
+#include "kernels/int_rows.h"
 #include "kernels/isa.h"
 #include "kernels/row_kernels.h"
 
@@ -14,11 +15,22 @@
 #define THIN_ROWS 2
 #define THIN_PANELS(rows) 1
 
+#define WIDE_PANELS(rows) 1
+#define DOT_TILE_ROWS 4
+#define DOT_TILE_PANELS 1
+#define DOT_THIN_ROWS 2
+#define DOT_THIN_PANELS(rows) 1
+
+#include "kernels/dot_kernels.h"
 #include "kernels/tile_kernels.h"
+#include "kernels/wide_kernels.h"
 
 void DGM_REF_INIT(dgm_kernels *k)
 {
     k->isa = "ref";
     row_kernels_init(k);
+    int_rows_init(k);
     tile_kernels_init(k);
+    wide_kernels_init(k);
+    dot_kernels_init(k);
 }

@@ -7,9 +7,11 @@ static void names_and_levels_match(void **state)
     assert_int_equal(dgm_kernels_level("ref"), 0);
     assert_int_equal(dgm_kernels_level("avx2"), 1);
     assert_int_equal(dgm_kernels_level("avx512"), 2);
+    assert_int_equal(dgm_kernels_level("vnni"), 3);
     assert_int_equal(dgm_kernels_level("sse9"), -1);
     assert_string_equal(dgm_kernels_level_name(2), "avx512");
-    assert_null(dgm_kernels_level_name(3));
+    assert_string_equal(dgm_kernels_level_name(3), "vnni");
+    assert_null(dgm_kernels_level_name(4));
     assert_null(dgm_kernels_level_name(-1));
 }
 
@@ -58,7 +60,11 @@ static void every_entry_is_filled(void **state)
     assert_true(k.thin_rows >= 1);
     assert_true(k.isa && k.gemm_tile && k.gemm_rows && k.finish && k.layer_norm && k.dot);
     assert_true(k.attend && k.block_max_sum && k.exp_shift && k.above && k.weigh && k.add);
-    assert_true(k.embed && k.fma_peak);
+    assert_true(k.embed && k.fma_peak && k.dot_peak);
+    assert_true(k.tile_panels <= DGM_MAX_TILE_PANELS);
+    assert_true(k.dot_tile_rows >= 1 && k.dot_tile_rows <= DGM_MAX_TILE_ROWS);
+    assert_true(k.dot_thin_rows >= 1 && k.dot_tile && k.dot_rows && k.wide_rows && k.widen);
+    assert_true(k.quantize_row && k.sum_row && k.finish_scaled && k.finish_integers);
 }
 
 int main(void)

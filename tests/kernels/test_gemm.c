@@ -222,7 +222,7 @@ static void tiles(void **state)
                             *at = naive_chain(first ? 0.0f : *at, x + r, tr,
                                               w + (size_t)(c / 16) * stride + c % 16, 16, k);
                         }
-                    kern.gemm_tile(y, ldy, x, w, stride, k, rows, np, first, NULL);
+                    kern.gemm_tile(y, ldy, x, w, stride, k, rows, np, first, NULL, NULL);
                     assert_same_bits(y, want, size, "tile of %d rows, %d panels, k %d", rows, np,
                                      k);
                     free(x), free(w), free(y), free(want);

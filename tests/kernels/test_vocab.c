@@ -86,7 +86,7 @@ static int run(const dgm_kernels *kern, const lab *t, dgm_vocab_row *rows, int t
     const size_t need = dgm_vocab_scratch_bytes(t->n_rows, most, t->w.n, t->w.k, threads);
     assert_int_equal(dgm_arena_init(&a, need), DGM_OK);
     assert_int_equal(dgm_pool_create(&pool, threads), DGM_OK);
-    const int rc = dgm_vocab(kern, pool, rows, t->n_rows, &t->w, &a);
+    const int rc = dgm_vocab(kern, pool, rows, t->n_rows, &t->w, DGM_COMPUTE_F32, &a);
     assert_int_equal(a.used, 0);
     dgm_pool_destroy(pool);
     dgm_arena_fini(&a);

@@ -30,8 +30,8 @@ same() {
     fi
 }
 
-for isa in ref avx2 avx512; do
-    case $isa in avx512) flag=avx512f ;; ref) flag=fpu ;; *) flag=$isa ;; esac
+for isa in ref avx2 avx512 vnni; do
+    case $isa in avx512) flag=avx512f ;; vnni) flag=avx512_vnni ;; ref) flag=fpu ;; *) flag=$isa ;; esac
     if grep -qw "$flag" /proc/cpuinfo; then
         same "isa $isa" env DGM_ISA=$isa "$dragoman" "${base[@]}"
     else

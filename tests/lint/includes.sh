@@ -32,7 +32,7 @@ mpi\.h ^comm/mpi[a-z_]*\.c$
 nccl\.h ^comm/nccl\.c$
 ucp/.* ^comm/ucx\.c$
 cuda_runtime\.h ^(kernels/cuda/|comm/nccl\.c)
-immintrin\.h ^kernels/(avx2|avx512)/
+immintrin\.h ^kernels/(avx2|avx512|vnni)/
 sentencepiece.* ^runtime/spm_shim\.cc$
 unicode/.* ^runtime/split[a-z_]*\.c$
 jansson\.h ^runtime/

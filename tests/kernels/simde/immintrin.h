@@ -2,7 +2,7 @@
  * Found before the compiler's own immintrin.h when kernels/avx512 is built for CPUs without AVX-512: SIMDe spells
  * each 512-bit operation as two of AVX2 or FMA, so the sources as they stand are tested everywhere.
  *
- * Masked loads and stores and the upper half are missing in SIMDe 0.7.4, so they are spelled here.
+ * What SIMDe 0.7.4 lacks is spelled here: masked loads and stores, the upper half, and some of the integers.
  */
 #ifndef DGM_TESTS_SIMDE_IMMINTRIN_H
 #define DGM_TESTS_SIMDE_IMMINTRIN_H
@@ -43,6 +43,40 @@ static inline __m256 shim_half(__m512 a, int half)
     return _mm256_loadu_ps(lane + 8 * half);
 }
 
+static inline __m512i shim_srai(__m512i a, unsigned by)
+{
+    int32_t lane[16];
+    simde_mm512_storeu_si512(lane, a);
+    for (int l = 0; l < 16; l++)
+        lane[l] >>= by;
+    return simde_mm512_loadu_si512(lane);
+}
+
+static inline __m512 shim_to_float(__m512i a)
+{
+    int32_t lane[16];
+    float f[16];
+    simde_mm512_storeu_si512(lane, a);
+    for (int l = 0; l < 16; l++)
+        f[l] = (float)lane[l];
+    return simde_mm512_loadu_ps(f);
+}
+
+static inline __m128i shim_to_bytes(__m512i a)
+{
+    int32_t lane[16];
+    int8_t byte[16];
+    simde_mm512_storeu_si512(lane, a);
+    for (int l = 0; l < 16; l++)
+        byte[l] = (int8_t)lane[l];
+    return _mm_loadu_si128((const __m128i *)(const void *)byte);
+}
+
+#undef _mm512_madd_epi16 /* an alias of the masked form there */
+#define _mm512_madd_epi16(a, b) simde_mm512_madd_epi16(a, b)
+#define _mm512_srai_epi32(a, by) shim_srai(a, by)
+#define _mm512_cvtepi32_ps(a) shim_to_float(a)
+#define _mm512_cvtepi32_epi8(a) shim_to_bytes(a)
 #define _mm512_mask_loadu_ps(other, mask, p) shim_mask_loadu(other, mask, p)
 #define _mm512_mask_storeu_ps(p, mask, a) shim_mask_storeu(p, mask, a)
 #define _mm512_extractf32x8_ps(a, half) shim_half(a, half)

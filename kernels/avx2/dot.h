@@ -1,0 +1,91 @@
+/*
+ * dot.h (AVX2) - the operations of ref/dot.h on two registers.
+ *
+ * The byte product wants one operand unsigned and adds pairs in 16 bits: |w| times x with w's sign never leaves them,
+ * 2 * 128 * 127 < 2^15. Nibbles are unsigned as they are.
+ */
+#ifndef DGM_KERNELS_DOT_H
+#define DGM_KERNELS_DOT_H
+
+#include "kernels/avx2/lines.h"
+
+#include <string.h>
+
+enum { DOT_S8_ADDED = 0, DOT_U4_ADDED = 8 };
+
+typedef struct vsum {
+    __m256i lo, hi;
+} vsum;
+typedef vline vdot_s8, vdot_u4;
+
+V_INLINE vsum vs_set1(int32_t a)
+{
+    const __m256i v = _mm256_set1_epi32(a);
+    return (vsum){v, v};
+}
+
+V_INLINE vsum vs_load(const void *p)
+{
+    const __m256i *v = p;
+    return (vsum){_mm256_loadu_si256(v), _mm256_loadu_si256(v + 1)};
+}
+
+V_INLINE void vs_store(void *p, vsum a)
+{
+    __m256i *v = p;
+    _mm256_storeu_si256(v, a.lo);
+    _mm256_storeu_si256(v + 1, a.hi);
+}
+
+V_INLINE vsum vs_add(vsum a, vsum b)
+{
+    return (vsum){_mm256_add_epi32(a.lo, b.lo), _mm256_add_epi32(a.hi, b.hi)};
+}
+
+V_INLINE v16 vs_float(vsum a)
+{
+    return (v16){_mm256_cvtepi32_ps(a.lo), _mm256_cvtepi32_ps(a.hi)};
+}
+
+V_INLINE vdot_s8 vdot_of_s8(const unsigned char *line)
+{
+    return v_line(line);
+}
+
+V_INLINE vdot_u4 vdot_of_u4(const unsigned char *line, const int half)
+{
+    const __m256i low = _mm256_set1_epi8(15);
+    vline w = v_line(line);
+    if (half != 0)
+        w = (vline){_mm256_srli_epi16(w.lo, 4), _mm256_srli_epi16(w.hi, 4)};
+    return (vline){_mm256_and_si256(w.lo, low), _mm256_and_si256(w.hi, low)};
+}
+
+V_INLINE __m256i four(const int8_t *x)
+{
+    int32_t all;
+    memcpy(&all, x, sizeof all);
+    return _mm256_set1_epi32(all);
+}
+
+/* quads - u unsigned, s signed bytes. */
+V_INLINE __m256i quads(__m256i acc, __m256i u, __m256i s)
+{
+    const __m256i pairs = _mm256_maddubs_epi16(u, s);
+    return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+
+V_INLINE vsum vs_dot_s8(vsum acc, vdot_s8 w, const int8_t *x)
+{
+    const __m256i xv = four(x);
+    return (vsum){quads(acc.lo, _mm256_abs_epi8(w.lo), _mm256_sign_epi8(xv, w.lo)),
+                  quads(acc.hi, _mm256_abs_epi8(w.hi), _mm256_sign_epi8(xv, w.hi))};
+}
+
+V_INLINE vsum vs_dot_u4(vsum acc, vdot_u4 w, const int8_t *x)
+{
+    const __m256i xv = four(x);
+    return (vsum){quads(acc.lo, w.lo, xv), quads(acc.hi, w.hi, xv)};
+}
+
+#endif

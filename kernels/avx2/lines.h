@@ -1,0 +1,88 @@
+/* lines.h (AVX2) - the operations of ref/lines.h on two registers. */
+#ifndef DGM_KERNELS_LINES_H
+#define DGM_KERNELS_LINES_H
+
+#include "kernels/avx2/vec.h"
+
+typedef struct vline {
+    __m256i lo, hi;
+} vline;
+
+V_INLINE vline v_line(const unsigned char *p)
+{
+    return (vline){_mm256_loadu_si256((const __m256i *)p),
+                   _mm256_loadu_si256((const __m256i *)(p + 32))};
+}
+
+V_INLINE __m256 bf16(__m256i w, const int s)
+{
+    return _mm256_castsi256_ps(s == 0 ? _mm256_slli_epi32(w, 16)
+                                      : _mm256_and_si256(w, _mm256_set1_epi32(-0x10000)));
+}
+
+V_INLINE v16 v_bf16(vline w, const int s)
+{
+    return (v16){bf16(w.lo, s), bf16(w.hi, s)};
+}
+
+/* Shifts take constants: which case it is, is known once loops are unrolled. */
+V_INLINE __m256 s8(__m256i w, const int s)
+{
+    switch (s) {
+    case 0:
+        w = _mm256_slli_epi32(w, 24);
+        break;
+    case 1:
+        w = _mm256_slli_epi32(w, 16);
+        break;
+    case 2:
+        w = _mm256_slli_epi32(w, 8);
+        break;
+    default:
+        break;
+    }
+    return _mm256_cvtepi32_ps(_mm256_srai_epi32(w, 24));
+}
+
+V_INLINE v16 v_s8(vline w, const int s)
+{
+    return (v16){s8(w.lo, s), s8(w.hi, s)};
+}
+
+/* A nibble as the low bits of 2^23 + nibble, less 2^23 + 8. */
+V_INLINE __m256 u4(__m256i w, const int s)
+{
+    const __m256i two23 = _mm256_set1_epi32(0x4b000000);
+    w = _mm256_srl_epi32(w, _mm_cvtsi32_si128(s < 4 ? 8 * s : 8 * s - 28));
+    w = _mm256_or_si256(_mm256_and_si256(w, _mm256_set1_epi32(15)), two23);
+    return _mm256_sub_ps(_mm256_castsi256_ps(w), _mm256_set1_ps(0x1p23f + 8.0f));
+}
+
+V_INLINE v16 v_u4(vline w, const int s)
+{
+    return (v16){u4(w.lo, s), u4(w.hi, s)};
+}
+
+V_INLINE __m256 max_bits(__m256 m, __m256 x)
+{
+    const __m256i a = _mm256_and_si256(_mm256_castps_si256(x), _mm256_set1_epi32(0x7fffffff));
+    return _mm256_castsi256_ps(_mm256_max_epi32(_mm256_castps_si256(m), a));
+}
+
+V_INLINE v16 v_max_bits(v16 m, v16 x)
+{
+    return (v16){max_bits(m.lo, x.lo), max_bits(m.hi, x.hi)};
+}
+
+V_INLINE void v_store_bytes(int8_t *p, v16 a)
+{
+    const __m256i low = _mm256_set1_epi32(0xff);
+    const __m256i lo = _mm256_and_si256(_mm256_castps_si256(a.lo), low);
+    const __m256i hi = _mm256_and_si256(_mm256_castps_si256(a.hi), low);
+    const __m256i words = _mm256_permute4x64_epi64(_mm256_packus_epi32(lo, hi), 0xd8);
+    const __m128i bytes =
+        _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+    _mm_storeu_si128((__m128i *)p, bytes);
+}
+
+#endif

@@ -1,0 +1,80 @@
+/*
+ * dot.h (ref) - dot products of 4 inputs, int8 with int8 or int4, added to 16 sums of int32.
+ *
+ * Where weights are taken as unsigned, a constant has been added to each: a sum is then too large by that times the
+ * sum of its row (DOT_S8_ADDED, DOT_U4_ADDED).
+ */
+#ifndef DGM_KERNELS_DOT_H
+#define DGM_KERNELS_DOT_H
+
+#include "kernels/ref/lines.h"
+
+enum { DOT_S8_ADDED = 0, DOT_U4_ADDED = 8 };
+
+typedef struct vsum {
+    int32_t l[16];
+} vsum;
+typedef struct vdot {
+    int8_t l[16][4];
+} vdot_s8, vdot_u4;
+
+V_INLINE vsum vs_set1(int32_t a)
+{
+    vsum r;
+    V_LANES(l) r.l[l] = a;
+    return r;
+}
+
+V_INLINE vsum vs_load(const void *p)
+{
+    vsum r;
+    memcpy(r.l, p, sizeof r.l);
+    return r;
+}
+
+V_INLINE void vs_store(void *p, vsum a)
+{
+    memcpy(p, a.l, sizeof a.l);
+}
+
+V_INLINE vsum vs_add(vsum a, vsum b)
+{
+    V_LANES(l) a.l[l] += b.l[l];
+    return a;
+}
+
+V_INLINE v16 vs_float(vsum a)
+{
+    v16 r;
+    V_LANES(l) r.l[l] = (float)a.l[l];
+    return r;
+}
+
+/* vdot_of_s8 - a line of int8; vdot_of_u4 - half a line of int4: inputs 0 .. 3 or 4 .. 7. */
+V_INLINE vdot_s8 vdot_of_s8(const unsigned char *line)
+{
+    vdot_s8 r;
+    memcpy(r.l, line, sizeof r.l);
+    return r;
+}
+
+V_INLINE vdot_u4 vdot_of_u4(const unsigned char *line, const int half)
+{
+    vdot_u4 r;
+    V_LANES(l) for (int j = 0; j < 4; j++) r.l[l][j] = (int8_t)(line[4 * l + j] >> 4 * half & 15);
+    return r;
+}
+
+/* x: 4 inputs of a row. */
+V_INLINE vsum vs_dot_s8(vsum acc, vdot_s8 w, const int8_t *x)
+{
+    V_LANES(l) for (int j = 0; j < 4; j++) acc.l[l] += w.l[l][j] * x[j];
+    return acc;
+}
+
+V_INLINE vsum vs_dot_u4(vsum acc, vdot_u4 w, const int8_t *x)
+{
+    return vs_dot_s8(acc, w, x);
+}
+
+#endif

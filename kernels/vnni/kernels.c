@@ -1,0 +1,18 @@
+/* AVX-512 with VNNI: all of avx512's table, but integer dot products in one instruction. */
+#include "kernels/vnni/dot.h"
+
+#include "kernels/isa.h"
+
+#define DOT_TILE_ROWS 12
+#define DOT_TILE_PANELS 2
+#define DOT_THIN_ROWS 8
+#define DOT_THIN_PANELS(rows) ((rows) == 1 ? 8 : (rows) <= 6 ? 4 : 3)
+
+#include "kernels/dot_kernels.h"
+
+void dgm_vnni_init(dgm_kernels *k)
+{
+    dgm_avx512_init(k);
+    k->isa = "vnni";
+    dot_kernels_init(k);
+}

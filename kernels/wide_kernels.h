@@ -1,0 +1,177 @@
+/*
+ * wide_kernels.h - private to kernels/: bf16, int8 and int4 weights made floats, written once over v16.
+ *
+ * Few rows wait for memory: their weights are widened in registers, one line of each panel at a time. Many rows want
+ * the f32 tile: `widen` fills a buffer for it. The including <isa>/kernels.c defines, beside what tile_kernels.h wants,
+ *   WIDE_PANELS(rows)   how many panels wide_rows takes at once
+ */
+#ifndef DGM_KERNELS_WIDE_KERNELS_H
+#define DGM_KERNELS_WIDE_KERNELS_H
+
+#include "kernels/tile_kernels.h"
+
+V_INLINE v16 wide(vline line, const int s, const dgm_wtype t)
+{
+    return t == DGM_W_BF16 ? v_bf16(line, s) : t == DGM_W_INT8 ? v_s8(line, s) : v_u4(line, s);
+}
+
+static void widen(float *dst, dgm_wtype type, const void *panel, int k);
+
+/* wide_input - one input of all rows, x[r][at], with its weights. */
+V_INLINE void wide_input(v16 acc[][MOST_PANELS], const float *const *x, int at, const v16 *wv,
+                         const int rows, const int n_panels)
+{
+    UNROLL(16)
+    for (int r = 0; r < rows; r++) {
+        const v16 xv = v_set1(x[r][at]);
+        UNROLL(8)
+        for (int p = 0; p < n_panels; p++)
+            acc[r][p] = v_fma(xv, wv[p], acc[r][p]);
+    }
+}
+
+V_INLINE void wide_line(v16 acc[][MOST_PANELS], const float *const *x, int at,
+                        const unsigned char *w, size_t stride, const int rows, const int n_panels,
+                        const dgm_wtype t)
+{
+    vline line[MOST_PANELS];
+    v16 wv[MOST_PANELS];
+    UNROLL(8)
+    for (int p = 0; p < n_panels; p++)
+        line[p] = v_line(w + (size_t)p * stride);
+    UNROLL(8)
+    for (int s = 0; s < dgm_line_inputs(t); s++) {
+        UNROLL(8)
+        for (int p = 0; p < n_panels; p++)
+            wv[p] = wide(line[p], s, t);
+        wide_input(acc, x, at + s, wv, rows, n_panels);
+    }
+}
+
+/* wide_part - the `left` inputs of a line that is not full: there is no more of x. */
+V_INLINE void wide_part(v16 acc[][MOST_PANELS], const float *const *x, int at,
+                        const unsigned char *w, size_t stride, int left, const int rows,
+                        const int n_panels, const dgm_wtype t)
+{
+    float line[MOST_PANELS][8 * DGM_PANEL];
+    v16 wv[MOST_PANELS];
+    for (int p = 0; p < n_panels; p++)
+        widen(line[p], t, w + (size_t)p * stride, left);
+    for (int s = 0; s < left; s++) {
+        UNROLL(8)
+        for (int p = 0; p < n_panels; p++)
+            wv[p] = v_load(line[p] + s * DGM_PANEL);
+        wide_input(acc, x, at + s, wv, rows, n_panels);
+    }
+}
+
+V_INLINE void wide_chains(float *y, size_t ldy, const float *x, size_t ldx, const dgm_panels *w,
+                          int k, const int rows, const int n_panels, const dgm_wtype t)
+{
+    const int per = dgm_line_inputs(t), group = w->scales.at != NULL ? w->scales.group : k;
+    const unsigned char *line = w->data;
+    const float *scale = w->scales.at, *row[DGM_MAX_TILE_ROWS];
+    v16 acc[DGM_MAX_TILE_ROWS][MOST_PANELS];
+    UNROLL(16)
+    for (int r = 0; r < rows; r++)
+        row[r] = x + (size_t)r * ldx;
+    for (int i = 0, first = 1; i < k; first = 0) {
+        const int end = k - i < group ? k : i + group, whole = i + (end - i) / per * per;
+        UNROLL(16)
+        for (int r = 0; r < rows; r++) {
+            UNROLL(8)
+            for (int p = 0; p < n_panels; p++)
+                acc[r][p] = v_set1(0.0f);
+        }
+        for (; i < whole; i += per, line += DGM_LINE)
+            wide_line(acc, row, i, line, w->stride, rows, n_panels, t);
+        if (i < end)
+            wide_part(acc, row, i, line, w->stride, end - i, rows, n_panels, t);
+        i = end;
+        store(y, ldy, acc, rows, n_panels, scale, w->scales.stride, first);
+        scale = scale != NULL ? scale + DGM_PANEL : NULL;
+    }
+}
+
+V_INLINE void wide_all(float *y, size_t ldy, const float *x, size_t ldx, dgm_panels w, int k,
+                       const int rows, int n_panels, const int at_once, const dgm_wtype t)
+{
+    for (int np; n_panels > 0; n_panels -= np) {
+        np = n_panels >= at_once ? at_once : 1;
+        if (np == at_once)
+            wide_chains(y, ldy, x, ldx, &w, k, rows, at_once, t);
+        else
+            wide_chains(y, ldy, x, ldx, &w, k, rows, 1, t);
+        y += DGM_PANEL * np;
+        w.data = (const unsigned char *)w.data + w.stride * (size_t)np;
+        w.scales.at = w.scales.at != NULL ? w.scales.at + w.scales.stride * (size_t)np : NULL;
+    }
+}
+
+#define WIDE_CASE(r)                                                                               \
+    case r:                                                                                        \
+        if (r <= THIN_ROWS)                                                                        \
+            wide_all(y, ldy, x, ldx, *w, k, r, n_panels, WIDE_PANELS(r), type);                    \
+        break;
+
+#define WIDE_ROWS(name, t)                                                                         \
+    static void name(float *y, size_t ldy, const float *x, size_t ldx, const dgm_panels *w, int k, \
+                     int rows, int n_panels)                                                       \
+    {                                                                                              \
+        const dgm_wtype type = t;                                                                  \
+        switch (rows) {                                                                            \
+            EACH_ROWS(WIDE_CASE)                                                                   \
+        }                                                                                          \
+    }
+
+WIDE_ROWS(wide_rows_bf16, DGM_W_BF16)
+WIDE_ROWS(wide_rows_int8, DGM_W_INT8)
+WIDE_ROWS(wide_rows_int4, DGM_W_INT4)
+
+static void wide_rows(float *y, size_t ldy, const float *x, size_t ldx, const dgm_panels *w, int k,
+                      int rows, int n_panels)
+{
+    if (w->type == DGM_W_BF16)
+        wide_rows_bf16(y, ldy, x, ldx, w, k, rows, n_panels);
+    else if (w->type == DGM_W_INT8)
+        wide_rows_int8(y, ldy, x, ldx, w, k, rows, n_panels);
+    else
+        wide_rows_int4(y, ldy, x, ldx, w, k, rows, n_panels);
+}
+
+V_INLINE void widen_panel(float *dst, const unsigned char *panel, int k, const dgm_wtype t)
+{
+    const int per = dgm_line_inputs(t), whole = k / per * per;
+    int i = 0;
+    for (; i < whole; i += per, panel += DGM_LINE) {
+        const vline line = v_line(panel);
+        UNROLL(8)
+        for (int s = 0; s < per; s++)
+            v_store(dst + (size_t)(i + s) * DGM_PANEL, wide(line, s, t));
+    }
+    if (i == k)
+        return;
+    const vline line = v_line(panel);
+    UNROLL(8)
+    for (int s = 0; s < per; s++)
+        if (i + s < k)
+            v_store(dst + (size_t)(i + s) * DGM_PANEL, wide(line, s, t));
+}
+
+static void widen(float *dst, dgm_wtype type, const void *panel, int k)
+{
+    if (type == DGM_W_BF16)
+        widen_panel(dst, panel, k, DGM_W_BF16);
+    else if (type == DGM_W_INT8)
+        widen_panel(dst, panel, k, DGM_W_INT8);
+    else
+        widen_panel(dst, panel, k, DGM_W_INT4);
+}
+
+static void wide_kernels_init(dgm_kernels *k)
+{
+    k->wide_rows = wide_rows;
+    k->widen = widen;
+}
+
+#endif
