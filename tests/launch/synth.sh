@@ -42,10 +42,12 @@ make kept "${small[@]}" --experts-kept 9,5
 make one "${small[@]}" --top-k 1 --dense f32
 make dense --like dense-600m --d-model 48 --heads 4 --ffn 72 --layers 2,2 --vocab 6300
 make packed "${small[@]}" --experts-kept 9,5 --weights f32 --dense f32
+make int4 "${small[@]}" --experts-kept 9,5 --weights int4 --dense int8 --group 32
+make bf16 "${small[@]}" --top-k 1 --weights bf16
 make wide "${small[@]}" --dense f32
 
 # ---- what it says of itself ----
-for name in plain kept one dense packed; do
+for name in plain kept one dense packed int4 bf16; do
     "$dragoman" inspect "$dir/$name" --verify >"$dir/out" 2>&1 || { fail "inspect $name"; cat "$dir/out"; }
     grep -q 'random, made by dragoman synth' "$dir/out" || fail "inspect $name does not say that it is random"
     grep -q 'Random weights' "$dir/$name/README.md" || fail "README of $name"
@@ -59,7 +61,7 @@ grep -Eq '^0 +3\+2 ' "$dir/out" || fail "kept: rank 0 has not 3+2 experts"
 "$dragoman" inspect "$dir/one" | grep -q 'top 1,' || fail "one: not top 1"
 
 # ---- same bytes ----
-for name in plain kept one dense packed; do
+for name in plain kept one dense packed int4 bf16; do
     translate $name 1 >"$dir/want"
     grep -q '[a-z]' <(cut -d'|' -f4 "$dir/want") || fail "$name: nothing was translated"
     [ "$(sort -u "$dir/want" | wc -l)" -eq 6 ] || fail "$name: lines are alike"
@@ -76,9 +78,11 @@ cmp -s "$dir/want" "$dir/got" || fail "bf16 and f32 of one seed are other number
 
 make again "${small[@]}" --threads 3
 diff -r "$dir/plain" "$dir/again" >/dev/null || fail "the same options gave other bytes"
-make packed2 "${small[@]}" --weights int4 --dense int8 --group 32 --threads 1
-make packed3 "${small[@]}" --weights int4 --dense int8 --group 32 --threads 3
-diff -r "$dir/packed2" "$dir/packed3" >/dev/null || fail "the same options gave other bytes (int4)"
+make again4 "${small[@]}" --experts-kept 9,5 --weights int4 --dense int8 --group 32 --threads 3
+diff -r "$dir/int4" "$dir/again4" >/dev/null || fail "the same options gave other bytes (int4)"
+"$dragoman" quantize -m "$dir/kept" -o "$dir/smaller" >/dev/null 2>&1 || fail "quantize: exit code $?"
+"$dragoman" inspect "$dir/smaller" --json | jq -e '.synthetic and .decoder.experts == 5' >/dev/null ||
+    fail "quantize forgets what the model is"
 make other "${small[@]}" --seed 1
 cmp -s "$dir/plain/model.safetensors" "$dir/other/model.safetensors" && fail "another seed gave the same bytes"
 
