@@ -1,5 +1,6 @@
 #include "launch/bench.h"
 #include "launch/bench_exchange.h"
+#include "launch/bench_layers.h"
 #include "launch/commands.h"
 
 #include <stdio.h>
@@ -12,6 +13,8 @@ int dgm_cmd_bench(const dgm_options *o)
         return dgm_bench_kernels(o);
     if (strcmp(what, "exchange") == 0)
         return dgm_bench_exchange(o);
-    (void)fprintf(stderr, "dragoman: bench: want kernels or exchange, found '%s'\n", what);
+    if (strcmp(what, "layers") == 0)
+        return dgm_bench_layers(o);
+    (void)fprintf(stderr, "dragoman: bench: want kernels, exchange or layers, found '%s'\n", what);
     return dgm_exit_code(DGM_EUSAGE);
 }

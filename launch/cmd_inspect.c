@@ -56,9 +56,16 @@ static text with_commas(uint64_t n)
 
 /* ---- what a rank holds ---- */
 
-static int experts_of(const facts *f, int rank)
+/* Of a layer of each stack: "7", or "9+3" where the stacks differ. */
+static text experts_of(const facts *f, int rank)
 {
-    return dgm_placement_default_count(f->m->cfg.n_experts, rank, f->ranks);
+    const int *n = f->m->cfg.n_experts;
+    const int encoder = dgm_placement_default_count(n[DGM_ENCODER], rank, f->ranks),
+              decoder = dgm_placement_default_count(n[DGM_DECODER], rank, f->ranks);
+    text t;
+    (void)snprintf(t.s, sizeof t.s, n[DGM_ENCODER] == n[DGM_DECODER] ? "%d" : "%d+%d", encoder,
+                   decoder);
+    return t;
 }
 
 static void print_ranks(const facts *f)
@@ -68,14 +75,16 @@ static void print_ranks(const facts *f)
     for (int first = 0, last; first < f->ranks; first = last + 1) {
         char range[32];
         uint64_t dense, experts;
-        for (last = first; last + 1 < f->ranks && experts_of(f, last + 1) == experts_of(f, first);)
+        const text experts_each = experts_of(f, first);
+        for (last = first;
+             last + 1 < f->ranks && strcmp(experts_of(f, last + 1).s, experts_each.s) == 0;)
             last++;
         (void)snprintf(range, sizeof range, last > first ? "%d to %d" : "%d", first, last);
         dgm_model_rank_bytes(&dense, &experts, f->m, first, f->ranks, true);
-        (void)printf("%-13s %12d %12s %12s %12s\n", range, experts_of(f, first),
-                     human_bytes(experts).s, human_bytes(dense).s, human_bytes(experts + dense).s);
+        (void)printf("%-13s %12s %12s %12s %12s\n", range, experts_each.s, human_bytes(experts).s,
+                     human_bytes(dense).s, human_bytes(experts + dense).s);
     }
-    if (f->m->cfg.n_experts > 0)
+    if (f->n_moe > 0)
         (void)printf("experts: of each MoE layer, expert e on rank e mod %d\n", f->ranks);
     if (f->ranks > 1)
         (void)printf("dense part: on every rank; with --dense-ranks N on the first N ranks only\n");
@@ -96,6 +105,18 @@ static void print_stack(const facts *f, int stack)
     (void)printf(n > 0 ? " (from 0)\n" : ", all dense\n");
 }
 
+static void print_experts(const facts *f)
+{
+    const dgm_model_config *c = &f->m->cfg;
+    const int *n = c->n_experts;
+    char count[64];
+    (void)snprintf(count, sizeof count,
+                   n[DGM_ENCODER] == n[DGM_DECODER] ? "%d" : "%d (encoder) or %d (decoder)",
+                   n[DGM_ENCODER], n[DGM_DECODER]);
+    (void)printf("%-12s %s in each of %d MoE layers, routed by token, top %d, outputs times %.6g\n",
+                 "experts", count, f->n_moe, c->top_k, (double)c->expert_scale);
+}
+
 static void print_packed(const dgm_model_config *c)
 {
     char group[48] = "an output";
@@ -114,10 +135,11 @@ static void print_facts(const facts *f)
                  c->vocab_size);
     print_stack(f, DGM_ENCODER);
     print_stack(f, DGM_DECODER);
-    if (c->n_experts > 0)
-        (void)printf(
-            "%-12s %d in each of %d MoE layers, routed by token, top %d, outputs times %.6g\n",
-            "experts", c->n_experts, f->n_moe, c->top_k, (double)c->expert_scale);
+    if (f->n_moe > 0)
+        print_experts(f);
+    if (c->synthetic)
+        (void)printf("%-12s random, made by dragoman synth: what it writes means nothing\n",
+                     "values");
     if (f->n_langs >= 0)
         (void)printf("%-12s %d\n", "languages", f->n_langs);
     else

@@ -79,8 +79,10 @@ static int read_options(dgm_quantize_options *q, const dgm_options *o)
         .rule = strcmp(o->scale_rule, "paper") == 0 ? DGM_SCALE_PAPER : DGM_SCALE_127,
         .clip = strcmp(o->clip, "mse") == 0,
         .compute = strcmp(o->compute, "int8") == 0 ? DGM_COMPUTE_INT8 : DGM_COMPUTE_F32};
-    const bool known = dgm_weight_type_parse(&q->experts, o->experts) &&
-                       dgm_weight_type_parse(&q->dense, o->dense);
+    const char *experts = o->experts[0] == '\0' ? "int8" : o->experts;
+    if (!dgm_weight_type_parse(&q->experts, experts))
+        return dgm_fail(DGM_EUSAGE, "--experts: want int8, int4, bf16 or f32, found '%s'", experts);
+    const bool known = dgm_weight_type_parse(&q->dense, o->dense);
     DGM_ASSERT(known); /* the option table has the same words */
     return DGM_OK;
 }

@@ -22,8 +22,11 @@ static const struct command_text {
     {"detokenize", "[options] < ids", "turn ids back into text", 0, true},
     {"languages", "[options]", "list language codes, names and aliases", 0, false},
     {"inspect", "[MODEL] [options]", "show what a model is and what each rank would hold", 1, true},
-    {"bench", "kernels|exchange [options]", "measure this machine", 1, false},
+    {"bench", "kernels|exchange|layers [options]",
+     "measure this machine, or where a model spends its time", 1, false},
     {"quantize", "-m MODEL -o DIR [options]", "write a model anew with smaller weights", 0, true},
+    {"synth", "--like SHAPE -o DIR [options]",
+     "write a model of random weights, to measure what a shape costs", 0, false},
 };
 
 const char *dgm_options_command_name(enum dgm_command command)
@@ -91,19 +94,27 @@ static bool find_demo(char *dir, size_t size)
     return is_model(dir);
 }
 
-static int name_model(dgm_options *o)
+const char *dgm_options_find_demo(void)
 {
     static char demo[4096];
-    if (o->model[0] != '\0' || o->n_args > 0 || !texts[o->command].demo)
-        return DGM_OK;
     if (!find_demo(demo, sizeof demo))
-        return dgm_fail(
-            DGM_EUSAGE,
-            "no model: want --model DIR or DGM_MODEL, and the demonstration model is not there");
+        return NULL;
     char *real = realpath(demo, NULL);
     if (real != NULL)
         (void)snprintf(demo, sizeof demo, "%s", real);
     free(real);
+    return demo;
+}
+
+static int name_model(dgm_options *o)
+{
+    if (o->model[0] != '\0' || o->n_args > 0 || !texts[o->command].demo)
+        return DGM_OK;
+    const char *demo = dgm_options_find_demo();
+    if (demo == NULL)
+        return dgm_fail(
+            DGM_EUSAGE,
+            "no model: want --model DIR or DGM_MODEL, and the demonstration model is not there");
     o->model = demo;
     o->demo_model = true;
     return DGM_OK;

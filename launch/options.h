@@ -25,6 +25,7 @@ enum dgm_command {
     DGM_COMMAND_INSPECT,
     DGM_COMMAND_BENCH,
     DGM_COMMAND_QUANTIZE,
+    DGM_COMMAND_SYNTH,
     DGM_COMMANDS
 };
 
@@ -79,8 +80,18 @@ typedef struct dgm_options {
     bool json, verify;
 
     /* quantize */
-    const char *experts, *dense;           /* int8, int4 (experts only), bf16, f32 */
+    const char *experts,
+        *dense; /* int8, int4 (experts only), bf16, f32; synth: experts is their number */
     const char *group, *scale_rule, *clip; /* none, 32, 64, 128; paper, 127; none, mse */
+
+    /* bench layers */
+    const char *batch; /* sentences at once, several after commas */
+    int beam, src_tokens, tgt_tokens;
+
+    /* synth: 0, "" or "shape": as the shape has it */
+    const char *like, *layers, *experts_kept, *weights;
+    int d_model, ffn, encoder_layers, decoder_layers, heads, vocab, sparse_step, top_k;
+    float router_scale;
 
     /* what is left: positional arguments */
     const char *const *args;
@@ -94,6 +105,8 @@ typedef struct dgm_options {
  */
 DGM_MUST_CHECK int dgm_options_open(dgm_options *o, enum dgm_command command, int argc,
                                     char *const *argv);
+/* dgm_options_find_demo - the directory of the demonstration model, or NULL. Static. */
+const char *dgm_options_find_demo(void);
 void dgm_options_close(dgm_options *o);
 
 /* dgm_options_command - number of a command by name; DGM_COMMANDS and DGM_EUSAGE's sentence when unknown. */

@@ -13,7 +13,8 @@ enum {
     I = 1u << DGM_COMMAND_INSPECT,
     B = 1u << DGM_COMMAND_BENCH,
     Q = 1u << DGM_COMMAND_QUANTIZE,
-    ALL = T | S | K | D | L | I | B | Q,
+    Y = 1u << DGM_COMMAND_SYNTH,
+    ALL = T | S | K | D | L | I | B | Q | Y,
 };
 
 enum {
@@ -26,7 +27,8 @@ enum {
 static const char model_group[] = "Model and ranks", text_group[] = "Text in",
                   output_group[] = "Text out", decode_group[] = "Decoding",
                   batch_group[] = "Batching", look_group[] = "What to show",
-                  compress_group[] = "Compression", general_group[] = "General";
+                  compress_group[] = "Compression", shape_group[] = "Synthetic models",
+                  general_group[] = "General";
 
 #define AT(field) offsetof(dgm_options, field)
 #define TEXT(key, letter, group, field, preset, unit, commands, flags, help, risk)                 \
@@ -54,6 +56,11 @@ static const char model_group[] = "Model and ranks", text_group[] = "Text in",
         key, 0, group, DGM_OPT_FLOAT, AT(field), preset, min, max, NULL, NULL, "X", commands,      \
             RESULT, help, risk                                                                     \
     }
+#define SHAPE(key, field, max, help)                                                               \
+    {                                                                                              \
+        key, 0, shape_group, DGM_OPT_INT, AT(field), "0", 0, max, NULL, NULL, "N", Y, NONE, help,  \
+            NULL                                                                                   \
+    }
 #define LATER(key, group, unit, commands, help)                                                    \
     {                                                                                              \
         key, 0, group, DGM_OPT_TEXT, 0, "", 0, 0, NULL, "*", unit, commands, NONE, help, NULL      \
@@ -61,7 +68,7 @@ static const char model_group[] = "Model and ranks", text_group[] = "Text in",
 
 const dgm_opt dgm_option_rows[] = {
     /* Model and ranks */
-    TEXT("model", 'm', model_group, model, "", "DIR", T | S | K | D | L | I | Q, NONE,
+    TEXT("model", 'm', model_group, model, "", "DIR", T | S | K | D | L | I | Q | B, NONE,
          "model directory as downloaded from Hugging Face; without it the demonstration model that "
          "comes with dragoman",
          NULL),
@@ -69,7 +76,7 @@ const dgm_opt dgm_option_rows[] = {
            "how ranks talk: local is one process, mpi needs mpirun or srun, auto asks the "
            "environment",
            "`local` under mpirun starts N copies that all do the same work"),
-    INT("threads", 0, model_group, threads, "0", 0, 1024, "N", T | S | B | Q, NONE,
+    INT("threads", 0, model_group, threads, "0", 0, 1024, "N", T | S | B | Q | Y, NONE,
         "threads of each rank; 0: the CPUs that it may use, shared among the ranks on them",
         "More threads than CPUs make every step wait for the slowest"),
     CHOICE("isa", model_group, isa, "auto", "auto|ref|avx2|avx512|vnni", NULL, T | S | B, NONE,
@@ -133,11 +140,11 @@ const dgm_opt dgm_option_rows[] = {
            "stop at the first line that cannot be done, with exit code 4", NULL),
 
     /* Text out */
-    TEXT("output", 'o', output_group, output, "", "FILE", T | S | K | D | Q, NONE,
+    TEXT("output", 'o', output_group, output, "", "FILE", T | S | K | D | Q | Y, NONE,
          "file to write; without it standard output; translate writes FILE.part and renames it, "
          "goes on where it was stopped, and takes {lang} in the name for one file a target; "
          "quantize "
-         "writes a directory, which must not be there yet",
+         "and synth make a directory, which must not be there yet",
          NULL),
     CHOICE("format", output_group, format, "plain", "plain|marian", NULL, T, RESULT,
            "plain `text` or `score ||| text`; marian `line ||| text ||| score`", NULL),
@@ -180,8 +187,10 @@ const dgm_opt dgm_option_rows[] = {
          "draw among the best that together have probability X", NULL),
     REAL("temperature", decode_group, temperature, "1", 0.001, 1000, T,
          "draw with logits divided by X; any of these three makes beam-size 1 the default", NULL),
-    {"seed", 0, decode_group, DGM_OPT_U64, AT(seed), "0", 0, 0, NULL, NULL, "N", T, RESULT,
-     "of sampling: the same seed gives the same text on any number of ranks", NULL},
+    {"seed", 0, decode_group, DGM_OPT_U64, AT(seed), "0", 0, 0, NULL, NULL, "N", T | Y, RESULT,
+     "of sampling: the same seed gives the same text on any number of ranks; of synth: the same "
+     "seed and shape give the same bytes",
+     NULL},
     CHOICE("retry", decode_group, retry, "none", "none", "checks", T, RESULT,
            "translate a line again when it looks wrong", NULL),
 
@@ -200,12 +209,26 @@ const dgm_opt dgm_option_rows[] = {
         "show what each of N ranks would hold", NULL),
     SWITCH("verify", 0, look_group, verify, I, HERE, "read and check every tensor", NULL),
 
+    TEXT("batch", 0, look_group, batch, "1,8,32", "N,..", B, NONE,
+         "bench layers: sentences at once, one table for each number", NULL),
+    INT("beam", 0, look_group, beam, "4", 1, 128, "N", B, NONE,
+        "bench layers: hypotheses kept a sentence", NULL),
+    INT("src-tokens", 0, look_group, src_tokens, "32", 3, 65536, "N", B, NONE,
+        "bench layers: length of every source", NULL),
+    INT("tgt-tokens", 0, look_group, tgt_tokens, "32", 3, 65536, "N", B, NONE,
+        "bench layers: length of every translation", NULL),
+
     /* Compression */
-    CHOICE("experts", compress_group, experts, "int8", "int8|int4|bf16|f32", NULL, Q, NONE,
-           "type of the experts' matrices", "int4 costs quality: measure it on your text"),
-    CHOICE("dense", compress_group, dense, "int8", "int8|bf16|f32", NULL, Q, NONE,
-           "type of all other matrices, embedding included; routers and vectors stay f32", NULL),
-    CHOICE("group", compress_group, group, "none", "none|32|64|128", NULL, Q, NONE,
+    TEXT("experts", 0, compress_group, experts, "", "WHICH", Q | Y, NONE,
+         "quantize: type of the experts' matrices, int8 (default), int4, bf16 or f32; synth: how "
+         "many "
+         "each sparse layer has",
+         "int4 costs quality: measure it on your text"),
+    CHOICE("dense", compress_group, dense, "int8", "int8|bf16|f32", NULL, Q | Y, NONE,
+           "type of all other matrices, embedding included; routers and vectors stay f32; synth's "
+           "default is bf16",
+           NULL),
+    CHOICE("group", compress_group, group, "none", "none|32|64|128", NULL, Q | Y, NONE,
            "inputs that share a scale; none: one scale for each output",
            "Smaller groups lose less and take more room: 32 add an eighth to int8, a quarter to "
            "int4"),
@@ -216,6 +239,35 @@ const dgm_opt dgm_option_rows[] = {
     CHOICE("clip", compress_group, clip, "mse", "none|mse", NULL, Q, NONE,
            "mse: make each scale the one of least squared error, which may clip the largest",
            "Takes longer"),
+
+    /* Synthetic models */
+    TEXT(
+        "like", 0, shape_group, like, "", "SHAPE", Y, NONE,
+        "nllb-moe-54b, elephants-5b, dense-3.3b, dense-1.3b, dense-600m or demo; the options below "
+        "change it, 0 is what the shape has",
+        NULL),
+    SHAPE("d-model", d_model, 65536, "width of the model"),
+    SHAPE("ffn", ffn, 1048576, "width of the feed-forward layers and experts"),
+    TEXT("layers", 0, shape_group, layers, "", "E,D", Y, NONE, "layers of encoder and decoder",
+         NULL),
+    SHAPE("encoder-layers", encoder_layers, 256, "layers of the encoder"),
+    SHAPE("decoder-layers", decoder_layers, 256, "layers of the decoder"),
+    SHAPE("heads", heads, 1024, "attention heads"),
+    SHAPE("vocab", vocab, 16777216,
+          "rows of the embedding; at least as many as the demonstration tokeniser has ids"),
+    SHAPE("sparse-step", sparse_step, 256, "each N-th layer is a mixture of experts"),
+    SHAPE("top-k", top_k, 2,
+          "experts of a token: 2, their gates sum to 1; 1, its gate is its softmax"),
+    TEXT("experts-kept", 0, shape_group, experts_kept, "", "E,D", Y, NONE,
+         "how many of the experts are there in encoder and decoder, as if the others were pruned",
+         NULL),
+    CHOICE("weights", shape_group, weights, "plain", "plain|f32|bf16|int8|int4", NULL, Y, NONE,
+           "type of the experts' matrices in dragoman's packed layout; plain: a Hugging Face "
+           "directory of the type that --dense says",
+           NULL),
+    {"router-scale", 0, shape_group, DGM_OPT_FLOAT, AT(router_scale), "4", 0.01, 1000, NULL, NULL,
+     "X", Y, NONE, "spread of router logits, to the nearest power of 2",
+     "Near 0 gates are all alike and near ties common"},
 
     /* General */
     TEXT("config", 0, general_group, config, "", "FILE", ALL, HERE,

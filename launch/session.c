@@ -259,8 +259,14 @@ static void show_start(const dgm_session *s, const dgm_engine_config *cfg)
                    s->threads_min, s->threads_max);
     weight_types(types, sizeof types, s->model, cfg->compute);
     const int hosts = count_hosts(s);
-    dgm_log(DGM_LOG_INFO, "start", "%s: %s, %d+%d layers, %d experts", s->options->model,
-            m->model_type, m->n_layers[DGM_ENCODER], m->n_layers[DGM_DECODER], m->n_experts);
+    const int *experts = m->n_experts;
+    char n_experts[32];
+    (void)snprintf(n_experts, sizeof n_experts,
+                   experts[DGM_ENCODER] == experts[DGM_DECODER] ? "%d" : "%d+%d",
+                   experts[DGM_ENCODER], experts[DGM_DECODER]);
+    dgm_log(DGM_LOG_INFO, "start", "%s: %s, %d+%d layers, %s experts%s", s->options->model,
+            m->model_type, m->n_layers[DGM_ENCODER], m->n_layers[DGM_DECODER], n_experts,
+            m->synthetic ? "; random weights (dragoman synth): what it writes means nothing" : "");
     dgm_log(DGM_LOG_INFO, "start",
             "%d rank%s on %d host%s, isa %s, %s thread%s a rank, batch of %d tokens and %d rows, "
             "%.1f MiB of weights (%s) and at most %.1f MiB of work a rank",

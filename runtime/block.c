@@ -179,13 +179,18 @@ int dgm_block_ffn(const dgm_forward *f, float *x, const dgm_layer *layer, int ro
     const size_t mark = dgm_arena_mark(f->step);
     float *h =
         dgm_arena_push(f->step, (size_t)rows * (size_t)f->model->cfg.d_model * sizeof(float));
+    const int64_t began = dgm_stage_begin(f->clock);
     int rc = DGM_OK;
     if (rows > 0)
         dgm_block_norm(f, h, x, &layer->ffn_norm, rows);
-    if (layer->sparse)
+    if (layer->sparse) {
+        dgm_stage_end(f->clock, DGM_STAGE_ROUTER, began, 0, 0); /* the rest is on the clock there */
         rc = dgm_moe_forward(f->moe, f, x, h, layer, rows);
-    else if (rows > 0)
-        ffn_dense(f, x, h, layer, rows);
+    } else {
+        if (rows > 0)
+            ffn_dense(f, x, h, layer, rows);
+        dgm_stage_end(f->clock, DGM_STAGE_FFN, began, rows, 0);
+    }
     dgm_arena_pop(f->step, mark);
     return rc;
 }

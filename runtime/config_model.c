@@ -50,7 +50,7 @@ static const struct int_key {
         {"decoder_start_token_id", FIELD(decoder_start_id), 0, MAX_VOCAB, 2},
 },
   moe_keys[] = {
-      {"num_experts", FIELD(n_experts), 1, MAX_EXPERTS, REQUIRED},
+      {"num_experts", FIELD(n_experts[DGM_ENCODER]), 1, MAX_EXPERTS, REQUIRED},
       {"encoder_sparse_step", FIELD(sparse_step[DGM_ENCODER]), 0, MAX_LAYERS, REQUIRED},
       {"decoder_sparse_step", FIELD(sparse_step[DGM_DECODER]), 0, MAX_LAYERS, REQUIRED},
 #undef FIELD
@@ -149,6 +149,57 @@ static int read_capacity(const dgm_json *j, bool dropless)
     return DGM_OK;
 }
 
+/* Our own keys. */
+static dgm_json own_keys(const dgm_json *j)
+{
+    return (dgm_json){.path = j->path, .root = json_object_get(j->root, "dragoman")};
+}
+
+/* dragoman.experts_kept [encoder, decoder]: how many of num_experts are there, router rows and experts alike. */
+static int read_kept(dgm_model_config *c, const dgm_json *j)
+{
+    const json_t *kept = json_object_get(own_keys(j).root, "experts_kept");
+    if (kept == NULL)
+        return DGM_OK;
+    if (!json_is_array(kept) || json_array_size(kept) != DGM_STACKS)
+        return dgm_fail(DGM_EMODEL,
+                        "%s: dragoman.experts_kept: wanted two numbers, found another value",
+                        j->path);
+    for (int s = 0; s < DGM_STACKS; s++) {
+        const json_t *v = json_array_get(kept, (size_t)s);
+        const double found = json_number_value(v); /* 0 for anything but a number */
+        const int n = found >= 1 && found <= MAX_EXPERTS ? (int)found : 0;
+        if (n != found || n == 0)
+            return dgm_fail(
+                DGM_EMODEL,
+                "%s: dragoman.experts_kept: wanted whole numbers from 1 to %d, found another value",
+                j->path, MAX_EXPERTS);
+        if (c->n_experts[s] > 0 && n > c->n_experts[s])
+            return dgm_fail(DGM_EMODEL,
+                            "%s: dragoman.experts_kept: wanted at most num_experts %d, found %d",
+                            j->path, c->n_experts[s], n);
+        if (c->n_experts[s] > 0)
+            c->n_experts[s] = n;
+    }
+    return DGM_OK;
+}
+
+/* moe_top_k and normalize_gates: two experts with gates that sum to 1 (NLLB), or one with its softmax (Switch). */
+static int read_gates(dgm_model_config *c, const dgm_json *j)
+{
+    bool normalize = true;
+    c->top_k = 2;
+    DGM_TRY(dgm_json_int(&c->top_k, j, "moe_top_k", 1, 2));
+    DGM_TRY(dgm_json_bool(&normalize, j, "normalize_gates"));
+    if (normalize != (c->top_k == 2))
+        return dgm_fail(DGM_EMODEL, "%s: normalize_gates: wanted %s with moe_top_k %d, found %s",
+                        j->path, c->top_k == 2 ? "true" : "false", c->top_k,
+                        normalize ? "true" : "false");
+    if (dgm_config_most_experts(c) < 2)
+        c->top_k = 1; /* where it is the same */
+    return DGM_OK;
+}
+
 static int read_moe(dgm_model_config *c, const dgm_json *j, bool dropless)
 {
     DGM_TRY(only(j, "encoder_routing", "token"));
@@ -165,14 +216,12 @@ static int read_moe(dgm_model_config *c, const dgm_json *j, bool dropless)
                         j->path, dropout);
     c->expert_scale = (float)(1.0 - dropout); /* subtracted in double, as Python does */
 
-    int n_moe = 0;
+    c->n_experts[DGM_DECODER] = c->n_experts[DGM_ENCODER];
     for (int s = 0; s < DGM_STACKS; s++)
-        for (int i = 0; i < c->n_layers[s]; i++)
-            n_moe += dgm_config_is_sparse(c, s, i);
-    if (n_moe == 0)
-        c->n_experts = 0;
-    c->top_k = c->n_experts >= 2 ? 2 : 1;
-    return DGM_OK;
+        if (c->sparse_step[s] == 0 || c->sparse_step[s] > c->n_layers[s])
+            c->n_experts[s] = 0;
+    DGM_TRY(read_kept(c, j));
+    return read_gates(c, j);
 }
 
 static int read_weight_type(dgm_wtype *out, const dgm_json *weights, const char *key, bool int4)
@@ -213,12 +262,12 @@ static int read_weights(dgm_model_config *c, const dgm_json *own)
     return DGM_OK;
 }
 
-/* Our own keys, written by the tools that compress models. */
+/* Written by the tools that make and compress models. */
 static int read_dragoman(dgm_model_config *c, const dgm_json *j)
 {
     if (!dgm_json_has(j, "dragoman"))
         return DGM_OK;
-    dgm_json own = {.path = j->path, .root = json_object_get(j->root, "dragoman")};
+    const dgm_json own = own_keys(j);
     const char *format = NULL;
     if (json_is_object(own.root))
         DGM_TRY(dgm_json_string(&format, &own, "format"));
@@ -235,6 +284,7 @@ static int read_dragoman(dgm_model_config *c, const dgm_json *j)
         dgm_log(DGM_LOG_WARN, "model",
                 "%s was written in format %d.%d, newer than 1.0: what that added is ignored",
                 j->path, major, minor);
+    DGM_TRY(dgm_json_bool(&c->synthetic, &own, "synthetic"));
     return read_weights(c, &own);
 }
 

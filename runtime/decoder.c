@@ -10,6 +10,7 @@ void dgm_decoder_cross(const dgm_forward *f, dgm_kvcache *kv, const float *memor
     float *t = dgm_arena_push(f->step, (size_t)starts[n_seqs] * 2 * d * sizeof(float));
     for (int s = 0; s < n_seqs; s++)
         dgm_kv_grow(&kv->cross, slots[s], starts[s + 1] - starts[s]);
+    const int64_t began = dgm_stage_begin(f->clock);
     for (int l = 0; l < stack->n_layers; l++) {
         dgm_block_linear(f, t, memory, &stack->layers[l].cross_kv, NULL, 0, starts[n_seqs]);
         for (int s = 0; s < n_seqs; s++)
@@ -19,6 +20,7 @@ void dgm_decoder_cross(const dgm_forward *f, dgm_kvcache *kv, const float *memor
                            k + d);
             }
     }
+    dgm_stage_end(f->clock, DGM_STAGE_CROSS_KV, began, starts[n_seqs], 0);
     dgm_arena_pop(f->step, mark);
 }
 
@@ -119,6 +121,22 @@ static void keep_looks(const step_rows *s)
     }
 }
 
+/* The two attentions of layer l, each on the clock. */
+static void attention(const dgm_forward *f, const dgm_kvcache *kv, const step_rows *s, int l)
+{
+    uint64_t past = 0, source = 0;
+    for (int r = 0; f->clock != NULL && r < s->n; r++) {
+        past += (uint64_t)s->rows[r].pos + 1;
+        source += (uint64_t)s->rows[r].n_source;
+    }
+    const int64_t began = dgm_stage_begin(f->clock);
+    self_attention(f, kv, s, l);
+    dgm_stage_end(f->clock, DGM_STAGE_SELF, began, s->n, past);
+    const int64_t then = dgm_stage_begin(f->clock);
+    cross_attention(f, kv, s, l);
+    dgm_stage_end(f->clock, DGM_STAGE_CROSS, then, s->n, source);
+}
+
 static int vocabulary(const dgm_forward *f, const step_rows *s)
 {
     const size_t d = (size_t)f->model->cfg.d_model;
@@ -158,19 +176,22 @@ int dgm_decoder_step(const dgm_forward *f, dgm_kvcache *kv, const dgm_decoder_ro
         ids[r] = rows[r].token;
         pos[r] = rows[r].pos;
     }
+    dgm_stage_enter(f->clock, DGM_DECODER);
+    const int64_t began = dgm_stage_begin(f->clock);
     index_caches(f, kv, &s);
     if (n_rows > 0)
         dgm_block_embed(f, s.x, ids, pos, n_rows);
+    dgm_stage_end(f->clock, DGM_STAGE_EMBED, began, n_rows, 0);
     for (int l = 0; l < stack->n_layers; l++) {
         dgm_comm_at(f->comm, "decode", l);
-        if (n_rows > 0) {
-            self_attention(f, kv, &s, l);
-            cross_attention(f, kv, &s, l);
-        }
+        if (n_rows > 0)
+            attention(f, kv, &s, l);
         DGM_TRY(dgm_block_ffn(f, s.x, &stack->layers[l], n_rows));
     }
     keep_looks(&s);
+    const int64_t last = dgm_stage_begin(f->clock);
     const int rc = n_rows > 0 ? vocabulary(f, &s) : DGM_OK;
+    dgm_stage_end(f->clock, DGM_STAGE_VOCABULARY, last, n_rows, 0);
     dgm_arena_pop(f->step, mark);
     return rc;
 }

@@ -9,6 +9,8 @@ static void self_attention(const dgm_forward *f, float *x, const dgm_layer *laye
     float *h = dgm_arena_push(f->step, n * d * sizeof(float));
     float *qkv = dgm_arena_push(f->step, n * 3 * d * sizeof(float));
     dgm_attend_job *jobs = dgm_arena_push(f->step, n * sizeof *jobs);
+    const int64_t began = dgm_stage_begin(f->clock);
+    uint64_t keys = 0;
     int longest = 0;
     dgm_block_norm(f, h, x, &layer->self_norm, b->n_tokens);
     dgm_block_linear(f, qkv, h, &layer->qkv, NULL, 0, b->n_tokens);
@@ -16,6 +18,7 @@ static void self_attention(const dgm_forward *f, float *x, const dgm_layer *laye
         const float *first = qkv + (size_t)b->starts[s] * 3 * d;
         const int len = b->starts[s + 1] - b->starts[s];
         longest = len > longest ? len : longest;
+        keys += (uint64_t)len * (uint64_t)len;
         for (int t = b->starts[s]; t < b->starts[s + 1]; t++)
             jobs[t] = (dgm_attend_job){.out = h + (size_t)t * d,
                                        .q = qkv + (size_t)t * 3 * d,
@@ -27,14 +30,18 @@ static void self_attention(const dgm_forward *f, float *x, const dgm_layer *laye
     }
     dgm_block_attend(f, jobs, b->n_tokens, f->model->cfg.n_heads[DGM_ENCODER], longest);
     dgm_block_linear(f, x, h, &layer->self_out, x, 0, b->n_tokens);
+    dgm_stage_end(f->clock, DGM_STAGE_SELF, began, b->n_tokens, keys);
     dgm_arena_pop(f->step, mark);
 }
 
 int dgm_encoder_forward(const dgm_forward *f, float *memory, const dgm_encoder_batch *batch)
 {
     const dgm_stack *stack = &f->model->stack[DGM_ENCODER];
+    dgm_stage_enter(f->clock, DGM_ENCODER);
+    const int64_t began = dgm_stage_begin(f->clock);
     if (batch->n_tokens > 0)
         dgm_block_embed(f, memory, batch->ids, batch->pos, batch->n_tokens);
+    dgm_stage_end(f->clock, DGM_STAGE_EMBED, began, batch->n_tokens, 0);
     for (int l = 0; l < stack->n_layers; l++) {
         dgm_comm_at(f->comm, "encode", l);
         if (batch->n_tokens > 0)

@@ -295,6 +295,11 @@ bool dgm_engine_poll(dgm_engine *e, dgm_result *out)
     return true;
 }
 
+void dgm_engine_set_clock(dgm_engine *e, dgm_stage_clock *clock)
+{
+    dgm_worker_set_clock(e->worker, clock);
+}
+
 const dgm_engine_stats *dgm_engine_all_stats(const dgm_engine *e)
 {
     return e->stats;

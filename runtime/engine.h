@@ -13,6 +13,7 @@
 #include "comm/comm.h"
 #include "runtime/model.h"
 #include "runtime/search.h"
+#include "runtime/stages.h"
 
 typedef struct dgm_engine dgm_engine;
 
@@ -93,6 +94,8 @@ typedef struct dgm_engine_stats {
 } dgm_engine_stats;
 /* dgm_engine_all_stats - rank 0, after the last step: one entry a rank (gathered with the stop). */
 const dgm_engine_stats *dgm_engine_all_stats(const dgm_engine *e);
+/* dgm_engine_set_clock - from now on this rank's stages go on `clock`; NULL, as at first: on none. Between steps. */
+void dgm_engine_set_clock(dgm_engine *e, dgm_stage_clock *clock);
 /* dgm_engine_plan_bytes - what the engine reserves on a rank with this configuration, for the start line. */
 size_t dgm_engine_bytes(const dgm_engine *e);
 

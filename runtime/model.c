@@ -118,7 +118,8 @@ void dgm_model_close(dgm_model *m)
 
 int dgm_model_load(dgm_model *m, int rank, int ranks, bool dense, dgm_comm *comm)
 {
-    DGM_TRY(dgm_placement_init(&m->placement, m->files->n_moe, m->cfg.n_experts, ranks));
+    DGM_TRY(dgm_placement_init(&m->placement, m->files->n_moe, dgm_config_most_experts(&m->cfg),
+                               ranks));
     return dgm_weights_load(m, rank, dense, comm);
 }
 

@@ -33,17 +33,26 @@ typedef struct dgm_model_config {
     char model_type[16]; /* "nllb-moe" or "m2m_100" */
     int d_model, vocab_size, max_positions;
     int n_layers[DGM_STACKS], n_heads[DGM_STACKS], ffn_dim[DGM_STACKS], sparse_step[DGM_STACKS];
-    int n_experts;      /* 0: dense */
-    int top_k;          /* 2 (1 when a layer has one expert) */
+    int n_experts
+        [DGM_STACKS]; /* of each MoE layer of the stack: its router's rows; 0: the stack is dense */
+    int top_k; /* experts of a token: 2, their gates sum to 1; 1 (Switch), its gate is its softmax */
     float expert_scale; /* 1 - moe_token_dropout, times each expert's output; papers: EOM */
     float embed_scale;  /* sqrt(d_model) or 1 */
     int pad_id, bos_id, eos_id, decoder_start_id;
     int max_length; /* of a target, start token and code counted (generation_config.json); 200 by default */
     int max_source; /* longest source in ids, code and </s> counted: min of positions and model_max_length */
     bool source_suffix; /* legacy_behaviour: pieces </s> code instead of code pieces </s> */
+    bool synthetic;     /* random weights, made by `dragoman synth` to measure a shape */
     dgm_weight_types weights;
     dgm_compute compute; /* dragoman.compute: what --compute auto means */
 } dgm_model_config;
+
+/* dgm_config_most_experts - of any layer, 0: a dense model; the width of tables by (layer, expert). */
+static inline int dgm_config_most_experts(const dgm_model_config *c)
+{
+    const int *n = c->n_experts;
+    return n[DGM_ENCODER] > n[DGM_DECODER] ? n[DGM_ENCODER] : n[DGM_DECODER];
+}
 
 typedef struct dgm_norm {
     const float *w, *b; /* [d_model] */
@@ -65,8 +74,8 @@ typedef struct dgm_layer {
     bool sparse;
     int moe_index;     /* number of this MoE layer over encoder then decoder; -1 when dense */
     dgm_ffn ffn;       /* dense layers */
-    dgm_packed router; /* sparse layers: [n_experts, d], no bias */
-    dgm_ffn *experts;  /* sparse layers: [n_experts] */
+    dgm_packed router; /* sparse layers: [n_experts of the stack, d], no bias */
+    dgm_ffn *experts;  /* sparse layers: [router.n] */
 } dgm_layer;
 
 typedef struct dgm_stack {
@@ -125,7 +134,8 @@ DGM_MUST_CHECK int dgm_model_check_expert(const dgm_model *m, int moe_layer, int
 /* dgm_model_is_unchecked - the expert's checksums are to be compared before it computes. */
 static inline bool dgm_model_is_unchecked(const dgm_model *m, int moe_layer, int expert)
 {
-    return m->unchecked != NULL && m->unchecked[moe_layer * m->cfg.n_experts + expert] != 0;
+    return m->unchecked != NULL &&
+           m->unchecked[moe_layer * dgm_config_most_experts(&m->cfg) + expert] != 0;
 }
 
 /* What a model is and what a rank would hold: for inspect. All from headers. */

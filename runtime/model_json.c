@@ -12,8 +12,9 @@ static json_t *stack_json(const dgm_model *m, int stack)
     for (int i = 0; i < m->stack[stack].n_layers; i++)
         if (m->stack[stack].layers[i].sparse)
             (void)json_array_append_new(moe, json_integer(i));
-    return json_pack("{s:i, s:i, s:i, s:o}", "layers", c->n_layers[stack], "heads",
-                     c->n_heads[stack], "ffn_dim", c->ffn_dim[stack], "moe_layers", moe);
+    return json_pack("{s:i, s:i, s:i, s:i, s:o}", "layers", c->n_layers[stack], "heads",
+                     c->n_heads[stack], "ffn_dim", c->ffn_dim[stack], "experts",
+                     c->n_experts[stack], "moe_layers", moe);
 }
 
 static json_t *parts_json(const dgm_model_size *size)
@@ -33,12 +34,15 @@ static json_t *parts_json(const dgm_model_size *size)
 static json_t *ranks_json(const dgm_model *m, int ranks)
 {
     json_t *all = json_array();
+    const int *n = m->cfg.n_experts, most = dgm_config_most_experts(&m->cfg);
     for (int r = 0; r < ranks; r++) {
         uint64_t dense, experts;
         dgm_model_rank_bytes(&dense, &experts, m, r, ranks, true);
         (void)json_array_append_new(
-            all, json_pack("{s:i, s:i, s:I, s:I}", "rank", r, "experts",
-                           dgm_placement_default_count(m->cfg.n_experts, r, ranks), "expert_bytes",
+            all, json_pack("{s:i, s:i, s:[i,i], s:I, s:I}", "rank", r, "experts",
+                           dgm_placement_default_count(most, r, ranks), "experts_by_stack",
+                           dgm_placement_default_count(n[DGM_ENCODER], r, ranks),
+                           dgm_placement_default_count(n[DGM_DECODER], r, ranks), "expert_bytes",
                            (json_int_t)experts, "dense_bytes", (json_int_t)dense));
     }
     return all;
@@ -58,13 +62,14 @@ static json_t *config_json(const dgm_model *m, int n_langs)
     char hash[24];
     (void)snprintf(hash, sizeof hash, "%016" PRIx64, m->hash);
     return json_pack(
-        "{s:s, s:s, s:s, s:i, s:i, s:o, s:o, s:i, s:i, s:f, s:s, s:o, s:s, s:i, s:i, s:i}", "model",
-        m->dir, "type", c->model_type, "hash", hash, "d_model", c->d_model, "vocab_size",
+        "{s:s, s:s, s:s, s:i, s:i, s:o, s:o, s:i, s:i, s:f, s:s, s:o, s:s, s:i, s:i, s:i, s:b}",
+        "model", m->dir, "type", c->model_type, "hash", hash, "d_model", c->d_model, "vocab_size",
         c->vocab_size, "encoder", stack_json(m, DGM_ENCODER), "decoder", stack_json(m, DGM_DECODER),
-        "experts", c->n_experts, "top_k", c->top_k, "expert_scale", (double)c->expert_scale,
-        "routing", "token", "languages", n_langs < 0 ? json_null() : json_integer(n_langs),
-        "source_order", c->source_suffix ? "suffix" : "prefix", "max_source", c->max_source,
-        "max_length", c->max_length, "max_positions", c->max_positions);
+        "experts", dgm_config_most_experts(c), "top_k", c->top_k, "expert_scale",
+        (double)c->expert_scale, "routing", "token", "languages",
+        n_langs < 0 ? json_null() : json_integer(n_langs), "source_order",
+        c->source_suffix ? "suffix" : "prefix", "max_source", c->max_source, "max_length",
+        c->max_length, "max_positions", c->max_positions, "synthetic", c->synthetic);
 }
 
 int dgm_model_json(char **text, const dgm_model *m, int n_langs, int ranks)

@@ -1,5 +1,5 @@
 /*
- * model_writer.h - a packed model directory being written: all of it appears at once, or nothing.
+ * model_writer.h - a model directory being written, packed or Hugging Face's: all of it appears at once, or nothing.
  *
  * Everything goes to OUT.part/ beside OUT, config.json last; commit makes it durable and renames it. A run that was
  * killed leaves an OUT.part that does not load, and the next run starts it anew. Layout: docs/adr/0006.
@@ -21,6 +21,8 @@ typedef struct dgm_new_tensor {
     uint64_t bytes;
     bool unit; /* begins what stays in one file: a matrix with its scales, an expert */
     bool page; /* begins on a page of the file, else at a multiple of 64 bytes */
+    bool
+        loose; /* begins where the one before ends: for Hugging Face directories, which have no pads. All or none. */
 } dgm_new_tensor;
 
 /* dgm_model_writer_open - DGM_EOUTPUT when OUT is there already or OUT.part cannot be made or is being written. */

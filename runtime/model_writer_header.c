@@ -39,7 +39,7 @@ static void place(dgm_layout *l, uint64_t shard_bytes)
             at = 0;
         }
         t->shard = l->n_shards - 1;
-        t->at = round_up(at, t->what.page ? PAGE : LINE);
+        t->at = t->what.loose ? at : round_up(at, t->what.page ? PAGE : LINE);
         t->pad = t->at - at;
         at = t->at + t->what.bytes;
         l->shards[t->shard].n++;
@@ -114,7 +114,8 @@ static void print_header(FILE *f, const dgm_layout *l, int shard)
 {
     const dgm_placed *first = &l->placed[l->shards[shard].first];
     const uint64_t data = l->shards[shard].header;
-    (void)fprintf(f, "{\"__metadata__\":{\"format\":\"dragoman-1.0\"");
+    (void)fprintf(f, "{\"__metadata__\":{\"format\":\"%s\"",
+                  first->what.loose ? "pt" : "dragoman-1.0"); /* transformers asks for pt */
     for (size_t i = 0; i < l->shards[shard].n; i++)
         (void)fprintf(f, ",\"%s\":\"%016" PRIx64 "\"", first[i].what.name, first[i].xxh);
     (void)fprintf(f, "}");

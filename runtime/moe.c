@@ -29,8 +29,8 @@ struct dgm_moe {
     dgm_arena
         scratch;    /* what one layer needs; reserved for the worst case, touched as far as used */
     int32_t *n_to;  /* [ranks] */
-    int32_t *n_for; /* [n_experts + 1] first place of each expert in the order by expert */
-    dgm_gemm_job *jobs; /* [n_experts] */
+    int32_t *n_for; /* [most experts + 1] first place of each expert in the order by expert */
+    dgm_gemm_job *jobs; /* [most experts] */
 };
 
 static int widest_ffn(const dgm_model *model)
@@ -44,10 +44,11 @@ static size_t scratch_bytes(const dgm_model *model, int ranks, int max_rows, int
     const dgm_model_config *c = &model->cfg;
     const size_t d = (size_t)c->d_model, rows = (size_t)max_rows,
                  assigned = 2 * rows * (size_t)ranks;
+    const int n_experts = dgm_config_most_experts(c);
     const int f = widest_ffn(model), wide = f > c->d_model ? f : c->d_model;
-    return rows * ((size_t)c->n_experts * sizeof(float) + sizeof(trip) + sizeof(dgm_row_tag)) +
+    return rows * ((size_t)n_experts * sizeof(float) + sizeof(trip) + sizeof(dgm_row_tag)) +
            assigned * (sizeof(assignment) + (d + (size_t)f) * sizeof(float)) +
-           dgm_gemm_scratch_bytes((int)assigned, c->n_experts, wide, wide, n_threads) + 65536;
+           dgm_gemm_scratch_bytes((int)assigned, n_experts, wide, wide, n_threads) + 65536;
 }
 
 int dgm_moe_create(dgm_moe **out, const dgm_model *model, dgm_comm *comm, int max_rows,
@@ -56,7 +57,7 @@ int dgm_moe_create(dgm_moe **out, const dgm_model *model, dgm_comm *comm, int ma
     dgm_moe *m = calloc(1, sizeof *m);
     if (m == NULL)
         return dgm_fail(DGM_ENOMEM, "out of memory for a mixture-of-experts layer");
-    const size_t n_experts = (size_t)model->cfg.n_experts;
+    const size_t n_experts = (size_t)dgm_config_most_experts(&model->cfg);
     m->model = model;
     m->ranks = dgm_comm_size(comm);
     m->max_ffn = widest_ffn(model);
@@ -100,17 +101,19 @@ static void fail_here(dgm_moe *m, int rc)
     (void)snprintf(m->bad_text, sizeof m->bad_text, "%s", dgm_error_text());
 }
 
-/* Stage 5: two experts for each row. */
+/* Stage 5: two experts for each row, or one. */
 static int route(dgm_moe *m, const dgm_forward *f, dgm_row_tag *tags, const float *h,
                  const dgm_layer *layer, int rows)
 {
-    const int n_experts = m->model->cfg.n_experts;
+    const int n_experts = layer->router.n;
     float *logits = dgm_arena_push(&m->scratch, (size_t)rows * (size_t)n_experts * sizeof(float));
     const dgm_linear router = {.w = layer->router};
     dgm_block_linear(f, logits, h, &router, NULL, 0, rows);
     for (int r = 0; r < rows; r++) {
-        const int rc = dgm_route_top2(tags[r].expert, tags[r].gate,
-                                      logits + (size_t)r * (size_t)n_experts, n_experts);
+        const float *l = logits + (size_t)r * (size_t)n_experts;
+        const int rc = m->model->cfg.top_k == 1
+                           ? dgm_route_top1(tags[r].expert, tags[r].gate, f->kern, l, n_experts)
+                           : dgm_route_top2(tags[r].expert, tags[r].gate, l, n_experts);
         if (rc != DGM_OK)
             return dgm_fail(rc,
                             "mixture-of-experts layer %d, row %d: a router logit is not a number",
@@ -157,9 +160,8 @@ static void pack_rows(dgm_moe *m, trip *trips, const dgm_row_tag *tags, const fl
 }
 
 /* Lists what came in, in the order peer, row, best first; m->n_for[e] becomes expert e's first place. */
-static int list_assignments(dgm_moe *m, assignment **list)
+static int list_assignments(dgm_moe *m, assignment **list, int n_experts)
 {
-    const int n_experts = m->model->cfg.n_experts;
     const size_t d = (size_t)m->model->cfg.d_model;
     int n_rows = 0, n = 0;
     for (int p = 0; p < m->ranks; p++)
@@ -189,7 +191,7 @@ static void run_matrix(dgm_moe *m, const dgm_forward *f, float *y, const float *
                        const dgm_layer *layer, int second)
 {
     int n_jobs = 0;
-    for (int e = 0; e < m->model->cfg.n_experts; e++) {
+    for (int e = 0; e < layer->router.n; e++) {
         const size_t at = (size_t)m->n_for[e];
         const int rows = m->n_for[e + 1] - m->n_for[e];
         if (rows == 0)
@@ -214,7 +216,7 @@ static void run_matrix(dgm_moe *m, const dgm_forward *f, float *y, const float *
 /* The first use of an expert compares its checksums. */
 static int use_experts(const dgm_moe *m, const dgm_forward *f, const dgm_layer *layer)
 {
-    for (int e = 0; e < m->model->cfg.n_experts; e++) {
+    for (int e = 0; e < layer->router.n; e++) {
         if (m->n_for[e + 1] == m->n_for[e] ||
             !dgm_model_is_unchecked(m->model, layer->moe_index, e))
             continue;
@@ -224,21 +226,30 @@ static int use_experts(const dgm_moe *m, const dgm_forward *f, const dgm_layer *
     return DGM_OK;
 }
 
-/* Stage 7: the experts of this rank over everybody's rows; weighed results go into the replies. */
-static void serve_experts(dgm_moe *m, const dgm_forward *f, const dgm_layer *layer)
+/* For the clock: experts that had rows. */
+static uint64_t count_active(const dgm_moe *m, const dgm_layer *layer)
+{
+    uint64_t n = 0;
+    for (int e = 0; e < layer->router.n; e++)
+        n += m->n_for[e + 1] > m->n_for[e];
+    return n;
+}
+
+/* Stage 7: the experts of this rank over everybody's rows; weighed results go into the replies. How many rows. */
+static int serve_experts(dgm_moe *m, const dgm_forward *f, const dgm_layer *layer)
 {
     const size_t d = (size_t)m->model->cfg.d_model, row_bytes = d * sizeof(float);
     assignment *list;
-    const int n = list_assignments(m, &list);
+    const int n = list_assignments(m, &list, layer->router.n);
     if (n == 0)
-        return;
+        return 0;
     const int rc = use_experts(m, f, layer);
     if (rc != DGM_OK) {
         /* Too late to stop: peers wait for replies. Zeros, so that no NaN of theirs drowns our sentence. */
         fail_here(m, rc);
         for (int i = 0; i < n; i++)
             memset(list[i].reply, 0, row_bytes);
-        return;
+        return 0;
     }
     float *x = dgm_arena_push(&m->scratch, (size_t)n * row_bytes);
     float *t = dgm_arena_push(&m->scratch, (size_t)n * (size_t)m->max_ffn * sizeof(float));
@@ -254,6 +265,7 @@ static void serve_experts(dgm_moe *m, const dgm_forward *f, const dgm_layer *lay
         if (a->pick == 1)
             f->kern->add(a->reply, a->reply, y, (int)d);
     }
+    return n;
 }
 
 /* Stage 8, at home: x += share (+ share), in gate order. */
@@ -284,17 +296,28 @@ int dgm_moe_forward(dgm_moe *m, const dgm_forward *f, float *x, const float *h,
     trip *trips = dgm_arena_push(&m->scratch, (size_t)rows * sizeof *trips);
     /* A rank that fails alone must still turn up, or its peers wait until their deadline: it sends nobody
      * anything, its status rides with the counts, and it goes on serving its experts to the others. */
+    int64_t began = dgm_stage_begin(f->clock);
     const int routed = rows > 0 ? route(m, f, tags, h, layer, rows) : DGM_OK;
     if (routed != DGM_OK) {
         fail_here(m, routed);
         rows = 0;
     }
+    dgm_stage_end(f->clock, DGM_STAGE_ROUTER, began, rows, 0);
+    began = dgm_stage_begin(f->clock);
     pack_rows(m, trips, tags, h, layer, rows);
     int worst; /* whoever failed tells the coordinator in its report */
     DGM_TRY(dgm_xchg_dispatch(m->xchg, m->bad, &worst));
-    serve_experts(m, f, layer);
+    dgm_stage_end(f->clock, DGM_STAGE_EXCHANGE, began, rows, 0);
+    began = dgm_stage_begin(f->clock);
+    const int served = serve_experts(m, f, layer);
+    dgm_stage_end(f->clock, DGM_STAGE_EXPERTS, began, served,
+                  f->clock == NULL ? 0 : count_active(m, layer));
+    began = dgm_stage_begin(f->clock);
     DGM_TRY(dgm_xchg_combine(m->xchg));
+    dgm_stage_end(f->clock, DGM_STAGE_EXCHANGE, began, 0, 0);
+    began = dgm_stage_begin(f->clock);
     combine(m, f, x, trips, rows);
+    dgm_stage_end(f->clock, DGM_STAGE_COMBINE, began, rows, 0);
     dgm_arena_pop(&m->scratch, mark);
     return DGM_OK;
 }

@@ -1,10 +1,11 @@
 /*
  * moe.h - stages 5 to 8: the mixture-of-experts layer, shared by both stacks.
  *
- * route (f32, top 2, ties to the lower id) -> rows to the owners of their experts -> grouped expert FFN -> rows
+ * route (f32, top 2 or top 1, ties to the lower id) -> rows to the owners of their experts -> grouped expert FFN -> rows
  * back -> combine: fl(fl(g1 * fl(c * y1)) + fl(g2 * fl(c * y2))), c = 1 - moe_token_dropout. The owner weighs
  * (and adds, when it holds both experts), so a row travels once to each rank and comes back as one row,
- * with the same bits wherever its experts live. Nothing is ever dropped.
+ * with the same bits wherever its experts live. Nothing is ever dropped. With top 1 there is one term, of the gate
+ * that dgm_route_top1 gives.
  * Source: NLLB-200 MoE as in arXiv 2212.09811.
  */
 #ifndef DGM_RUNTIME_MOE_H

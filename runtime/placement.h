@@ -13,7 +13,7 @@
 
 typedef struct dgm_placement {
     uint32_t epoch;
-    int n_layers, n_experts, ranks; /* MoE layers (encoder, then decoder), experts in each */
+    int n_layers, n_experts, ranks; /* MoE layers (encoder, then decoder), most experts of one */
     int16_t *owner;                 /* [n_layers * n_experts] */
 } dgm_placement;
 

@@ -181,18 +181,18 @@ static int bind_ffn(binder *b, dgm_ffn *ffn, int stack, const char *fc1, const c
 
 static int bind_experts(binder *b, dgm_layer *l, int stack)
 {
-    const dgm_model_config *c = &b->m->cfg;
+    const int d = b->m->cfg.d_model, n_experts = b->m->cfg.n_experts[stack];
     int rc = DGM_OK;
     l->moe_index = b->f->n_moe++;
-    l->experts = calloc((size_t)c->n_experts, sizeof *l->experts);
+    l->experts = calloc((size_t)n_experts, sizeof *l->experts);
     if (l->experts == NULL)
-        return dgm_fail(DGM_ENOMEM, "cannot allocate a list of %d experts", c->n_experts);
+        return dgm_fail(DGM_ENOMEM, "cannot allocate a list of %d experts", n_experts);
     b->part = DGM_ROUTER;
     static const char router[] = "ffn.router.classifier.weight";
-    DGM_TRY(bind_matrix(b, &l->router, c->n_experts, c->d_model, 0, c->n_experts, router, router));
+    DGM_TRY(bind_matrix(b, &l->router, n_experts, d, 0, n_experts, router, router));
     b->part = DGM_EXPERTS;
     b->moe = l->moe_index;
-    for (int e = 0; e < c->n_experts && rc == DGM_OK; e++) {
+    for (int e = 0; e < n_experts && rc == DGM_OK; e++) {
         char fc1[48], fc2[48];
         b->expert = e;
         (void)snprintf(fc1, sizeof fc1, "ffn.experts.expert_%d.fc1", e);
@@ -354,8 +354,8 @@ int dgm_weights_bind(dgm_model *m)
     DGM_TRY(bind_stack(&b, DGM_DECODER));
     DGM_TRY(check_leftovers(&b));
     choose_types(m->files);
-    m->files->experts =
-        calloc((size_t)(m->files->n_moe * m->cfg.n_experts) + 1, sizeof *m->files->experts);
+    m->files->experts = calloc((size_t)(m->files->n_moe * dgm_config_most_experts(&m->cfg)) + 1,
+                               sizeof *m->files->experts);
     if (m->files->experts == NULL)
         return dgm_fail(DGM_ENOMEM, "cannot allocate a list of experts");
     return DGM_OK;

@@ -38,7 +38,7 @@ struct dgm_model_files {
     size_t n_slots, cap_slots;
     int n_moe;          /* MoE layers, encoder then decoder */
     dgm_arena dense;    /* dense weights (not when they are mapped) and positions */
-    dgm_arena *experts; /* [n_moe * n_experts], those of this rank */
+    dgm_arena *experts; /* [n_moe * most experts of a layer], those of this rank */
     enum dgm_verify verify;
     bool loaded;
 };

@@ -67,7 +67,8 @@ size_t dgm_weights_dense_bytes(const dgm_model *m)
 static dgm_arena *arena_of(const dgm_model *m, const dgm_slot *s)
 {
     struct dgm_model_files *f = m->files;
-    return s->expert < 0 ? &f->dense : &f->experts[s->moe * m->cfg.n_experts + s->expert];
+    return s->expert < 0 ? &f->dense
+                         : &f->experts[s->moe * dgm_config_most_experts(&m->cfg) + s->expert];
 }
 
 /*
@@ -187,7 +188,7 @@ int dgm_weights_verify(const dgm_model *m)
 void dgm_weights_free(dgm_model *m)
 {
     struct dgm_model_files *f = m->files;
-    for (int i = 0; f->experts != NULL && i < f->n_moe * m->cfg.n_experts; i++)
+    for (int i = 0; f->experts != NULL && i < f->n_moe * dgm_config_most_experts(&m->cfg); i++)
         dgm_arena_fini(&f->experts[i]);
     free(f->experts);
     dgm_arena_fini(&f->dense);

@@ -62,7 +62,8 @@ static int check_now(const dgm_model *m, int rank, bool dense, dgm_comm *comm)
 int dgm_weights_map(dgm_model *m, int rank, bool dense, dgm_comm *comm)
 {
     const struct dgm_model_files *f = m->files;
-    m->unchecked = calloc((size_t)(f->n_moe * m->cfg.n_experts) + 1, sizeof *m->unchecked);
+    m->unchecked =
+        calloc((size_t)(f->n_moe * dgm_config_most_experts(&m->cfg)) + 1, sizeof *m->unchecked);
     if (m->unchecked == NULL)
         return dgm_fail(DGM_ENOMEM, "cannot allocate a list of experts");
     for (size_t i = 0; i < f->n_slots; i++) {
@@ -71,7 +72,8 @@ int dgm_weights_map(dgm_model *m, int rank, bool dense, dgm_comm *comm)
             continue;
         DGM_TRY(point_at(m, s));
         if (s->expert >= 0)
-            m->unchecked[s->moe * m->cfg.n_experts + s->expert] = f->verify != DGM_VERIFY_OPEN;
+            m->unchecked[s->moe * dgm_config_most_experts(&m->cfg) + s->expert] =
+                f->verify != DGM_VERIFY_OPEN;
     }
     return check_now(m, rank, dense, comm);
 }
@@ -90,6 +92,6 @@ int dgm_model_check_expert(const dgm_model *m, int moe_layer, int expert)
                 DGM_TRY(dgm_slot_check_sum(m, s));
         }
     }
-    m->unchecked[moe_layer * m->cfg.n_experts + expert] = 0;
+    m->unchecked[moe_layer * dgm_config_most_experts(&m->cfg) + expert] = 0;
     return DGM_OK;
 }

@@ -137,7 +137,7 @@ int dgm_worker_create(dgm_worker **out, const dgm_engine_config *cfg, int slots,
     if (rc == DGM_OK)
         rc = dgm_kvcache_init(&w->kv, model, slots, cfg->max_beam, cfg->max_target, cfg->max_source,
                               cfg->kv_bf16);
-    if (rc == DGM_OK && model->cfg.n_experts > 0) {
+    if (rc == DGM_OK && dgm_config_most_experts(&model->cfg) > 0) {
         const int rows = max_rows(cfg, slots), tokens = cfg->batch_tokens + cfg->max_source;
         rc = dgm_moe_create(&w->moe, model, comm, rows > tokens ? rows : tokens, n_threads);
     }
@@ -401,6 +401,7 @@ static int decode(dgm_worker *w)
             n += slot_rows(w, rows + n, i);
     const int rc = dgm_decoder_step(&w->f, &w->kv, rows, n);
     w->stats.decoded_rows += (uint64_t)n;
+    const int64_t began = dgm_stage_begin(w->f.clock);
     const dgm_decoder_row *at = rows;
     for (int i = 0; rc == DGM_OK && i < w->n_slots; i++) {
         slot *s = &w->slots[i];
@@ -415,6 +416,7 @@ static int decode(dgm_worker *w)
                      : s->search != NULL && dgm_search_rows(s->search) == 0)
             finish(w, s);
     }
+    dgm_stage_end(w->f.clock, DGM_STAGE_SEARCH, began, n, 0);
     dgm_arena_pop(&w->step, mark);
     return rc;
 }
@@ -447,6 +449,11 @@ int dgm_worker_step(dgm_worker *w, const dgm_buf *plan, dgm_buf *report)
     out->stats = dgm_worker_stats(w);
     *report = w->report;
     return DGM_OK;
+}
+
+void dgm_worker_set_clock(dgm_worker *w, dgm_stage_clock *clock)
+{
+    w->f.clock = clock;
 }
 
 dgm_engine_stats dgm_worker_stats(const dgm_worker *w)

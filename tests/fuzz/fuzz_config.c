@@ -14,8 +14,8 @@ static void check(const dgm_model_config *c)
                    c->sparse_step[s] >= 0);
         DGM_ASSERT(c->d_model % c->n_heads[s] == 0);
     }
-    DGM_ASSERT(c->n_experts >= 0 && c->n_experts <= 4096 &&
-               c->top_k == (c->n_experts >= 2 ? 2 : 1));
+    DGM_ASSERT(dgm_config_most_experts(c) <= 4096 &&
+               (c->top_k == 1 || (c->top_k == 2 && dgm_config_most_experts(c) >= 2)));
     DGM_ASSERT(c->expert_scale > 0 && c->expert_scale <= 1 && c->embed_scale >= 1);
     DGM_ASSERT(c->max_length >= 1 && c->max_length <= c->max_positions);
     DGM_ASSERT(c->max_source >= 3 && c->max_source <= c->max_positions);

@@ -45,7 +45,8 @@ static int set_up(void **state)
     if (dgm_arena_init(&step, bytes) != DGM_OK ||
         dgm_kvcache_init(&kv, m, 1, 1, MAX_TOKENS, MAX_TOKENS, false) != DGM_OK)
         goto err;
-    if (m->cfg.n_experts > 0 && dgm_moe_create(&f.moe, m, loaded.comm, MAX_TOKENS, 2) != DGM_OK)
+    if (dgm_config_most_experts(&m->cfg) > 0 &&
+        dgm_moe_create(&f.moe, m, loaded.comm, MAX_TOKENS, 2) != DGM_OK)
         goto err;
     return 0;
 err:

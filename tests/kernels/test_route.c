@@ -92,6 +92,50 @@ static void what_is_not_a_number_is_refused(void **state)
     assert_true(idx[0] == 7 && idx[1] == 7 && gate[0] == 7 && gate[1] == 7);
 }
 
+/* The gate of the best: its softmax over all, by the 16-lane rule, the same in every instruction set. */
+static void top_1_is_a_softmax(void **state)
+{
+    const dgm_kernels k = isa_of(state);
+    test_seed(3);
+    for (int trial = 0; trial < 400; trial++) {
+        float l[130], lane[16] = {0};
+        const int n = 1 + (int)test_random(130);
+        int a = 0;
+        double sum = 0;
+        for (int i = 0; i < n; i++)
+            l[i] = i > 0 && test_random(9) == 0 ? -INFINITY : (float)test_random(400) * 0.02f;
+        for (int i = 1; i < n; i++)
+            a = l[i] > l[a] ? i : a;
+        for (int i = 0; i < n; i++) {
+            lane[i % 16] += dgm_exp(l[i] - l[a]);
+            sum += exp((double)l[i] - (double)l[a]);
+        }
+        for (int w = 8; w > 0; w /= 2)
+            for (int i = 0; i < w; i++)
+                lane[i] += lane[i + w];
+        int32_t idx[2];
+        float gate[2];
+        assert_int_equal(dgm_route_top1(idx, gate, &k, l, n), DGM_OK);
+        assert_int_equal(idx[0], a);
+        assert_int_equal(idx[1], -1);
+        const float want[2] = {1.0f / lane[0], 0};
+        assert_same_bits(gate, want, 2, "gate of %d of %d", a, n);
+        assert_true(fabs((double)gate[0] * sum - 1) < 1e-6);
+    }
+}
+
+static void top_1_refuses_the_same(void **state)
+{
+    const dgm_kernels k = isa_of(state);
+    int32_t idx[2] = {7, 7};
+    float gate[2] = {7, 7};
+    const float nan_last[] = {1, 2, NAN}, none[] = {-INFINITY, -INFINITY}, top[] = {INFINITY, 1};
+    assert_int_equal(dgm_route_top1(idx, gate, &k, nan_last, 3), DGM_ENAN);
+    assert_int_equal(dgm_route_top1(idx, gate, &k, none, 2), DGM_ENAN);
+    assert_int_equal(dgm_route_top1(idx, gate, &k, top, 2), DGM_ENAN);
+    assert_true(idx[0] == 7 && idx[1] == 7 && gate[0] == 7 && gate[1] == 7);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -100,6 +144,8 @@ int main(void)
         cmocka_unit_test(a_masked_router_is_a_sliced_one),
         cmocka_unit_test(one_expert_takes_all),
         cmocka_unit_test(what_is_not_a_number_is_refused),
+        PER_ISA(top_1_is_a_softmax),
+        PER_ISA(top_1_refuses_the_same),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

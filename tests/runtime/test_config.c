@@ -52,7 +52,7 @@ static void reads_what_it_says(void **state)
     assert_int_equal(c.max_positions, 40);
     assert_int_equal(c.ffn_dim[DGM_ENCODER], 24);
     assert_int_equal(c.ffn_dim[DGM_DECODER], 40);
-    assert_int_equal(c.n_experts, 4);
+    assert_true(c.n_experts[0] == 4 && c.n_experts[1] == 4);
     assert_int_equal(c.top_k, 2);
     assert_true(c.expert_scale == 0.8f);
     assert_true(c.embed_scale == 4.0f);
@@ -76,7 +76,7 @@ static void sparse_layers_follow_the_step(void **state)
     testmodel s = testmodel_small();
     s.step[0] = s.step[1] = 0;
     assert_int_equal(parse(&c, &s, NULL), DGM_OK);
-    assert_int_equal(c.n_experts, 0);
+    assert_int_equal(dgm_config_most_experts(&c), 0);
     s = testmodel_small();
     s.experts = 1;
     assert_int_equal(parse(&c, &s, NULL), DGM_OK);
@@ -84,8 +84,34 @@ static void sparse_layers_follow_the_step(void **state)
     s = testmodel_small();
     s.model_type = "m2m_100";
     assert_int_equal(parse(&c, &s, NULL), DGM_OK);
-    assert_int_equal(c.n_experts, 0);
+    assert_int_equal(dgm_config_most_experts(&c), 0);
     assert_true(c.expert_scale == 1.0f);
+}
+
+static void experts_and_gates(void **state)
+{
+    (void)state;
+    dgm_model_config c;
+    testmodel s = testmodel_small();
+    s.kept[0] = 3;
+    s.kept[1] = 2;
+    assert_int_equal(parse(&c, &s, NULL), DGM_OK);
+    assert_int_equal(c.n_experts[DGM_ENCODER], 3);
+    assert_int_equal(c.n_experts[DGM_DECODER], 2);
+    assert_int_equal(c.top_k, 2);
+    assert_false(c.synthetic);
+    s.step[1] = 0; /* a dense stack keeps none */
+    s.config = "{\"moe_top_k\":1,\"normalize_gates\":false}";
+    assert_int_equal(parse(&c, &s, NULL), DGM_OK);
+    assert_int_equal(c.n_experts[DGM_ENCODER], 3);
+    assert_int_equal(c.n_experts[DGM_DECODER], 0);
+    assert_int_equal(c.top_k, 1);
+    s = testmodel_small();
+    s.config = "{\"moe_top_k\":2,\"normalize_gates\":true,\"dragoman\":{\"format\":\"1.0\","
+               "\"synthetic\":true}}";
+    assert_int_equal(parse(&c, &s, NULL), DGM_OK);
+    assert_int_equal(c.top_k, 2);
+    assert_true(c.synthetic);
 }
 
 static void lengths(void **state)
@@ -199,6 +225,20 @@ static void refuses_by_key(void **state)
         {"{\"moe_eval_capacity_token_fraction\":\"1\"}",
          "moe_eval_capacity_token_fraction: wanted a number"},
         {"{\"second_expert_policy\":\"best\"}", "second_expert_policy: wanted all, found best"},
+        {"{\"moe_top_k\":3}", "moe_top_k: wanted a whole number from 1 to 2, found 3"},
+        {"{\"moe_top_k\":1}", "normalize_gates: wanted false with moe_top_k 1, found true"},
+        {"{\"normalize_gates\":false}",
+         "normalize_gates: wanted true with moe_top_k 2, found false"},
+        {"{\"dragoman\":{\"format\":\"1.0\",\"experts_kept\":3}}",
+         "dragoman.experts_kept: wanted two numbers"},
+        {"{\"dragoman\":{\"format\":\"1.0\",\"experts_kept\":[3]}}",
+         "dragoman.experts_kept: wanted two numbers"},
+        {"{\"dragoman\":{\"format\":\"1.0\",\"experts_kept\":[3,0]}}",
+         "dragoman.experts_kept: wanted whole numbers from 1"},
+        {"{\"dragoman\":{\"format\":\"1.0\",\"experts_kept\":[\"3\",1.5]}}",
+         "dragoman.experts_kept: wanted whole numbers from 1"},
+        {"{\"dragoman\":{\"format\":\"1.0\",\"experts_kept\":[3,5]}}",
+         "dragoman.experts_kept: wanted at most num_experts 4, found 5"},
         {"{\"max_length\":0}", "max_length: wanted a whole number from 1"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
@@ -320,6 +360,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(reads_what_it_says),
         CASE(sparse_layers_follow_the_step),
+        CASE(experts_and_gates),
         CASE(lengths),
         CASE(source_order),
         CASE(refuses_by_key),

@@ -164,8 +164,9 @@ static void add_layer(list *l, int stack, int i)
         add_ffn(l, stack, stem);
         return;
     }
-    add(l, (size_t)s->experts, (size_t)s->d_model, "%s.ffn.router.classifier.weight", layer);
-    for (int e = 0; e < s->experts; e++) {
+    const int experts = s->kept[stack] > 0 ? s->kept[stack] : s->experts;
+    add(l, (size_t)experts, (size_t)s->d_model, "%s.ffn.router.classifier.weight", layer);
+    for (int e = 0; e < experts; e++) {
         (void)snprintf(stem, sizeof stem, "%s.ffn.experts.expert_%d.", layer, e);
         add_ffn(l, stack, stem);
     }
@@ -299,6 +300,10 @@ static void write_config(const char *dir, const testmodel *s)
     if (strcmp(s->model_type, "m2m_100") != 0)
         (void)json_object_update(c, moe);
     json_decref(moe);
+    if (s->kept[0] > 0)
+        (void)json_object_set_new(
+            c, "dragoman",
+            json_pack("{s:s,s:[i,i]}", "format", "1.0", "experts_kept", s->kept[0], s->kept[1]));
     json_t *more = s->config == NULL ? json_object() : json_loads(s->config, 0, NULL);
     assert_non_null(more);
     const char *key;

@@ -18,7 +18,7 @@ typedef struct testmodel {
     const char *model_type; /* "nllb-moe", "nllb_moe", "m2m_100" */
     int d_model, vocab, positions;
     int layers[2], heads[2], ffn[2], step[2]; /* encoder, decoder */
-    int experts;
+    int experts, kept[2]; /* kept: how many of them the file has in each stack; 0: all */
     dgm_dtype dtype;
     bool prefix; /* names begin with `model.` */
     int shards;  /* 0: one file, no index */

@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# `dragoman bench layers`: every stage has its line, shares make a whole, and the arithmetic is that of the shape.
+# usage: bench_layers.sh DRAGOMAN_BINARY
+set -u
+dragoman=$1
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+model=$here/models/multi30k-token
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+bad=0
+export DRAGOMAN=$dragoman
+
+fail() {
+    echo "$1"
+    bad=1
+}
+
+# holds WHAT FILTER: the filter says true of the lines of $dir/out
+holds() {
+    jq -es "$2" "$dir/out" >/dev/null || { fail "$1"; head -n 5 "$dir/out"; }
+}
+
+checks() {
+    holds "$1: batches" '[.[].batch] | unique == [2, 8]'
+    holds "$1: every stage" '[.[] | select(.batch == 8) | .stack + " " + .stage] | sort == ([" all else",
+        ("encoder", "decoder" | . + " " + ("embed", "self attention", "ffn", "router", "exchange", "expert ffn", "combine")),
+        "encoder cross kv", "decoder cross attention", "decoder vocabulary", "decoder search"] | sort)'
+    holds "$1: shares are a whole" 'group_by(.batch) | all([.[].share] | add | . > 0.99 and . < 1.01)'
+    holds "$1: times" 'all(.[] | select(.stack != ""); .ms_per_step > 0)'
+    holds "$1: rates" 'all(.[] | select(.bound); .rate > 0 and .peak > 0)'
+    # rate * time of the dense layers of the encoder: 2 of them, 8 x 24 tokens, d 128, FFN 256
+    holds "$1: operations of the ffn" '.[] | select(.batch == 8 and .stack == "encoder" and .stage == "ffn") |
+        .bound == "compute" and (.rate * .ms_per_step * 1e6 / (2 * 2 * 2 * 8 * 24 * 128 * 256) | . > 0.99 and . < 1.01)'
+    # 8 sentences of beam 3 are 24 rows; the step that feeds the prompt has fewer
+    holds "$1: operations of the vocabulary" '.[] | select(.batch == 8 and .stage == "vocabulary") |
+        if .bound == "compute" then .rate * .ms_per_step * 1e6 / (2 * 24 * 128 * 6206) | . > 0.5 and . <= 1.01 else true end'
+}
+
+options=(bench layers -m "$model" --batch 2,8 --beam 3 --src-tokens 24 --tgt-tokens 9 --threads 1 --json)
+"$dragoman" "${options[@]}" >"$dir/out" 2>"$dir/err" || { fail "exit code $?"; cat "$dir/err"; }
+checks "one rank"
+if command -v mpirun >/dev/null; then
+    "$here/launch/dragoman-mpirun" -n 2 "${options[@]}" >"$dir/out" 2>"$dir/err" || { fail "2 ranks: exit code $?"; cat "$dir/err"; }
+    holds "2 ranks: the exchange takes time" 'any(.[]; .stage == "exchange" and .ms_per_step > 0)'
+fi
+"$dragoman" bench layers --batch 2 --tgt-tokens 4 --threads 1 >"$dir/out" 2>"$dir/err" || fail "a table: exit code $?"
+grep -Eq '^decoder  expert ffn .* (compute|bandwidth)$' "$dir/out" || { fail "a table: no line of the experts"; cat "$dir/out"; }
+
+# refused PATTERN OPTIONS...: exit code 2 and one sentence
+refused() {
+    local pattern=$1 got
+    shift
+    "$dragoman" bench layers -m "$model" "$@" >"$dir/out" 2>"$dir/err"
+    got=$?
+    [ $got -eq 2 ] || fail "bench layers $*: exit code $got, not 2"
+    [ "$(grep -c '^dragoman: ' "$dir/err")" -eq 1 ] && grep -Eq -- "$pattern" "$dir/err" || { fail "bench layers $*:"; cat "$dir/err"; }
+}
+refused "batch: want at most 16 whole numbers .*, found '4,'" --batch 4,
+refused "batch: want at most 16 whole numbers .*, found '0'" --batch 0
+refused 'src-tokens: want at most 512, as the model says, found 513' --src-tokens 513
+refused 'beam: want' --beam 129
+
+[ "$bad" -eq 0 ] && echo "bench layers: ok"
+exit "$bad"

@@ -1,0 +1,180 @@
+/* A mixture-of-experts layer on one rank against the plain formula, for every shape of routing that is run. */
+#include "kernels/math.h"
+#include "runtime/moe.h"
+#include "tests/runtime/testmodel.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { D = 16, ROWS = 33, MAX_EXPERTS = 4, MAX_F = 40 };
+
+typedef struct rig {
+    testmodel spec;
+    char *dir;
+    dgm_comm *comm;
+    dgm_model *model;
+    dgm_kernels kern;
+    dgm_arena step;
+    dgm_moe *moe;
+    dgm_forward f;
+} rig;
+
+static void open_rig(rig *g, const testmodel *spec)
+{
+    const dgm_comm_config comm = {.backend = "local", .stall_ms = 2000, .deadline_ms = 60000};
+    *g = (rig){.spec = *spec, .dir = testmodel_dir()};
+    testmodel_write(g->dir, spec);
+    assert_int_equal(dgm_comm_open(&g->comm, &comm), DGM_OK);
+    if (dgm_model_open(&g->model, g->dir, NULL) != DGM_OK)
+        fail_msg("%s", dgm_error_text());
+    assert_int_equal(dgm_model_load(g->model, 0, 1, true, NULL), DGM_OK);
+    assert_int_equal(dgm_kernels_select(&g->kern, "auto"), DGM_OK);
+    assert_int_equal(dgm_arena_init(&g->step, 1 << 20), DGM_OK);
+    assert_int_equal(dgm_moe_create(&g->moe, g->model, g->comm, ROWS, 1), DGM_OK);
+    g->f = (dgm_forward){
+        .model = g->model, .kern = &g->kern, .comm = g->comm, .step = &g->step, .moe = g->moe};
+}
+
+static void close_rig(rig *g)
+{
+    dgm_moe_destroy(g->moe);
+    dgm_arena_fini(&g->step);
+    dgm_model_close(g->model);
+    dgm_comm_close(g->comm);
+    testmodel_remove(g->dir);
+}
+
+/* y [n] = W x + b of tensor `stem` of the test model, by the rule of the GEMM. */
+static void linear(float *y, const rig *g, const char *stem, const float *x, int n, int k)
+{
+    char weight[160], bias[160];
+    (void)snprintf(weight, sizeof weight, "%s.weight", stem);
+    (void)snprintf(bias, sizeof bias, "%s.bias", stem);
+    for (int i = 0; i < n; i++) {
+        float acc = 0;
+        for (int j = 0; j < k; j++)
+            acc = fmaf(x[j], testmodel_value(&g->spec, weight, (size_t)(i * k + j)), acc);
+        y[i] = acc + testmodel_value(&g->spec, bias, (size_t)i);
+    }
+}
+
+/* What expert e of the layer says of row h, times c. */
+static void expert(float *y, const rig *g, const char *layer, int e, const float *h, int ffn)
+{
+    char stem[128];
+    float t[MAX_F];
+    (void)snprintf(stem, sizeof stem, "%s.ffn.experts.expert_%d.fc1", layer, e);
+    linear(t, g, stem, h, ffn, D);
+    for (int i = 0; i < ffn; i++)
+        t[i] = t[i] > 0 ? t[i] : 0;
+    (void)snprintf(stem, sizeof stem, "%s.ffn.experts.expert_%d.fc2", layer, e);
+    linear(y, g, stem, t, D, ffn);
+    for (int i = 0; i < D; i++)
+        y[i] *= 0.8f;
+}
+
+/* Fewer than 16 experts: the 16-lane sum is a tree over them, folded +8, +4, +2, +1. */
+static float gate_of_one(const float *logits, int n, int best)
+{
+    float lane[16] = {0};
+    for (int i = 0; i < n; i++)
+        lane[i] = dgm_exp(logits[i] - logits[best]);
+    for (int w = 8; w > 0; w /= 2)
+        for (int i = 0; i < w; i++)
+            lane[i] += lane[i + w];
+    return 1.0f / lane[0];
+}
+
+static void plain(float *x, const rig *g, const char *layer, const float *h, int experts, int ffn,
+                  int top_k)
+{
+    float logits[MAX_EXPERTS] = {0}, y[2][D];
+    char name[128];
+    int a = 0, b = -1;
+    (void)snprintf(name, sizeof name, "%s.ffn.router.classifier.weight", layer);
+    for (int e = 0; e < experts; e++)
+        for (int j = 0; j < D; j++)
+            logits[e] = fmaf(h[j], testmodel_value(&g->spec, name, (size_t)(e * D + j)), logits[e]);
+    for (int e = 1; e < experts; e++)
+        a = logits[e] > logits[a] ? e : a;
+    for (int e = 0; e < experts; e++)
+        b = e != a && (b < 0 || logits[e] > logits[b]) ? e : b;
+    expert(y[0], g, layer, a, h, ffn);
+    if (top_k == 1 || b < 0) {
+        const float gate = gate_of_one(logits, experts, a);
+        for (int i = 0; i < D; i++)
+            x[i] = x[i] + gate * y[0][i];
+        return;
+    }
+    const float e = dgm_exp(logits[b] - logits[a]), ga = 1 / (1 + e), gb = e / (1 + e);
+    expert(y[1], g, layer, b, h, ffn);
+    for (int i = 0; i < D; i++)
+        x[i] = x[i] + (ga * y[0][i] + gb * y[1][i]);
+}
+
+static void check(const char *config, int kept_encoder, int kept_decoder)
+{
+    testmodel spec = testmodel_small();
+    static const char *const names[] = {"encoder.layers.1", "decoder.layers.1"};
+    rig g;
+    spec.config = config;
+    spec.kept[0] = kept_encoder;
+    spec.kept[1] = kept_decoder;
+    open_rig(&g, &spec);
+    for (int s = 0; s < DGM_STACKS; s++) {
+        static float x[ROWS * D], h[ROWS * D], want[ROWS * D];
+        for (int i = 0; i < ROWS * D; i++) {
+            h[i] = (float)((i * 37 + s) % 101 - 50) / 16;
+            x[i] = want[i] = (float)(i * 53 % 97 - 48) / 32;
+        }
+        const int experts = s == 0 ? kept_encoder : kept_decoder;
+        for (int r = 0; r < ROWS; r++)
+            plain(want + r * D, &g, names[s], h + r * D, experts, spec.ffn[s], g.model->cfg.top_k);
+        assert_int_equal(dgm_moe_forward(g.moe, &g.f, x, h, &g.model->stack[s].layers[1], ROWS),
+                         DGM_OK);
+        assert_int_equal(dgm_moe_verdict(g.moe), DGM_OK);
+        if (memcmp(x, want, sizeof x) != 0)
+            fail_msg("%s with %d experts: other bits than the formula", names[s], experts);
+    }
+    close_rig(&g);
+}
+
+static const char *const top_1 = "{\"moe_top_k\":1,\"normalize_gates\":false}";
+
+static void two_experts(void **state)
+{
+    (void)state;
+    check(NULL, 4, 4);
+}
+
+static void one_expert_with_its_softmax(void **state)
+{
+    (void)state;
+    check(top_1, 4, 4);
+}
+
+static void stacks_keep_different_experts(void **state)
+{
+    (void)state;
+    check(NULL, 4, 2);
+    check(NULL, 2, 3);
+    check(NULL, 1, 4);
+    check(top_1, 2, 4);
+    check(top_1, 3, 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(two_experts),
+        cmocka_unit_test(one_expert_with_its_softmax),
+        cmocka_unit_test(stacks_keep_different_experts),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
