@@ -15,7 +15,7 @@ typedef struct trip {
 /* One row for one expert of this rank. */
 typedef struct assignment {
     const dgm_row_tag *tag;
-    const float *row;
+    const char *row; /* as it travels: [d] f32, or its scale and [d] int8 */
     float *reply;
     int32_t pick; /* which expert of the tag */
     int32_t at;   /* place in the order by expert */
@@ -25,6 +25,8 @@ struct dgm_moe {
     const dgm_model *model;
     dgm_xchg *xchg;
     int ranks, max_ffn, bad;
+    bool int8; /* rows travel as int8 */
+    size_t row_bytes;
     char bad_text[512];
     dgm_arena
         scratch;    /* what one layer needs; reserved for the worst case, touched as far as used */
@@ -47,18 +49,36 @@ static size_t scratch_bytes(const dgm_model *model, int ranks, int max_rows, int
     const int n_experts = dgm_config_most_experts(c);
     const int f = widest_ffn(model), wide = f > c->d_model ? f : c->d_model;
     return rows * ((size_t)n_experts * sizeof(float) + sizeof(trip) + sizeof(dgm_row_tag)) +
-           assigned * (sizeof(assignment) + (d + (size_t)f) * sizeof(float)) +
+           assigned * (sizeof(assignment) + d + (1 + d + (size_t)f) * sizeof(float)) +
            dgm_gemm_scratch_bytes((int)assigned, n_experts, wide, wide, n_threads) + 65536;
 }
 
+/* integer_experts - all of them: a packed model has one type. */
+static bool integer_experts(const dgm_model *model)
+{
+    for (int s = 0; s < DGM_STACKS; s++)
+        for (int l = 0; l < model->stack[s].n_layers; l++) {
+            const dgm_layer *layer = &model->stack[s].layers[l];
+            for (int e = 0; layer->sparse && e < layer->router.n; e++) {
+                const dgm_wtype t = layer->experts[e].fc1.w.type;
+                if (t != DGM_W_INT8 && t != DGM_W_INT4)
+                    return false;
+            }
+        }
+    return true;
+}
+
 int dgm_moe_create(dgm_moe **out, const dgm_model *model, dgm_comm *comm, int max_rows,
-                   int n_threads)
+                   int n_threads, dgm_compute compute)
 {
     dgm_moe *m = calloc(1, sizeof *m);
     if (m == NULL)
         return dgm_fail(DGM_ENOMEM, "out of memory for a mixture-of-experts layer");
     const size_t n_experts = (size_t)dgm_config_most_experts(&model->cfg);
     m->model = model;
+    m->int8 = compute == DGM_COMPUTE_INT8 && integer_experts(model);
+    const size_t d = (size_t)model->cfg.d_model;
+    m->row_bytes = m->int8 ? sizeof(float) + (d + 3) / 4 * 4 : d * sizeof(float);
     m->ranks = dgm_comm_size(comm);
     m->max_ffn = widest_ffn(model);
     m->n_to = calloc((size_t)m->ranks, sizeof *m->n_to);
@@ -70,8 +90,7 @@ int dgm_moe_create(dgm_moe **out, const dgm_model *model, dgm_comm *comm, int ma
     if (rc == DGM_OK)
         rc = dgm_arena_init(&m->scratch, scratch_bytes(model, m->ranks, max_rows, n_threads));
     if (rc == DGM_OK)
-        rc = dgm_xchg_create(&m->xchg, comm, (size_t)model->cfg.d_model * sizeof(float),
-                             model->cfg.d_model, max_rows);
+        rc = dgm_xchg_create(&m->xchg, comm, m->row_bytes, model->cfg.d_model, max_rows);
     if (rc != DGM_OK) {
         dgm_moe_destroy(m);
         return rc;
@@ -133,11 +152,20 @@ static void owners(int32_t owner[2], const dgm_moe *m, const dgm_row_tag *tag,
         owner[1] = -1;
 }
 
-/* Stage 6, outward: count, lay out, and write each row once for each rank that holds an expert of it. */
-static void pack_rows(dgm_moe *m, trip *trips, const dgm_row_tag *tags, const float *h,
-                      const dgm_layer *layer, int rows)
+/* put_row - one row [d] as it travels. */
+static void put_row(const dgm_moe *m, const dgm_forward *f, char *to, const float *row)
 {
-    const size_t d = (size_t)m->model->cfg.d_model;
+    if (m->int8)
+        f->kern->quantize_row((int8_t *)to + sizeof(float), (float *)(void *)to, row,
+                              m->model->cfg.d_model);
+    else
+        memcpy(to, row, m->row_bytes);
+}
+
+/* Stage 6, outward: count, lay out, and write each row once for each rank that holds an expert of it. */
+static void pack_rows(dgm_moe *m, const dgm_forward *f, trip *trips, const dgm_row_tag *tags,
+                      const float *h, const dgm_layer *layer, int rows)
+{
     memset(m->n_to, 0, (size_t)m->ranks * sizeof *m->n_to);
     for (int r = 0; r < rows; r++) {
         trip *t = &trips[r];
@@ -148,13 +176,18 @@ static void pack_rows(dgm_moe *m, trip *trips, const dgm_row_tag *tags, const fl
     dgm_xchg_reserve(m->xchg, m->n_to);
     for (int r = 0; r < rows; r++) {
         const trip *t = &trips[r];
+        char *first = NULL;
         for (int i = 0; i < 2 && t->peer[i] >= 0; i++) {
             const dgm_xchg_part part = dgm_xchg_out(m->xchg, t->peer[i]);
             dgm_row_tag tag = tags[r];
             if (t->peer[1] >= 0) /* two ranks: each is told its own expert only */
                 tag = (dgm_row_tag){.expert = {tag.expert[i], -1}, .gate = {tag.gate[i], 0}};
             part.tags[t->at[i]] = tag;
-            memcpy((float *)part.rows + (size_t)t->at[i] * d, h + (size_t)r * d, d * sizeof(float));
+            char *to = (char *)part.rows + (size_t)t->at[i] * m->row_bytes;
+            if (i == 0)
+                put_row(m, f, first = to, h + (size_t)r * (size_t)m->model->cfg.d_model);
+            else
+                memcpy(to, first, m->row_bytes);
         }
     }
 }
@@ -175,7 +208,7 @@ static int list_assignments(dgm_moe *m, assignment **list, int n_experts)
             const int32_t e = part.tags[r].expert[i % 2];
             if (e < 0)
                 continue;
-            (*list)[n++] = (assignment){&part.tags[r], (float *)part.rows + r * d,
+            (*list)[n++] = (assignment){&part.tags[r], (const char *)part.rows + r * m->row_bytes,
                                         part.reply + r * d, i % 2, m->n_for[e + 1]++};
         }
     }
@@ -186,8 +219,15 @@ static int list_assignments(dgm_moe *m, assignment **list, int n_experts)
     return n;
 }
 
+/* Rows in the order by expert: f32, or int8 with their scales. */
+typedef struct rows_in {
+    const float *x;
+    const int8_t *q;
+    const float *scale;
+} rows_in;
+
 /* One of an expert's two matrices over the rows of every expert: one parallel region. */
-static void run_matrix(dgm_moe *m, const dgm_forward *f, float *y, const float *x,
+static void run_matrix(dgm_moe *m, const dgm_forward *f, float *y, const rows_in *in,
                        const dgm_layer *layer, int second)
 {
     int n_jobs = 0;
@@ -200,17 +240,42 @@ static void run_matrix(dgm_moe *m, const dgm_forward *f, float *y, const float *
         DGM_ASSERT(w->w.data !=
                    NULL); /* else the placement sent us a row of an expert that lives elsewhere */
         const size_t k = (size_t)w->w.k, n = (size_t)w->w.n;
-        m->jobs[n_jobs++] = (dgm_gemm_job){.x = x + at * k,
-                                           .ldx = k,
-                                           .y = y + at * n,
-                                           .ldy = n,
-                                           .w = &w->w,
-                                           .bias = w->b,
-                                           .rows = rows,
-                                           .relu = !second,
-                                           .compute = f->compute};
+        dgm_gemm_job *job = &m->jobs[n_jobs++];
+        *job = (dgm_gemm_job){.ldx = k,
+                              .y = y + at * n,
+                              .ldy = n,
+                              .w = &w->w,
+                              .bias = w->b,
+                              .rows = rows,
+                              .relu = !second,
+                              .compute = f->compute};
+        if (in->q != NULL) {
+            job->q = in->q + at * k;
+            job->ldq = k;
+            job->q_scale = in->scale + at;
+        } else {
+            job->x = in->x + at * k;
+        }
     }
     dgm_gemm(f->kern, f->pool, m->jobs, n_jobs, &m->scratch);
+}
+
+/* gather - what came in, in the order by expert; `x` [n, d] is room for it if it is f32. */
+static rows_in gather(dgm_moe *m, const assignment *list, int n, float *x)
+{
+    const size_t d = (size_t)m->model->cfg.d_model;
+    if (!m->int8) {
+        for (int i = 0; i < n; i++)
+            memcpy(x + (size_t)list[i].at * d, list[i].row, m->row_bytes);
+        return (rows_in){.x = x};
+    }
+    int8_t *q = dgm_arena_push(&m->scratch, (size_t)n * d);
+    float *scale = dgm_arena_push(&m->scratch, (size_t)n * sizeof *scale);
+    for (int i = 0; i < n; i++) {
+        memcpy(&scale[list[i].at], list[i].row, sizeof *scale);
+        memcpy(q + (size_t)list[i].at * d, list[i].row + sizeof *scale, d);
+    }
+    return (rows_in){.q = q, .scale = scale};
 }
 
 /* The first use of an expert compares its checksums. */
@@ -238,7 +303,7 @@ static uint64_t count_active(const dgm_moe *m, const dgm_layer *layer)
 /* Stage 7: the experts of this rank over everybody's rows; weighed results go into the replies. How many rows. */
 static int serve_experts(dgm_moe *m, const dgm_forward *f, const dgm_layer *layer)
 {
-    const size_t d = (size_t)m->model->cfg.d_model, row_bytes = d * sizeof(float);
+    const size_t d = (size_t)m->model->cfg.d_model;
     assignment *list;
     const int n = list_assignments(m, &list, layer->router.n);
     if (n == 0)
@@ -248,15 +313,14 @@ static int serve_experts(dgm_moe *m, const dgm_forward *f, const dgm_layer *laye
         /* Too late to stop: peers wait for replies. Zeros, so that no NaN of theirs drowns our sentence. */
         fail_here(m, rc);
         for (int i = 0; i < n; i++)
-            memset(list[i].reply, 0, row_bytes);
+            memset(list[i].reply, 0, d * sizeof *list[i].reply);
         return 0;
     }
-    float *x = dgm_arena_push(&m->scratch, (size_t)n * row_bytes);
+    float *x = dgm_arena_push(&m->scratch, (size_t)n * d * sizeof *x);
     float *t = dgm_arena_push(&m->scratch, (size_t)n * (size_t)m->max_ffn * sizeof(float));
-    for (int i = 0; i < n; i++)
-        memcpy(x + (size_t)list[i].at * d, list[i].row, row_bytes);
-    run_matrix(m, f, t, x, layer, 0);
-    run_matrix(m, f, x, t, layer, 1);
+    const rows_in in = gather(m, list, n, x), hidden = {.x = t};
+    run_matrix(m, f, t, &in, layer, 0);
+    run_matrix(m, f, x, &hidden, layer, 1);
     for (int i = 0; i < n; i++) {
         const assignment *a = &list[i];
         float *y = x + (size_t)a->at * d;
@@ -304,7 +368,7 @@ int dgm_moe_forward(dgm_moe *m, const dgm_forward *f, float *x, const float *h,
     }
     dgm_stage_end(f->clock, DGM_STAGE_ROUTER, began, rows, 0);
     began = dgm_stage_begin(f->clock);
-    pack_rows(m, trips, tags, h, layer, rows);
+    pack_rows(m, f, trips, tags, h, layer, rows);
     int worst; /* whoever failed tells the coordinator in its report */
     DGM_TRY(dgm_xchg_dispatch(m->xchg, m->bad, &worst));
     dgm_stage_end(f->clock, DGM_STAGE_EXCHANGE, began, rows, 0);

@@ -16,9 +16,13 @@
 
 typedef struct dgm_moe dgm_moe;
 
-/* dgm_moe_create - for up to max_rows rows of this rank in a layer. comm and model outlive it. */
+/*
+ * dgm_moe_create - for up to max_rows rows of this rank in a layer. comm and model outlive it. compute int8 with integer
+ * experts: rows travel as int8 with their scale, which is what the owner would make of them: the same bits from a quarter
+ * of the bytes.
+ */
 DGM_MUST_CHECK int dgm_moe_create(dgm_moe **out, const dgm_model *model, dgm_comm *comm,
-                                  int max_rows, int n_threads);
+                                  int max_rows, int n_threads, dgm_compute compute);
 void dgm_moe_destroy(dgm_moe *m);
 
 /*

@@ -139,7 +139,8 @@ int dgm_worker_create(dgm_worker **out, const dgm_engine_config *cfg, int slots,
                               cfg->kv_bf16);
     if (rc == DGM_OK && dgm_config_most_experts(&model->cfg) > 0) {
         const int rows = max_rows(cfg, slots), tokens = cfg->batch_tokens + cfg->max_source;
-        rc = dgm_moe_create(&w->moe, model, comm, rows > tokens ? rows : tokens, n_threads);
+        rc = dgm_moe_create(&w->moe, model, comm, rows > tokens ? rows : tokens, n_threads,
+                            cfg->compute);
     }
     if (rc != DGM_OK) {
         dgm_worker_destroy(w);

@@ -46,7 +46,7 @@ static int set_up(void **state)
         dgm_kvcache_init(&kv, m, 1, 1, MAX_TOKENS, MAX_TOKENS, false) != DGM_OK)
         goto err;
     if (dgm_config_most_experts(&m->cfg) > 0 &&
-        dgm_moe_create(&f.moe, m, loaded.comm, MAX_TOKENS, 2) != DGM_OK)
+        dgm_moe_create(&f.moe, m, loaded.comm, MAX_TOKENS, 2, DGM_COMPUTE_F32) != DGM_OK)
         goto err;
     return 0;
 err:

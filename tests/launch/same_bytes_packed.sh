@@ -76,6 +76,17 @@ for types in int8-int8 int8-bf16 int8-f32 int4-int8 int4-bf16 int4-f32 bf16-int8
     case $types in *int*) cmp -s "$dir/f32" "$dir/int8" && { echo "$types: --compute changes nothing"; bad=1; } ;; esac
     rm -r "$dir/m"
 done
+# Between ranks, quantised rows travel as bytes: dispatch carries a quarter, combine what it did.
+if [ -n "$mpirun" ]; then
+    "$dragoman" quantize -m "$model" -o "$dir/m" >/dev/null 2>&1
+    for compute in f32 int8; do
+        "$mpirun" -n 2 "${base[@]}" -m "$dir/m" --compute $compute --threads 1 2>"$dir/err" >/dev/null
+        sed -nE 's/.*; ([0-9.]+) MiB exchanged.*/\1/p' "$dir/err" >"$dir/moved.$compute"
+    done
+    awk -v f="$(cat "$dir/moved.f32")" -v i="$(cat "$dir/moved.int8")" 'BEGIN { exit !(i > 0 && i < 0.75 * f) }' ||
+        { echo "int8 rows: $(cat "$dir/moved.int8") MiB exchanged, as f32 $(cat "$dir/moved.f32")"; bad=1; }
+    rm -r "$dir/m"
+fi
 # What the model's configuration says counts when nothing else is said.
 "$dragoman" quantize -m "$model" -o "$dir/m" --compute int8 >/dev/null 2>&1
 "$dragoman" "${base[@]}" -m "$dir/m" --compute int8 >"$dir/want" 2>/dev/null

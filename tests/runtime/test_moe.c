@@ -36,7 +36,7 @@ static void open_rig(rig *g, const testmodel *spec)
     assert_int_equal(dgm_model_load(g->model, 0, 1, true, NULL), DGM_OK);
     assert_int_equal(dgm_kernels_select(&g->kern, "auto"), DGM_OK);
     assert_int_equal(dgm_arena_init(&g->step, 1 << 20), DGM_OK);
-    assert_int_equal(dgm_moe_create(&g->moe, g->model, g->comm, ROWS, 1), DGM_OK);
+    assert_int_equal(dgm_moe_create(&g->moe, g->model, g->comm, ROWS, 1, DGM_COMPUTE_F32), DGM_OK);
     g->f = (dgm_forward){
         .model = g->model, .kern = &g->kern, .comm = g->comm, .step = &g->step, .moe = g->moe};
 }
