@@ -124,7 +124,7 @@ static void print_packed(const dgm_model_config *c)
         (void)snprintf(group, sizeof group, "%d inputs of an output", c->weights.group);
     (void)printf("%-12s experts %s, dense %s, integers with a scale for %s, compute %s\n", "packed",
                  dgm_weight_type_name(c->weights.experts), dgm_weight_type_name(c->weights.dense),
-                 group, c->int8_compute ? "int8" : "f32");
+                 group, c->compute == DGM_COMPUTE_INT8 ? "int8" : "f32");
 }
 
 static void print_facts(const facts *f)

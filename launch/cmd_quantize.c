@@ -74,11 +74,11 @@ static int read_options(dgm_quantize_options *q, const dgm_options *o)
 {
     if (o->output[0] == '\0')
         return dgm_fail(DGM_EUSAGE, "quantize: want --output DIR, found none");
-    *q = (dgm_quantize_options){.group = strcmp(o->group, "none") == 0 ? 0 : atoi(o->group),
-                                .rule = strcmp(o->scale_rule, "paper") == 0 ? DGM_SCALE_PAPER
-                                                                            : DGM_SCALE_127,
-                                .clip = strcmp(o->clip, "mse") == 0,
-                                .int8_compute = strcmp(o->compute, "int8") == 0};
+    *q = (dgm_quantize_options){
+        .group = strcmp(o->group, "none") == 0 ? 0 : atoi(o->group),
+        .rule = strcmp(o->scale_rule, "paper") == 0 ? DGM_SCALE_PAPER : DGM_SCALE_127,
+        .clip = strcmp(o->clip, "mse") == 0,
+        .compute = strcmp(o->compute, "int8") == 0 ? DGM_COMPUTE_INT8 : DGM_COMPUTE_F32};
     const char *experts = o->experts[0] == '\0' ? "int8" : o->experts;
     if (!dgm_weight_type_parse(&q->experts, experts))
         return dgm_fail(DGM_EUSAGE, "--experts: want int8, int4, bf16 or f32, found '%s'", experts);

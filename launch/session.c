@@ -232,16 +232,17 @@ static int count_hosts(const dgm_session *s)
     return n;
 }
 
-/* weight_types - "experts int8, dense bf16", or one word when they are alike. */
-static void weight_types(char *out, size_t size, const dgm_model *m)
+/* weight_types - "experts int8, dense bf16, compute int8", one word for types that are alike. */
+static void weight_types(char *out, size_t size, const dgm_model *m, dgm_compute compute)
 {
     dgm_model_size s;
     dgm_model_get_size(&s, m);
     const char *experts = s.part[DGM_EXPERTS].type, *dense = s.part[DGM_ATTENTION].type;
+    const char *how = compute == DGM_COMPUTE_INT8 ? ", compute int8" : "";
     if (experts[0] == '\0' || strcmp(experts, dense) == 0)
-        (void)snprintf(out, size, "%s", dense);
+        (void)snprintf(out, size, "%s%s", dense, how);
     else
-        (void)snprintf(out, size, "experts %s, dense %s", experts, dense);
+        (void)snprintf(out, size, "experts %s, dense %s%s", experts, dense, how);
 }
 
 static void show_start(const dgm_session *s, const dgm_engine_config *cfg)
@@ -256,7 +257,7 @@ static void show_start(const dgm_session *s, const dgm_engine_config *cfg)
     }
     (void)snprintf(threads, sizeof threads, s->threads_min == s->threads_max ? "%d" : "%d to %d",
                    s->threads_min, s->threads_max);
-    weight_types(types, sizeof types, s->model);
+    weight_types(types, sizeof types, s->model, cfg->compute);
     const int hosts = count_hosts(s);
     const int *experts = m->n_experts;
     char n_experts[32];

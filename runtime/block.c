@@ -74,7 +74,8 @@ void dgm_block_linear(const dgm_forward *f, float *y, const float *x, const dgm_
                               .residual = residual,
                               .ldr = (size_t)w->w.n,
                               .rows = rows,
-                              .relu = relu};
+                              .relu = relu,
+                              .compute = f->compute};
     dgm_gemm(f->kern, f->pool, &job, 1, f->step);
 }
 

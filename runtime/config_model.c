@@ -243,7 +243,7 @@ static int read_weights(dgm_model_config *c, const dgm_json *own)
     if (strcmp(compute, "f32") != 0 && strcmp(compute, "int8") != 0)
         return dgm_fail(DGM_EMODEL, "%s: dragoman.compute: wanted f32 or int8, found %s", own->path,
                         dgm_printable(compute));
-    c->int8_compute = strcmp(compute, "int8") == 0;
+    c->compute = strcmp(compute, "int8") == 0 ? DGM_COMPUTE_INT8 : DGM_COMPUTE_F32;
     if (!dgm_json_has(own, "weights"))
         return DGM_OK;
     const dgm_json weights = {.path = own->path, .root = json_object_get(own->root, "weights")};

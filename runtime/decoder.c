@@ -133,7 +133,7 @@ static int vocabulary(const dgm_forward *f, const step_rows *s)
         want[n++] = *s->rows[r].best;
     }
     dgm_block_norm(f, s->h, s->x, &f->model->stack[DGM_DECODER].norm, s->n);
-    DGM_TRY(dgm_vocab(f->kern, f->pool, want, n, &f->model->embed, DGM_COMPUTE_F32, f->step));
+    DGM_TRY(dgm_vocab(f->kern, f->pool, want, n, &f->model->embed, f->compute, f->step));
     n = 0;
     for (int r = 0; r < s->n; r++)
         if (s->rows[r].best != NULL)

@@ -24,8 +24,9 @@ typedef struct dgm_engine_config {
     int max_source;  /* longest source, ids */
     int max_target;  /* longest target, ids, start token counted */
     int max_beam;
-    int max_targets; /* most targets of one job */
-    int prompt_rows; /* prompt tokens that one sentence may feed in a step (score: more) */
+    int max_targets;     /* most targets of one job */
+    dgm_compute compute; /* of products with integer weights; bears on results */
+    int prompt_rows;     /* prompt tokens that one sentence may feed in a step (score: more) */
 } dgm_engine_config;
 
 /* dgm_engine_open - Collective. The model is loaded; comm, kernels, pool outlive the engine. */

@@ -44,7 +44,7 @@ typedef struct dgm_model_config {
     bool source_suffix; /* legacy_behaviour: pieces </s> code instead of code pieces </s> */
     bool synthetic;     /* random weights, made by `dragoman synth` to measure a shape */
     dgm_weight_types weights;
-    bool int8_compute; /* dragoman.compute: what --compute auto means; false: f32 */
+    dgm_compute compute; /* dragoman.compute: what --compute auto means */
 } dgm_model_config;
 
 /* dgm_config_most_experts - of any layer, 0: a dense model; the width of tables by (layer, expert). */

@@ -79,12 +79,12 @@ int dgm_model_json(char **text, const dgm_model *m, int n_langs, int ranks)
     json_t *root = config_json(m, n_langs);
     if (root == NULL) /* a path that is not UTF-8 is all that JSON cannot say */
         return dgm_fail(DGM_EUSAGE, "--json: wanted a model path in UTF-8, found another");
-    json_t *more =
-        json_pack("{s:s, s:o, s:s, s:i, s:I, s:I, s:o, s:o}", "dtype", size.dtype, "packed",
-                  packed_json(&m->cfg.weights), "compute", m->cfg.int8_compute ? "int8" : "f32",
-                  "files", size.n_files, "file_bytes", (json_int_t)size.file_bytes,
-                  "positions_bytes", (json_int_t)size.positions_bytes, "parts", parts_json(&size),
-                  "ranks", ranks_json(m, ranks));
+    json_t *more = json_pack("{s:s, s:o, s:s, s:i, s:I, s:I, s:o, s:o}", "dtype", size.dtype,
+                             "packed", packed_json(&m->cfg.weights), "compute",
+                             m->cfg.compute == DGM_COMPUTE_INT8 ? "int8" : "f32", "files",
+                             size.n_files, "file_bytes", (json_int_t)size.file_bytes,
+                             "positions_bytes", (json_int_t)size.positions_bytes, "parts",
+                             parts_json(&size), "ranks", ranks_json(m, ranks));
     (void)json_object_update(root, more);
     *text = json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
     json_decref(more);

@@ -206,7 +206,8 @@ static void run_matrix(dgm_moe *m, const dgm_forward *f, float *y, const float *
                                            .w = &w->w,
                                            .bias = w->b,
                                            .rows = rows,
-                                           .relu = !second};
+                                           .relu = !second,
+                                           .compute = f->compute};
     }
     dgm_gemm(f->kern, f->pool, m->jobs, n_jobs, &m->scratch);
 }

@@ -16,7 +16,8 @@ typedef struct dgm_quantize_options {
     dgm_wtype experts, dense; /* dense: not int4 */
     int group;                /* integers: inputs that share a scale, 0: all */
     enum dgm_scale_rule rule;
-    bool clip, int8_compute;
+    bool clip;
+    dgm_compute compute;  /* what the model asks for when nobody says otherwise */
     uint64_t shard_bytes; /* largest weight file; 0: 4 GiB */
 } dgm_quantize_options;
 

@@ -24,7 +24,8 @@ static json_t *history_json(const json_t *before, const dgm_model *in,
     char from[24];
     (void)snprintf(from, sizeof from, "%016" PRIx64, in->hash);
     json_t *options = weights_json(o);
-    (void)json_object_set_new(options, "compute", json_string(o->int8_compute ? "int8" : "f32"));
+    (void)json_object_set_new(options, "compute",
+                              json_string(o->compute == DGM_COMPUTE_INT8 ? "int8" : "f32"));
     json_t *all = json_is_array(before) ? json_copy((json_t *)before) : json_array();
     (void)json_array_append_new(
         all, json_pack("{s:s, s:o, s:s}", "tool", "quantize", "options", options, "from", from));
@@ -38,7 +39,8 @@ static void add_own(json_t *root, const dgm_model *in, const dgm_quantize_option
     json_t *history = history_json(json_object_get(own, "history"), in, o);
     (void)json_object_set_new(own, "format", json_string("1.0"));
     (void)json_object_set_new(own, "weights", weights_json(o));
-    (void)json_object_set_new(own, "compute", json_string(o->int8_compute ? "int8" : "f32"));
+    (void)json_object_set_new(own, "compute",
+                              json_string(o->compute == DGM_COMPUTE_INT8 ? "int8" : "f32"));
     (void)json_object_set_new(own, "history", history);
     (void)json_object_set_new(root, "dragoman", own);
 }

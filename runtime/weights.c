@@ -323,6 +323,21 @@ static int check_leftovers(const binder *b)
     return rc;
 }
 
+/*
+ * A Hugging Face matrix of BF16 tensors stays BF16 in memory: widening is exact, so the bits of what is computed are
+ * those of f32, from half the bytes. Anything else becomes f32.
+ */
+static void choose_types(const struct dgm_model_files *f)
+{
+    for (size_t i = 0; i < f->n_slots; i++)
+        if (f->slots[i].form == DGM_SLOT_ROWS && f->slots[i].matrix != NULL)
+            f->slots[i].matrix->type = DGM_W_BF16;
+    for (size_t i = 0; i < f->n_slots; i++)
+        if (f->slots[i].form == DGM_SLOT_ROWS && f->slots[i].matrix != NULL &&
+            f->slots[i].tensor->dtype != DGM_BF16)
+            f->slots[i].matrix->type = DGM_W_F32;
+}
+
 int dgm_weights_bind(dgm_model *m)
 {
     /* Saved from the translation model, names begin with `model.`; saved from the bare one they do not. */
@@ -338,6 +353,7 @@ int dgm_weights_bind(dgm_model *m)
     DGM_TRY(bind_stack(&b, DGM_ENCODER));
     DGM_TRY(bind_stack(&b, DGM_DECODER));
     DGM_TRY(check_leftovers(&b));
+    choose_types(m->files);
     m->files->experts = calloc((size_t)(m->files->n_moe * dgm_config_most_experts(&m->cfg)) + 1,
                                sizeof *m->files->experts);
     if (m->files->experts == NULL)

@@ -14,7 +14,9 @@ static void unpack_piece(const dgm_slot *s, const void *src, int row, int rows)
 {
     const dgm_dtype t = (dgm_dtype)s->tensor->dtype;
     /* Nobody else has seen this memory yet; const begins when loading is done. */
-    if (s->matrix != NULL)
+    if (s->matrix != NULL && s->matrix->type == DGM_W_BF16)
+        dgm_pack_bf16((void *)s->matrix->data, src, s->row0 + row, rows, s->k);
+    else if (s->matrix != NULL)
         dgm_pack((float *)s->matrix->data, src, t, s->row0 + row, rows, s->k);
     else
         dgm_widen((float *)*s->vector + s->row0 + row, src, t, (size_t)rows);
@@ -101,7 +103,8 @@ static void place(const dgm_model *m, const dgm_slot *s)
 {
     if (s->row0 != 0)
         return;
-    float *dst = dgm_arena_push(arena_of(m, s), dgm_weights_bytes(s));
+    void *dst =
+        dgm_arena_push(arena_of(m, s), dgm_weights_bytes(s)); /* zeros: rows past n stay so */
     if (s->matrix != NULL)
         s->matrix->data = dst;
     else

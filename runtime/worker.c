@@ -122,8 +122,12 @@ int dgm_worker_create(dgm_worker **out, const dgm_engine_config *cfg, int slots,
     w->cfg = *cfg;
     w->n_slots = slots;
     w->comm = comm;
-    w->f =
-        (dgm_forward){.model = model, .kern = kern, .pool = pool, .comm = comm, .step = &w->step};
+    w->f = (dgm_forward){.model = model,
+                         .kern = kern,
+                         .pool = pool,
+                         .comm = comm,
+                         .compute = cfg->compute,
+                         .step = &w->step};
     const size_t life = (size_t)slots * (sizeof(slot) + sizeof(int) + slot_bytes(cfg, model)) +
                         (size_t)cfg->max_targets * sizeof *w->targets +
                         dgm_report_bytes(cfg, slots) + 65536;

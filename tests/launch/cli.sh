@@ -121,6 +121,12 @@ DGM_BEAM_SIZE=4x refuses "DGM_BEAM_SIZE: want .*, found '4x'" translate -m "$m"
 sed 's/ *#.*//' "$dir/all" >"$dir/want"
 sed 's/ *#.*//' "$dir/again" | cmp -s - "$dir/want" || fail "--print-config does not read back"
 
+# --verify says when to check to translate, and that one shall to inspect; a file can mean the first only.
+printf 'verify = never\n' >"$dir/c"
+prints '^verify = never +# file$' translate -m "$m" --config "$dir/c" --print-config
+prints '^weights ' inspect "$m" --config "$dir/c"
+refuses "--verify: want first-use, open or never, found 'yes'" translate --verify yes
+
 printf 'beam-size 8\n' >"$dir/c"
 refuses "line 1: want 'key = value', found 'beam-size 8'" translate --config "$dir/c"
 printf '\nbeam-sise = 8\n' >"$dir/c"

@@ -38,10 +38,10 @@ has '^experts +32 in each of 4 MoE layers, routed by token, top 2, outputs times
 has '^languages +202$'
 has '^limits +source 512 ids, target 200 ids'
 has '^weights +[0-9.]+ MiB in 1 file, BF16$'
-has '^experts +8,437,760 +16\.1 MiB +32\.2 MiB  f32$'
+has '^experts +8,437,760 +16\.1 MiB +16\.2 MiB  bf16$'
 has '^all +10,310,400 '
-has '^0 to 1 +7 +7\.0 MiB '
-has '^2 to 4 +6 +6\.0 MiB '
+has '^0 to 1 +7 +3\.5 MiB '
+has '^2 to 4 +6 +3\.0 MiB '
 
 # The parts of N ranks are the whole, whatever N.
 "$dragoman" inspect "$model" -n 7 --json >"$dir/out" 2>"$dir/err" || fail "--json: exit code $?"

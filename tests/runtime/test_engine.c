@@ -233,10 +233,34 @@ static void packed_models_compute_the_same(void **state)
     (void)state;
     const dgm_engine_config c = usual();
     run(want, &c, 1, 1, 4);
-    packing = &(const dgm_quantize_options){.experts = DGM_W_F32, .dense = DGM_W_F32};
-    run(got, &c, 1, 1, 4);
+    /* the test model's values are exact in bf16, and --compute is about integers */
+    for (int i = 0; i < 8; i++) {
+        dgm_engine_config other = usual();
+        other.compute = i & 4 ? DGM_COMPUTE_INT8 : DGM_COMPUTE_F32;
+        packing = &(const dgm_quantize_options){.experts = i & 1 ? DGM_W_F32 : DGM_W_BF16,
+                                                .dense = i & 2 ? DGM_W_F32 : DGM_W_BF16};
+        run(got, &other, 1, 1, 4);
+        same();
+    }
     packing = NULL;
-    same();
+}
+
+static void integers_depend_on_no_batch(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 8; i++) {
+        dgm_engine_config c = usual();
+        c.compute = i & 1 ? DGM_COMPUTE_INT8 : DGM_COMPUTE_F32;
+        packing = &(const dgm_quantize_options){.experts = i & 2 ? DGM_W_INT4 : DGM_W_INT8,
+                                                .dense = i & 4 ? DGM_W_INT8 : DGM_W_BF16,
+                                                .group = i & 4 ? 32 : 0};
+        run(want, &c, 1, 1, 4);
+        c.batch_rows = 9;
+        c.batch_tokens = 7;
+        run(got, &c, 3, 1, 4);
+        same();
+    }
+    packing = NULL;
 }
 
 static void targets_share_an_encoding(void **state)
@@ -340,6 +364,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(batching_and_threads_do_not_matter),
         cmocka_unit_test(packed_models_compute_the_same),
+        cmocka_unit_test(integers_depend_on_no_batch),
         cmocka_unit_test(targets_share_an_encoding),
         cmocka_unit_test(scoring_agrees_with_decoding),
         cmocka_unit_test(looks_stay_inside_the_text),

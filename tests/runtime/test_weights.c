@@ -53,13 +53,13 @@ static void check_matrix(const testmodel *s, const dgm_packed *w, int n, int k, 
     assert_int_equal(w->k, k);
     assert_non_null(w->data);
     assert_int_equal((uintptr_t)w->data % 64, 0);
+    assert_int_equal(w->type, s->dtype == DGM_BF16 ? DGM_W_BF16 : DGM_W_F32);
     for (int r = 0; r < rows; r++)
         for (int i = 0; i < k; i++)
-            check_value(s, name, (size_t)r * (size_t)k + (size_t)i,
-                        dgm_packed_row(w, row0 + r)[i * DGM_PANEL]);
+            check_value(s, name, (size_t)r * (size_t)k + (size_t)i, dgm_packed_at(w, row0 + r, i));
     for (int r = n; r % DGM_PANEL != 0; r++) /* padding */
         for (int i = 0; i < k; i++)
-            assert_true(dgm_packed_row(w, r)[i * DGM_PANEL] == 0);
+            assert_true(dgm_packed_at(w, r, i) == 0);
 }
 
 static void check_vector(const testmodel *s, const float *v, int n, const char *name)
