@@ -81,7 +81,7 @@ V_INLINE void dot_store(void *y, size_t ldy, vsum acc[][MOST_PANELS], const int 
 /* x_quad, x_r: bytes of x from 4 inputs to the next 4, from one row to the next. */
 V_INLINE void dots(void *y, size_t ldy, const dgm_dot_rows *x, size_t x_quad, size_t x_r,
                    const dgm_panels *w, int k, const int rows, const int n_panels, int first,
-                   const dgm_ahead *ahead, const dgm_wtype t)
+                   const dgm_ahead *ahead, const int thin, const dgm_wtype t)
 {
     const int per = dgm_line_inputs(t), turn = 4 * DGM_TURN;
     const float *scale = w->scales.at;
@@ -103,10 +103,15 @@ V_INLINE void dots(void *y, size_t ldy, const dgm_dot_rows *x, size_t x_quad, si
             if (ahead != NULL)
                 asked = dgm_ahead_ask(ahead, asked);
             for (; i < stop; i += turn) {
+                const size_t soon = dgm_soon(i / per, k / per, w->stride, n_panels);
                 UNROLL(4)
                 for (int s = 0; s < turn / per;
-                     s++, at += (size_t)per / 4 * x_quad, line += DGM_LINE)
+                     s++, at += (size_t)per / 4 * x_quad, line += DGM_LINE) {
+                    UNROLL(8)
+                    for (int p = 0; thin && p < n_panels; p++)
+                        __builtin_prefetch(line + (size_t)p * w->stride + soon, 0, 3);
                     dot_line(acc, row, at, x_quad, line, w->stride, rows, n_panels, t);
+                }
             }
         }
         for (; i < end; i += per, at += (size_t)per / 4 * x_quad, line += DGM_LINE)
@@ -118,7 +123,7 @@ V_INLINE void dots(void *y, size_t ldy, const dgm_dot_rows *x, size_t x_quad, si
 }
 
 #define DOT_TILE(r, np)                                                                            \
-    dots(y, ldy, x, (size_t)4 * DOT_TILE_ROWS, 4, w, k, r, np, first, ahead, type)
+    dots(y, ldy, x, (size_t)4 * DOT_TILE_ROWS, 4, w, k, r, np, first, ahead, 0, type)
 
 #define DOT_TILE_CASE(r)                                                                           \
     case r:                                                                                        \
@@ -156,9 +161,9 @@ V_INLINE void dot_all(int32_t *y, size_t ldy, const dgm_dot_rows *x, dgm_panels 
     for (int np; n_panels > 0; n_panels -= np) {
         np = n_panels >= at_once ? at_once : 1;
         if (np == at_once)
-            dots(y, ldy, x, 4, x->ld, &w, k, rows, at_once, 1, NULL, t);
+            dots(y, ldy, x, 4, x->ld, &w, k, rows, at_once, 1, NULL, 1, t);
         else
-            dots(y, ldy, x, 4, x->ld, &w, k, rows, 1, 1, NULL, t);
+            dots(y, ldy, x, 4, x->ld, &w, k, rows, 1, 1, NULL, 1, t);
         y += DGM_PANEL * np;
         w.data = (const unsigned char *)w.data + w.stride * (size_t)np;
         w.scales.at = w.scales.at != NULL ? w.scales.at + w.scales.stride * (size_t)np : NULL;
@@ -195,7 +200,7 @@ static void dot_rows(void *y, size_t ldy, const dgm_dot_rows *x, const dgm_panel
 
 static double dot_peak(float *sink, int n)
 {
-    enum { CHAINS = DOT_TILE_ROWS * DOT_TILE_PANELS };
+    enum { CHAINS = DOT_TILE_ROWS }; /* more, and compilers would spill some */
     int8_t x[4] = {1, 2, 3, 4};
     unsigned char line[DGM_LINE];
     for (int i = 0; i < DGM_LINE; i++)

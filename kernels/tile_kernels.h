@@ -31,19 +31,50 @@ V_INLINE void step(v16 acc[][MOST_PANELS], const float *const *x, size_t at, con
     }
 }
 
-/* store - sums to y: as they are, or times the 16 scales of each panel onto what is there. */
+/* load - sums that go on from y. */
+V_INLINE void load(v16 acc[][MOST_PANELS], const float *y, size_t ldy, const int rows,
+                   const int n_panels)
+{
+    UNROLL(16)
+    for (int r = 0; r < rows; r++) {
+        UNROLL(8)
+        for (int p = 0; p < n_panels; p++)
+            acc[r][p] = v_load(y + (size_t)r * ldy + 16 * p);
+    }
+}
+
+V_INLINE void clear(v16 acc[][MOST_PANELS], const int rows, const int n_panels)
+{
+    UNROLL(16)
+    for (int r = 0; r < rows; r++) {
+        UNROLL(8)
+        for (int p = 0; p < n_panels; p++)
+            acc[r][p] = v_set1(0.0f);
+    }
+}
+
 V_INLINE void store(float *y, size_t ldy, v16 acc[][MOST_PANELS], const int rows,
-                    const int n_panels, const float *scale, size_t scale_stride, int first)
+                    const int n_panels)
+{
+    UNROLL(16)
+    for (int r = 0; r < rows; r++) {
+        UNROLL(8)
+        for (int p = 0; p < n_panels; p++)
+            v_store(y + (size_t)r * ldy + 16 * p, acc[r][p]);
+    }
+}
+
+/* store_scaled - sums times the 16 scales of each panel onto what is there. */
+V_INLINE void store_scaled(float *y, size_t ldy, v16 acc[][MOST_PANELS], const int rows,
+                           const int n_panels, const float *scale, size_t scale_stride, int first)
 {
     UNROLL(16)
     for (int r = 0; r < rows; r++) {
         UNROLL(8)
         for (int p = 0; p < n_panels; p++) {
             float *const at = y + (size_t)r * ldy + 16 * p;
-            if (scale != NULL)
-                acc[r][p] = v_fma(acc[r][p], v_load(scale + (size_t)p * scale_stride),
-                                  first ? v_set1(0.0f) : v_load(at));
-            v_store(at, acc[r][p]);
+            v_store(at, v_fma(acc[r][p], v_load(scale + (size_t)p * scale_stride),
+                              first ? v_set1(0.0f) : v_load(at)));
         }
     }
 }
@@ -52,7 +83,7 @@ V_INLINE void store(float *y, size_t ldy, v16 acc[][MOST_PANELS], const int rows
  * from y. */
 V_INLINE void tile(float *y, size_t ldy, const float *x, size_t x_k, size_t x_r, const float *w,
                    size_t panel_stride, int k, const int rows, const int n_panels, int first,
-                   const dgm_scales *scales, const dgm_ahead *ahead)
+                   const dgm_scales *scales, const dgm_ahead *ahead, const int thin)
 {
     v16 acc[DGM_MAX_TILE_ROWS][MOST_PANELS];
     const float *row[DGM_MAX_TILE_ROWS], *scale = scales != NULL ? scales->at : NULL;
@@ -64,29 +95,38 @@ V_INLINE void tile(float *y, size_t ldy, const float *x, size_t x_k, size_t x_r,
     size_t asked = 0;
     for (int i = 0; i < k; first = 0) {
         const int end = k - i < group ? k : i + group, turns = i + (end - i) / DGM_TURN * DGM_TURN;
-        UNROLL(16)
-        for (int r = 0; r < rows; r++) {
-            UNROLL(8)
-            for (int p = 0; p < n_panels; p++)
-                acc[r][p] =
-                    first || scale != NULL ? v_set1(0.0f) : v_load(y + (size_t)r * ldy + 16 * p);
-        }
+        if (first || scale != NULL)
+            clear(acc, rows, n_panels);
+        else
+            load(acc, y, ldy, rows, n_panels);
         while (i < turns) {
             const int stop = turns - i < every ? turns : i + every;
             if (ahead != NULL)
                 asked = dgm_ahead_ask(ahead, asked);
             for (; i < stop; i += DGM_TURN) {
+                const size_t bytes = panel_stride * sizeof *w;
+                const size_t soon = dgm_soon(i, k, bytes, n_panels) / sizeof *w;
                 UNROLL(4)
-                for (int s = 0; s < DGM_TURN; s++)
+                for (int s = 0; s < DGM_TURN; s++) {
+                    UNROLL(8)
+                    for (int p = 0; thin && p < n_panels; p++)
+                        __builtin_prefetch(w + (size_t)(i + s) * DGM_PANEL +
+                                               (size_t)p * panel_stride + soon,
+                                           0, 3);
                     step(acc, row, (size_t)(i + s) * x_k, w + (size_t)(i + s) * DGM_PANEL,
                          panel_stride, rows, n_panels);
+                }
             }
         }
         for (; i < end; i++)
             step(acc, row, (size_t)i * x_k, w + (size_t)i * DGM_PANEL, panel_stride, rows,
                  n_panels);
-        store(y, ldy, acc, rows, n_panels, scale, scale != NULL ? scales->stride : 0, first);
-        scale = scale != NULL ? scale + DGM_PANEL : NULL;
+        if (scale == NULL) {
+            store(y, ldy, acc, rows, n_panels);
+        } else {
+            store_scaled(y, ldy, acc, rows, n_panels, scale, scales->stride, first);
+            scale += DGM_PANEL;
+        }
     }
 }
 
@@ -94,9 +134,9 @@ V_INLINE void tile(float *y, size_t ldy, const float *x, size_t x_k, size_t x_r,
     case r:                                                                                        \
         if (r <= TILE_ROWS && TILE_PANELS > 1 && n_panels == TILE_PANELS)                          \
             tile(y, ldy, x, TILE_ROWS, 1, w, panel_stride, k, r, TILE_PANELS, first, scales,       \
-                 ahead);                                                                           \
+                 ahead, 0);                                                                        \
         else if (r <= TILE_ROWS)                                                                   \
-            tile(y, ldy, x, TILE_ROWS, 1, w, panel_stride, k, r, 1, first, scales, ahead);         \
+            tile(y, ldy, x, TILE_ROWS, 1, w, panel_stride, k, r, 1, first, scales, ahead, 0);      \
         break;
 
 static void gemm_tile(float *y, size_t ldy, const float *x, const float *w, size_t panel_stride,
@@ -114,8 +154,8 @@ static void gemm_tile(float *y, size_t ldy, const float *x, const float *w, size
             thin(y, ldy, x, ldx, w, panel_stride, k, r, n_panels, THIN_PANELS(r));                 \
         break;
 
-/* thin - `rows` rows with all panels, `at_once` of them at a time, then one by one. More than two panels at once are
- * streams enough by themselves. */
+/* thin - `rows` rows with all panels, `at_once` of them at a time, then one by one. Four panels at once are streams
+ * enough by themselves; three are helped along, and fewer are by asking for four. */
 V_INLINE void thin(float *y, size_t ldy, const float *x, size_t ldx, const float *w,
                    size_t panel_stride, int k, const int rows, int n_panels, const int at_once)
 {
@@ -124,12 +164,12 @@ V_INLINE void thin(float *y, size_t ldy, const float *x, size_t ldx, const float
         if (at_once <= 2)
             ahead = dgm_ahead_of(w, panel_stride * sizeof *w, k, 1, at_once, n_panels, 0, 1);
         tile(y, ldy, x, 1, ldx, w, panel_stride, k, rows, at_once, 1, NULL,
-             at_once <= 2 ? &ahead : NULL);
+             at_once <= 2 ? &ahead : NULL, at_once == 3);
         y += DGM_PANEL * at_once;
         w += panel_stride * (size_t)at_once;
     }
     for (; n_panels > 0; n_panels--) {
-        tile(y, ldy, x, 1, ldx, w, panel_stride, k, rows, 1, 1, NULL, NULL);
+        tile(y, ldy, x, 1, ldx, w, panel_stride, k, rows, 1, 1, NULL, NULL, 0);
         y += DGM_PANEL;
         w += panel_stride;
     }

@@ -3,7 +3,7 @@
  *
  * Few rows wait for memory: their weights are widened in registers, one line of each panel at a time. Many rows want
  * the f32 tile: `widen` fills a buffer for it. The including <isa>/kernels.c defines, beside what tile_kernels.h wants,
- *   WIDE_PANELS(rows)   how many panels wide_rows takes at once
+ *   WIDE_PANELS(rows)   how many panels wide_rows takes at once: as THIN_PANELS, but it asks for its lines itself
  */
 #ifndef DGM_KERNELS_WIDE_KERNELS_H
 #define DGM_KERNELS_WIDE_KERNELS_H
@@ -31,14 +31,16 @@ V_INLINE void wide_input(v16 acc[][MOST_PANELS], const float *const *x, int at, 
 }
 
 V_INLINE void wide_line(v16 acc[][MOST_PANELS], const float *const *x, int at,
-                        const unsigned char *w, size_t stride, const int rows, const int n_panels,
-                        const dgm_wtype t)
+                        const unsigned char *w, size_t stride, size_t soon, const int rows,
+                        const int n_panels, const dgm_wtype t)
 {
     vline line[MOST_PANELS];
     v16 wv[MOST_PANELS];
     UNROLL(8)
-    for (int p = 0; p < n_panels; p++)
+    for (int p = 0; p < n_panels; p++) {
         line[p] = v_line(w + (size_t)p * stride);
+        __builtin_prefetch(w + (size_t)p * stride + soon, 0, 3);
+    }
     UNROLL(8)
     for (int s = 0; s < dgm_line_inputs(t); s++) {
         UNROLL(8)
@@ -77,19 +79,20 @@ V_INLINE void wide_chains(float *y, size_t ldy, const float *x, size_t ldx, cons
         row[r] = x + (size_t)r * ldx;
     for (int i = 0, first = 1; i < k; first = 0) {
         const int end = k - i < group ? k : i + group, whole = i + (end - i) / per * per;
-        UNROLL(16)
-        for (int r = 0; r < rows; r++) {
-            UNROLL(8)
-            for (int p = 0; p < n_panels; p++)
-                acc[r][p] = v_set1(0.0f);
+        clear(acc, rows, n_panels);
+        for (; i < whole; i += per, line += DGM_LINE) {
+            const size_t soon = dgm_soon(i / per, k / per, w->stride, n_panels);
+            wide_line(acc, row, i, line, w->stride, soon, rows, n_panels, t);
         }
-        for (; i < whole; i += per, line += DGM_LINE)
-            wide_line(acc, row, i, line, w->stride, rows, n_panels, t);
         if (i < end)
             wide_part(acc, row, i, line, w->stride, end - i, rows, n_panels, t);
         i = end;
-        store(y, ldy, acc, rows, n_panels, scale, w->scales.stride, first);
-        scale = scale != NULL ? scale + DGM_PANEL : NULL;
+        if (scale == NULL) {
+            store(y, ldy, acc, rows, n_panels);
+        } else {
+            store_scaled(y, ldy, acc, rows, n_panels, scale, w->scales.stride, first);
+            scale += DGM_PANEL;
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 /*
  * A case and its peak are timed in turns until the case has run for a while, and the medians count: whatever else
- * the machine does meets both alike. The peak is fma on registers for what computes, reading memory once for what
+ * the machine does meets both alike. The peak is fma or dot products on registers for what computes, reading memory once for what
  * waits for it, by the best instruction set of this CPU whichever is measured. `cold` cases walk over more weights
  * than any cache holds, as experts do; their bytes are those of the weights.
  */
@@ -14,21 +14,28 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum { MOST_RUNS = 200, LEAST_RUNS = 5, MOST_ROWS = 512, MOST_K = 2048, MOST_N = 8192 };
 enum { VOCAB = 65536, VOCAB_K = 1024, HEADS = 256, HEAD_DIM = 64, POSITIONS = 64, NORM_D = 1024 };
 enum { PEAK_ROUNDS = 1 << 16 };
+enum { GROUP = 64, SCALES = MOST_N * MOST_K / GROUP }; /* inputs that share a scale of int4 */
 static const size_t COLD_BYTES = (size_t)256 << 20, SLICE_BYTES = (size_t)32 << 20;
 static const double SECONDS = 0.3;
 
 typedef struct lab lab;
 
+/* What a case is measured beside: numbers multiplied, integers multiplied, or bytes read. */
+enum peak { FMA, DOT, READ };
+
 typedef struct bench_case {
     const char *what;
     void (*run)(lab *l, const struct bench_case *c);
     int rows, k, n;
-    bool reads;  /* judged by bytes of memory, not by operations */
+    enum peak peak;
     double work; /* operations or bytes of a run */
+    dgm_wtype type;
+    dgm_compute compute;
 } bench_case;
 
 struct lab {
@@ -36,6 +43,7 @@ struct lab {
     dgm_pool *pool;
     dgm_arena scratch;
     float *weights, *x, *y;
+    float *scales; /* of integers */
     int threads;
     int turn, slice; /* which of the cold matrices, which slice of memory comes next */
     bool json;
@@ -48,23 +56,34 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static void gemm(lab *l, const float *weights, const bench_case *c)
+/* gemm - with the weights that begin `at` bytes into memory, whatever these bytes mean as integers. */
+static void gemm(lab *l, size_t at, const bench_case *c)
 {
-    const dgm_packed w = {.n = c->n, .k = c->k, .data = weights};
-    const dgm_gemm_job job = {
-        .x = l->x, .ldx = (size_t)c->k, .y = l->y, .ldy = (size_t)c->n, .w = &w, .rows = c->rows};
+    const dgm_packed w = {.n = c->n,
+                          .k = c->k,
+                          .type = c->type,
+                          .group = c->type == DGM_W_INT4 ? GROUP : 0,
+                          .data = (const char *)l->weights + at,
+                          .scale = l->scales};
+    const dgm_gemm_job job = {.x = l->x,
+                              .ldx = (size_t)c->k,
+                              .y = l->y,
+                              .ldy = (size_t)c->n,
+                              .w = &w,
+                              .rows = c->rows,
+                              .compute = c->compute};
     dgm_gemm(&l->kern, l->pool, &job, 1, &l->scratch);
 }
 
 static void run_gemm(lab *l, const bench_case *c)
 {
-    gemm(l, l->weights, c);
+    gemm(l, 0, c);
 }
 
 static void run_thin(lab *l, const bench_case *c)
 {
-    const size_t bytes = dgm_packed_bytes(DGM_W_F32, c->n, c->k), matrices = COLD_BYTES / bytes;
-    gemm(l, l->weights + (size_t)l->turn % matrices * (bytes / sizeof(float)), c);
+    const size_t bytes = dgm_packed_bytes(c->type, c->n, c->k), matrices = COLD_BYTES / bytes;
+    gemm(l, (size_t)l->turn % matrices * bytes, c);
     l->turn++;
 }
 
@@ -127,6 +146,13 @@ static void fma_part(void *ctx, int part, int n_parts)
     (void)l->best.fma_peak(l->y + 16 * part, PEAK_ROUNDS);
 }
 
+static void dot_part(void *ctx, int part, int n_parts)
+{
+    const lab *l = ctx;
+    (void)n_parts;
+    (void)l->best.dot_peak(l->y + 16 * part, PEAK_ROUNDS);
+}
+
 /* Two streams a thread: dot of one half of its share of a slice with the other. */
 static void read_part(void *ctx, int part, int n_parts)
 {
@@ -136,18 +162,30 @@ static void read_part(void *ctx, int part, int n_parts)
     l->y[16 * part] = l->best.dot(mine, mine + half, (int)half);
 }
 
-/* peak_rate - of bursts that take about as long as the case: a short one would slip through a busy machine. */
-static double peak_rate(lab *l, bool reads, double seconds)
+/* now_s - with one thread this process's time on a CPU, which other work on the machine touches less. */
+static double now_s(const lab *l)
 {
+    struct timespec t;
+    if (l->threads > 1)
+        return dgm_now_s();
+    (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* peak_rate - of bursts that take about as long as the case: a short one would slip through a busy machine. */
+static double peak_rate(lab *l, enum peak peak, double seconds)
+{
+    static const dgm_pool_fn parts[] = {fma_part, dot_part, read_part};
     float sink[DGM_LANES] = {0};
-    const double burst =
-        reads ? (double)SLICE_BYTES : l->best.fma_peak(sink, 1) * PEAK_ROUNDS * l->threads;
-    const double begin = dgm_now_s();
+    double burst = (double)SLICE_BYTES;
+    if (peak != READ)
+        burst =
+            (peak == FMA ? l->best.fma_peak : l->best.dot_peak)(sink, 1) * PEAK_ROUNDS * l->threads;
+    const double begin = now_s(l);
     double work = 0, spent = 0;
-    for (; work == 0 || spent < seconds; spent = dgm_now_s() - begin) {
-        if (reads)
-            l->slice = (int)((size_t)(l->slice + 1) % (COLD_BYTES / SLICE_BYTES));
-        dgm_pool_run(l->pool, reads ? read_part : fma_part, l);
+    for (; work == 0 || spent < seconds; spent = now_s(l) - begin) {
+        l->slice = (int)((size_t)(l->slice + 1) % (COLD_BYTES / SLICE_BYTES));
+        dgm_pool_run(l->pool, parts[peak], l);
         work += burst;
     }
     return work / spent * 1e-9;
@@ -166,10 +204,10 @@ static double measure(lab *l, const bench_case *c, double *peak)
     int n = 0;
     c->run(l, c); /* warms up */
     for (; n < MOST_RUNS && (n < LEAST_RUNS || spent < SECONDS); n++) {
-        p[n] = peak_rate(l, c->reads, last);
-        const double begin = dgm_now_s();
+        p[n] = peak_rate(l, c->peak, last);
+        const double begin = now_s(l);
         c->run(l, c);
-        t[n] = last = dgm_now_s() - begin;
+        t[n] = last = now_s(l) - begin;
         spent += last;
     }
     *peak = median(p, n);
@@ -178,7 +216,8 @@ static double measure(lab *l, const bench_case *c, double *peak)
 
 static void report(const lab *l, const bench_case *c, double rate, double peak)
 {
-    const char *unit = c->reads ? "GB/s" : "GFLOP/s";
+    static const char *const units[] = {"GFLOP/s", "GOP/s", "GB/s"};
+    const char *const unit = units[c->peak];
     if (l->json)
         (void)printf("{\"bench\":\"kernels\",\"isa\":\"%s\",\"threads\":%d,\"what\":\"%s\","
                      "\"rows\":%d,\"k\":%d,\"n\":%d,\"rate\":%.2f,\"unit\":\"%s\",\"peak\":%.2f}\n",
@@ -193,29 +232,71 @@ static void run_case(lab *l, bench_case c)
 {
     const double multiplied = (double)c.rows * c.k * c.n;
     if (c.work == 0)
-        c.work = c.reads ? 4.0 * c.k * c.n : 2.0 * multiplied;
+        c.work = c.peak == READ ? (double)dgm_packed_bytes(c.type, c.n, c.k) : 2.0 * multiplied;
     double peak;
     const double rate = c.work / measure(l, &c, &peak) * 1e-9;
     report(l, &c, rate, peak);
 }
 
+static void run_types(lab *l, const int shape[2], bool quick)
+{
+    static const struct {
+        const char *many, *cold;
+        dgm_wtype type;
+        dgm_compute compute;
+    } sorts[] = {{"gemm", "gemm cold", DGM_W_F32, DGM_COMPUTE_F32},
+                 {"bf16", "bf16 cold", DGM_W_BF16, DGM_COMPUTE_F32},
+                 {"int8", "int8 cold", DGM_W_INT8, DGM_COMPUTE_F32},
+                 {"int4", "int4 cold", DGM_W_INT4, DGM_COMPUTE_F32},
+                 {"int8 x int8", "int8x8 cold", DGM_W_INT8, DGM_COMPUTE_INT8},
+                 {"int4 x int8", "int4x8 cold", DGM_W_INT4, DGM_COMPUTE_INT8}};
+    for (size_t s = 0; s < sizeof sorts / sizeof sorts[0]; s++) {
+        const enum peak peak = sorts[s].compute == DGM_COMPUTE_INT8 ? DOT : FMA;
+        bench_case c = {.k = shape[0], .n = shape[1]};
+        c.type = sorts[s].type;
+        c.compute = sorts[s].compute;
+        for (c.rows = 1; c.rows <= (quick ? 1 : 8); c.rows *= 2) {
+            c.what = sorts[s].cold;
+            c.run = run_thin;
+            c.peak = READ;
+            run_case(l, c);
+        }
+        for (c.rows = 64; c.rows <= (quick ? 64 : MOST_ROWS); c.rows *= 2) {
+            c.what = sorts[s].many;
+            c.run = run_gemm;
+            c.peak = peak;
+            run_case(l, c);
+        }
+    }
+}
+
 static void run_all(lab *l, bool quick)
 {
     static const int shapes[][2] = {{1024, 4096}, {2048, 8192}};
-    for (int s = 0; s < 2; s++)
-        for (int rows = 64; rows <= (quick ? 64 : MOST_ROWS); rows *= 2)
-            run_case(l, (bench_case){"gemm", run_gemm, rows, shapes[s][0], shapes[s][1], false, 0});
-    for (int s = 0; s < 2; s++)
-        for (int rows = 1; rows <= 4; rows++)
-            run_case(
-                l, (bench_case){"gemm cold", run_thin, rows, shapes[s][0], shapes[s][1], true, 0});
-    run_case(l, (bench_case){"layer norm", run_norm, MOST_ROWS, NORM_D, NORM_D, true,
-                             8.0 * MOST_ROWS * NORM_D});
-    run_case(l, (bench_case){"attention", run_attend, HEADS, HEAD_DIM, POSITIONS, false,
-                             4.0 * HEADS * HEAD_DIM * POSITIONS});
-    run_case(l, (bench_case){"vocabulary", run_vocab, 4, VOCAB_K, VOCAB, true, 0});
+    for (int s = 0; s < (quick ? 1 : 2); s++)
+        run_types(l, shapes[s], quick);
+    run_case(l, (bench_case){.what = "layer norm",
+                             .run = run_norm,
+                             .rows = MOST_ROWS,
+                             .k = NORM_D,
+                             .n = NORM_D,
+                             .peak = READ,
+                             .work = 8.0 * MOST_ROWS * NORM_D});
+    run_case(l, (bench_case){.what = "attention",
+                             .run = run_attend,
+                             .rows = HEADS,
+                             .k = HEAD_DIM,
+                             .n = POSITIONS,
+                             .peak = FMA,
+                             .work = 4.0 * HEADS * HEAD_DIM * POSITIONS});
+    bench_case vocab = {.what = "vocabulary", .run = run_vocab, .k = VOCAB_K, .n = VOCAB};
+    vocab.rows = 4;
+    vocab.peak = READ;
+    run_case(l, vocab);
+    vocab.rows = 64;
+    vocab.peak = FMA;
     if (!quick)
-        run_case(l, (bench_case){"vocabulary", run_vocab, 64, VOCAB_K, VOCAB, false, 0});
+        run_case(l, vocab);
 }
 
 /* Values that the compiler and the cache cannot guess, small enough that no sum overflows. */
@@ -237,10 +318,12 @@ static int lab_open(lab *l, int threads)
     l->weights = dgm_reserve(COLD_BYTES);
     l->x = dgm_reserve(row_floats * sizeof(float));
     l->y = dgm_reserve(row_floats * sizeof(float));
-    if (l->weights == NULL || l->x == NULL || l->y == NULL)
+    l->scales = dgm_reserve(SCALES * sizeof(float));
+    if (l->weights == NULL || l->x == NULL || l->y == NULL || l->scales == NULL)
         return dgm_fail(DGM_ENOMEM, "cannot reserve %zu MiB of weights", COLD_BYTES >> 20);
     fill(l->weights, COLD_BYTES / sizeof(float));
     fill(l->x, row_floats);
+    fill(l->scales, SCALES);
     return DGM_OK;
 }
 
@@ -249,6 +332,7 @@ static void lab_close(lab *l)
     dgm_release(l->weights, COLD_BYTES);
     dgm_release(l->x, (size_t)MOST_ROWS * MOST_N * sizeof(float));
     dgm_release(l->y, (size_t)MOST_ROWS * MOST_N * sizeof(float));
+    dgm_release(l->scales, SCALES * sizeof(float));
     dgm_arena_fini(&l->scratch);
 }
 
@@ -288,7 +372,8 @@ int dgm_bench_kernels(const dgm_options *o)
     lab l = {.json = o->json};
     int rc = lab_open(&l, threads);
     if (!l.json && rc == DGM_OK)
-        (void)printf("medians; peak: fma on registers, or reading memory, in the same run\n"
+        (void)printf("medians; peak: fma or integer products on registers, or reading memory, in "
+                     "the same run\n"
                      "%-7s %7s  %-12s %5s %5s %6s %9s %-8s %9s %5s\n",
                      "isa", "threads", "what", "rows", "k", "n", "rate", "unit", "peak", "ratio");
     if (rc == DGM_OK)

@@ -24,10 +24,11 @@ int dgm_bench_peak_open(dgm_bench_peak **out, dgm_pool *pool)
     p->pool = pool;
     p->cold = dgm_reserve(COLD_BYTES);
     p->sink = calloc(16 * (size_t)dgm_pool_size(pool), sizeof *p->sink);
-    int rc = dgm_kernels_select(&p->best, NULL);
-    if (rc == DGM_OK && (p->cold == NULL || p->sink == NULL))
-        rc = dgm_fail(DGM_ENOMEM, "cannot reserve %zu MiB to measure memory", COLD_BYTES >> 20);
-    if (rc != DGM_OK) {
+    const int rc =
+        p->cold == NULL || p->sink == NULL
+            ? dgm_fail(DGM_ENOMEM, "cannot reserve %zu MiB to measure memory", COLD_BYTES >> 20)
+            : dgm_kernels_select(&p->best, NULL);
+    if (rc != DGM_OK || p->cold == NULL) {
         dgm_bench_peak_close(p);
         return rc;
     }

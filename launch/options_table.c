@@ -86,7 +86,7 @@ const dgm_opt dgm_option_rows[] = {
     TEXT("dense-ranks", 0, model_group, dense_ranks, "all", "all|N", T | S, JOB,
          "ranks that hold dense weights and translate sentences; the others hold experts only",
          "Few dense ranks leave the others waiting"),
-    CHOICE("compute", model_group, compute, "auto", "auto|f32|int8", NULL, T | S | Q, RESULT,
+    CHOICE("compute", model_group, compute, "auto", "auto|f32|int8", NULL, T | S | B | Q, RESULT,
            "arithmetic of the products with integer weights: f32, or int8 with each row of "
            "activations rounded too; auto as the model says, else f32; quantize writes it into the "
            "model",

@@ -62,7 +62,7 @@ static int put_all(dgm_model_writer *w, const dgm_synth *s, const dgm_synth_list
 
 static int plan(dgm_model_writer *w, const dgm_synth *s, const dgm_synth_list *list)
 {
-    dgm_new_tensor *all = calloc(list->n, sizeof *all);
+    dgm_new_tensor *all = calloc(list->n + 1, sizeof *all);
     bool named = all != NULL;
     for (size_t i = 0; i < list->n && named; i++) {
         const dgm_synth_tensor *t = &list->tensors[i];
@@ -89,6 +89,7 @@ static int plan(dgm_model_writer *w, const dgm_synth *s, const dgm_synth_list *l
 static int write_text(dgm_model_writer *w, const char *name, int made, char *text)
 {
     DGM_TRY(made);
+    DGM_ASSERT(text != NULL);
     const int rc = dgm_model_writer_file(w, name, text, strlen(text));
     free(text);
     return rc;

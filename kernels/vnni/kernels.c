@@ -6,7 +6,7 @@
 #define DOT_TILE_ROWS 12
 #define DOT_TILE_PANELS 2
 #define DOT_THIN_ROWS 8
-#define DOT_THIN_PANELS(rows) ((rows) == 1 ? 8 : (rows) <= 6 ? 4 : 3)
+#define DOT_THIN_PANELS(rows) ((rows) == 1 ? 6 : (rows) <= 6 ? 4 : 3)
 
 #include "kernels/dot_kernels.h"
 

@@ -1,10 +1,12 @@
 /*
- * gemm_peers - this project's f32 GEMM beside OpenBLAS and oneDNN, interleaved in one process.
+ * gemm_peers - this project's f32 GEMM beside OpenBLAS and oneDNN, and its int8 GEMM beside oneDNN's, interleaved in one
+ * process.
  *
  * Each round times every contender once on the same shape; the table shows medians over rounds. With one thread the
  * time is this process's CPU time, so other work on the machine counts less; with more it is wall time. OpenBLAS is given
  * the weights as [k][n] and as [n][k] and its better median counts; oneDNN chooses its own weight layout beforehand,
- * as we do. Usage: gemm_peers THREADS [SECONDS_PER_SHAPE]. The libraries take their thread count from the
+ * as we do. For int8 oneDNN is given rows of u8 and weights of s8; ours are given the same numbers as f32, quantise
+ * them, and scale the sums. Usage: gemm_peers THREADS [SECONDS_PER_SHAPE]. The libraries take their thread count from the
  * environment: see gemm_peers.sh.
  */
 #include "base/clock.h"
@@ -18,6 +20,8 @@
 
 enum { MAX_ROUNDS = 400, MAX_ROWS = 512, MAX_K = 2048, MAX_N = 8192 };
 enum { OURS, BLAS_KN, BLAS_NK, ONEDNN, CONTENDERS };
+/* of int8 */
+enum { INTEGERS = CONTENDERS, INTEGERS_ONEDNN, ALL };
 
 #define CHECK(call)                                                                                \
     do {                                                                                           \
@@ -40,10 +44,14 @@ typedef struct onednn {
 
 typedef struct bench {
     float *x, *y, *kn, *nk, *panels; /* kn, nk: the weights, row-major, either way round */
+    float *counts, *scales;          /* rows of int8 as numbers, scales of 1 */
+    unsigned char *bytes;            /* the same rows as u8 */
+    int8_t *integers;                /* weights [n, k] */
+    void *integer_panels;
     dgm_kernels kern;
     dgm_pool *pool;
     dgm_arena scratch;
-    dgm_packed packed;
+    dgm_packed packed, integer_packed;
     onednn dnn;
     shape s;
 } bench;
@@ -70,7 +78,8 @@ static void dnn_memory(dnnl_memory_t *out, const dnnl_memory_desc_t *desc, dnnl_
 }
 
 /* dnn_open - an inner product whose weights are reordered once into the layout that oneDNN likes best. */
-static void dnn_open(onednn *d, bench *b)
+static void dnn_open(onednn *d, bench *b, dnnl_data_type_t x_type, void *rows,
+                     dnnl_data_type_t w_type, void *weights)
 {
     const dnnl_dims_t xd = {b->s.rows, b->s.k}, wd = {b->s.n, b->s.k}, yd = {b->s.rows, b->s.n};
     dnnl_memory_desc_t x, w_any, w_plain, y;
@@ -78,17 +87,17 @@ static void dnn_open(onednn *d, bench *b)
     dnnl_primitive_desc_t pd, rpd;
     dnnl_primitive_t reorder;
     dnnl_memory_t plain;
-    CHECK(dnnl_memory_desc_init_by_tag(&x, 2, xd, dnnl_f32, dnnl_ab));
-    CHECK(dnnl_memory_desc_init_by_tag(&w_plain, 2, wd, dnnl_f32, dnnl_ab));
-    CHECK(dnnl_memory_desc_init_by_tag(&w_any, 2, wd, dnnl_f32, dnnl_format_tag_any));
+    CHECK(dnnl_memory_desc_init_by_tag(&x, 2, xd, x_type, dnnl_ab));
+    CHECK(dnnl_memory_desc_init_by_tag(&w_plain, 2, wd, w_type, dnnl_ab));
+    CHECK(dnnl_memory_desc_init_by_tag(&w_any, 2, wd, w_type, dnnl_format_tag_any));
     CHECK(dnnl_memory_desc_init_by_tag(&y, 2, yd, dnnl_f32, dnnl_ab));
     CHECK(
         dnnl_inner_product_forward_desc_init(&desc, dnnl_forward_inference, &x, &w_any, NULL, &y));
     CHECK(dnnl_primitive_desc_create(&pd, &desc, NULL, d->engine, NULL));
     const dnnl_memory_desc_t *w = dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0);
-    dnn_memory(&d->x, &x, d->engine, b->x);
+    dnn_memory(&d->x, &x, d->engine, rows);
     dnn_memory(&d->y, &y, d->engine, b->y);
-    dnn_memory(&plain, &w_plain, d->engine, b->nk);
+    dnn_memory(&plain, &w_plain, d->engine, weights);
     dnn_memory(&d->w, w, d->engine, DNNL_MEMORY_ALLOCATE);
     CHECK(dnnl_reorder_primitive_desc_create(&rpd, &w_plain, d->engine, w, d->engine, NULL));
     CHECK(dnnl_primitive_create(&reorder, rpd));
@@ -122,13 +131,19 @@ static void run_one(bench *b, int who)
     const shape s = b->s;
     const dnnl_exec_arg_t args[] = {
         {DNNL_ARG_SRC, b->dnn.x}, {DNNL_ARG_WEIGHTS, b->dnn.w}, {DNNL_ARG_DST, b->dnn.y}};
-    const dgm_gemm_job job = {.x = b->x,
-                              .ldx = (size_t)s.k,
-                              .y = b->y,
-                              .ldy = (size_t)s.n,
-                              .w = &b->packed,
-                              .rows = s.rows};
+    dgm_gemm_job job = {.x = b->x,
+                        .ldx = (size_t)s.k,
+                        .y = b->y,
+                        .ldy = (size_t)s.n,
+                        .w = &b->packed,
+                        .rows = s.rows};
     switch (who) {
+    case INTEGERS:
+        job.x = b->counts;
+        job.w = &b->integer_packed;
+        job.compute = DGM_COMPUTE_INT8;
+        dgm_gemm(&b->kern, b->pool, &job, 1, &b->scratch);
+        break;
     case OURS:
         dgm_gemm(&b->kern, b->pool, &job, 1, &b->scratch);
         break;
@@ -168,43 +183,84 @@ static double median(double *v, int n)
     return v[n / 2];
 }
 
-static void bench_shape(bench *b, int threads, double seconds)
+/* check - contender `who` against the first of its kind. */
+static void check(bench *b, int first, int who)
 {
-    static double time_s[CONTENDERS][MAX_ROUNDS];
     const size_t out = (size_t)b->s.rows * (size_t)b->s.n;
     float *ours = floats(out);
+    run_one(b, first);
+    memcpy(ours, b->y, out * sizeof *ours);
+    if (differs(b, ours, who)) {
+        fprintf(stderr, "gemm_peers: contender %d computed another product\n", who);
+        exit(1);
+    }
+    free(ours);
+}
+
+/* rates - of contenders begin .. end, G op/s, medians of rounds. */
+static void rates(bench *b, double *rate, int begin, int end, int threads, double seconds)
+{
+    static double time_s[ALL][MAX_ROUNDS];
+    const double work = 2e-9 * b->s.rows * (double)b->s.n * b->s.k;
+    int rounds = 0;
+    for (const double start = dgm_now_s();
+         rounds < MAX_ROUNDS && (rounds < 5 || dgm_now_s() - start < seconds); rounds++)
+        for (int c = begin; c < end; c++) {
+            const double t = now_s(threads);
+            run_one(b, c);
+            time_s[c][rounds] = now_s(threads) - t;
+        }
+    for (int c = begin; c < end; c++)
+        rate[c] = work / median(time_s[c], rounds);
+}
+
+static void bench_shape(bench *b, int threads, double seconds)
+{
+    double rate[ALL];
     b->packed = (dgm_packed){.n = b->s.n, .k = b->s.k, .data = b->panels};
-    memset(b->panels, 0, dgm_packed_bytes(DGM_W_F32, b->s.n, b->s.k));
+    dgm_packed_clear(b->panels, DGM_W_F32, b->s.n, b->s.k);
     dgm_pack(b->panels, b->nk, DGM_F32, 0, b->s.n, b->s.k);
     for (int n = 0; n < b->s.n; n++)
         for (int k = 0; k < b->s.k; k++)
             b->kn[(size_t)k * (size_t)b->s.n + (size_t)n] =
                 b->nk[(size_t)n * (size_t)b->s.k + (size_t)k];
-    dnn_open(&b->dnn, b);
-    run_one(b, OURS);
-    memcpy(ours, b->y, out * sizeof *ours);
+    dnn_open(&b->dnn, b, dnnl_f32, b->x, dnnl_f32, b->nk);
     for (int c = 1; c < CONTENDERS; c++)
-        if (differs(b, ours, c)) {
-            fprintf(stderr, "gemm_peers: contender %d computed another product\n", c);
-            exit(1);
-        }
-    int rounds = 0;
-    for (const double start = dgm_now_s();
-         rounds < MAX_ROUNDS && (rounds < 5 || dgm_now_s() - start < seconds); rounds++)
-        for (int c = 0; c < CONTENDERS; c++) {
-            const double t = now_s(threads);
-            run_one(b, c);
-            time_s[c][rounds] = now_s(threads) - t;
-        }
-    double rate[CONTENDERS];
-    for (int c = 0; c < CONTENDERS; c++)
-        rate[c] = 2e-9 * (double)out * b->s.k / median(time_s[c], rounds);
+        check(b, OURS, c);
+    rates(b, rate, OURS, CONTENDERS, threads, seconds);
     const double blas = rate[BLAS_KN] > rate[BLAS_NK] ? rate[BLAS_KN] : rate[BLAS_NK];
     const double best = blas > rate[ONEDNN] ? blas : rate[ONEDNN];
-    printf("%7d %5d %5d %5d %8.1f %9.1f %8.1f %8.2f\n", threads, b->s.rows, b->s.k, b->s.n,
-           rate[OURS], blas, rate[ONEDNN], rate[OURS] / best);
     dnn_close(&b->dnn);
-    free(ours);
+
+    b->integer_packed = (dgm_packed){.n = b->s.n,
+                                     .k = b->s.k,
+                                     .type = DGM_W_INT8,
+                                     .data = b->integer_panels,
+                                     .scale = b->scales};
+    dgm_packed_clear(b->integer_panels, DGM_W_INT8, b->s.n, b->s.k);
+    dgm_pack_integers(b->integer_panels, DGM_W_INT8, b->integers, 0, b->s.n, b->s.k);
+    for (int r = 0; r < b->s.rows; r++) /* the largest of each row: scales are 1 */
+        b->bytes[(size_t)r * (size_t)b->s.k] = 127;
+    for (size_t i = 0; i < (size_t)b->s.rows * (size_t)b->s.k; i++)
+        b->counts[i] = b->bytes[i];
+    dnn_open(&b->dnn, b, dnnl_u8, b->bytes, dnnl_s8, b->integers);
+    check(b, INTEGERS, INTEGERS_ONEDNN);
+    rates(b, rate, INTEGERS, ALL, threads, seconds);
+    dnn_close(&b->dnn);
+    printf("%7d %5d %5d %5d %8.1f %9.1f %8.1f %8.2f %10.1f %8.1f %8.2f\n", threads, b->s.rows,
+           b->s.k, b->s.n, rate[OURS], blas, rate[ONEDNN], rate[OURS] / best, rate[INTEGERS],
+           rate[INTEGERS_ONEDNN], rate[INTEGERS] / rate[INTEGERS_ONEDNN]);
+    (void)fflush(stdout);
+}
+
+static void *bytes(size_t n)
+{
+    unsigned char *p = aligned_alloc(4096, (n + 4095) & ~(size_t)4095);
+    if (p == NULL)
+        exit(1);
+    for (size_t i = 0; i < n; i++)
+        p[i] = (unsigned char)((i * 2654435761u >> 11) % 128);
+    return p;
 }
 
 int main(int argc, char **argv)
@@ -229,8 +285,19 @@ int main(int argc, char **argv)
     b.kn = floats((size_t)MAX_K * MAX_N);
     b.nk = floats((size_t)MAX_K * MAX_N);
     b.panels = floats((size_t)MAX_K * MAX_N);
-    printf("G op/s, medians; ratio = ours (%s) / the faster of the others\n", b.kern.isa);
-    printf("threads  rows     k     n     ours  OpenBLAS   oneDNN    ratio\n");
+    b.counts = floats((size_t)MAX_ROWS * MAX_N);
+    b.scales = floats(MAX_N);
+    for (int i = 0; i < MAX_N; i++)
+        b.scales[i] = 1.0f;
+    b.bytes = bytes((size_t)MAX_ROWS * MAX_N);
+    b.integers = bytes((size_t)MAX_K * MAX_N);
+    b.integer_panels = bytes((size_t)MAX_K * MAX_N);
+    for (size_t i = 0; i < (size_t)MAX_K * MAX_N; i++)
+        b.integers[i] = (int8_t)(b.integers[i] * 2 - 128);
+    printf("G op/s, medians; ratio = ours (%s) / the faster of the others; then int8 x int8\n",
+           b.kern.isa);
+    printf("threads  rows     k     n     ours  OpenBLAS   oneDNN    ratio  ours int8   oneDNN    "
+           "ratio\n");
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
         for (size_t r = 0; r < sizeof rows / sizeof rows[0]; r++) {
             b.s = (shape){rows[r], sizes[i].k, sizes[i].n};

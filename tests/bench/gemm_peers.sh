@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Our f32 GEMM beside OpenBLAS and oneDNN on this machine, with 1 thread and with 2 (or those named).
+# Our f32 GEMM beside OpenBLAS and oneDNN, and int8 beside oneDNN, on this machine, with 1 thread and with 2 (or those named).
 # usage: tests/bench/gemm_peers.sh [THREADS ...]
 # Needs libopenblas-dev and libdnnl-dev (launch/setup.sh bench). BUILD: a build folder, default build/release.
 set -euo pipefail

@@ -36,7 +36,7 @@ checks() {
         if .bound == "compute" then .rate * .ms_per_step * 1e6 / (2 * 24 * 128 * 6206) | . > 0.5 and . <= 1.01 else true end'
 }
 
-options=(bench layers -m "$model" --batch 2,8 --beam 3 --src-tokens 24 --tgt-tokens 9 --threads 1 --json)
+options=(bench layers -m "$model" --batch "2,8" --beam 3 --src-tokens 24 --tgt-tokens 9 --threads 1 --json)
 "$dragoman" "${options[@]}" >"$dir/out" 2>"$dir/err" || { fail "exit code $?"; cat "$dir/err"; }
 checks "one rank"
 if command -v mpirun >/dev/null; then
@@ -53,7 +53,9 @@ refused() {
     "$dragoman" bench layers -m "$model" "$@" >"$dir/out" 2>"$dir/err"
     got=$?
     [ $got -eq 2 ] || fail "bench layers $*: exit code $got, not 2"
-    [ "$(grep -c '^dragoman: ' "$dir/err")" -eq 1 ] && grep -Eq -- "$pattern" "$dir/err" || { fail "bench layers $*:"; cat "$dir/err"; }
+    if [ "$(grep -c '^dragoman: ' "$dir/err")" -ne 1 ] || ! grep -Eq -- "$pattern" "$dir/err"; then
+        fail "bench layers $*: no '$pattern'"; cat "$dir/err"
+    fi
 }
 refused "batch: want at most 16 whole numbers .*, found '4,'" --batch 4,
 refused "batch: want at most 16 whole numbers .*, found '0'" --batch 0

@@ -35,7 +35,7 @@ translate() {
 }
 
 head -n 6 "$here/models/sample/pictures.eng_Latn.txt" >"$dir/text"
-small=(--like demo --d-model 48 --heads 4 --ffn 72 --layers 4,2)
+small=(--like demo --d-model 48 --heads 4 --ffn 72 --layers "4,2")
 
 make plain "${small[@]}"
 make kept "${small[@]}" --experts-kept 9,5
@@ -103,9 +103,10 @@ refused() {
     "$dragoman" synth "$@" >"$dir/out" 2>"$dir/err"
     got=$?
     [ $got -eq "$code" ] || fail "synth $*: exit code $got, not $code"
-    [ "$(grep -c '^dragoman: ' "$dir/err")" -eq 1 ] && grep -Eq -- "$pattern" "$dir/err" ||
-        { fail "synth $*: no '$pattern'"; cat "$dir/err"; }
-    [ ! -e "$dir/x" ] && [ ! -e "$dir/x.part" ] || fail "synth $*: something stays"
+    if [ "$(grep -c '^dragoman: ' "$dir/err")" -ne 1 ] || ! grep -Eq -- "$pattern" "$dir/err"; then
+        fail "synth $*: no '$pattern'"; cat "$dir/err"
+    fi
+    if [ -e "$dir/x" ] || [ -e "$dir/x.part" ]; then fail "synth $*: something stays"; fi
 }
 refused 2 'want --like SHAPE' -o "$dir/x"
 refused 2 'want --output DIR' --like demo
@@ -125,7 +126,8 @@ refused 2 '--dense: want f32 or bf16' --like demo --dense int8 -o "$dir/x"
 refused 2 '--weights: want' --like demo --weights int3 -o "$dir/x"
 refused 5 'No such file' --like demo -o "$dir/no/where"
 "$dragoman" synth --like demo -o "$dir/plain" 2>"$dir/err"
-[ $? -eq 5 ] && grep -q 'wanted a name that is free' "$dir/err" || fail "an existing directory was not refused"
+[ $? -eq 5 ] || fail "an existing directory: not exit code 5"
+grep -q 'wanted a name that is free' "$dir/err" || fail "an existing directory was not refused"
 
 # More than any disk: found before anything is written. 65536 x 1048576 x 2 bytes x 4096 experts.
 refused 5 'model.*\.safetensors: cannot be written' --like nllb-moe-54b --d-model 65536 --heads 16 \
@@ -134,6 +136,7 @@ refused 5 'model.*\.safetensors: cannot be written' --like nllb-moe-54b --d-mode
 # A disk that is full: a file system of 4 MiB, where this user may mount one.
 mkdir "$dir/full"
 if unshare -rm mount -t tmpfs -o size=4m none "$dir/full" 2>/dev/null; then
+    # shellcheck disable=SC2016 # the inner shell's arguments
     unshare -rm bash -c 'mount -t tmpfs -o size=4m none "$2/full" && "$1" synth --like demo -o "$2/full/x" 2>"$2/err"
         code=$?; ls -A "$2/full" >"$2/out"; exit $code' - "$dragoman" "$dir"
     [ $? -eq 5 ] || fail "full disk: exit code $?, not 5"
