@@ -9,7 +9,7 @@
 #include "kernels/block.h"
 
 enum {
-    BLOCK_ROWS = 192,  /* with a step of k (block.c), 192 KiB of x: L2 */
+    BLOCK_ROWS = 192,  /* with a step of k (block.c), 384 KiB of x, and as much of sums: L2 */
     GROUP_PANELS = 32, /* panels that share one pass over a block of x */
     LONG_GROUP = 128,  /* likewise for a few rows in place: a longer run of weights */
     ACC_FLOATS = BLOCK_ROWS * GROUP_PANELS * DGM_PANEL,
