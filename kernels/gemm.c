@@ -76,7 +76,7 @@ static void load_tiles(void *ctx, int part, int n_parts)
         dgm_pool_share(&begin, &end, x->n_tiles, part, n_parts);
         for (int t = begin; t < end; t++) {
             dgm_block_source from[DGM_MAX_TILE_ROWS];
-            const size_t row = (size_t)(t * x->tile_rows);
+            const size_t row = (size_t)t * (size_t)x->tile_rows;
             for (size_t r = row; r < (size_t)job->rows && r < row + (size_t)x->tile_rows; r++)
                 if (job->q != NULL && x->integers)
                     from[r - row] =
