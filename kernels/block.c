@@ -5,7 +5,8 @@
 #include <string.h>
 
 enum {
-    BLOCK_K = 256,             /* elements: a panel's lines of [BLOCK_K][16] are half of L1 */
+    /* Elements: the lines of two panels stream from L2, which costs less than sums that come and go more often. */
+    BLOCK_K = 512,
     IN_PLACE_BYTES = 256 << 10 /* weights up to this stay in L2 while rows pass by */
 };
 
@@ -89,25 +90,65 @@ dgm_block_rows dgm_block_open(const dgm_kernels *kern, dgm_arena *arena, int row
     return b;
 }
 
-/* to_tile - rows of elements as tile `tile`; rows that are missing become zero. */
-static void to_tile(const dgm_block_rows *b, int tile, const void *const *src, int n_rows)
+enum { ELEMENT = 4 }; /* bytes */
+typedef uint32_t quad __attribute__((vector_size(16)));
+
+static quad quad_of(const unsigned char *p)
 {
-    enum { BYTES = 4 };
+    quad q;
+    memcpy(&q, p, sizeof q);
+    return q;
+}
+
+/* transpose - 4 elements of 4 rows, to columns `apart` bytes apart: one by one, copying to tiles would be a tenth of
+ * what a product of 1024 outputs costs. */
+static void transpose(unsigned char *to, size_t apart, const unsigned char *const *rows, size_t at)
+{
+    const quad a = quad_of(rows[0] + at), b = quad_of(rows[1] + at);
+    const quad c = quad_of(rows[2] + at), d = quad_of(rows[3] + at);
+    const quad ab = __builtin_shufflevector(a, b, 0, 4, 1, 5);
+    const quad cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+    const quad ab2 = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+    const quad cd2 = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+    const quad column[4] = {__builtin_shufflevector(ab, cd, 0, 1, 4, 5),
+                            __builtin_shufflevector(ab, cd, 2, 3, 6, 7),
+                            __builtin_shufflevector(ab2, cd2, 0, 1, 4, 5),
+                            __builtin_shufflevector(ab2, cd2, 2, 3, 6, 7)};
+    for (size_t j = 0; j < 4; j++)
+        memcpy(to + j * apart, &column[j], sizeof column[j]);
+}
+
+/* to_step - `part` elements from byte `at` on of n_rows rows; rows that are missing become zero. */
+static void to_step(unsigned char *to, size_t tile_rows, const unsigned char *const *rows,
+                    size_t n_rows, size_t at, size_t part)
+{
+    const size_t apart = ELEMENT * tile_rows;
+    size_t r = 0;
+    for (; r + 4 <= n_rows; r += 4) {
+        size_t j = 0;
+        for (; j + 4 <= part; j += 4)
+            transpose(to + j * apart + ELEMENT * r, apart, rows + r, at + ELEMENT * j);
+        for (; j < part; j++)
+            for (size_t i = r; i < r + 4; i++)
+                memcpy(to + j * apart + ELEMENT * i, rows[i] + at + ELEMENT * j, ELEMENT);
+    }
+    for (; r < tile_rows; r++)
+        for (size_t j = 0; j < part; j++)
+            if (r < n_rows)
+                memcpy(to + j * apart + ELEMENT * r, rows[r] + at + ELEMENT * j, ELEMENT);
+            else
+                memset(to + j * apart + ELEMENT * r, 0, ELEMENT);
+}
+
+/* to_tile - rows of elements as tile `tile`. */
+static void to_tile(const dgm_block_rows *b, int tile, const unsigned char *const *rows, int n_rows)
+{
     const size_t tr = (size_t)b->tile_rows;
     const int k = elements_of(b, b->w->k), step = elements_of(b, step_of(b));
     for (int i = 0; i < k; i += step) {
-        const int part = min_int(step, k - i);
-        unsigned char *to =
-            b->tiles + BYTES * tr * ((size_t)i * (size_t)b->n_tiles + (size_t)tile * (size_t)part);
-        for (size_t r = 0; r < tr; r++) {
-            const unsigned char *from = r < (size_t)n_rows ? src[r] : NULL;
-            for (size_t j = 0; j < (size_t)part; j++) {
-                uint32_t element = 0;
-                if (from != NULL)
-                    memcpy(&element, from + BYTES * ((size_t)i + j), BYTES);
-                memcpy(to + BYTES * (j * tr + r), &element, BYTES);
-            }
-        }
+        const size_t part = (size_t)min_int(step, k - i), at = (size_t)i;
+        to_step(b->tiles + ELEMENT * tr * (at * (size_t)b->n_tiles + (size_t)tile * part), tr, rows,
+                (size_t)n_rows, ELEMENT * at, part);
     }
 }
 
@@ -130,12 +171,12 @@ void dgm_block_load(const dgm_kernels *kern, const dgm_block_rows *b, int tile,
                     const dgm_block_source *from)
 {
     const int row = tile * b->tile_rows, n = min_int(b->tile_rows, b->rows - row);
-    const void *src[DGM_MAX_TILE_ROWS];
+    const unsigned char *src[DGM_MAX_TILE_ROWS];
     for (int r = 0; r < n; r++) {
-        src[r] = from[r].x;
+        src[r] = (const unsigned char *)from[r].x;
         if (b->integers) {
             quantise(kern, b, row + r, &from[r]);
-            src[r] = b->q + (size_t)(row + r) * b->ldq;
+            src[r] = (const unsigned char *)b->q + (size_t)(row + r) * b->ldq;
         }
     }
     if (b->packed)
@@ -223,14 +264,14 @@ static void tiles_of(const dgm_kernels *kern, float *acc, size_t ld, const dgm_b
 static void chain_tiles(const dgm_kernels *kern, float *acc, size_t ld, const dgm_block_rows *b,
                         int row, int rows, int panel, int n_panels, float *wide)
 {
-    const int k = b->w->k, each = step_of(b);
+    const int k = b->w->k, each = step_of(b), all = (int)dgm_packed_panels(b->w->n);
     for (int i = 0; i < k; i += each) {
         step s = {.i = i, .k = min_int(each, k - i)};
         const size_t done = (size_t)elements_of(b, i), now = (size_t)elements_of(b, s.k);
         s.x = b->tiles + (done * (size_t)(b->n_tiles * b->tile_rows) + now * (size_t)row) * 4;
         for (int p = 0; p < n_panels; p += kern->tile_panels) {
-            s.panels_left = n_panels - p;
-            s.np = min_int(kern->tile_panels, s.panels_left);
+            s.panels_left = all - panel - p;
+            s.np = min_int(kern->tile_panels, n_panels - p);
             s.w = panels_from(b, panel + p, i);
             s.numbers = s.w.data;
             s.number_stride = s.w.stride / sizeof(float);

@@ -9,7 +9,7 @@
 #include "kernels/block.h"
 
 enum {
-    BLOCK_ROWS = 192,  /* with a step of k (block.c), 192 KiB of x: L2 */
+    BLOCK_ROWS = 192,  /* with a step of k (block.c), 384 KiB of x, and as much of sums: L2 */
     GROUP_PANELS = 32, /* panels that share one pass over a block of x */
     LONG_GROUP = 128,  /* likewise for a few rows in place: a longer run of weights */
     ACC_FLOATS = BLOCK_ROWS * GROUP_PANELS * DGM_PANEL,
@@ -76,7 +76,7 @@ static void load_tiles(void *ctx, int part, int n_parts)
         dgm_pool_share(&begin, &end, x->n_tiles, part, n_parts);
         for (int t = begin; t < end; t++) {
             dgm_block_source from[DGM_MAX_TILE_ROWS];
-            const size_t row = (size_t)(t * x->tile_rows);
+            const size_t row = (size_t)t * (size_t)x->tile_rows;
             for (size_t r = row; r < (size_t)job->rows && r < row + (size_t)x->tile_rows; r++)
                 if (job->q != NULL && x->integers)
                     from[r - row] =

@@ -27,10 +27,11 @@ typedef struct dgm_gemm_job {
     int rows; /* >= 0 */
     int relu;
     dgm_compute compute; /* int8: of int8 and int4 weights; others are always multiplied as f32 */
-    const int8_t *
-        q; /* compute int8: rows that are quantised already, [rows, w->k], stride ldq, and then x is not */
-    size_t ldq;           /* read and may be NULL; or NULL */
-    const float *q_scale; /* with q: [rows] */
+    /* compute int8: rows that are quantised already, q [rows, w->k] with stride ldq and q_scale [rows], and then x is
+     * not read; or NULL. Only with int8 and int4 weights. */
+    const int8_t *q;
+    size_t ldq;
+    const float *q_scale;
 } dgm_gemm_job;
 
 /*

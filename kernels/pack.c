@@ -96,7 +96,7 @@ static int at_or_zero(const int8_t *q, int i, int k)
 
 void dgm_pack_integers(void *dst, dgm_wtype t, const int8_t *q, int row0, int rows, int k)
 {
-    const int inputs = t == DGM_W_INT4 ? 8 : 4;
+    const int inputs = dgm_line_inputs(t);
     for (int r = 0; r < rows; r++, q += k)
         for (int i = 0; i < k; i += inputs) {
             unsigned char quad[4];
@@ -110,34 +110,33 @@ void dgm_pack_integers(void *dst, dgm_wtype t, const int8_t *q, int row0, int ro
         }
 }
 
-static float bf16_at(const unsigned char *p)
+/* stored - what stands for row r, input i: a number, or an integer without its scale. */
+static float stored(const dgm_packed *w, int r, int i)
 {
+    const int per = dgm_line_inputs(w->type), at = i % per;
+    const unsigned char *quad = (const unsigned char *)w->data + line_of(w->type, w->k, r, i / per);
     float f;
-    dgm_widen(&f, p, DGM_BF16, 1);
-    return f;
+    switch (w->type) {
+    case DGM_W_BF16:
+        dgm_widen(&f, quad + 2 * at, DGM_BF16, 1);
+        return f;
+    case DGM_W_INT8:
+        return (float)(int8_t)quad[at];
+    case DGM_W_INT4:
+        return (float)((quad[at % 4] >> (at < 4 ? 0 : 4) & 15) - 8);
+    default:
+        memcpy(&f, quad, sizeof f);
+        return f;
+    }
 }
 
 float dgm_packed_at(const dgm_packed *w, int r, int i)
 {
-    const unsigned char *data = w->data;
-    float f;
-    int q;
-    switch (w->type) {
-    case DGM_W_BF16:
-        return bf16_at(data + line_of(w->type, w->k, r, i / 2) + 2 * (i % 2));
-    case DGM_W_INT8:
-        q = (int8_t)data[line_of(w->type, w->k, r, i / 4) + (size_t)(i % 4)];
-        break;
-    case DGM_W_INT4:
-        q = (data[line_of(w->type, w->k, r, i / 8) + (size_t)(i % 4)] >> (i % 8 < 4 ? 0 : 4) & 15) -
-            8;
-        break;
-    default:
-        memcpy(&f, data + line_of(w->type, w->k, r, i), sizeof f);
+    const float f = stored(w, r, i);
+    if (w->type != DGM_W_INT8 && w->type != DGM_W_INT4)
         return f;
-    }
     const int groups = dgm_packed_groups(w->k, w->group);
-    return (float)q * w->scale[dgm_packed_scale_at(groups, r, w->group == 0 ? 0 : i / w->group)];
+    return f * w->scale[dgm_packed_scale_at(groups, r, w->group == 0 ? 0 : i / w->group)];
 }
 
 void dgm_packed_read(float *dst, const dgm_packed *w, int r)

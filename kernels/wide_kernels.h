@@ -3,7 +3,7 @@
  *
  * Few rows wait for memory: their weights are widened in registers, one line of each panel at a time. Many rows want
  * the f32 tile: `widen` fills a buffer for it. The including <isa>/kernels.c defines, beside what tile_kernels.h wants,
- *   WIDE_PANELS(rows)   how many panels wide_rows takes at once: as THIN_PANELS, but it asks for its lines itself
+ *   WIDE_PANELS(rows, type)   how many panels wide_rows takes at once
  */
 #ifndef DGM_KERNELS_WIDE_KERNELS_H
 #define DGM_KERNELS_WIDE_KERNELS_H
@@ -114,7 +114,7 @@ V_INLINE void wide_all(float *y, size_t ldy, const float *x, size_t ldx, dgm_pan
 #define WIDE_CASE(r)                                                                               \
     case r:                                                                                        \
         if (r <= THIN_ROWS)                                                                        \
-            wide_all(y, ldy, x, ldx, *w, k, r, n_panels, WIDE_PANELS(r), type);                    \
+            wide_all(y, ldy, x, ldx, *w, k, r, n_panels, WIDE_PANELS(r, type), type);              \
         break;
 
 #define WIDE_ROWS(name, t)                                                                         \

@@ -10,7 +10,7 @@
 #define THIN_ROWS 6
 #define THIN_PANELS(rows) ((rows) == 1 ? 4 : (rows) <= 3 ? 2 : 1)
 
-#define WIDE_PANELS(rows) THIN_PANELS(rows)
+#define WIDE_PANELS(rows, type) THIN_PANELS(rows)
 #define DOT_TILE_ROWS 4
 #define DOT_TILE_PANELS 1
 #define DOT_THIN_ROWS 4

@@ -10,7 +10,7 @@
 #define THIN_ROWS 8
 #define THIN_PANELS(rows) ((rows) == 1 ? 8 : (rows) <= 6 ? 4 : 3)
 
-#define WIDE_PANELS(rows) ((rows) == 1 ? 6 : (rows) <= 6 ? 4 : 3)
+#define WIDE_PANELS(rows, type) ((rows) == 1 ? (type) == DGM_W_INT4 ? 8 : 6 : (rows) <= 6 ? 4 : 3)
 #define DOT_TILE_ROWS 12
 #define DOT_TILE_PANELS 2
 #define DOT_THIN_ROWS 8

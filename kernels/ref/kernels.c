@@ -15,7 +15,7 @@
 #define THIN_ROWS 2
 #define THIN_PANELS(rows) 1
 
-#define WIDE_PANELS(rows) 1
+#define WIDE_PANELS(rows, type) 1
 #define DOT_TILE_ROWS 4
 #define DOT_TILE_PANELS 1
 #define DOT_THIN_ROWS 2
