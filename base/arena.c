@@ -27,6 +27,14 @@ int dgm_arena_init(dgm_arena *a, size_t cap)
     return DGM_OK;
 }
 
+int dgm_arena_init_huge(dgm_arena *a, size_t cap)
+{
+    DGM_TRY(dgm_arena_init(a, cap));
+    (void)madvise(a->base, a->cap,
+                  MADV_HUGEPAGE); /* where the system says `madvise`, one has to ask */
+    return DGM_OK;
+}
+
 void dgm_arena_fini(dgm_arena *a)
 {
     dgm_release(a->base, a->cap);

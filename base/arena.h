@@ -18,6 +18,8 @@ typedef struct dgm_arena {
 
 /* dgm_arena_init - reserves `cap` bytes of address space. DGM_ENOMEM. */
 DGM_MUST_CHECK int dgm_arena_init(dgm_arena *a, size_t cap);
+/* dgm_arena_init_huge - the same in huge pages, for what is much and read much: a step's rows, weights. */
+DGM_MUST_CHECK int dgm_arena_init_huge(dgm_arena *a, size_t cap);
 void dgm_arena_fini(dgm_arena *a);
 
 /* dgm_arena_push - `bytes` bytes, 64-byte aligned. Running out is our own mistake (sizes are

@@ -7,7 +7,9 @@
 enum {
     /* Elements: the lines of two panels stream from L2, which costs less than sums that come and go more often. */
     BLOCK_K = 512,
-    IN_PLACE_BYTES = 256 << 10 /* weights up to this stay in L2 while rows pass by */
+    IN_PLACE_BYTES = 256 << 10, /* weights up to this stay in L2 while rows pass by */
+    L1_BYTES = 24 << 10,        /* weights that passes of rows share */
+    L1_PANELS = 6               /* kernels take 1, 2, 3 or 6 panels at once: whole ones */
 };
 
 static int min_int(int a, int b)
@@ -207,23 +209,37 @@ static dgm_dot_rows dot_rows_from(const dgm_block_rows *b, int row, int group)
                           .ld_sums = (size_t)b->groups};
 }
 
+static void rows_in_place(const dgm_kernels *kern, float *acc, size_t ld, const dgm_block_rows *b,
+                          int row, int rows, int panel, int n_panels)
+{
+    const dgm_panels w = panels_from(b, panel, 0);
+    const int k = b->w->k;
+    const float *x = b->integers ? NULL : b->x + (size_t)row * b->ldx;
+    if (b->integers) {
+        const dgm_dot_rows q = dot_rows_from(b, row, 0);
+        kern->dot_rows(acc, ld, &q, &w, k, rows, n_panels);
+    } else if (w.type == DGM_W_F32) {
+        kern->gemm_rows(acc, ld, x, b->ldx, w.data, w.stride / sizeof *x, k, rows, n_panels);
+    } else {
+        kern->wide_rows(acc, ld, x, b->ldx, &w, k, rows, n_panels);
+    }
+}
+
+/* Rows in passes as even as can be: one row more than a kernel takes would cost nearly another pass. Several passes
+ * share so many panels as stay in L1. */
 static void chain_in_place(const dgm_kernels *kern, float *acc, size_t ld, const dgm_block_rows *b,
                            int row, int rows, int panel, int n_panels)
 {
-    const dgm_panels w = panels_from(b, panel, 0);
-    const int k = b->w->k, most = b->integers ? kern->dot_thin_rows : kern->thin_rows;
-    for (int r = 0; r < rows; r += most, acc += (size_t)most * ld) {
-        const int n = min_int(most, rows - r);
-        const float *x = b->integers ? NULL : b->x + (size_t)(row + r) * b->ldx;
-        if (b->integers) {
-            const dgm_dot_rows q = dot_rows_from(b, row + r, 0);
-            kern->dot_rows(acc, ld, &q, &w, k, n, n_panels);
-        } else if (w.type == DGM_W_F32) {
-            kern->gemm_rows(acc, ld, x, b->ldx, w.data, w.stride / sizeof *x, k, n, n_panels);
-        } else {
-            kern->wide_rows(acc, ld, x, b->ldx, &w, k, n, n_panels);
+    const int most = b->integers ? kern->dot_thin_rows : kern->thin_rows;
+    const int passes = (rows + most - 1) / most;
+    const int fit = (int)(L1_BYTES / dgm_panel_bytes(b->w->type, b->w->k)) / L1_PANELS * L1_PANELS;
+    const int group = passes == 1 ? n_panels : fit > L1_PANELS ? fit : L1_PANELS;
+    for (int p = 0; p < n_panels; p += group)
+        for (int i = 0; i < passes; i++) {
+            const int from = rows * i / passes, to = rows * (i + 1) / passes;
+            rows_in_place(kern, acc + (size_t)from * ld + (size_t)p * DGM_PANEL, ld, b, row + from,
+                          to - from, panel + p, min_int(group, n_panels - p));
         }
-    }
 }
 
 /* One step of k of some panels for all tiles of a block. */

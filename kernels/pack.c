@@ -139,8 +139,25 @@ float dgm_packed_at(const dgm_packed *w, int r, int i)
     return f * w->scale[dgm_packed_scale_at(groups, r, w->group == 0 ? 0 : i / w->group)];
 }
 
+/* The lookup of a step's tokens: without asking for the type at each element. */
+static void read_bf16(float *dst, const dgm_packed *w, int r)
+{
+    const uint16_t *from = (const uint16_t *)w->data +
+                           (size_t)(r / DGM_PANEL) * (dgm_panel_bytes(DGM_W_BF16, w->k) / 2) +
+                           (size_t)(r % DGM_PANEL) * 2;
+    for (int i = 0; i < w->k; i++) {
+        const uint32_t bits = (uint32_t)from[(size_t)(i / 2) * 2 * DGM_PANEL + (size_t)(i & 1)]
+                              << 16;
+        memcpy(&dst[i], &bits, sizeof bits);
+    }
+}
+
 void dgm_packed_read(float *dst, const dgm_packed *w, int r)
 {
+    if (w->type == DGM_W_BF16) {
+        read_bf16(dst, w, r);
+        return;
+    }
     for (int i = 0; i < w->k; i++)
         dst[i] = dgm_packed_at(w, r, i);
 }

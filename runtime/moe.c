@@ -88,7 +88,7 @@ int dgm_moe_create(dgm_moe **out, const dgm_model *model, dgm_comm *comm, int ma
     if (m->n_to == NULL || m->n_for == NULL || m->jobs == NULL)
         rc = dgm_fail(DGM_ENOMEM, "out of memory for %zu experts", n_experts);
     if (rc == DGM_OK)
-        rc = dgm_arena_init(&m->scratch, scratch_bytes(model, m->ranks, max_rows, n_threads));
+        rc = dgm_arena_init_huge(&m->scratch, scratch_bytes(model, m->ranks, max_rows, n_threads));
     if (rc == DGM_OK)
         rc = dgm_xchg_create(&m->xchg, comm, m->row_bytes, model->cfg.d_model, max_rows);
     if (rc != DGM_OK) {

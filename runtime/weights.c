@@ -354,10 +354,6 @@ int dgm_weights_bind(dgm_model *m)
     DGM_TRY(bind_stack(&b, DGM_DECODER));
     DGM_TRY(check_leftovers(&b));
     choose_types(m->files);
-    m->files->experts = calloc((size_t)(m->files->n_moe * dgm_config_most_experts(&m->cfg)) + 1,
-                               sizeof *m->files->experts);
-    if (m->files->experts == NULL)
-        return dgm_fail(DGM_ENOMEM, "cannot allocate a list of experts");
     return DGM_OK;
 }
 

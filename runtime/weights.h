@@ -36,9 +36,9 @@ struct dgm_model_files {
     dgm_tensors *tensors;
     dgm_slot *slots;
     size_t n_slots, cap_slots;
-    int n_moe;          /* MoE layers, encoder then decoder */
-    dgm_arena dense;    /* dense weights (not when they are mapped) and positions */
-    dgm_arena *experts; /* [n_moe * most experts of a layer], those of this rank */
+    int n_moe;         /* MoE layers, encoder then decoder */
+    dgm_arena dense;   /* dense weights (not when they are mapped) and positions */
+    dgm_arena experts; /* those of this rank, each from a page on */
     enum dgm_verify verify;
     bool loaded;
 };

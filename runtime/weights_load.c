@@ -3,10 +3,9 @@
 
 #include <math.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 
 /* Read at a time: large enough for any disk, small beside the weights. A row always fits (MAX_FFN * 4). */
-enum { PIECE_BYTES = 4 << 20 };
+enum { PIECE_BYTES = 4 << 20, PAGE = 4096 };
 
 /* ---- one tensor ---- */
 
@@ -44,9 +43,11 @@ bool dgm_slot_is_mine(const dgm_model *m, const dgm_slot *s, int rank, bool dens
     return s->expert < 0 ? dense : dgm_placement_owner(&m->placement, s->moe, s->expert) == rank;
 }
 
-static bool same_owner(const dgm_slot *a, const dgm_slot *b)
+/* begins_expert - an expert's slots follow one another. */
+static bool begins_expert(const struct dgm_model_files *f, size_t slot)
 {
-    return a->moe == b->moe && a->expert == b->expert;
+    const dgm_slot *s = &f->slots[slot];
+    return slot == 0 || s[-1].moe != s->moe || s[-1].expert != s->expert;
 }
 
 size_t dgm_positions_bytes(const dgm_model *m)
@@ -64,47 +65,34 @@ size_t dgm_weights_dense_bytes(const dgm_model *m)
     return bytes;
 }
 
-static dgm_arena *arena_of(const dgm_model *m, const dgm_slot *s)
-{
-    struct dgm_model_files *f = m->files;
-    return s->expert < 0 ? &f->dense
-                         : &f->experts[s->moe * dgm_config_most_experts(&m->cfg) + s->expert];
-}
-
 /*
  * Weights are streamed, so in 4 KiB pages the TLB and the prefetcher set the pace: reading 512 MiB went at 7.5 GB/s,
- * in huge pages at 9.8 (Zen 3, median of a busy machine). Where the system says `madvise`, one has to ask.
+ * in huge pages at 9.8 (Zen 3, median of a busy machine). Small experts share them.
  */
-static int reserve_weights(dgm_arena *a, size_t bytes)
-{
-    DGM_TRY(dgm_arena_init(a, bytes));
-    (void)madvise(a->base, a->cap, MADV_HUGEPAGE);
-    return DGM_OK;
-}
-
-/* One reservation for the dense part and one for each expert, so that an expert can leave alone. */
 static int reserve(dgm_model *m, int rank, bool dense)
 {
     struct dgm_model_files *f = m->files;
-    if (dense)
-        DGM_TRY(reserve_weights(&f->dense, dgm_weights_dense_bytes(m)));
-    for (size_t i = 0; i < f->n_slots;) {
-        const dgm_slot *first = &f->slots[i];
-        size_t bytes = 0;
-        while (i < f->n_slots && same_owner(&f->slots[i], first))
-            bytes += dgm_weights_bytes(&f->slots[i++]);
-        if (first->expert >= 0 && dgm_slot_is_mine(m, first, rank, dense))
-            DGM_TRY(reserve_weights(arena_of(m, first), bytes));
+    size_t bytes = 0;
+    for (size_t i = 0; i < f->n_slots; i++) {
+        const dgm_slot *s = &f->slots[i];
+        if (s->expert < 0 || !dgm_slot_is_mine(m, s, rank, dense))
+            continue;
+        bytes += dgm_weights_bytes(s) + (begins_expert(f, i) ? PAGE : 0);
     }
-    return DGM_OK;
+    DGM_TRY(dgm_arena_init_huge(&f->experts, bytes));
+    return dense ? dgm_arena_init_huge(&f->dense, dgm_weights_dense_bytes(m)) : DGM_OK;
 }
 
-static void place(const dgm_model *m, const dgm_slot *s)
+static void place(dgm_model *m, size_t slot)
 {
+    struct dgm_model_files *f = m->files;
+    const dgm_slot *s = &f->slots[slot];
+    dgm_arena *a = s->expert < 0 ? &f->dense : &f->experts;
+    if (s->expert >= 0 && begins_expert(f, slot))
+        (void)dgm_arena_push(a, (PAGE - a->used % PAGE) % PAGE);
     if (s->row0 != 0)
         return;
-    void *dst =
-        dgm_arena_push(arena_of(m, s), dgm_weights_bytes(s)); /* zeros: rows past n stay so */
+    void *dst = dgm_arena_push(a, dgm_weights_bytes(s)); /* zeros: rows past n stay so */
     if (s->matrix != NULL)
         s->matrix->data = dst;
     else
@@ -124,7 +112,7 @@ static int read_weights(dgm_model *m, int rank, bool dense, dgm_comm *comm)
     for (size_t i = 0; i < f->n_slots && rc == DGM_OK; i++) {
         if (!dgm_slot_is_mine(m, &f->slots[i], rank, dense))
             continue;
-        place(m, &f->slots[i]);
+        place(m, i);
         rc = load_slot(m, &f->slots[i], piece, comm);
     }
     dgm_release(piece, PIECE_BYTES);
@@ -138,7 +126,7 @@ int dgm_weights_load(dgm_model *m, int rank, bool dense, dgm_comm *comm)
     DGM_ASSERT(!f->loaded);
     f->loaded = true;
     if (packed && dense)
-        DGM_TRY(reserve_weights(&f->dense, dgm_positions_bytes(m)));
+        DGM_TRY(dgm_arena_init_huge(&f->dense, dgm_positions_bytes(m)));
     DGM_TRY(packed ? dgm_weights_map(m, rank, dense, comm) : read_weights(m, rank, dense, comm));
     if (dense) {
         m->positions = dgm_arena_push(&f->dense, dgm_positions_bytes(m));
@@ -188,9 +176,7 @@ int dgm_weights_verify(const dgm_model *m)
 void dgm_weights_free(dgm_model *m)
 {
     struct dgm_model_files *f = m->files;
-    for (int i = 0; f->experts != NULL && i < f->n_moe * dgm_config_most_experts(&m->cfg); i++)
-        dgm_arena_fini(&f->experts[i]);
-    free(f->experts);
+    dgm_arena_fini(&f->experts);
     dgm_arena_fini(&f->dense);
     free(f->slots);
     for (int s = 0; s < DGM_STACKS; s++) {

@@ -133,7 +133,7 @@ int dgm_worker_create(dgm_worker **out, const dgm_engine_config *cfg, int slots,
                         dgm_report_bytes(cfg, slots) + 65536;
     int rc = dgm_arena_init(&w->life, life);
     if (rc == DGM_OK)
-        rc = dgm_arena_init(&w->step, step_bytes(cfg, slots, model, n_threads));
+        rc = dgm_arena_init_huge(&w->step, step_bytes(cfg, slots, model, n_threads));
     if (rc == DGM_OK)
         rc = dgm_kvcache_init(&w->kv, model, slots, cfg->max_beam, cfg->max_target, cfg->max_source,
                               cfg->kv_bf16);
