@@ -70,7 +70,7 @@ for name in plain kept one dense packed int4 bf16; do
     case $name in plain | int4) ranks="2 3 4" ;; esac
     for n in $ranks; do
         command -v mpirun >/dev/null || continue
-        translate $name $n >"$dir/got"
+        translate "$name" "$n" >"$dir/got"
         cmp -s "$dir/want" "$dir/got" || fail "$name: other bytes on $n ranks"
     done
 done
