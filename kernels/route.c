@@ -31,7 +31,7 @@ static int best_two(int *best, int *second, const float *logits, int n)
 
 int dgm_route_top2(int32_t *idx, float *gate, const float *logits, int n)
 {
-    int a, b;
+    int a = 0, b = 0;
     DGM_TRY(best_two(&a, &b, logits, n));
     const float e = b < 0 ? 0.0f : dgm_exp(logits[b] - logits[a]);
     idx[0] = a;
@@ -43,7 +43,7 @@ int dgm_route_top2(int32_t *idx, float *gate, const float *logits, int n)
 
 int dgm_route_top1(int32_t *idx, float *gate, const dgm_kernels *kern, const float *logits, int n)
 {
-    int a, b;
+    int a = 0, b = 0;
     float max, sum, top[DGM_LANES];
     DGM_TRY(best_two(&a, &b, logits, n));
     kern->block_max_sum(&max, &sum, top, logits, n);
