@@ -9,7 +9,7 @@ enum {
     BLOCK_K = 512,
     IN_PLACE_BYTES = 256 << 10, /* weights up to this stay in L2 while rows pass by */
     L1_BYTES = 24 << 10,        /* weights that passes of rows share */
-    L1_PANELS = 6               /* kernels take 1, 2, 3 or 6 panels at once: whole ones */
+    L1_PANELS = 6 /* most kernels of several passes take 3 panels at once: whole ones */
 };
 
 static int min_int(int a, int b)

@@ -42,6 +42,7 @@ struct lab {
     dgm_kernels kern, best; /* best: for the peaks */
     dgm_pool *pool;
     dgm_arena scratch;
+    dgm_arena memory; /* of weights */
     float *weights, *x, *y;
     float *scales; /* of integers */
     int threads;
@@ -315,12 +316,13 @@ static int lab_open(lab *l, int threads)
     const size_t gemm_bytes = dgm_gemm_scratch_bytes(MOST_ROWS, 1, MOST_K, MOST_N, threads);
     const size_t vocab_bytes = dgm_vocab_scratch_bytes(MOST_ROWS, 8, VOCAB, VOCAB_K, threads);
     DGM_TRY(dgm_arena_init(&l->scratch, gemm_bytes > vocab_bytes ? gemm_bytes : vocab_bytes));
-    l->weights = dgm_reserve(COLD_BYTES);
+    DGM_TRY(dgm_arena_init_huge(&l->memory, COLD_BYTES)); /* as a model's weights lie */
+    l->weights = dgm_arena_push(&l->memory, COLD_BYTES);
     l->x = dgm_reserve(row_floats * sizeof(float));
     l->y = dgm_reserve(row_floats * sizeof(float));
     l->scales = dgm_reserve(SCALES * sizeof(float));
-    if (l->weights == NULL || l->x == NULL || l->y == NULL || l->scales == NULL)
-        return dgm_fail(DGM_ENOMEM, "cannot reserve %zu MiB of weights", COLD_BYTES >> 20);
+    if (l->x == NULL || l->y == NULL || l->scales == NULL)
+        return dgm_fail(DGM_ENOMEM, "cannot reserve memory for rows");
     fill(l->weights, COLD_BYTES / sizeof(float));
     fill(l->x, row_floats);
     fill(l->scales, SCALES);
@@ -329,7 +331,7 @@ static int lab_open(lab *l, int threads)
 
 static void lab_close(lab *l)
 {
-    dgm_release(l->weights, COLD_BYTES);
+    dgm_arena_fini(&l->memory);
     dgm_release(l->x, (size_t)MOST_ROWS * MOST_N * sizeof(float));
     dgm_release(l->y, (size_t)MOST_ROWS * MOST_N * sizeof(float));
     dgm_release(l->scales, SCALES * sizeof(float));

@@ -8,7 +8,8 @@
 #define TILE_ROWS 12
 #define TILE_PANELS 2
 #define THIN_ROWS 8
-#define THIN_PANELS(rows) ((rows) == 1 ? 8 : (rows) <= 6 ? 4 : 3)
+#define THIN_PANELS(rows)                                                                          \
+    ((rows) == 1 ? 8 : (rows) <= 2 ? 4 : (rows) <= 4 ? 5 : (rows) <= 6 ? 4 : 3)
 
 #define WIDE_PANELS(rows, type) ((rows) == 1 ? (type) == DGM_W_INT4 ? 8 : 6 : (rows) <= 6 ? 4 : 3)
 #define DOT_TILE_ROWS 12
