@@ -2,7 +2,7 @@
 
 Each side runs in a process of its own that loads the model once and is timed by itself, from tokens (CTranslate2) or lines
 (dragoman, its own summary) to the last hypothesis. A model of random weights never ends a sentence, so every sentence becomes
-the same number of tokens in both. Memory is the peak of each process. The text differs where types do: CTranslate2 rounds
+the same number of tokens in both. The text differs where types do: CTranslate2 rounds
 otherwise.
 """
 import argparse
@@ -16,7 +16,7 @@ import sys
 SOURCE, TARGET = "eng_Latn", "deu_Latn"
 
 PEER = r"""
-import json, resource, sys, time
+import json, sys, time
 import ctranslate2
 a = json.loads(sys.argv[1])
 t = ctranslate2.Translator(a["model"], device="cpu", compute_type=a["type"], inter_threads=1, intra_threads=a["threads"])
@@ -33,8 +33,7 @@ if a["batch"] == 1:
     n = sum(run([x]) for x in lines)
 else:
     n = run(lines)
-print(json.dumps({"tokens": n, "seconds": time.perf_counter() - start,
-                  "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+print(json.dumps({"tokens": n, "seconds": time.perf_counter() - start}))
 """
 
 
@@ -46,7 +45,7 @@ def peer(a, kind, threads, beam, batch, tokens):
     if p.returncode != 0:
         raise SystemExit(p.stderr)
     r = json.loads(p.stdout)
-    return r["tokens"], r["seconds"], r["mib"]
+    return r["tokens"], r["seconds"]
 
 
 def ours(a, kind, threads, beam, batch, text):
@@ -62,8 +61,7 @@ def ours(a, kind, threads, beam, batch, text):
     with open(f"{a.work}/report", encoding="utf-8") as f:
         n = sum(json.loads(x)["tgt_tokens"] for x in f)
     seconds = re.search(r"tokens in ([0-9.]+) s", p.stderr)
-    mib = re.search(r"peak memory by rank ([0-9.]+) MiB", p.stderr)
-    return n, float(seconds[1]), float(mib[1])
+    return n, float(seconds[1])
 
 
 def main():
@@ -81,8 +79,8 @@ def main():
         lines = f.read().split("\n")[:-1]
     print(f"{os.path.basename(a.model)}: {a.tokens} tokens a sentence, medians of {a.repeats} alternating runs; "
           f"CTranslate2 {ctranslate2.__version__}\n")
-    print("| type | threads | beam | batch | CTranslate2 tokens/s | dragoman tokens/s | ratio | MiB | MiB |\n"
-          "| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    print("| type | threads | beam | batch | CTranslate2 tokens/s | dragoman tokens/s | ratio |\n"
+          "| --- | --- | --- | --- | --- | --- | --- |")
     for kind in a.types.split(","):
         for threads in map(int, a.threads.split(",")):
             for beam in map(int, a.beams.split(",")):
@@ -93,16 +91,15 @@ def main():
                         f.writelines(x + "\n" for x in lines[:n])
                     with open(tokens, "w", encoding="utf-8") as f:
                         json.dump([tok.convert_ids_to_tokens(tok(x)["input_ids"]) for x in lines[:n]], f)
-                    rates, memory = {peer: [], ours: []}, {}
+                    rates = {peer: [], ours: []}
                     for _ in range(a.repeats):
                         for side, given in ((peer, tokens), (ours, text)):
-                            count, seconds, memory[side] = side(a, kind, threads, beam, batch, given)
+                            count, seconds = side(a, kind, threads, beam, batch, given)
                             if count != n * a.tokens:
                                 raise SystemExit(f"want {n * a.tokens} tokens from {side.__name__}, found {count}")
                             rates[side].append(count / max(seconds, 0.01))
                     x, y = (statistics.median(rates[s]) for s in (peer, ours))
-                    print(f"| {kind} | {threads} | {beam} | {batch} | {x:.0f} | {y:.0f} | {y / x:.2f} | {memory[peer]:.0f} "
-                          f"| {memory[ours]:.0f} |", flush=True)
+                    print(f"| {kind} | {threads} | {beam} | {batch} | {x:.0f} | {y:.0f} | {y / x:.2f} |", flush=True)
 
 
 if __name__ == "__main__":
