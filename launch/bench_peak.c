@@ -14,6 +14,7 @@ struct dgm_bench_peak {
     float *cold;
     float *sink; /* [16 * threads] */
     size_t slice;
+    size_t again; /* floats of each of two streams of a thread */
 };
 
 int dgm_bench_peak_open(dgm_bench_peak **out, dgm_pool *pool)
@@ -86,4 +87,38 @@ double dgm_bench_peak_gflops(dgm_bench_peak *p, double seconds)
 double dgm_bench_peak_gbytes(dgm_bench_peak *p, double seconds)
 {
     return rate(p, read_part, (double)SLICE_BYTES, seconds);
+}
+
+static void dot_part(void *ctx, int part, int n_parts)
+{
+    const dgm_bench_peak *p = ctx;
+    (void)n_parts;
+    (void)p->best.dot_peak(p->sink + 16 * part, ROUNDS);
+}
+
+double dgm_bench_peak_gops(dgm_bench_peak *p, double seconds)
+{
+    float sink[16] = {0};
+    const double burst = p->best.dot_peak(sink, 1) * ROUNDS * dgm_pool_size(p->pool);
+    return rate(p, dot_part, burst, seconds);
+}
+
+static void again_part(void *ctx, int part, int n_parts)
+{
+    const dgm_bench_peak *p = ctx;
+    const float *mine = p->cold + 2 * p->again * (size_t)part;
+    (void)n_parts;
+    p->sink[16 * part] = p->best.dot(mine, mine + p->again, (int)p->again);
+}
+
+double dgm_bench_peak_again(dgm_bench_peak *p, double bytes, double seconds)
+{
+    const size_t streams = 2 * (size_t)dgm_pool_size(p->pool),
+                 least = streams * DGM_LANES * sizeof(float);
+    size_t at_hand = bytes < (double)COLD_BYTES ? (size_t)bytes : COLD_BYTES;
+    if (at_hand < least)
+        at_hand = least;
+    p->again = at_hand / sizeof(float) / streams;
+    dgm_pool_run(p->pool, again_part, p); /* what a cache can hold, it holds now */
+    return rate(p, again_part, (double)(p->again * sizeof(float) * streams), seconds);
 }

@@ -14,5 +14,9 @@ void dgm_bench_peak_close(dgm_bench_peak *p);
 /* In 1e9 a second, over about `seconds`. */
 double dgm_bench_peak_gflops(dgm_bench_peak *p, double seconds);
 double dgm_bench_peak_gbytes(dgm_bench_peak *p, double seconds);
+/* dgm_bench_peak_again - reading the same `bytes` again and again: few stay in a cache. */
+double dgm_bench_peak_again(dgm_bench_peak *p, double bytes, double seconds);
+/* dgm_bench_peak_gops - of the integer product of the best instruction set. */
+double dgm_bench_peak_gops(dgm_bench_peak *p, double seconds);
 
 #endif

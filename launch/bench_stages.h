@@ -2,23 +2,35 @@
 #ifndef DGM_LAUNCH_BENCH_STAGES_H
 #define DGM_LAUNCH_BENCH_STAGES_H
 
-#include "runtime/model.h"
-#include "runtime/stages.h"
+#include "runtime/engine.h"
 
 #include <stdbool.h>
 
+/* All 0: not a matter of either (search). */
 typedef struct dgm_stage_work {
-    double flops, bytes; /* 0, 0: not a matter of either (search) */
+    double flops;  /* of f32 */
+    double iops;   /* of int8 x int8 (or x int4), a product and a sum each */
+    double needed; /* bytes that have to be read: weights, caches, embeddings of tokens */
+    double passed; /* bytes of activations, once in, once out; a cache may hold them */
 } dgm_stage_work;
+
+/* What the model is run with. */
+typedef struct dgm_stage_types {
+    dgm_compute compute;
+    bool kv_bf16;
+} dgm_stage_types;
 
 /*
  * dgm_stage_work_of - of one stage in all steps that the clock saw. Weights count once a layer and step, experts once
- * each time that they have rows; caches as often as a row reads them; activations once in, once out.
+ * each time that they have rows, keys and values once a sentence, layer and step. Norms, softmax and the choice of
+ * experts and tokens count as nothing.
  */
-dgm_stage_work dgm_stage_work_of(const dgm_model *m, const dgm_stage_clock *c, int stack,
-                                 enum dgm_stage stage);
+dgm_stage_work dgm_stage_work_of(const dgm_model *m, const dgm_stage_types *types,
+                                 const dgm_stage_clock *c, int stack, enum dgm_stage stage);
 
-/* dgm_stage_name - "encoder self attention", ..., as tables show it. */
+void dgm_stage_work_add(dgm_stage_work *sum, dgm_stage_work w);
+
+/* dgm_stage_name - "self attention", ..., as tables show it. */
 const char *dgm_stage_name(enum dgm_stage stage);
 
 #endif

@@ -83,37 +83,18 @@ static int count_names(const char *list)
     return n;
 }
 
-/* choose_compute - sums of products of bytes must fit 32 bits (kernels/gemm.h). */
-static int choose_compute(filter *f)
-{
-    enum { MAX_INPUTS = 131072 };
-    const char *compute = f->session.options->compute;
-    const dgm_model_config *m = &f->session.model->cfg;
-    f->engine.compute = m->compute;
-    if (strcmp(compute, "auto") != 0)
-        f->engine.compute = strcmp(compute, "int8") == 0 ? DGM_COMPUTE_INT8 : DGM_COMPUTE_F32;
-    for (int s = 0; s < DGM_STACKS && f->engine.compute == DGM_COMPUTE_INT8; s++)
-        if (m->ffn_dim[s] > MAX_INPUTS)
-            return dgm_fail(DGM_EUNSUPPORTED,
-                            "--compute int8: want at most %d inputs of a matrix, found %d",
-                            MAX_INPUTS, m->ffn_dim[s]);
-    return DGM_OK;
-}
-
 static int choose_engine(filter *f)
 {
     const dgm_options *o = f->session.options;
     const int n_targets = count_names(o->tgt_lang);
     DGM_TRY(choose_lengths(f));
-    DGM_TRY(choose_compute(f));
+    DGM_TRY(dgm_session_types(&f->engine, &f->session));
     choose_decoding(f);
     if (n_targets > DGM_STREAM_MAX_TARGETS)
         return dgm_fail(DGM_EUSAGE, "--tgt-lang: want at most %d languages, found %d",
                         DGM_STREAM_MAX_TARGETS, n_targets);
     f->engine.batch_tokens = o->batch_tokens;
     f->engine.batch_rows = o->batch_rows;
-    f->engine.dense_ranks = f->session.dense_ranks;
-    f->engine.kv_bf16 = strcmp(o->kv, "bf16") == 0;
     f->engine.max_beam = f->decode.beam;
     f->engine.max_targets = n_targets;
     /*

@@ -96,7 +96,7 @@ const dgm_opt dgm_option_rows[] = {
            "when the checksums of a packed model are compared: each expert before its first token, "
            "everything before the first line, or never",
            "never lets a damaged file translate"),
-    CHOICE("kv", model_group, kv, "f32", "f32|bf16", NULL, T | S, RESULT,
+    CHOICE("kv", model_group, kv, "f32", "f32|bf16", NULL, T | S | B, RESULT,
            "type of the attention cache: bf16 takes half the memory and bandwidth, and rounds",
            "Another type gives another text now and then"),
     SWITCH("dropless", 0, model_group, dropless, T | S, RESULT,

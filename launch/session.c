@@ -275,6 +275,25 @@ static void show_start(const dgm_session *s, const dgm_engine_config *cfg)
             types, mib(dgm_engine_bytes(s->engine)));
 }
 
+/* Sums of products of bytes must fit 32 bits (kernels/gemm.h). */
+int dgm_session_types(dgm_engine_config *cfg, const dgm_session *s)
+{
+    enum { MAX_INPUTS = 131072 };
+    const char *compute = s->options->compute;
+    const dgm_model_config *m = &s->model->cfg;
+    cfg->dense_ranks = s->dense_ranks;
+    cfg->kv_bf16 = strcmp(s->options->kv, "bf16") == 0;
+    cfg->compute = m->compute;
+    if (strcmp(compute, "auto") != 0)
+        cfg->compute = strcmp(compute, "int8") == 0 ? DGM_COMPUTE_INT8 : DGM_COMPUTE_F32;
+    for (int i = 0; i < DGM_STACKS && cfg->compute == DGM_COMPUTE_INT8; i++)
+        if (m->ffn_dim[i] > MAX_INPUTS)
+            return dgm_fail(DGM_EUNSUPPORTED,
+                            "--compute int8: want at most %d inputs of a matrix, found %d",
+                            MAX_INPUTS, m->ffn_dim[i]);
+    return DGM_OK;
+}
+
 int dgm_session_load(dgm_session *s, int status, const dgm_engine_config *cfg)
 {
     DGM_TRY(dgm_comm_agree(s->comm, status));

@@ -31,8 +31,9 @@ typedef struct step_rows {
     int32_t **past,
         **source;   /* [n] where each position of a row's past, and of its source, is cached */
     float **looked; /* [n] sums of attention over heads and layers, or NULL */
-    dgm_attend_job *jobs; /* [n] */
-    float *x, *h, *wide;  /* [n, d], [n, d], [n, 3 d] */
+    dgm_attend_job *jobs;                   /* [n] */
+    float *x, *h, *wide;                    /* [n, d], [n, d], [n, 3 d] */
+    dgm_stage_total past_keys, source_keys; /* of one layer, when there is a clock */
 } step_rows;
 
 static void index_caches(const dgm_forward *f, dgm_kvcache *kv, step_rows *s)
@@ -56,6 +57,35 @@ static void index_caches(const dgm_forward *f, dgm_kvcache *kv, step_rows *s)
             s->longest_target = row->pos + 1;
         if (row->n_source > s->longest_source)
             s->longest_source = row->n_source;
+    }
+}
+
+static int first_of_slot(const step_rows *s, int r)
+{
+    while (r > 0 && s->rows[r - 1].slot == s->rows[r].slot)
+        r--;
+    return r;
+}
+
+/* is_new - no row of the sentence before r has the same place at position p in its past. */
+static bool is_new(const step_rows *s, int r, int p)
+{
+    for (int i = first_of_slot(s, r); i < r; i++)
+        if (p <= s->rows[i].pos && s->past[i][p] == s->past[r][p])
+            return false;
+    return true;
+}
+
+static void count_keys(step_rows *s)
+{
+    for (int r = 0; r < s->n; r++) {
+        const dgm_decoder_row *row = &s->rows[r];
+        s->past_keys.units += (uint64_t)row->pos + 1;
+        s->source_keys.units += (uint64_t)row->n_source;
+        for (int p = 0; p <= row->pos; p++)
+            s->past_keys.distinct += is_new(s, r, p);
+        if (r == 0 || row->memory != row[-1].memory)
+            s->source_keys.distinct += (uint64_t)row->n_source;
     }
 }
 
@@ -124,17 +154,14 @@ static void keep_looks(const step_rows *s)
 /* The two attentions of layer l, each on the clock. */
 static void attention(const dgm_forward *f, const dgm_kvcache *kv, const step_rows *s, int l)
 {
-    uint64_t past = 0, source = 0;
-    for (int r = 0; f->clock != NULL && r < s->n; r++) {
-        past += (uint64_t)s->rows[r].pos + 1;
-        source += (uint64_t)s->rows[r].n_source;
-    }
     const int64_t began = dgm_stage_begin(f->clock);
     self_attention(f, kv, s, l);
-    dgm_stage_end(f->clock, DGM_STAGE_SELF, began, s->n, past);
+    dgm_stage_end(f->clock, DGM_STAGE_SELF, began, s->n, s->past_keys.units);
     const int64_t then = dgm_stage_begin(f->clock);
     cross_attention(f, kv, s, l);
-    dgm_stage_end(f->clock, DGM_STAGE_CROSS, then, s->n, source);
+    dgm_stage_end(f->clock, DGM_STAGE_CROSS, then, s->n, s->source_keys.units);
+    dgm_stage_distinct(f->clock, DGM_STAGE_SELF, s->past_keys.distinct);
+    dgm_stage_distinct(f->clock, DGM_STAGE_CROSS, s->source_keys.distinct);
 }
 
 static int vocabulary(const dgm_forward *f, const step_rows *s)
@@ -142,6 +169,7 @@ static int vocabulary(const dgm_forward *f, const step_rows *s)
     const size_t d = (size_t)f->model->cfg.d_model;
     dgm_vocab_row *want = dgm_arena_push(f->step, (size_t)s->n * sizeof *want);
     int n = 0;
+    const int64_t began = dgm_stage_begin(f->clock);
     for (int r = 0; r < s->n; r++) {
         if (s->rows[r].best == NULL)
             continue;
@@ -150,6 +178,7 @@ static int vocabulary(const dgm_forward *f, const step_rows *s)
     }
     dgm_block_norm(f, s->h, s->x, &f->model->stack[DGM_DECODER].norm, s->n);
     DGM_TRY(dgm_vocab(f->kern, f->pool, want, n, &f->model->embed, f->compute, f->step));
+    dgm_stage_end(f->clock, DGM_STAGE_VOCABULARY, began, n, 0);
     n = 0;
     for (int r = 0; r < s->n; r++)
         if (s->rows[r].best != NULL)
@@ -182,6 +211,8 @@ int dgm_decoder_step(const dgm_forward *f, dgm_kvcache *kv, const dgm_decoder_ro
     if (n_rows > 0)
         dgm_block_embed(f, s.x, ids, pos, n_rows);
     dgm_stage_end(f->clock, DGM_STAGE_EMBED, began, n_rows, 0);
+    if (f->clock != NULL)
+        count_keys(&s);
     for (int l = 0; l < stack->n_layers; l++) {
         dgm_comm_at(f->comm, "decode", l);
         if (n_rows > 0)
@@ -189,9 +220,7 @@ int dgm_decoder_step(const dgm_forward *f, dgm_kvcache *kv, const dgm_decoder_ro
         DGM_TRY(dgm_block_ffn(f, s.x, &stack->layers[l], n_rows));
     }
     keep_looks(&s);
-    const int64_t last = dgm_stage_begin(f->clock);
     const int rc = n_rows > 0 ? vocabulary(f, &s) : DGM_OK;
-    dgm_stage_end(f->clock, DGM_STAGE_VOCABULARY, last, n_rows, 0);
     dgm_arena_pop(f->step, mark);
     return rc;
 }

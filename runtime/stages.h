@@ -31,6 +31,8 @@ typedef struct dgm_stage_total {
     int64_t ns;
     uint64_t rows;
     uint64_t units; /* attention: keys over all rows; experts: how many had rows */
+    uint64_t
+        distinct; /* attention over a cache: keys, those that several rows of a sentence see once */
 } dgm_stage_total;
 
 typedef struct dgm_stage_clock {
@@ -54,6 +56,12 @@ static inline void dgm_stage_end(dgm_stage_clock *c, enum dgm_stage s, int64_t b
     t->ns += dgm_now_ns() - began;
     t->rows += (uint64_t)rows;
     t->units += units;
+}
+
+static inline void dgm_stage_distinct(dgm_stage_clock *c, enum dgm_stage s, uint64_t keys)
+{
+    if (c != NULL)
+        c->total[c->stack][s].distinct += keys;
 }
 
 /* dgm_stage_enter - an encode phase or a decode step begins. */

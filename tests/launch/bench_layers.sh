@@ -24,10 +24,15 @@ checks() {
     holds "$1: batches" '[.[].batch] | unique == [2, 8]'
     holds "$1: every stage" '[.[] | select(.batch == 8) | .stack + " " + .stage] | sort == ([" all else",
         ("encoder", "decoder" | . + " " + ("embed", "self attention", "ffn", "router", "exchange", "expert ffn", "combine")),
-        "encoder cross kv", "decoder cross attention", "decoder vocabulary", "decoder search"] | sort)'
-    holds "$1: shares are a whole" 'group_by(.batch) | all([.[].share] | add | . > 0.99 and . < 1.01)'
+        "encoder whole phase", "decoder whole step", "encoder cross kv", "decoder cross attention", "decoder vocabulary", "decoder search"] | sort)'
+    holds "$1: shares are a whole" 'group_by(.batch) | all((map(select(.stage | startswith("whole") | not) | .share) | add),
+        (map(select(.stage | startswith("whole")) | .share) | add) | . > 0.99 and . < 1.01)'
     holds "$1: times" 'all(.[] | select(.stack != ""); .ms_per_step > 0)'
     holds "$1: rates" 'all(.[] | select(.bound); .rate > 0 and .peak > 0)'
+    # a whole has its roofline, and no stage needs less than it does; kinds of arithmetic that are not there cost nothing
+    holds "$1: rooflines" '[.[] | select(.roofline_ms)] | length == 4 and
+        all(.[]; .roofline_ms > 0 and (.roofline_ms / .ms_per_step / .ratio | . > 0.99 and . < 1.01) and
+            (.rate / .peak / .ratio | . > 0.99 and . < 1.01))'
     # rate * time of the dense layers of the encoder: 2 of them, 8 x 24 tokens, d 128, FFN 256
     holds "$1: operations of the ffn" '.[] | select(.batch == 8 and .stack == "encoder" and .stage == "ffn") |
         .bound == "compute" and (.rate * .ms_per_step * 1e6 / (2 * 2 * 2 * 8 * 24 * 128 * 256) | . > 0.99 and . < 1.01)'
@@ -43,7 +48,30 @@ if command -v mpirun >/dev/null; then
     "$here/launch/dragoman-mpirun" -n 2 "${options[@]}" >"$dir/out" 2>"$dir/err" || { fail "2 ranks: exit code $?"; cat "$dir/err"; }
     holds "2 ranks: the exchange takes time" 'any(.[]; .stage == "exchange" and .ms_per_step > 0)'
 fi
+# ---- arithmetic and cache as translate has them ----
+"$dragoman" quantize -m "$model" -o "$dir/int8" --experts int8 --dense int8 --compute int8 >/dev/null 2>&1 || fail "quantize: exit code $?"
+# unit MODEL OPTIONS...: of the vocabulary, whose operations bound it
+unit() {
+    local from=$1
+    shift
+    "$dragoman" bench layers -m "$from" --batch 8 --src-tokens 24 --tgt-tokens 9 --threads 1 --json "$@" >"$dir/out" 2>"$dir/err" ||
+        fail "$from $*: exit code $?"
+    jq -r 'select(.stage == "vocabulary" and .bound == "compute") | .unit' "$dir/out"
+}
+[ "$(unit "$dir/int8")" = GOP/s ] || { fail "a model that says compute int8 is not benched so"; cat "$dir/out"; }
+grep -q 'compute int8' "$dir/err" || fail "the start line does not say compute int8"
+[ "$(unit "$dir/int8" --compute f32)" = GFLOP/s ] || { fail "--compute f32 is not heard"; cat "$dir/out"; }
+[ "$(unit "$model")" = GFLOP/s ] || { fail "a model in bf16: not f32 arithmetic"; cat "$dir/out"; }
+# What a step reads of sources, 4 layers, 8 x 24 keys and values of 128 elements, and of a past of 4.5 keys on average that
+# 4 beams share in part, is less by half in a cache of bf16.
+read_mb='select(.stage == "whole step") | .read_mb'
+wide=$(jq "$read_mb" "$dir/out")
+unit "$model" --kv bf16 >/dev/null
+jq -e --argjson wide "$wide" "$read_mb"' | ($wide - .) / (4 * 8 * 2 * 128 * 2 * 1e-6) | . > 24 + 4 and . < 24 + 4 * 5' "$dir/out" >/dev/null ||
+    { fail "--kv bf16 saves another number of bytes than half the cache (f32: $wide)"; grep whole "$dir/out"; }
+
 "$dragoman" bench layers --batch 2 --tgt-tokens 4 --threads 1 >"$dir/out" 2>"$dir/err" || fail "a table: exit code $?"
+grep -Eq '^decoder  whole step .* (compute|bandwidth), at best [0-9.]+ ms$' "$dir/out" || { fail "a table: no roofline"; cat "$dir/out"; }
 grep -Eq '^decoder  expert ffn .* (compute|bandwidth)$' "$dir/out" || { fail "a table: no line of the experts"; cat "$dir/out"; }
 
 # refused PATTERN OPTIONS...: exit code 2 and one sentence
