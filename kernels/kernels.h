@@ -23,7 +23,8 @@ enum {
         64, /* bytes: the 16 outputs of a panel with 1 (f32), 2 (bf16), 4 (int8) or 8 (int4) inputs */
     DGM_VOCAB_BLOCK = 2048,
     DGM_MAX_TILE_ROWS = 16,
-    DGM_MAX_TILE_PANELS = 2
+    DGM_MAX_TILE_PANELS = 2,
+    DGM_QUERIES = 4
 };
 
 /*
@@ -58,6 +59,23 @@ typedef struct dgm_dot_rows {
         sums; /* sum_row of each row, from the first group at hand on; without groups, of all of k */
     size_t ld_sums;
 } dgm_dot_rows;
+
+/*
+ * dgm_attend - up to DGM_QUERIES queries at once: heads of one row, or one head of rows that look at the same keys.
+ * Position p of query r is element r * apart + idx[p] * ld of k and v; idx NULL: p itself.
+ */
+typedef struct dgm_attend {
+    int queries;
+    const float *q[DGM_QUERIES]; /* [hd] */
+    float *out[DGM_QUERIES];     /* [hd] */
+    const void *k, *v;           /* f32, or bf16 */
+    int bf16;
+    size_t apart; /* 0: the same keys for all */
+    const int32_t *idx;
+    size_t ld;
+    int n, hd;   /* n >= 1 */
+    float scale; /* > 0 */
+} dgm_attend;
 
 typedef struct dgm_kernels {
     const char *isa; /* "ref", "avx2", "avx512", "vnni" */
@@ -145,18 +163,12 @@ typedef struct dgm_kernels {
     float (*dot)(const float *x, const float *y, int n);
 
     /*
-     * attend - one query row, one head:
+     * attend - for each query:
      *   s[p] = dot(q, k_p) * scale; prob = softmax over p (max subtracted, 16-lane sum, divided);
      *   out[j] = fma chain over p ascending of prob[p] * v_p[j], from +0.
-     *   k_p = k + idx[p] * ldk, v_p likewise; idx NULL: p itself.   out [hd]; prob out [n]; n >= 1
+     *   prob [DGM_QUERIES][n], stride ldp: all of it, and up to the next multiple of 16 of n, may be written
      */
-    void (*attend)(float *out, float *prob, const float *q, const float *k, const float *v,
-                   const int32_t *idx, size_t ldk, size_t ldv, int n, int hd, float scale);
-
-    /* attend_bf16 - the same over keys and values that were rounded to bf16. */
-    void (*attend_bf16)(float *out, float *prob, const float *q, const uint16_t *k,
-                        const uint16_t *v, const int32_t *idx, size_t ldk, size_t ldv, int n,
-                        int hd, float scale);
+    void (*attend)(float *prob, size_t ldp, const dgm_attend *a);
 
     /* block_max_sum - m = max(x), s = 16-lane sum of exp(x - m), top [16] = the maximum of each lane (-inf where it has
      * none). A NaN in x makes m and s NaN. n >= 1 */

@@ -152,12 +152,45 @@ static void read_bf16(float *dst, const dgm_packed *w, int r)
     }
 }
 
+/* Outputs with one scale; with groups, each run of inputs has its own. */
+static void read_int8(float *dst, const dgm_packed *w, int r)
+{
+    const int groups = dgm_packed_groups(w->k, w->group), run = groups > 1 ? w->group : w->k;
+    const int8_t *from = (const int8_t *)w->data + line_of(DGM_W_INT8, w->k, r, 0);
+    for (int g = 0, i = 0; g < groups; g++) {
+        const float scale = w->scale[dgm_packed_scale_at(groups, r, g)];
+        const int end = i + run < w->k ? i + run : w->k;
+        for (; i + 4 <= end; i += 4) { /* a line has 4 inputs of the row */
+            const int8_t *quad = from + (size_t)i * DGM_PANEL;
+            for (int j = 0; j < 4; j++)
+                dst[i + j] = (float)quad[j] * scale;
+        }
+        for (; i < end; i++)
+            dst[i] = (float)from[(size_t)(i / 4) * DGM_LINE + (size_t)(i % 4)] * scale;
+    }
+}
+
+static void read_f32(float *dst, const dgm_packed *w, int r)
+{
+    const float *from = dgm_packed_row(w, r);
+    for (int i = 0; i < w->k; i++)
+        dst[i] = from[(size_t)i * DGM_PANEL];
+}
+
 void dgm_packed_read(float *dst, const dgm_packed *w, int r)
 {
-    if (w->type == DGM_W_BF16) {
+    switch (w->type) {
+    case DGM_W_BF16:
         read_bf16(dst, w, r);
-        return;
+        break;
+    case DGM_W_INT8:
+        read_int8(dst, w, r);
+        break;
+    case DGM_W_INT4:
+        for (int i = 0; i < w->k; i++)
+            dst[i] = dgm_packed_at(w, r, i);
+        break;
+    default:
+        read_f32(dst, w, r);
     }
-    for (int i = 0; i < w->k; i++)
-        dst[i] = dgm_packed_at(w, r, i);
 }

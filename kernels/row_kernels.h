@@ -9,6 +9,7 @@
 
 #include "kernels/exp_terms.h"
 #include "kernels/kernels.h"
+#include "kernels/unroll.h"
 
 #include <math.h>
 
@@ -42,21 +43,15 @@ V_INLINE v16 cached_part(const void *p, size_t i, int n, const int bf16)
                 : v_load_part((const float *)p + i, n, 0.0f);
 }
 
-V_INLINE float dot_as(const float *x, const void *y, size_t at, int n, const int bf16)
+static float dot(const float *x, const float *y, int n)
 {
     v16 acc = v_set1(0.0f);
     int i = 0;
     for (; i + 16 <= n; i += 16)
-        acc = v_fma(v_load(x + i), cached(y, at + (size_t)i, bf16), acc);
+        acc = v_fma(v_load(x + i), v_load(y + i), acc);
     if (i < n)
-        acc = v_fma(v_load_part(x + i, n - i, 0.0f), cached_part(y, at + (size_t)i, n - i, bf16),
-                    acc);
+        acc = v_fma(v_load_part(x + i, n - i, 0.0f), v_load_part(y + i, n - i, 0.0f), acc);
     return v_fold_add(acc);
-}
-
-static float dot(const float *x, const float *y, int n)
-{
-    return dot_as(x, y, 0, n, 0);
 }
 
 static void layer_norm(float *y, const float *x, const float *w, const float *b, int d, float eps)
@@ -99,11 +94,6 @@ V_INLINE v16 lane_max(const float *x, int n)
     return m;
 }
 
-static float row_max(const float *x, int n)
-{
-    return v_fold_max(lane_max(x, n));
-}
-
 static void exp_shift(float *y, const float *x, float shift, int n)
 {
     const v16 s = v_set1(shift);
@@ -133,121 +123,214 @@ static void block_max_sum(float *m, float *s, float *top, const float *x, int n)
     *m = *s == *s ? most : *s;
 }
 
-/* softmax - in place: exp(x - max), the 16-lane sum, then a division. */
-static void softmax(float *x, int n)
+/* scale_max - x = x * scale in place, and -inf from n to the next multiple of 16; returns the maximum. */
+V_INLINE float scale_max(float *x, int n, float scale)
 {
-    const v16 shift = v_set1(row_max(x, n));
+    const v16 s = v_set1(scale);
+    v16 m = v_set1(-INFINITY);
+    for (int i = 0; i < n; i += 16) {
+        const v16 y = v_mul(n - i < 16 ? v_load_part(x + i, n - i, -INFINITY) : v_load(x + i), s);
+        v_store(x + i, y);
+        m = v_max(m, y);
+    }
+    return v_fold_max(m);
+}
+
+/*
+ * softmax - of x * scale (scale > 0), in place: exp(x - max), the 16-lane sum, then a division. Whole vectors are stored:
+ * what is read back from a vector that was stored in part waits until it is in the cache.
+ */
+V_INLINE void softmax(float *x, int n, float scale)
+{
+    const v16 shift = v_set1(scale_max(x, n, scale));
     v16 sum = v_set1(0.0f);
-    int i = 0;
-    for (; i + 16 <= n; i += 16) {
-        const v16 e = v_exp(v_sub(v_load(x + i), shift));
+    for (int i = 0; i < n; i += 16) {
+        v16 e = v_exp(v_sub(v_load(x + i), shift));
+        if (n - i < 16)
+            e = v_keep(e, n - i);
         v_store(x + i, e);
         sum = v_add(sum, e);
     }
-    if (i < n) {
-        const v16 e = v_keep(v_exp(v_sub(v_load_part(x + i, n - i, 0.0f), shift)), n - i);
-        v_store_part(x + i, e, n - i);
-        sum = v_add(sum, e);
-    }
     const v16 total = v_set1(v_fold_add(sum));
-    for (i = 0; i + 16 <= n; i += 16)
+    for (int i = 0; i < n; i += 16)
         v_store(x + i, v_div(v_load(x + i), total));
-    if (i < n)
-        v_store_part(x + i, v_div(v_load_part(x + i, n - i, 0.0f), total), n - i);
 }
 
-/* dot4 - dot of q with four keys at once: one key alone waits for its own chain. */
-V_INLINE void dot4(float *out, const float *q, const void *k, const size_t key[4], int n,
-                   const int bf16)
+/* softmax_apart - for tables with few registers, where its constants would crowd what stands around it. */
+static __attribute__((noinline, unused)) void softmax_apart(float *x, int n, float scale)
 {
-    v16 a = v_set1(0.0f), b = a, c = a, d = a;
+    softmax(x, n, scale);
+}
+
+/* place - of position p's key or value. */
+V_INLINE size_t place(const dgm_attend *a, int p)
+{
+    return (size_t)(a->idx != NULL ? a->idx[p] : p) * a->ld;
+}
+
+/* part_as, cached_as - 16 elements, or `part` fewer. */
+V_INLINE v16 part_as(const float *x, int part)
+{
+    return part < 16 ? v_load_part(x, part, 0.0f) : v_load(x);
+}
+
+V_INLINE v16 cached_as(const void *k, size_t i, int part, const int bf16)
+{
+    return part < 16 ? cached_part(k, i, part, bf16) : cached(k, i, bf16);
+}
+
+/*
+ * quad_columns - sum[4 c + r] takes elements i .. i + part of query r and key c. A key that all queries share is read
+ * once for all of them.
+ */
+V_INLINE void quad_columns(v16 *sum, const float *const *q, const void *k, const size_t *key,
+                           const size_t *apart, size_t i, int part, const int queries,
+                           const int shared, const int bf16)
+{
+    v16 x[4];
+    UNROLL(4)
+    for (int r = 0; r < queries; r++)
+        x[r] = part_as(q[r] + i, part);
+    UNROLL(4)
+    for (int c = 0; c < 4; c++) {
+        const v16 y = cached_as(k, key[c] + apart[0] + i, part, bf16);
+        UNROLL(4)
+        for (int r = 0; r < queries; r++)
+            sum[4 * c + r] =
+                v_fma(x[r], shared || r == 0 ? y : cached_as(k, key[c] + apart[r] + i, part, bf16),
+                      sum[4 * c + r]);
+    }
+}
+
+/* four_scores - of positions p .. p + 3: a sum alone waits for its own chain. Where fewer are left (not `whole`) the last one
+ * stands for those missing; what comes of it stays behind n and is not looked at. */
+V_INLINE void four_scores(float *prob, size_t ldp, const dgm_attend *a, const float *const *q,
+                          const size_t *apart, int p, const int whole, const int queries,
+                          const int shared, const int bf16)
+{
+    v16 sum[16];
+    size_t key[4];
+    UNROLL(4)
+    for (int c = 0; c < 4; c++) {
+        key[c] = place(a, whole || p + c < a->n ? p + c : a->n - 1);
+        UNROLL(4)
+        for (int r = 0; r < queries; r++)
+            sum[4 * c + r] = v_set1(0.0f);
+    }
     int i = 0;
-    for (; i + 16 <= n; i += 16) {
-        const v16 x = v_load(q + i);
-        a = v_fma(x, cached(k, key[0] + (size_t)i, bf16), a);
-        b = v_fma(x, cached(k, key[1] + (size_t)i, bf16), b);
-        c = v_fma(x, cached(k, key[2] + (size_t)i, bf16), c);
-        d = v_fma(x, cached(k, key[3] + (size_t)i, bf16), d);
-    }
-    if (i < n) {
-        const v16 x = v_load_part(q + i, n - i, 0.0f);
-        a = v_fma(x, cached_part(k, key[0] + (size_t)i, n - i, bf16), a);
-        b = v_fma(x, cached_part(k, key[1] + (size_t)i, n - i, bf16), b);
-        c = v_fma(x, cached_part(k, key[2] + (size_t)i, n - i, bf16), c);
-        d = v_fma(x, cached_part(k, key[3] + (size_t)i, n - i, bf16), d);
-    }
-    v_fold_add4(out, a, b, c, d);
+    for (; i + 16 <= a->hd; i += 16)
+        quad_columns(sum, q, a->k, key, apart, (size_t)i, 16, queries, shared, bf16);
+    if (i < a->hd)
+        quad_columns(sum, q, a->k, key, apart, (size_t)i, a->hd - i, queries, shared, bf16);
+    if (queries == 4)
+        v_fold_quads(prob + p, ldp, sum);
+    else
+        v_fold_add4(prob + p, sum[0], sum[4], sum[8], sum[12]);
 }
 
-V_INLINE size_t at(const int32_t *idx, size_t ld, int p)
+V_INLINE void scores(float *prob, size_t ldp, const dgm_attend *a, const float *const *q,
+                     const size_t *apart, const int queries, const int shared, const int bf16)
 {
-    return (size_t)(idx != NULL ? idx[p] : p) * ld;
+    int p = 0;
+    for (; p + 4 <= a->n; p += 4)
+        four_scores(prob, ldp, a, q, apart, p, 1, queries, shared, bf16);
+    if (p < a->n)
+        four_scores(prob, ldp, a, q, apart, p, 0, queries, shared, bf16);
 }
 
-/* mix_columns - 16 * `wide` columns from j on. */
-V_INLINE void mix_columns(float *out, const float *prob, const void *v, const int32_t *idx,
-                          size_t ldv, int n, size_t j, const int wide, const int bf16)
+/* mix_columns - 16 * `wide` columns from j on, or `part` (wide 1) of every query: wide * queries sums that do not wait for
+ * one another. */
+V_INLINE void mix_columns(float *const *out, const float *prob, size_t ldp, const dgm_attend *a,
+                          const size_t *apart, size_t j, const int wide, int part,
+                          const int queries, const int shared, const int bf16)
 {
-    v16 sum[4];
-    for (int w = 0; w < wide; w++)
-        sum[w] = v_set1(0.0f);
-    for (int p = 0; p < n; p++) {
-        const size_t row = at(idx, ldv, p) + j;
-        const v16 share = v_set1(prob[p]);
-        for (int w = 0; w < wide; w++)
-            sum[w] = v_fma(share, cached(v, row + 16 * (size_t)w, bf16), sum[w]);
+    v16 sum[16];
+    UNROLL(16)
+    for (int s = 0; s < queries * wide; s++)
+        sum[s] = v_set1(0.0f);
+    for (int p = 0; p < a->n; p++) {
+        const size_t at = place(a, p) + j;
+        v16 y[4];
+        UNROLL(4)
+        for (int r = 0; r < queries; r++) {
+            const v16 share = v_set1(prob[(size_t)r * ldp + (size_t)p]);
+            UNROLL(4)
+            for (int w = 0; w < wide; w++) {
+                if (!shared || r == 0)
+                    y[w] = cached_as(a->v, at + apart[r] + 16 * (size_t)w, part, bf16);
+                sum[r * wide + w] = v_fma(share, y[w], sum[r * wide + w]);
+            }
+        }
     }
+    UNROLL(4)
+    for (int r = 0; r < queries; r++)
+        UNROLL(4)
     for (int w = 0; w < wide; w++)
-        v_store(out + j + 16 * (size_t)w, sum[w]);
+        if (part < 16)
+            v_store_part(out[r] + j, sum[r * wide + w], part);
+        else
+            v_store(out[r] + j + 16 * (size_t)w, sum[r * wide + w]);
 }
 
 /* mix - out[j] = fma chain over p of prob[p] * v_p[j]; 64 columns at a time, then 32, then what is left. */
-V_INLINE void mix(float *out, const float *prob, const void *v, const int32_t *idx, size_t ldv,
-                  int n, int hd, const int bf16)
+V_INLINE void mix(float *const *out, const float *prob, size_t ldp, const dgm_attend *a,
+                  const size_t *apart, const int queries, const int shared, const int bf16)
 {
     int j = 0;
-    for (; j + 64 <= hd; j += 64)
-        mix_columns(out, prob, v, idx, ldv, n, (size_t)j, 4, bf16);
-    for (; j + 32 <= hd; j += 32)
-        mix_columns(out, prob, v, idx, ldv, n, (size_t)j, 2, bf16);
-    for (; j < hd; j += 16) {
-        const int part = hd - j < 16 ? hd - j : 16;
-        v16 a = v_set1(0.0f);
-        for (int p = 0; p < n; p++)
-            a = v_fma(v_set1(prob[p]), cached_part(v, at(idx, ldv, p) + (size_t)j, part, bf16), a);
-        v_store_part(out + j, a, part);
+    for (; j + 64 <= a->hd; j += 64)
+        mix_columns(out, prob, ldp, a, apart, (size_t)j, 4, 16, queries, shared, bf16);
+    for (; j + 32 <= a->hd; j += 32)
+        mix_columns(out, prob, ldp, a, apart, (size_t)j, 2, 16, queries, shared, bf16);
+    for (; j < a->hd; j += 16)
+        mix_columns(out, prob, ldp, a, apart, (size_t)j, 1, a->hd - j < 16 ? a->hd - j : 16,
+                    queries, shared, bf16);
+}
+
+/*
+ * attend_as - `queries` of them from the first on, step by step: what one step of a query waits for, the others' fill.
+ * Where there are fewer, the last one stands for those missing.
+ */
+V_INLINE void attend_as(float *prob, size_t ldp, const dgm_attend *a, int first, const int queries,
+                        const int shared, const int bf16)
+{
+    const float *q[4];
+    float *out[4];
+    size_t apart[4];
+    for (int r = 0; r < queries; r++) {
+        const int from = first + r < a->queries ? first + r : a->queries - 1;
+        q[r] = a->q[from];
+        out[r] = a->out[from];
+        apart[r] = (size_t)from * a->apart;
+    }
+    scores(prob, ldp, a, q, apart, queries, shared, bf16);
+    for (int r = 0; r < queries; r++)
+        if (V_QUERIES == 4)
+            softmax(prob + (size_t)r * ldp, a->n, a->scale);
+        else
+            softmax_apart(prob + (size_t)r * ldp, a->n, a->scale);
+    mix(out, prob, ldp, a, apart, queries, shared, bf16);
+}
+
+V_INLINE void attend_type(float *prob, size_t ldp, const dgm_attend *a, const int bf16)
+{
+    if (V_QUERIES == 4 && a->queries > 1) {
+        if (a->apart == 0)
+            attend_as(prob, ldp, a, 0, 4, 1, bf16);
+        else
+            attend_as(prob, ldp, a, 0, 4, 0, bf16);
+    } else {
+        for (int r = 0; r < a->queries; r++)
+            attend_as(prob + (size_t)r * ldp, ldp, a, r, 1, 0, bf16);
     }
 }
 
-V_INLINE void attend_as(float *out, float *prob, const float *q, const void *k, const void *v,
-                        const int32_t *idx, size_t ldk, size_t ldv, int n, int hd, float scale,
-                        const int bf16)
+static void attend(float *prob, size_t ldp, const dgm_attend *a)
 {
-    int p = 0;
-    for (; p + 4 <= n; p += 4) {
-        const size_t key[4] = {at(idx, ldk, p), at(idx, ldk, p + 1), at(idx, ldk, p + 2),
-                               at(idx, ldk, p + 3)};
-        dot4(prob + p, q, k, key, hd, bf16);
-    }
-    for (; p < n; p++)
-        prob[p] = dot_as(q, k, at(idx, ldk, p), hd, bf16);
-    for (p = 0; p < n; p++)
-        prob[p] = prob[p] * scale;
-    softmax(prob, n);
-    mix(out, prob, v, idx, ldv, n, hd, bf16);
-}
-
-static void attend(float *out, float *prob, const float *q, const float *k, const float *v,
-                   const int32_t *idx, size_t ldk, size_t ldv, int n, int hd, float scale)
-{
-    attend_as(out, prob, q, k, v, idx, ldk, ldv, n, hd, scale, 0);
-}
-
-static void attend_bf16(float *out, float *prob, const float *q, const uint16_t *k,
-                        const uint16_t *v, const int32_t *idx, size_t ldk, size_t ldv, int n,
-                        int hd, float scale)
-{
-    attend_as(out, prob, q, k, v, idx, ldk, ldv, n, hd, scale, 1);
+    const dgm_attend mine = *a; /* no store can change it */
+    if (mine.bf16)
+        attend_type(prob, ldp, &mine, 1);
+    else
+        attend_type(prob, ldp, &mine, 0);
 }
 
 V_INLINE v16 finish_lanes(v16 y, v16 bias, v16 residual, int has_bias, int has_residual, int relu)
@@ -322,7 +405,6 @@ static void row_kernels_init(dgm_kernels *k)
     k->layer_norm = layer_norm;
     k->dot = dot;
     k->attend = attend;
-    k->attend_bf16 = attend_bf16;
     k->block_max_sum = block_max_sum;
     k->exp_shift = exp_shift;
     k->above = above;

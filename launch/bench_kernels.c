@@ -103,12 +103,23 @@ static void attend_part(void *ctx, int part, int n_parts)
     const lab *l = ctx;
     const size_t head = (size_t)POSITIONS * HEAD_DIM;
     int begin, end;
-    float prob[POSITIONS];
-    dgm_pool_share(&begin, &end, HEADS, part, n_parts);
-    for (size_t h = (size_t)begin; h < (size_t)end; h++)
-        l->kern.attend(l->y + h * HEAD_DIM, prob, l->x + h * HEAD_DIM, l->weights + 2 * h * head,
-                       l->weights + (2 * h + 1) * head, NULL, HEAD_DIM, HEAD_DIM, POSITIONS,
-                       HEAD_DIM, 0.125f);
+    float prob[DGM_QUERIES * POSITIONS];
+    dgm_pool_share(&begin, &end, HEADS / DGM_QUERIES, part, n_parts);
+    for (size_t h = DGM_QUERIES * (size_t)begin; h < DGM_QUERIES * (size_t)end; h += DGM_QUERIES) {
+        dgm_attend a = {.queries = DGM_QUERIES,
+                        .k = l->weights + 2 * h * head,
+                        .v = l->weights + (2 * h + 1) * head,
+                        .apart = 2 * head,
+                        .ld = HEAD_DIM,
+                        .n = POSITIONS,
+                        .hd = HEAD_DIM,
+                        .scale = 0.125f};
+        for (size_t r = 0; r < DGM_QUERIES; r++) {
+            a.q[r] = l->x + (h + r) * HEAD_DIM;
+            a.out[r] = l->y + (h + r) * HEAD_DIM;
+        }
+        l->kern.attend(prob, POSITIONS, &a);
+    }
 }
 
 static void run_norm(lab *l, const bench_case *c)

@@ -36,6 +36,15 @@ typedef struct step_rows {
     dgm_stage_total past_keys, source_keys; /* of one layer, when there is a clock */
 } step_rows;
 
+static int32_t *index_source(const dgm_forward *f, const dgm_kvcache *kv,
+                             const dgm_decoder_row *row)
+{
+    int32_t *at = dgm_arena_push(f->step, (size_t)row->n_source * sizeof *at);
+    for (int p = 0; p < row->n_source; p++)
+        at[p] = dgm_kv_index(&kv->cross, row->memory, p, 0);
+    return at;
+}
+
 static void index_caches(const dgm_forward *f, dgm_kvcache *kv, step_rows *s)
 {
     for (int r = 0; r < s->n; r++) {
@@ -45,9 +54,10 @@ static void index_caches(const dgm_forward *f, dgm_kvcache *kv, step_rows *s)
         for (int p = 0; p <= row->pos; p++)
             s->past[r][p] =
                 dgm_kv_index(&kv->self, row->slot, p, row->path == NULL ? 0 : row->path[p]);
-        s->source[r] = dgm_arena_push(f->step, (size_t)row->n_source * sizeof(int32_t));
-        for (int p = 0; p < row->n_source; p++)
-            s->source[r][p] = dgm_kv_index(&kv->cross, row->memory, p, 0);
+        if (r > 0 && row->memory == row[-1].memory) /* what rows share, they may look at together */
+            s->source[r] = s->source[r - 1];
+        else
+            s->source[r] = index_source(f, kv, row);
         s->looked[r] = NULL;
         if (row->looked_at != NULL) {
             s->looked[r] = dgm_arena_push(f->step, (size_t)row->n_source * sizeof(float));

@@ -4,11 +4,14 @@
 
 #include "kernels/avx2/fold.h"
 
+#include <stddef.h>
 #include <stdint.h>
 
 typedef struct v16 {
     __m256 lo, hi;
 } v16;
+
+enum { V_QUERIES = 1 };
 
 V_INLINE v16 v_set1(float a)
 {
@@ -132,6 +135,12 @@ V_INLINE void v_fold_add4(float *out, v16 a, v16 b, v16 c, v16 d)
 {
     fold_add4(out, _mm256_add_ps(a.lo, a.hi), _mm256_add_ps(b.lo, b.hi), _mm256_add_ps(c.lo, c.hi),
               _mm256_add_ps(d.lo, d.hi));
+}
+
+V_INLINE void v_fold_quads(float *out, size_t ld, const v16 a[16])
+{
+    for (int r = 0; r < 4; r++)
+        v_fold_add4(out + (size_t)r * ld, a[r], a[4 + r], a[8 + r], a[12 + r]);
 }
 
 V_INLINE v16 v_load_bf16(const uint16_t *p)

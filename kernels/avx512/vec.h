@@ -4,9 +4,12 @@
 
 #include "kernels/avx2/fold.h"
 
+#include <stddef.h>
 #include <stdint.h>
 
 typedef __m512 v16;
+
+enum { V_QUERIES = 4 };
 
 V_INLINE v16 v_set1(float a)
 {
@@ -122,6 +125,35 @@ V_INLINE float v_fold_max(v16 a)
 V_INLINE void v_fold_add4(float *out, v16 a, v16 b, v16 c, v16 d)
 {
     fold_add4(out, halves_added(a), halves_added(b), halves_added(c), halves_added(d));
+}
+
+/* Two vectors halve to one, four times; what four vectors halve to in two steps is [a, b, c, d], 4 lanes each. */
+V_INLINE v16 halves_of_two(v16 a, v16 b)
+{
+    return _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
+}
+
+V_INLINE v16 quarters_of_four(const v16 a[4])
+{
+    const v16 ab = halves_of_two(a[0], a[1]), cd = halves_of_two(a[2], a[3]);
+    return _mm512_add_ps(_mm512_shuffle_f32x4(ab, cd, 0x88), _mm512_shuffle_f32x4(ab, cd, 0xdd));
+}
+
+V_INLINE v16 pairs_of_two(v16 a, v16 b)
+{
+    return _mm512_add_ps(_mm512_shuffle_ps(a, b, 0x44), _mm512_shuffle_ps(a, b, 0xee));
+}
+
+V_INLINE void v_fold_quads(float *out, size_t ld, const v16 a[16])
+{
+    const v16 ab = pairs_of_two(quarters_of_four(a), quarters_of_four(a + 4));
+    const v16 cd = pairs_of_two(quarters_of_four(a + 8), quarters_of_four(a + 12));
+    const v16 sums =
+        _mm512_add_ps(_mm512_shuffle_ps(ab, cd, 0x88), _mm512_shuffle_ps(ab, cd, 0xdd));
+    _mm_storeu_ps(out, _mm256_castps256_ps128(lower(sums)));
+    _mm_storeu_ps(out + ld, _mm256_extractf128_ps(lower(sums), 1));
+    _mm_storeu_ps(out + 2 * ld, _mm256_castps256_ps128(upper(sums)));
+    _mm_storeu_ps(out + 3 * ld, _mm256_extractf128_ps(upper(sums), 1));
 }
 
 V_INLINE v16 widened(__m256i a)

@@ -8,6 +8,7 @@
 #define DGM_KERNELS_VEC_H
 
 #include <math.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -17,6 +18,9 @@
 typedef struct v16 {
     float l[16];
 } v16;
+
+/* How many queries attend at once: 4 where registers hold 16 sums, or 1. No result depends on it. */
+enum { V_QUERIES = 1 };
 
 V_INLINE v16 v_set1(float a)
 {
@@ -151,6 +155,13 @@ V_INLINE void v_fold_add4(float *out, v16 a, v16 b, v16 c, v16 d)
     out[1] = v_fold_add(b);
     out[2] = v_fold_add(c);
     out[3] = v_fold_add(d);
+}
+
+/* v_fold_quads - out[r * ld + c] = the fold of a[4 * c + r], for 4 x 4 of them. */
+V_INLINE void v_fold_quads(float *out, size_t ld, const v16 a[16])
+{
+    for (int r = 0; r < 4; r++)
+        v_fold_add4(out + (size_t)r * ld, a[r], a[4 + r], a[8 + r], a[12 + r]);
 }
 
 /* v_load_bf16 - 16 values of half the width: the upper halves of their floats. */

@@ -201,63 +201,84 @@ static void weigh_add_embed(void **state)
         }
 }
 
-typedef struct head {
-    float *q, *k, *v;
-    int32_t *idx;
-    size_t ldk, ldv;
-    int n, hd;
-} head;
-
-static void naive_attend(float *out, float *prob, const head *h, float scale)
+/* Query r of a. */
+static void naive_attend(float *out, float *prob, const dgm_attend *a, int r)
 {
-    for (int p = 0; p < h->n; p++) {
-        const size_t at = (size_t)(h->idx != NULL ? h->idx[p] : p);
-        prob[p] = naive_dot(h->q, h->k + at * h->ldk, h->hd) * scale;
+    const float *k = (const float *)a->k + (size_t)r * a->apart,
+                *v = (const float *)a->v + (size_t)r * a->apart;
+    for (int p = 0; p < a->n; p++) {
+        const size_t at = (size_t)(a->idx != NULL ? a->idx[p] : p);
+        prob[p] = naive_dot(a->q[r], k + at * a->ld, a->hd) * a->scale;
     }
-    const float m = naive_max(prob, h->n);
-    for (int p = 0; p < h->n; p++)
+    const float m = naive_max(prob, a->n);
+    for (int p = 0; p < a->n; p++)
         prob[p] = dgm_exp(prob[p] - m);
-    const float sum = naive_sum(prob, h->n);
-    for (int p = 0; p < h->n; p++)
+    const float sum = naive_sum(prob, a->n);
+    for (int p = 0; p < a->n; p++)
         prob[p] = prob[p] / sum;
-    for (int j = 0; j < h->hd; j++) {
+    for (int j = 0; j < a->hd; j++) {
         out[j] = 0.0f;
-        for (int p = 0; p < h->n; p++) {
-            const size_t at = (size_t)(h->idx != NULL ? h->idx[p] : p);
-            out[j] = fmaf(prob[p], h->v[at * h->ldv + (size_t)j], out[j]);
+        for (int p = 0; p < a->n; p++) {
+            const size_t at = (size_t)(a->idx != NULL ? a->idx[p] : p);
+            out[j] = fmaf(prob[p], v[at * a->ld + (size_t)j], out[j]);
         }
     }
 }
 
+enum { MOST_HD = 128, MOST_KEYS = 61, LDP = 67, PLACES = 70 };
+
+/* Every query as if it were alone, and nothing written behind any. */
+static void attend_case(const dgm_kernels *k, dgm_attend *a)
+{
+    float got[DGM_QUERIES][MOST_HD + 1], prob[DGM_QUERIES * LDP];
+    float want[MOST_HD], want_prob[MOST_KEYS];
+    const size_t padded = ((size_t)a->n + 15) / 16 * 16;
+    for (int r = 0; r < DGM_QUERIES; r++) {
+        a->out[r] = got[r];
+        got[r][a->hd] = 42.0f;
+        prob[(size_t)r * LDP + padded] = 42.0f;
+    }
+    k->attend(prob, LDP, a);
+    for (int r = 0; r < a->queries; r++) {
+        naive_attend(want, want_prob, a, r);
+        assert_same_bits(prob + (size_t)r * LDP, want_prob, (size_t)a->n,
+                         "weights of %d positions, query %d of %d", a->n, r, a->queries);
+        assert_same_bits(got[r], want, (size_t)a->hd, "%d positions, query %d of %d, %d wide", a->n,
+                         r, a->queries, a->hd);
+        assert_true(got[r][a->hd] == 42.0f && prob[(size_t)r * LDP + padded] == 42.0f);
+    }
+}
+
+/* Queries over keys of their own, over the same keys, and one alone. */
 static void attend(void **state)
 {
     const dgm_kernels k = isa_of(state);
-    static const int heads[] = {1, 7, 16, 17, 32, 33, 64, 80, 96, 100, 128};
+    static const int widths[] = {1, 7, 16, 17, 32, 33, 48, 64, 80, 96, 100, 128};
     static const int lengths[] = {1, 2, 3, 4, 5, 8, 15, 16, 17, 61};
-    enum { ROWS = 70 };
     for (int f = 0; f < FLAVOURS; f++)
-        EACH(a, heads)
-    EACH(b, lengths)
-    for (int with_idx = 0; with_idx < 2; with_idx++) {
-        head h = {.hd = heads[a], .n = lengths[b]};
-        const size_t hd = (size_t)h.hd, n = (size_t)h.n;
-        h.ldk = hd + 3;
-        h.ldv = hd + 5;
-        h.q = test_floats(hd, f == HOSTILE ? SMALL : f);
-        h.k = test_floats(ROWS * h.ldk, f == HOSTILE ? SMALL : f);
-        h.v = test_floats(ROWS * h.ldv, f);
-        int32_t idx[ROWS];
-        for (int p = 0; p < ROWS; p++)
-            idx[p] = (int32_t)test_random(ROWS);
-        h.idx = with_idx ? idx : NULL;
-        float got[129], want[128], prob[ROWS], want_prob[ROWS];
-        got[hd] = 42.0f;
-        k.attend(got, prob, h.q, h.k, h.v, h.idx, h.ldk, h.ldv, h.n, h.hd, 0.3f);
-        naive_attend(want, want_prob, &h, 0.3f);
-        assert_same_bits(prob, want_prob, n, "weights of %zu positions", n);
-        assert_same_bits(got, want, hd, "%zu positions, head of %zu", n, hd);
-        assert_true(got[hd] == 42.0f);
-        free(h.q), free(h.k), free(h.v);
+        EACH(w, widths)
+    EACH(l, lengths)
+    {
+        dgm_attend a = {.hd = widths[w], .n = lengths[l], .scale = 0.3f};
+        const size_t hd = (size_t)a.hd;
+        a.ld = hd + 3;
+        const size_t apart = PLACES * a.ld + 5, all = DGM_QUERIES * apart;
+        float *q = test_floats(DGM_QUERIES * hd, f == HOSTILE ? SMALL : f);
+        float *keys = test_floats(all, f == HOSTILE ? SMALL : f), *values = test_floats(all, f);
+        int32_t idx[PLACES];
+        for (int p = 0; p < PLACES; p++)
+            idx[p] = (int32_t)test_random(PLACES);
+        for (size_t r = 0; r < DGM_QUERIES; r++)
+            a.q[r] = q + r * hd;
+        a.k = keys;
+        a.v = values;
+        for (a.queries = 1; a.queries <= DGM_QUERIES; a.queries++)
+            for (int how = 0; how < 4; how++) {
+                a.apart = how % 2 == 0 ? 0 : apart;
+                a.idx = how / 2 == 0 ? NULL : idx;
+                attend_case(&k, &a);
+            }
+        free(q), free(keys), free(values);
     }
 }
 
@@ -265,12 +286,15 @@ static void attend(void **state)
 static void attend_bf16(void **state)
 {
     const dgm_kernels k = isa_of(state);
-    static const int heads[] = {1, 15, 16, 33, 64, 100, 128}, lengths[] = {1, 3, 4, 9, 16, 21};
-    EACH(a, heads)
-    EACH(b, lengths)
+    static const int widths[] = {1, 15, 16, 33, 64, 100, 128}, lengths[] = {1, 3, 4, 9, 16, 21};
+    EACH(w, widths)
+    EACH(l, lengths)
     {
-        const size_t hd = (size_t)heads[a], n = (size_t)lengths[b], ld = 2 * hd, all = n * ld;
-        float *q = test_floats(hd, PLAIN), *wide = test_floats(all, PLAIN), prob[32], out[2][129];
+        const size_t hd = (size_t)widths[w], n = (size_t)lengths[l];
+        dgm_attend a = {.hd = widths[w], .n = lengths[l], .ld = 2 * hd, .scale = 0.3f};
+        const size_t apart = n * a.ld, all = DGM_QUERIES * apart;
+        float *q = test_floats(DGM_QUERIES * hd, PLAIN), *wide = test_floats(all, PLAIN);
+        float prob[DGM_QUERIES * LDP], out[2][DGM_QUERIES * MOST_HD];
         uint16_t *half = malloc(all * sizeof *half);
         int32_t idx[32];
         for (size_t i = 0; i < all; i++) {
@@ -280,9 +304,22 @@ static void attend_bf16(void **state)
         }
         for (size_t p = 0; p < n; p++)
             idx[p] = (int32_t)test_random((int)n);
-        k.attend(out[0], prob, q, wide, wide + hd, idx, ld, ld, (int)n, (int)hd, 0.3f);
-        k.attend_bf16(out[1], prob, q, half, half + hd, idx, ld, ld, (int)n, (int)hd, 0.3f);
-        assert_same_bits(out[1], out[0], hd, "%zu positions, head of %zu", n, hd);
+        a.idx = idx;
+        for (int how = 0; how < 6; how++) { /* own keys or the same; 1, 3 or 4 queries */
+            a.queries = how / 2 == 0 ? 1 : 2 + how / 2;
+            a.apart = how % 2 == 0 ? 0 : apart;
+            for (a.bf16 = 0; a.bf16 < 2; a.bf16++) {
+                a.k = a.bf16 ? (const void *)half : wide;
+                a.v = a.bf16 ? (const void *)(half + hd) : wide + hd;
+                for (size_t r = 0; r < DGM_QUERIES; r++) {
+                    a.q[r] = q + r * hd;
+                    a.out[r] = out[a.bf16] + r * hd;
+                }
+                k.attend(prob, LDP, &a);
+            }
+            assert_same_bits(out[1], out[0], (size_t)a.queries * hd, "%zu positions, %zu wide", n,
+                             hd);
+        }
         free(q), free(wide), free(half);
     }
 }

@@ -59,6 +59,8 @@ static inline __m256i shim_loadu_u16(__mmask16 mask, const void *p)
     return _mm256_loadu_si256((const __m256i *)lane);
 }
 
+#undef _mm512_shuffle_f32x4
+#define _mm512_shuffle_f32x4(a, b, imm8) simde_mm512_shuffle_f32x4(a, b, imm8)
 #define _mm512_cvtepu16_epi32(a) shim_widen_u16(a)
 #define _mm256_maskz_loadu_epi16(mask, p) shim_loadu_u16(mask, p)
 static inline __m512i shim_srai(__m512i a, unsigned by)
