@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "launch/filter_files.h"
+#include "launch/filter_vmap.h"
 #include "launch/session.h"
 #include "runtime/stream.h"
 
@@ -195,12 +196,15 @@ static bool shows_progress(const dgm_options *o, const dgm_filter_files *files)
 /* prepare - files and languages: what can go wrong does so before the weights are read. */
 static int prepare(filter *f)
 {
-    const dgm_session *s = &f->session;
+    dgm_session *s = &f->session;
     const dgm_options *o = s->options;
     int32_t source_code = 0;
     DGM_TRY(check_languages(o));
     DGM_TRY(dgm_tok_lang(s->tok, &source_code, o->src_lang));
     DGM_TRY(resolve_targets(f));
+    DGM_TRY(dgm_filter_vmap_read(s, f->targets, f->n_targets));
+    const uint64_t job = dgm_resume_hash(dgm_options_result_hash(o), (const char *)&s->model->hash,
+                                         sizeof s->model->hash);
     DGM_TRY(dgm_filter_files_open(&f->files, o, f->targets, f->n_targets));
     f->stream = (dgm_stream_config){
         .tok = s->tok,
@@ -228,8 +232,7 @@ static int prepare(filter *f)
         .outputs = f->files.outputs,
         .n_outputs = f->files.n_outputs,
         .report = f->files.report,
-        .job = dgm_resume_hash(dgm_options_result_hash(o), (const char *)&s->model->hash,
-                               sizeof s->model->hash),
+        .job = dgm_filter_vmap_hash(job, &s->lists),
         .strict = o->strict,
         .marian = strcmp(o->format, "marian") == 0,
         .with_score = o->with_score,

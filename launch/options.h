@@ -70,6 +70,8 @@ typedef struct dgm_options {
     int sampling_topk;
     float sampling_topp, temperature;
     uint64_t seed;
+    const char
+        *vmap; /* file; read by rank 0 alone, its content is part of what resumption compares */
     int max_input_length;
 
     /* batching */

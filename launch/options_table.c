@@ -191,6 +191,10 @@ const dgm_opt dgm_option_rows[] = {
      "of sampling: the same seed gives the same text on any number of ranks; of synth: the same "
      "seed and shape give the same bytes",
      NULL},
+    TEXT("vmap", 0, decode_group, vmap, "", "FILE", T, NONE,
+         "choose a language's tokens only among the pieces that FILE lists for it, lines of "
+         "`CODE<TAB>piece piece ...`; faster, and no other script",
+         "What is not listed cannot be written: list rare pieces, digits and names too"),
     CHOICE("retry", decode_group, retry, "none", "none", "checks", T, RESULT,
            "translate a line again when it looks wrong", NULL),
 

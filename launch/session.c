@@ -253,6 +253,7 @@ static void show_start(const dgm_session *s, const dgm_engine_config *cfg)
     for (int r = 0; r < s->ranks; r++) {
         uint64_t dense, experts;
         dgm_model_rank_bytes(&dense, &experts, s->model, r, s->ranks, r < s->dense_ranks);
+        dense += r < s->dense_ranks ? dgm_shortlists_bytes(&s->lists, s->model) : 0;
         most = dense + experts > most ? dense + experts : most;
     }
     (void)snprintf(threads, sizeof threads, s->threads_min == s->threads_max ? "%d" : "%d to %d",
@@ -275,15 +276,34 @@ static void show_start(const dgm_session *s, const dgm_engine_config *cfg)
             types, mib(dgm_engine_bytes(s->engine)));
 }
 
+static bool lost(int rc)
+{
+    return rc == DGM_EPEER || rc == DGM_EDEADLINE;
+}
+
+/* load_weights - this rank's part of the model, and the rows that lists name. */
+static int load_weights(dgm_session *s)
+{
+    const bool dense = s->rank < s->dense_ranks;
+    DGM_TRY(dgm_model_load(s->model, s->rank, s->ranks, dense, s->comm));
+    if (dense)
+        DGM_TRY(dgm_shortlists_gather(&s->lists, s->model, s->comm));
+    return dgm_fpenv_check("after loading the model");
+}
+
 int dgm_session_load(dgm_session *s, int status, const dgm_engine_config *cfg)
 {
+    dgm_engine_config with = *cfg;
+    with.lists = &s->lists;
     DGM_TRY(dgm_comm_agree(s->comm, status));
     dgm_comm_at(s->comm, "load", -1);
-    int rc = dgm_model_load(s->model, s->rank, s->ranks, s->rank < s->dense_ranks, s->comm);
+    int rc = dgm_shortlists_share(&s->lists, s->comm);
+    if (lost(rc))
+        return rc;
     if (rc == DGM_OK)
-        rc = dgm_fpenv_check("after loading the model");
+        rc = load_weights(s);
     DGM_TRY(dgm_comm_agree(s->comm, rc));
-    DGM_TRY(dgm_engine_open(&s->engine, cfg, s->model, &s->kern, s->pool, s->comm));
+    DGM_TRY(dgm_engine_open(&s->engine, &with, s->model, &s->kern, s->pool, s->comm));
     if (s->rank == 0)
         show_start(s, cfg);
     return DGM_OK;
@@ -299,11 +319,6 @@ static bool launched_first(void)
 {
     const char *rank = getenv("SLURM_PROCID");
     return rank == NULL || strcmp(rank, "0") == 0;
-}
-
-static bool lost(int rc)
-{
-    return rc == DGM_EPEER || rc == DGM_EDEADLINE;
 }
 
 int dgm_session_leave(dgm_session *s, int rc)
@@ -329,6 +344,7 @@ int dgm_session_leave(dgm_session *s, int rc)
 void dgm_session_close(dgm_session *s)
 {
     dgm_engine_close(s->engine);
+    dgm_shortlists_fini(&s->lists);
     dgm_tokenizer_close(s->tok);
     dgm_model_close(s->model);
     dgm_pool_destroy(s->pool);

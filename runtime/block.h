@@ -13,6 +13,7 @@
 #include "runtime/stages.h"
 
 struct dgm_moe;
+struct dgm_shortlists;
 
 /* dgm_forward - what every stage of a step works with. Borrowed, one a rank. */
 typedef struct dgm_forward {
@@ -20,9 +21,11 @@ typedef struct dgm_forward {
     const dgm_kernels *kern;
     dgm_pool *pool;
     dgm_comm *comm;
-    dgm_compute compute;    /* of products with integer weights */
-    dgm_arena *step;        /* popped to its mark at the end of each stage */
-    struct dgm_moe *moe;    /* NULL for a dense model */
+    dgm_compute compute; /* of products with integer weights */
+    dgm_arena *step;     /* popped to its mark at the end of each stage */
+    struct dgm_moe *moe; /* NULL for a dense model */
+    const struct dgm_shortlists
+        *lists;             /* of target languages; NULL: all have the whole vocabulary */
     dgm_stage_clock *clock; /* NULL: nobody asks */
 } dgm_forward;
 

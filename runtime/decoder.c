@@ -137,23 +137,38 @@ static void attention(const dgm_forward *f, const dgm_kvcache *kv, const step_ro
     dgm_stage_end(f->clock, DGM_STAGE_CROSS, then, s->n, source);
 }
 
-static int vocabulary(const dgm_forward *f, const step_rows *s)
+/* project - the vocabulary for the rows that choose from `list`. */
+static int project(const dgm_forward *f, const step_rows *s, dgm_vocab_row *want,
+                   const dgm_shortlist *list)
 {
     const size_t d = (size_t)f->model->cfg.d_model;
-    dgm_vocab_row *want = dgm_arena_push(f->step, (size_t)s->n * sizeof *want);
     int n = 0;
     for (int r = 0; r < s->n; r++) {
-        if (s->rows[r].best == NULL)
+        if (s->rows[r].best == NULL || s->rows[r].list != list)
             continue;
-        s->rows[r].best->x = s->h + (size_t)r * d;
-        want[n++] = *s->rows[r].best;
+        want[n] = *s->rows[r].best;
+        want[n++].x = s->h + (size_t)r * d;
     }
-    dgm_block_norm(f, s->h, s->x, &f->model->stack[DGM_DECODER].norm, s->n);
-    DGM_TRY(dgm_vocab(f->kern, f->pool, want, n, &f->model->embed, f->compute, f->step));
+    DGM_TRY(dgm_vocab(f->kern, f->pool, want, n, list == NULL ? &f->model->embed : &list->w,
+                      f->compute, f->step));
     n = 0;
-    for (int r = 0; r < s->n; r++)
-        if (s->rows[r].best != NULL)
-            *s->rows[r].best = want[n++];
+    for (int r = 0; r < s->n; r++) {
+        if (s->rows[r].best == NULL || s->rows[r].list != list)
+            continue;
+        *s->rows[r].best = want[n++];
+        if (list != NULL)
+            dgm_shortlist_name(list, s->rows[r].best, f->model->cfg.vocab_size);
+    }
+    return DGM_OK;
+}
+
+static int vocabulary(const dgm_forward *f, const step_rows *s)
+{
+    dgm_vocab_row *want = dgm_arena_push(f->step, (size_t)s->n * sizeof *want);
+    dgm_block_norm(f, s->h, s->x, &f->model->stack[DGM_DECODER].norm, s->n);
+    DGM_TRY(project(f, s, want, NULL));
+    for (int i = 0; f->lists != NULL && i < f->lists->n; i++)
+        DGM_TRY(project(f, s, want, &f->lists->list[i]));
     return DGM_OK;
 }
 

@@ -16,6 +16,7 @@
 #include "runtime/stages.h"
 
 typedef struct dgm_engine dgm_engine;
+struct dgm_shortlists; /* runtime/shortlist.h */
 
 typedef struct dgm_engine_config {
     int batch_tokens; /* most source tokens encoded in a step over all ranks, at least one sentence */
@@ -28,6 +29,8 @@ typedef struct dgm_engine_config {
     dgm_compute compute; /* of products with integer weights; bears on results */
     bool kv_bf16;        /* attention caches in bf16: other bits */
     int prompt_rows;     /* prompt tokens that one sentence may feed in a step (score: more) */
+    /* gathered; from which ids a target chooses, by its code, prompt[1]; NULL: from all. They outlive the engine. */
+    const struct dgm_shortlists *lists;
 } dgm_engine_config;
 
 /* dgm_engine_open - Collective. The model is loaded; comm, kernels, pool outlive the engine. */

@@ -18,10 +18,11 @@ typedef struct slot {
     int target, memory, n_source; /* memory: slot of the cross cache */
     int n_prompt, fed;            /* prompt tokens, and how many went through the decoder */
     int look_from, look_to;
-    int n_rows;      /* rows in the step at hand */
-    int32_t *prompt; /* [max_target] */
-    float *logp;     /* [max_target] of prompt tokens, when scoring */
-    int16_t *looked; /* [max_target, max_beam] source position that each row looked at */
+    int n_rows;                /* rows in the step at hand */
+    int32_t *prompt;           /* [max_target] */
+    const dgm_shortlist *list; /* what it chooses from; NULL: all ids */
+    float *logp;               /* [max_target] of prompt tokens, when scoring */
+    int16_t *looked;           /* [max_target, max_beam] source position that each row looked at */
     void *search_mem;
     dgm_search *search; /* NULL while the prompt is fed */
     dgm_decode_options options;
@@ -127,6 +128,7 @@ int dgm_worker_create(dgm_worker **out, const dgm_engine_config *cfg, int slots,
                          .pool = pool,
                          .comm = comm,
                          .compute = cfg->compute,
+                         .lists = cfg->lists,
                          .step = &w->step};
     const size_t life = (size_t)slots * (sizeof(slot) + sizeof(int) + slot_bytes(cfg, model)) +
                         (size_t)cfg->max_targets * sizeof *w->targets +
@@ -190,6 +192,7 @@ static void admit(dgm_worker *w, const dgm_job *job, int memory)
         s->look_to = suffix ? job->n_source - 2 : job->n_source - 1;
         s->n_prompt = job->targets[t].n_prompt;
         memcpy(s->prompt, job->targets[t].prompt, (size_t)s->n_prompt * sizeof *s->prompt);
+        s->list = job->score ? NULL : dgm_shortlists_find(w->cfg.lists, s->prompt[1]);
         s->fed = 0;
         s->logp[0] = 0;
         s->search = NULL;
@@ -304,6 +307,7 @@ static int slot_rows(dgm_worker *w, dgm_decoder_row *rows, int i)
         row->slot = i;
         row->memory = s->memory;
         row->n_source = s->n_source;
+        row->list = s->list;
         if (s->options.alignment && s->look_to > s->look_from) {
             row->looked_at = &s->looked[row->pos * w->cfg.max_beam + row->row];
             row->look_from = s->look_from;
