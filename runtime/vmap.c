@@ -38,21 +38,33 @@ typedef struct reader {
 
 /* ---- what is wrong with a line ---- */
 
-static int shown(const char *text, size_t len)
+/* show - the beginning of what was found, whole characters, nothing that a terminal obeys; out [SHOWN_BYTES + 4]. */
+static void show(char *out, const char *text, size_t len)
 {
-    if (len <= SHOWN_BYTES)
-        return (int)len;
-    size_t n = SHOWN_BYTES;
-    while (n > 0 && ((unsigned char)text[n] & 0xC0) == 0x80) /* a character is shown whole */
+    size_t n = len < SHOWN_BYTES ? len : SHOWN_BYTES;
+    while (n > 0 && n < len && ((unsigned char)text[n] & 0xC0) == 0x80)
         n--;
-    return (int)n;
+    for (size_t i = 0; i < n; i++)
+        out[i] = (unsigned char)text[i] < ' ' || text[i] == 0x7F ? '?' : text[i];
+    (void)snprintf(out + n, 4, "%s", n < len ? "..." : "");
 }
 
 static int bad(const reader *r, const dgm_line *line, const char *want, const char *found,
                size_t len)
 {
-    return dgm_fail(DGM_EINPUT, "%s line %" PRIu64 ": want %s, found '%.*s'%s", r->name,
-                    line->number, want, shown(found, len), found, len > SHOWN_BYTES ? "..." : "");
+    char text[SHOWN_BYTES + 4];
+    show(text, found, len);
+    return dgm_fail(DGM_EINPUT, "%s line %" PRIu64 ": want %s, found '%s'", r->name, line->number,
+                    want, text);
+}
+
+/* bad_as - a line that somebody else has a sentence about. */
+static int bad_as(const reader *r, const dgm_line *line)
+{
+    char why[512];
+    (void)snprintf(why, sizeof why, "%s", dgm_error_text());
+    return dgm_fail(DGM_EINPUT, "%s line %" PRIu64 ": want a language or *: %s", r->name,
+                    line->number, why);
 }
 
 /* ---- sets ---- */
@@ -90,7 +102,7 @@ static int lang_of(reader *r, uint64_t **set, const dgm_line *line, const char *
 {
     int32_t id;
     if (dgm_tok_lang(r->tok, &id, code) != DGM_OK)
-        return bad(r, line, "a language of the model, or *", code, strlen(code));
+        return bad_as(r, line);
     int i = 0;
     while (i < r->n && r->langs[i].code != id)
         i++;
@@ -118,7 +130,7 @@ static int set_of(reader *r, uint64_t **set, const dgm_line *line, size_t len)
         return DGM_OK;
     }
     if (len == 0 || len >= sizeof code)
-        return bad(r, line, "a language of the model, or *", line->text, len);
+        return bad(r, line, "a language or * before the tab", line->text, len);
     memcpy(code, line->text, len);
     code[len] = '\0';
     if (r->last >= 0 && strcmp(code, r->last_code) == 0) {
