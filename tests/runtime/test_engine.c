@@ -6,6 +6,7 @@
 #include "runtime/engine.h"
 
 #include "runtime/quantize.h"
+#include "runtime/shortlist.h"
 #include "tests/runtime/testmodel.h"
 
 #include <math.h>
@@ -49,6 +50,7 @@ typedef struct rig {
     dgm_kernels kern;
     dgm_pool *pool;
     dgm_engine *engine;
+    dgm_shortlists lists;
     char *dir;
 } rig;
 
@@ -63,15 +65,20 @@ static dgm_engine_config usual(void)
                                .prompt_rows = 4};
 }
 
+static int draws, min_length; /* of decode() */
+static float penalty = 1;
+
 static dgm_decode_options decode(int beam)
 {
     return (dgm_decode_options){.beam = beam,
                                 .n_best = beam,
                                 .max_length = 20,
+                                .min_length = min_length,
                                 .length_penalty = 1,
-                                .repetition_penalty = 1,
+                                .repetition_penalty = penalty,
                                 .sampling_topp = 1,
                                 .temperature = 1,
+                                .sampling = draws,
                                 .eos_id = 2,
                                 .token_scores = 1,
                                 .alignment = 1};
@@ -89,6 +96,15 @@ static void pack_model(char *path, size_t size, const char *dir)
         fail_msg("%s", dgm_error_text());
     free(report.error);
     dgm_model_close(m);
+}
+
+static const dgm_vmap *mapping; /* NULL: targets choose from all ids */
+
+static void choose_lists(rig *g)
+{
+    const int32_t codes[] = {CODE_B, CODE_A};
+    assert_int_equal(dgm_shortlists_choose(&g->lists, mapping, codes, 2), DGM_OK);
+    assert_int_equal(dgm_shortlists_gather(&g->lists, g->model, NULL), DGM_OK);
 }
 
 static void open_rig(rig *g, const dgm_engine_config *cfg, int n_threads, bool nan)
@@ -112,13 +128,18 @@ static void open_rig(rig *g, const dgm_engine_config *cfg, int n_threads, bool n
         ((float *)g->model->stack[DGM_ENCODER].layers[1].router.data)[3] = NAN;
     assert_int_equal(dgm_kernels_select(&g->kern, "auto"), DGM_OK);
     assert_int_equal(dgm_pool_create(&g->pool, n_threads), DGM_OK);
-    assert_int_equal(dgm_engine_open(&g->engine, cfg, g->model, &g->kern, g->pool, g->comm),
+    dgm_engine_config with = *cfg;
+    if (mapping != NULL)
+        choose_lists(g);
+    with.lists = &g->lists;
+    assert_int_equal(dgm_engine_open(&g->engine, &with, g->model, &g->kern, g->pool, g->comm),
                      DGM_OK);
 }
 
 static void close_rig(rig *g)
 {
     dgm_engine_close(g->engine);
+    dgm_shortlists_fini(&g->lists);
     dgm_pool_destroy(g->pool);
     dgm_model_close(g->model);
     dgm_comm_close(g->comm);
@@ -368,6 +389,158 @@ static void scoring_agrees_with_decoding(void **state)
     close_rig(&g);
 }
 
+/* What the targets B and A of the tests below may use; `every` [VOCAB] is filled by the first of them. */
+static const int32_t few_b[] = {2, 7, 20, 33, 34, 60, 61, 90, 119},
+                     few_a[] = {0, 2, 5, 8, 40, 41, 42, 77, 78, 79, 80, 99};
+static int32_t every[VOCAB];
+static const dgm_vmap_list some_lists[] = {{CODE_A, 12, few_a}, {CODE_B, 9, few_b}},
+                           one_list[] = {{CODE_B, 9, few_b}},
+                           full_lists[] = {{CODE_A, VOCAB, every}, {CODE_B, VOCAB, every}};
+static const dgm_vmap some = {(dgm_vmap_list *)some_lists, 2}, one = {(dgm_vmap_list *)one_list, 1},
+                      full = {(dgm_vmap_list *)full_lists, 2};
+
+static void same_target(int t)
+{
+    for (int i = 0; i < N_LINES; i++)
+        if (memcmp(&want[i][t], &got[i][t], sizeof(outcome)) != 0)
+            fail_msg("line %d target %d differs: scores %.9g and %.9g", i, t,
+                     (double)want[i][t].score, (double)got[i][t].score);
+}
+
+/* all_listed - but for the code, which is given. */
+static void all_listed(int t, const dgm_vmap_list *l)
+{
+    for (int i = 0; i < N_LINES; i++)
+        for (int k = 1; k < got[i][t].n; k++) {
+            int at = 0;
+            while (at < l->n && l->ids[at] != got[i][t].ids[k])
+                at++;
+            if (at == l->n)
+                fail_msg("line %d: id %d is not listed", i, got[i][t].ids[k]);
+        }
+}
+
+/* Two languages with lists of their own in the same steps, in any batch; one with and one without. */
+static void lists_depend_on_no_batch(int beam)
+{
+    dgm_engine_config c = usual();
+    mapping = NULL;
+    run(want, &c, 1, 2, beam);
+    mapping = &one;
+    run(got, &c, 1, 2, beam);
+    same_target(1);
+    all_listed(0, &some_lists[1]);
+    mapping = &some;
+    run(want, &c, 1, 2, beam);
+    for (int i = 0; i < 2; i++) {
+        c.batch_rows = i == 0 ? 9 : 400;
+        c.batch_tokens = i == 0 ? 7 : 4096;
+        c.prompt_rows = 1 + 5 * i;
+        run(got, &c, 1 + i, 2, beam);
+        same_target(0);
+        same_target(1);
+        all_listed(0, &some_lists[1]);
+        all_listed(1, &some_lists[0]);
+    }
+    run(got, &c, 3, 1, beam); /* a target alone */
+    same_target(0);
+    mapping = NULL;
+}
+
+static void lists_hold_whatever_chooses(void **state)
+{
+    (void)state;
+    lists_depend_on_no_batch(4);
+    lists_depend_on_no_batch(1);
+    min_length = 9;
+    penalty = 1.5F;
+    lists_depend_on_no_batch(3);
+    penalty = 0.7F; /* wants all logits, which are those of the list */
+    lists_depend_on_no_batch(4);
+    draws = 1;
+    lists_depend_on_no_batch(1);
+    draws = min_length = 0;
+    penalty = 1;
+    packing = &(const dgm_quantize_options){.experts = DGM_W_INT8, .dense = DGM_W_INT8};
+    lists_depend_on_no_batch(4);
+    packing = NULL;
+}
+
+static void a_list_of_all_is_none(void **state)
+{
+    (void)state;
+    const dgm_engine_config c = usual();
+    for (int32_t id = 0; id < VOCAB; id++)
+        every[id] = id;
+    for (int i = 0; i < 3; i++) {
+        draws = i == 1;
+        penalty = i == 2 ? 0.7F : 1;
+        mapping = NULL;
+        run(want, &c, 1, 2, draws ? 1 : 4);
+        mapping = &full;
+        run(got, &c, 2, 2, draws ? 1 : 4);
+        same_target(0);
+        same_target(1);
+    }
+    draws = 0;
+    penalty = 1;
+    mapping = NULL;
+}
+
+/* log_p_of - of `id` behind the first n tokens of w, as score has it. */
+static double log_p_of(rig *g, int line, const outcome *w, int n, int32_t id)
+{
+    int32_t ids[32], prompt[MAX_OUT] = {2};
+    memcpy(prompt + 1, w->ids, (size_t)n * sizeof *prompt);
+    prompt[1 + n] = id;
+    const dgm_target target = {prompt, n + 2};
+    const dgm_job job = {.source = ids,
+                         .n_source = source(ids, line),
+                         .targets = &target,
+                         .n_targets = 1,
+                         .score = true,
+                         .options = decode(1)};
+    assert_int_equal(dgm_engine_submit(g->engine, &job), DGM_OK);
+    dgm_result r;
+    do
+        assert_int_equal(dgm_engine_step(g->engine), DGM_OK);
+    while (!dgm_engine_poll(g->engine, &r));
+    const double p = (double)r.hyps[0].logp[n];
+    assert_false(dgm_engine_poll(g->engine, &r));
+    return p;
+}
+
+/* Greedy takes the listed id of the largest log p, which is that of all ids normalised again: by force. Scoring itself
+ * knows no lists. */
+static void a_list_renormalises(void **state)
+{
+    (void)state;
+    enum { LINES = 4 };
+    const dgm_engine_config c = usual();
+    mapping = &some;
+    run(want, &c, 1, 1, 1);
+    rig g;
+    open_rig(&g, &c, 1, false);
+    for (int i = 0; i < LINES; i++)
+        for (int n = 1; n < want[i][0].n; n++) {
+            const outcome *w = &want[i][0];
+            double sum = 0, chosen = 0, best = -INFINITY;
+            for (int k = 0; k < some_lists[1].n; k++) {
+                const double p = log_p_of(&g, i, w, n, few_b[k]);
+                sum += exp(p);
+                best = fmax(best, p);
+                if (few_b[k] == w->ids[n])
+                    chosen = p;
+            }
+            assert_true(chosen == best);
+            if (fabs((double)w->logp[n] - (chosen - log(sum))) > 1e-5)
+                fail_msg("line %d token %d: log p %.9g, want %.9g", i, n, (double)w->logp[n],
+                         chosen - log(sum));
+        }
+    close_rig(&g);
+    mapping = NULL;
+}
+
 static void looks_stay_inside_the_text(void **state)
 {
     (void)state;
@@ -431,6 +604,9 @@ int main(void)
         cmocka_unit_test(targets_share_an_encoding),
         cmocka_unit_test(equal_jobs_are_computed_once),
         cmocka_unit_test(scoring_agrees_with_decoding),
+        cmocka_unit_test(lists_hold_whatever_chooses),
+        cmocka_unit_test(a_list_of_all_is_none),
+        cmocka_unit_test(a_list_renormalises),
         cmocka_unit_test(looks_stay_inside_the_text),
         cmocka_unit_test(a_nan_names_layer_and_row),
         cmocka_unit_test(what_cannot_fit_is_refused),
