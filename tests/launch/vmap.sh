@@ -54,7 +54,7 @@ done >"$dir/map"
   printf '*\t</s>\nfra_Latn\t</s> </s>\n'; } >"$dir/map2"
 
 # ---- what it does ----
-targets=(-t deu_Latn,fra_Latn,ces_Latn --with-score --token-scores --n-best 2)
+targets=(-t "deu_Latn,fra_Latn,ces_Latn" --with-score --token-scores --n-best 2)
 runs 0 "${targets[@]}"
 cp "$dir/out" "$dir/whole"
 runs 0 "${targets[@]}" --vmap "$dir/map" --threads 1
@@ -195,7 +195,7 @@ refused 4 "$dir/wrong line 1: want a language or \*: language 'xx' is unknown" -
 printf 'deu_Latn\tb\0d\n' >"$dir/wrong"
 refused 4 "$dir/wrong line 1: byte 11 is NUL" --vmap "$dir/wrong" -o "$dir/file"
 [ ! -e "$dir/file.part" ] || fail "a wrong map: FILE.part was begun"
-"$dragoman" score -s eng_Latn -t deu_Latn --reference "$dir/in" --vmap "$dir/map" <"$dir/in" >"$dir/out" 2>"$dir/err"
+"$dragoman" score -s eng_Latn -t deu_Latn --reference "$dir/in" --vmap "$dir/map" </dev/null >"$dir/out" 2>"$dir/err"
 [ $? -eq 2 ] || fail "score --vmap: not exit code 2"
 grep -q '^dragoman: .*--vmap' "$dir/err" || fail "score --vmap: the sentence does not name it"
 
