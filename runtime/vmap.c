@@ -38,6 +38,11 @@ typedef struct reader {
 
 /* ---- what is wrong with a line ---- */
 
+static bool is_control(char c)
+{
+    return (unsigned char)c < ' ' || c == 0x7F;
+}
+
 /* show - the beginning of what was found, whole characters, nothing that a terminal obeys; out [SHOWN_BYTES + 4]. */
 static void show(char *out, const char *text, size_t len)
 {
@@ -45,7 +50,7 @@ static void show(char *out, const char *text, size_t len)
     while (n > 0 && n < len && ((unsigned char)text[n] & 0xC0) == 0x80)
         n--;
     for (size_t i = 0; i < n; i++)
-        out[i] = (unsigned char)text[i] < ' ' || text[i] == 0x7F ? '?' : text[i];
+        out[i] = is_control(text[i]) ? '?' : text[i];
     (void)snprintf(out + n, 4, "%s", n < len ? "..." : "");
 }
 
@@ -63,6 +68,8 @@ static int bad_as(const reader *r, const dgm_line *line)
 {
     char why[512];
     (void)snprintf(why, sizeof why, "%s", dgm_error_text());
+    for (char *c = why; *c != '\0'; c++)
+        *c = is_control(*c) ? '?' : *c;
     return dgm_fail(DGM_EINPUT, "%s line %" PRIu64 ": want a language or *: %s", r->name,
                     line->number, why);
 }
