@@ -278,10 +278,10 @@ int dgm_xchg_combine_end(dgm_xchg *x)
         const dgm_wire *w = &x->recvs[i];
         const size_t want = reply_bytes(x, x->n_out[w->peer]);
         if (w->bytes != want)
-            return dgm_wait_verdict(
-                x->comm, DGM_EINTERNAL, w->peer,
-                "combine %u: want %zu bytes from rank %d (host %s), found %zu", x->round, want,
-                w->peer, x->comm->peers[w->peer].host, w->bytes);
+            return dgm_wait_verdict(x->comm, DGM_EINTERNAL, w->peer,
+                                    "combine %u: want %zu bytes from rank %d (host %s), found %zu",
+                                    x->round, want, w->peer, x->comm->peers[w->peer].host,
+                                    w->bytes);
     }
     return DGM_OK;
 }

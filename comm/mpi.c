@@ -232,9 +232,9 @@ static int mpi_take(dgm_link *l, enum dgm_channel ch, int from, void *buf, size_
 {
     const mpi_link *m = (mpi_link *)l;
     DGM_ASSERT(bytes <= DGM_NOTICE_BYTES); /* it has arrived whole: MPI_Recv does not wait */
-    return check(
-        MPI_Recv(buf, (int)bytes, MPI_BYTE, from, tag_of(m, ch, 0), comm_of(m, ch), MPI_STATUS_IGNORE),
-        "MPI_Recv", from);
+    return check(MPI_Recv(buf, (int)bytes, MPI_BYTE, from, tag_of(m, ch, 0), comm_of(m, ch),
+                          MPI_STATUS_IGNORE),
+                 "MPI_Recv", from);
 }
 
 static int mpi_post(dgm_link *l, int slot, enum dgm_channel ch, int peer, const void *buf,
@@ -251,9 +251,9 @@ static int mpi_post(dgm_link *l, int slot, enum dgm_channel ch, int peer, const 
         while (m->n_posts <= slot)
             m->posts[m->n_posts++] = MPI_REQUEST_NULL;
     }
-    return check(
-        MPI_Isend(buf, (int)bytes, MPI_BYTE, peer, tag_of(m, ch, 0), comm_of(m, ch), &m->posts[slot]),
-        "MPI_Isend", peer);
+    return check(MPI_Isend(buf, (int)bytes, MPI_BYTE, peer, tag_of(m, ch, 0), comm_of(m, ch),
+                           &m->posts[slot]),
+                 "MPI_Isend", peer);
 }
 
 static bool mpi_posted(dgm_link *l, int slot)

@@ -275,6 +275,14 @@ static void show_start(const dgm_session *s, const dgm_engine_config *cfg)
             types, mib(dgm_engine_bytes(s->engine)));
 }
 
+dgm_overlap_mode dgm_session_overlap(const dgm_session *s)
+{
+    const char *how = s->options->overlap;
+    if (strcmp(how, "auto") == 0)
+        return DGM_OVERLAP_AUTO;
+    return strcmp(how, "on") == 0 ? DGM_OVERLAP_ON : DGM_OVERLAP_OFF;
+}
+
 int dgm_session_load(dgm_session *s, int status, const dgm_engine_config *cfg)
 {
     DGM_TRY(dgm_comm_agree(s->comm, status));

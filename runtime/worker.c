@@ -41,6 +41,7 @@ struct dgm_worker {
     dgm_buf report;
     dgm_engine_stats stats;
     dgm_comm *comm;
+    double decode_s;
 };
 
 /* The widest options that a job may bring: sizes follow from them. */
@@ -400,7 +401,9 @@ static int decode(dgm_worker *w)
     for (int i = 0; i < w->n_slots; i++)
         if (w->slots[i].live)
             n += slot_rows(w, rows + n, i);
+    const double started = dgm_now_s();
     const int rc = dgm_decoder_step(&w->f, &w->kv, rows, n);
+    w->decode_s = dgm_now_s() - started;
     w->stats.decoded_rows += (uint64_t)n;
     const int64_t began = dgm_stage_begin(w->f.clock);
     const dgm_decoder_row *at = rows;
@@ -435,6 +438,7 @@ int dgm_worker_step(dgm_worker *w, const dgm_buf *plan, dgm_buf *report)
     dgm_report_head *out =
         dgm_buf_put(&w->report, &(dgm_report_head){.step = head->step}, sizeof *out);
     int rc = DGM_OK;
+    w->f.overlap = w->moe != NULL && (head->flags & DGM_PLAN_OVERLAP);
     if (head->flags & DGM_PLAN_ENCODE)
         rc = encode(w, plan, at, head->n_jobs);
     if (!peer_gone(rc) && (head->flags & DGM_PLAN_DECODE))
@@ -455,6 +459,11 @@ int dgm_worker_step(dgm_worker *w, const dgm_buf *plan, dgm_buf *report)
 void dgm_worker_set_clock(dgm_worker *w, dgm_stage_clock *clock)
 {
     w->f.clock = clock;
+}
+
+double dgm_worker_decode_s(const dgm_worker *w)
+{
+    return w->decode_s;
 }
 
 dgm_engine_stats dgm_worker_stats(const dgm_worker *w)

@@ -25,6 +25,8 @@ DGM_MUST_CHECK int dgm_worker_step(dgm_worker *w, const dgm_buf *plan, dgm_buf *
 
 /* dgm_worker_set_clock - see dgm_engine_set_clock. */
 void dgm_worker_set_clock(dgm_worker *w, dgm_stage_clock *clock);
+/* dgm_worker_decode_s - how long the last decode step took this rank, waiting included. */
+double dgm_worker_decode_s(const dgm_worker *w);
 /* dgm_worker_stats - this rank's totals so far. */
 dgm_engine_stats dgm_worker_stats(const dgm_worker *w);
 /* dgm_worker_bytes - address space reserved for slots, caches and steps. */

@@ -126,8 +126,8 @@ static int hub_begin(dgm_link *l, const dgm_round *r)
     h->rounds[r->lane].next = 0;
     h->rounds[r->lane].ch = r->channel;
     for (int i = 0; i < r->n_sends; i++)
-        DGM_TRY(send_to(l, r->lane, r->channel, r->sends[i].peer, r->sends[i].buf,
-                        r->sends[i].bytes));
+        DGM_TRY(
+            send_to(l, r->lane, r->channel, r->sends[i].peer, r->sends[i].buf, r->sends[i].bytes));
     return DGM_OK;
 }
 
