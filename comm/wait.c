@@ -263,8 +263,8 @@ static int poll_lane(void *ctx, int *peer)
 
 int dgm_round_begin(dgm_comm *c, const dgm_round *r)
 {
-    DGM_ASSERT((c->flying >> r->lane & 1) == 0);
     DGM_TRY(dgm_wait_over(c));
+    DGM_ASSERT((c->flying >> r->lane & 1) == 0);
     DGM_TRY(c->ops->begin(c->link, r));
     c->flying |= 1U << r->lane;
     return DGM_OK;
@@ -273,6 +273,7 @@ int dgm_round_begin(dgm_comm *c, const dgm_round *r)
 int dgm_round_end(dgm_comm *c, const char *what, int lane)
 {
     struct lane_poll p = {c, lane};
+    DGM_TRY(dgm_wait_over(c));
     DGM_ASSERT(c->flying >> lane & 1);
     DGM_TRY(dgm_wait_for(c, what, poll_lane, &p));
     c->flying &= ~(1U << lane);

@@ -84,8 +84,8 @@ static int open_rank(dgm_engine **out, const dgm_engine_config *cfg, const dgm_m
     *e = (dgm_engine){.cfg = *cfg, .comm = comm, .rank = rank, .ranks = ranks};
     e->slots = slots < cfg->max_targets ? cfg->max_targets : slots;
     *out = e;
-    DGM_TRY(
-        dgm_worker_create(&e->worker, cfg, rank < dense ? e->slots : 0, model, kern, pool, comm));
+    DGM_TRY(dgm_worker_create(&e->worker, cfg, rank < dense ? e->slots : 0, e->slots, model, kern,
+                              pool, comm));
     return rank == 0 ? open_coordinator(e, dense) : DGM_OK;
 }
 

@@ -120,7 +120,7 @@ static void lay_out_slots(dgm_worker *w)
     w->report.base = dgm_arena_push(&w->life, w->report.cap);
 }
 
-int dgm_worker_create(dgm_worker **out, const dgm_engine_config *cfg, int slots,
+int dgm_worker_create(dgm_worker **out, const dgm_engine_config *cfg, int slots, int most_slots,
                       const dgm_model *model, const dgm_kernels *kern, dgm_pool *pool,
                       dgm_comm *comm)
 {
@@ -147,7 +147,7 @@ int dgm_worker_create(dgm_worker **out, const dgm_engine_config *cfg, int slots,
         rc = dgm_kvcache_init(&w->kv, model, slots, cfg->max_beam, cfg->max_target, cfg->max_source,
                               cfg->kv_bf16);
     if (rc == DGM_OK && dgm_config_most_experts(&model->cfg) > 0) {
-        const int rows = max_rows(cfg, slots);
+        const int rows = max_rows(cfg, most_slots);
         rc = dgm_moe_create(&w->moe, model, comm, rows > tokens ? rows : tokens, n_threads,
                             cfg->compute);
     }

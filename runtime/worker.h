@@ -11,10 +11,11 @@
 
 typedef struct dgm_worker dgm_worker;
 
-/* dgm_worker_create - with `slots` sentences at once (0: a rank that holds experts only). */
+/* dgm_worker_create - with `slots` sentences at once (0: a rank that holds experts only); most_slots: of the rank that has
+ * most, whose rows may all come here. */
 DGM_MUST_CHECK int dgm_worker_create(dgm_worker **out, const dgm_engine_config *cfg, int slots,
-                                     const dgm_model *model, const dgm_kernels *kern,
-                                     dgm_pool *pool, dgm_comm *comm);
+                                     int most_slots, const dgm_model *model,
+                                     const dgm_kernels *kern, dgm_pool *pool, dgm_comm *comm);
 void dgm_worker_destroy(dgm_worker *w);
 
 /*
