@@ -448,8 +448,10 @@ int dgm_worker_step(dgm_worker *w, const dgm_buf *plan, dgm_buf *report)
         rc = decode(w);
     if (peer_gone(rc))
         return rc;
-    if (rc == DGM_OK && w->moe != NULL)
-        rc = dgm_moe_verdict(w->moe);
+    /* What failed on the way made logits fail at its end: the first one is told. */
+    const int bad = w->moe == NULL ? DGM_OK : dgm_moe_verdict(w->moe);
+    if (bad != DGM_OK)
+        rc = bad;
     out->status = rc;
     if (rc != DGM_OK)
         (void)snprintf(out->sentence, sizeof out->sentence, "%s", dgm_error_text());
