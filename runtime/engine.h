@@ -12,6 +12,7 @@
 #include "base/pool.h"
 #include "comm/comm.h"
 #include "runtime/model.h"
+#include "runtime/overlap.h"
 #include "runtime/search.h"
 #include "runtime/stages.h"
 
@@ -32,6 +33,7 @@ typedef struct dgm_engine_config {
     int prompt_rows;     /* prompt tokens that one sentence may feed in a step (score: more) */
     /* gathered; from which ids a target chooses, by its code, prompt[1]; NULL: from all. They outlive the engine. */
     const struct dgm_shortlists *lists;
+    dgm_overlap_mode overlap; /* of exchange and compute; no bearing on results */
 } dgm_engine_config;
 
 /* dgm_engine_open - Collective. The model is loaded; comm, kernels, pool outlive the engine. */
