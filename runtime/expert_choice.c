@@ -84,8 +84,8 @@ int dgm_metric_values(double *out, const dgm_gate_stats *s, enum dgm_metric metr
     int n = 0;
     for (int i = 0; i < s->n_runs; i++)
         n += lets_through(filter, &s->runs[i]);
-    for (int l = 0; n > 0 && l < s->n_layers; l++) {
-        const dgm_gates_layer *layer = &s->layers[l];
+    for (int l = 0; n > 0 && l < s->shape.n_layers; l++) {
+        const dgm_moe_layer *layer = &s->shape.layers[l];
         double *value = out + layer->first, sum = 0;
         for (int e = 0; e < layer->n_experts; e++) {
             const size_t at = layer->first + (size_t)e;
@@ -116,12 +116,12 @@ typedef struct stack_size {
 static stack_size size_of(const dgm_gate_stats *s, int stack)
 {
     stack_size z = {0};
-    for (int l = 0; l < s->n_layers; l++) {
-        if (s->layers[l].stack != stack)
+    for (int l = 0; l < s->shape.n_layers; l++) {
+        if (s->shape.layers[l].stack != stack)
             continue;
         z.layers++;
-        z.experts += s->layers[l].n_experts;
-        z.least += dgm_least_experts(s->layers[l].n_experts);
+        z.experts += s->shape.layers[l].n_experts;
+        z.least += dgm_least_experts(s->shape.layers[l].n_experts);
     }
     return z;
 }
@@ -174,14 +174,14 @@ static int best_first(const void *a, const void *b)
     return (x->expert > y->expert) - (x->expert < y->expert);
 }
 
-static void rank_layer(ranked *out, const double *values, const dgm_gates_layer *layer)
+static void rank_layer(ranked *out, const double *values, const dgm_moe_layer *layer)
 {
     for (int e = 0; e < layer->n_experts; e++)
         out[e] = (ranked){values[layer->first + (size_t)e], e};
     qsort(out, (size_t)layer->n_experts, sizeof *out, best_first);
 }
 
-static void keep_best(uint8_t *keep, const ranked *order, const dgm_gates_layer *layer, int n)
+static void keep_best(uint8_t *keep, const ranked *order, const dgm_moe_layer *layer, int n)
 {
     for (int i = 0; i < layer->n_experts; i++)
         keep[layer->first + (size_t)order[i].expert] = i < n;
@@ -189,7 +189,7 @@ static void keep_best(uint8_t *keep, const ranked *order, const dgm_gates_layer 
 
 /* reach - how many experts of a layer a threshold keeps: the forced ones, whose mass does not count, and those up to which
  * the others' cumulative value stays below it. */
-static int reach(const ranked *order, const dgm_gates_layer *layer, double threshold)
+static int reach(const ranked *order, const dgm_moe_layer *layer, double threshold)
 {
     int n = dgm_least_experts(layer->n_experts);
     double mass = 0;
@@ -201,7 +201,7 @@ static int reach(const ranked *order, const dgm_gates_layer *layer, double thres
     return n;
 }
 
-static bool counts(const dgm_gates_layer *layer, int stack)
+static bool counts(const dgm_moe_layer *layer, int stack)
 {
     return stack < 0 || layer->stack == stack;
 }
@@ -217,9 +217,9 @@ static double find_threshold(int *n, const ranked *order, const dgm_gate_stats *
     for (int step = 1; step <= STEPS && *n < budget; step++) {
         threshold = step / (double)STEPS;
         *n = 0;
-        for (int l = 0; l < s->n_layers; l++)
-            if (counts(&s->layers[l], stack))
-                *n += reach(order + s->layers[l].first, &s->layers[l], threshold);
+        for (int l = 0; l < s->shape.n_layers; l++)
+            if (counts(&s->shape.layers[l], stack))
+                *n += reach(order + s->shape.layers[l].first, &s->shape.layers[l], threshold);
     }
     return threshold;
 }
@@ -230,8 +230,8 @@ static void keep_threshold(uint8_t *keep, const ranked *order, const dgm_gate_st
 {
     int n_kept;
     const double threshold = find_threshold(&n_kept, order, s, stack, budget);
-    for (int l = s->n_layers - 1, over = n_kept - budget; l >= 0; l--) {
-        const dgm_gates_layer *layer = &s->layers[l];
+    for (int l = s->shape.n_layers - 1, over = n_kept - budget; l >= 0; l--) {
+        const dgm_moe_layer *layer = &s->shape.layers[l];
         if (!counts(layer, stack))
             continue;
         const int n = reach(order + layer->first, layer, threshold),
@@ -245,8 +245,8 @@ static void keep_threshold(uint8_t *keep, const ranked *order, const dgm_gate_st
 static void keep_fixed(uint8_t *keep, const ranked *order, const dgm_gate_stats *s,
                        const dgm_expert_budget *budget)
 {
-    for (int l = 0; l < s->n_layers; l++) {
-        const dgm_gates_layer *layer = &s->layers[l];
+    for (int l = 0; l < s->shape.n_layers; l++) {
+        const dgm_moe_layer *layer = &s->shape.layers[l];
         const int layers = size_of(s, layer->stack).layers;
         keep_best(keep, order + layer->first, layer, budget->keep[layer->stack] / layers);
     }
@@ -255,11 +255,12 @@ static void keep_fixed(uint8_t *keep, const ranked *order, const dgm_gate_stats 
 int dgm_choose_experts(uint8_t *keep, const double *values, const dgm_gate_stats *s,
                        enum dgm_choice_algorithm algorithm, const dgm_expert_budget *budget)
 {
-    ranked *order = calloc(s->n_experts + 1, sizeof *order);
+    ranked *order = calloc(s->shape.n_experts + 1, sizeof *order);
     if (order == NULL)
-        return dgm_fail(DGM_ENOMEM, "out of memory for the order of %zu experts", s->n_experts);
-    for (int l = 0; l < s->n_layers; l++)
-        rank_layer(order + s->layers[l].first, values, &s->layers[l]);
+        return dgm_fail(DGM_ENOMEM, "out of memory for the order of %zu experts",
+                        s->shape.n_experts);
+    for (int l = 0; l < s->shape.n_layers; l++)
+        rank_layer(order + s->shape.layers[l].first, values, &s->shape.layers[l]);
     if (algorithm == DGM_CHOOSE_FIXED) {
         keep_fixed(keep, order, s, budget);
     } else if (algorithm == DGM_CHOOSE_THRESHOLD) {

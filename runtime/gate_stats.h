@@ -10,7 +10,7 @@
 #define DGM_RUNTIME_GATE_STATS_H
 
 #include "kernels/kernels.h"
-#include "runtime/model.h"
+#include "runtime/moe_shape.h"
 
 enum {
     DGM_GATES_TOP1,
@@ -29,12 +29,6 @@ enum dgm_gates_mode {
     DGM_GATES_BEAM    /* the best hypothesis of each line */
 };
 
-typedef struct dgm_gates_layer {
-    int stack, index; /* which layer of its stack */
-    int n_experts;
-    size_t first; /* where its experts stand in the arrays of a run */
-} dgm_gates_layer;
-
 enum { DGM_GATES_NAME = 64 };
 
 typedef struct dgm_gates_run {
@@ -47,15 +41,14 @@ typedef struct dgm_gates_run {
 
 typedef struct dgm_gate_stats {
     uint64_t model; /* hash */
-    int top_k, n_layers;
-    dgm_gates_layer *layers; /* [n_layers] encoder, then decoder */
-    size_t n_experts;        /* of all layers */
-    dgm_gates_run *runs;     /* [n_runs] */
+    int top_k;
+    dgm_moe_shape shape;
+    dgm_gates_run *runs; /* [n_runs] */
     int n_runs;
 } dgm_gate_stats;
 
-/* dgm_gates_init - of model m, without runs. DGM_ENOMEM. */
-DGM_MUST_CHECK int dgm_gates_init(dgm_gate_stats *s, const dgm_model *m);
+/* dgm_gates_init - of a model and its hash, without runs. DGM_ENOMEM. */
+DGM_MUST_CHECK int dgm_gates_init(dgm_gate_stats *s, const dgm_model_config *c, uint64_t model);
 void dgm_gates_fini(dgm_gate_stats *s);
 
 /* dgm_gates_add_run - a run of zeros at the end, *out points to it until the next. DGM_ENOMEM. */
@@ -65,7 +58,7 @@ DGM_MUST_CHECK int dgm_gates_add_run(dgm_gates_run **out, dgm_gate_stats *s);
  * dgm_gates_count - one token in one layer: logits [n_experts of the layer], all of them finite or -inf. Ties rank by id.
  * The caller counts run->tokens. `room` [2 * n_experts] is scratch.
  */
-void dgm_gates_count(dgm_gates_run *run, const dgm_gates_layer *layer, const dgm_kernels *kern,
+void dgm_gates_count(dgm_gates_run *run, const dgm_moe_layer *layer, const dgm_kernels *kern,
                      const float *logits, float *room);
 
 /* dgm_gates_merge - appends the runs of `from`. DGM_EINPUT: of another model, or a text that is there already with the

@@ -1,15 +1,13 @@
 /* {"format":1,"model":"4c10...","top_k":2,"layers":[{"stack":"encoder","index":1,"experts":32},..],
  *  "runs":[{"src","tgt","mode","corpus":"90ab...","tokens":{"encoder":n,"decoder":n},"top1":[[..],..],..},..]} */
-#include "runtime/config_json.h"
 #include "runtime/gate_stats.h"
+#include "runtime/input_json.h"
 #include "runtime/writer.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { FORMAT = 1, MAX_LAYERS = 4096, MAX_EXPERTS = 1 << 20, WAIT_MS = 10000 };
+enum { FORMAT = 1, MAX_LAYERS = 4096, MAX_EXPERTS = 1 << 20 };
 static const size_t MAX_FILE = (size_t)4 << 30;
 
 static const char *const stack_names[DGM_STACKS] = {"encoder", "decoder"};
@@ -19,21 +17,14 @@ static const char *const sum_names[DGM_GATES_SUMS] = {"top1",      "top2",      
 
 /* ---- write ---- */
 
-static json_t *hash_json(uint64_t hash)
-{
-    char text[24];
-    (void)snprintf(text, sizeof text, "%016" PRIx64, hash);
-    return json_string(text);
-}
-
 static json_t *sums_json(const dgm_gate_stats *s, const uint64_t *sum)
 {
     json_t *layers = json_array();
-    for (int l = 0; l < s->n_layers; l++) {
+    for (int l = 0; l < s->shape.n_layers; l++) {
         json_t *one = json_array();
-        for (int e = 0; e < s->layers[l].n_experts; e++)
+        for (int e = 0; e < s->shape.layers[l].n_experts; e++)
             (void)json_array_append_new(
-                one, json_integer((json_int_t)sum[s->layers[l].first + (size_t)e]));
+                one, json_integer((json_int_t)sum[s->shape.layers[l].first + (size_t)e]));
         (void)json_array_append_new(layers, one);
     }
     return layers;
@@ -42,8 +33,8 @@ static json_t *sums_json(const dgm_gate_stats *s, const uint64_t *sum)
 static json_t *run_json(const dgm_gate_stats *s, const dgm_gates_run *r)
 {
     json_t *run = json_pack("{s:s, s:s, s:s, s:o, s:{s:I, s:I}}", "src", r->src, "tgt", r->tgt,
-                            "mode", mode_names[r->mode], "corpus", hash_json(r->corpus), "tokens",
-                            "encoder", (json_int_t)r->tokens[DGM_ENCODER], "decoder",
+                            "mode", mode_names[r->mode], "corpus", dgm_hash_json(r->corpus),
+                            "tokens", "encoder", (json_int_t)r->tokens[DGM_ENCODER], "decoder",
                             (json_int_t)r->tokens[DGM_DECODER]);
     for (int k = 0; k < DGM_GATES_SUMS; k++)
         (void)json_object_set_new(run, sum_names[k], sums_json(s, r->sum[k]));
@@ -53,37 +44,26 @@ static json_t *run_json(const dgm_gate_stats *s, const dgm_gates_run *r)
 int dgm_gates_json(char **text, const dgm_gate_stats *s)
 {
     json_t *layers = json_array(), *runs = json_array();
-    for (int l = 0; l < s->n_layers; l++)
-        (void)json_array_append_new(
-            layers, json_pack("{s:s, s:i, s:i}", "stack", stack_names[s->layers[l].stack], "index",
-                              s->layers[l].index, "experts", s->layers[l].n_experts));
+    for (int l = 0; l < s->shape.n_layers; l++)
+        (void)json_array_append_new(layers, json_pack("{s:s, s:i, s:i}", "stack",
+                                                      stack_names[s->shape.layers[l].stack],
+                                                      "index", s->shape.layers[l].index, "experts",
+                                                      s->shape.layers[l].n_experts));
     for (int i = 0; i < s->n_runs; i++)
         (void)json_array_append_new(runs, run_json(s, &s->runs[i]));
-    json_t *all = json_pack("{s:i, s:o, s:i, s:o, s:o}", "format", FORMAT, "model",
-                            hash_json(s->model), "top_k", s->top_k, "layers", layers, "runs", runs);
+    json_t *all =
+        json_pack("{s:i, s:o, s:i, s:o, s:o}", "format", FORMAT, "model", dgm_hash_json(s->model),
+                  "top_k", s->top_k, "layers", layers, "runs", runs);
     *text = all == NULL ? NULL : json_dumps(all, JSON_COMPACT);
     json_decref(all);
     return *text != NULL ? DGM_OK : dgm_fail(DGM_ENOMEM, "out of memory for statistics as JSON");
 }
 
-static int put_text(dgm_writer *w, const char *text)
-{
-    DGM_TRY(dgm_writer_keep(w, 0));
-    DGM_TRY(dgm_writer_put(w, text, strlen(text)));
-    DGM_TRY(dgm_writer_put(w, "\n", 1));
-    DGM_TRY(dgm_writer_drain(w, WAIT_MS));
-    return dgm_writer_commit(w);
-}
-
 int dgm_gates_write(const dgm_gate_stats *s, const char *path)
 {
     char *text;
-    dgm_writer *w = NULL;
     DGM_TRY(dgm_gates_json(&text, s));
-    int rc = dgm_writer_open(&w, path);
-    if (rc == DGM_OK)
-        rc = put_text(w, text);
-    dgm_writer_close(w);
+    const int rc = dgm_writer_file(path, text);
     free(text);
     return rc;
 }
@@ -102,12 +82,9 @@ static int bad(const reader *r, const char *where, const char *want)
 
 static int get_hash(uint64_t *out, const reader *r, const json_t *object, const char *key)
 {
-    const char *text = json_string_value(json_object_get(object, key));
-    char *end = NULL;
-    if (text == NULL || strlen(text) != 16)
-        return bad(r, key, "a hash of 16 hexadecimal digits");
-    *out = strtoull(text, &end, 16);
-    return *end == '\0' ? DGM_OK : bad(r, key, "a hash of 16 hexadecimal digits");
+    return dgm_hash_of(out, json_object_get(object, key))
+               ? DGM_OK
+               : bad(r, key, "a hash of 16 hexadecimal digits");
 }
 
 static int get_count(uint64_t *out, const reader *r, const json_t *value, const char *where)
@@ -135,21 +112,22 @@ static int get_layers(const reader *r, const json_t *root)
     const size_t n = json_array_size(list);
     if (n < 1 || n > MAX_LAYERS)
         return bad(r, "layers", "a list of mixture-of-experts layers");
-    s->layers = calloc(n, sizeof *s->layers);
-    if (s->layers == NULL)
+    s->shape.layers = calloc(n, sizeof *s->shape.layers);
+    if (s->shape.layers == NULL)
         return dgm_fail(DGM_ENOMEM, "%s: out of memory for %zu layers", r->path, n);
     for (size_t l = 0; l < n; l++) {
         const json_t *one = json_array_get(list, l);
         uint64_t index = 0, experts = 0;
         const int stack = index_of(json_object_get(one, "stack"), stack_names, DGM_STACKS);
-        if (stack < 0 || (l > 0 && stack < s->layers[l - 1].stack))
+        if (stack < 0 || (l > 0 && stack < s->shape.layers[l - 1].stack))
             return bad(r, "layers", "stacks encoder, then decoder");
         DGM_TRY(get_count(&index, r, json_object_get(one, "index"), "layers: index"));
         DGM_TRY(get_count(&experts, r, json_object_get(one, "experts"), "layers: experts"));
         if (index >= MAX_LAYERS || experts < 1 || experts > MAX_EXPERTS)
             return bad(r, "layers", "indices and numbers of experts that a model can have");
-        s->layers[s->n_layers++] = (dgm_gates_layer){stack, (int)index, (int)experts, s->n_experts};
-        s->n_experts += (size_t)experts;
+        s->shape.layers[s->shape.n_layers++] =
+            (dgm_moe_layer){stack, (int)index, (int)experts, s->shape.n_experts};
+        s->shape.n_experts += (size_t)experts;
     }
     return DGM_OK;
 }
@@ -157,20 +135,20 @@ static int get_layers(const reader *r, const json_t *root)
 static int get_sums(const reader *r, uint64_t *sum, const json_t *lists, const char *key)
 {
     const dgm_gate_stats *s = r->s;
-    if (json_array_size(lists) != (size_t)s->n_layers)
+    if (json_array_size(lists) != (size_t)s->shape.n_layers)
         return bad(r, key, "a list for each layer");
-    for (int l = 0; l < s->n_layers; l++) {
+    for (int l = 0; l < s->shape.n_layers; l++) {
         const json_t *list = json_array_get(lists, (size_t)l);
-        if (json_array_size(list) != (size_t)s->layers[l].n_experts)
+        if (json_array_size(list) != (size_t)s->shape.layers[l].n_experts)
             return bad(r, key, "a number for each expert of a layer");
-        for (int e = 0; e < s->layers[l].n_experts; e++)
-            DGM_TRY(get_count(&sum[s->layers[l].first + (size_t)e], r,
+        for (int e = 0; e < s->shape.layers[l].n_experts; e++)
+            DGM_TRY(get_count(&sum[s->shape.layers[l].first + (size_t)e], r,
                               json_array_get(list, (size_t)e), key));
     }
     return DGM_OK;
 }
 
-static uint64_t layer_sum(const dgm_gates_layer *layer, const uint64_t *sum)
+static uint64_t layer_sum(const dgm_moe_layer *layer, const uint64_t *sum)
 {
     uint64_t all = 0;
     for (int e = 0; e < layer->n_experts; e++)
@@ -181,8 +159,8 @@ static uint64_t layer_sum(const dgm_gates_layer *layer, const uint64_t *sum)
 /* Every token has one expert at each rank: a number that was changed by hand shows. */
 static int check_sums(const reader *r, const dgm_gates_run *run)
 {
-    for (int l = 0; l < r->s->n_layers; l++) {
-        const dgm_gates_layer *layer = &r->s->layers[l];
+    for (int l = 0; l < r->s->shape.n_layers; l++) {
+        const dgm_moe_layer *layer = &r->s->shape.layers[l];
         const uint64_t tokens = run->tokens[layer->stack], n = (uint64_t)layer->n_experts;
         if (layer_sum(layer, run->sum[DGM_GATES_TOP1]) != tokens)
             return bad(r, "top1", "as many first places in each layer as tokens");
@@ -241,27 +219,12 @@ static int get_all(const reader *r, const json_t *root)
     return DGM_OK;
 }
 
-/* as_input - the helpers speak of models: the same sentence, of an input. */
-static int as_input(int rc)
-{
-    char why[512];
-    if (rc != DGM_EMODEL)
-        return rc;
-    (void)snprintf(why, sizeof why, "%s", dgm_error_text());
-    return dgm_fail(DGM_EINPUT, "%s", why);
-}
-
 int dgm_gates_read(dgm_gate_stats *s, const char *path)
 {
-    char *text = NULL;
-    size_t len = 0;
     dgm_json j = {0};
     *s = (dgm_gate_stats){0};
     const reader r = {path, s};
-    int rc = as_input(dgm_file_slurp(&text, &len, path, MAX_FILE));
-    if (rc == DGM_OK)
-        rc = as_input(dgm_json_open(&j, path, text, len, false));
-    free(text);
+    int rc = dgm_input_json(&j, path, MAX_FILE);
     if (rc == DGM_OK)
         rc = get_all(&r, j.root);
     dgm_json_close(&j);

@@ -94,7 +94,7 @@ static void test_values(void **state)
         assert_int_equal(fscanf(f, "%d", &by), 1);
         w.filter.by_tokens = by != 0;
         assert_true(dgm_metric_values(got, w.s, w.metric, &w.filter) > 0);
-        for (size_t e = 0; e < w.s->n_experts; e++) {
+        for (size_t e = 0; e < w.s->shape.n_experts; e++) {
             double v = 0;
             assert_int_equal(fscanf(f, "%lf", &v), 1);
             if (!(fabs(got[e] - v) <= 1e-12))
@@ -122,7 +122,7 @@ static void test_sets(void **state)
                                (enum dgm_choice_algorithm)find(algorithm, algorithms, 3), &b),
             DGM_OK);
         int n = 0;
-        for (size_t e = 0; e < w.s->n_experts; e++)
+        for (size_t e = 0; e < w.s->shape.n_experts; e++)
             n += got[e];
         if (strcmp(algorithm, "fixed") != 0) /* layers of 6 cannot keep 7 */
             assert_int_equal(n, b.keep[0] + b.keep[1]);
@@ -244,8 +244,8 @@ static void test_count(void **state)
 {
     (void)state;
     dgm_kernels kern;
-    dgm_gates_layer layer = {DGM_ENCODER, 0, 4, 0};
-    dgm_gate_stats s = {.layers = &layer, .n_layers = 1, .n_experts = 4};
+    dgm_moe_layer layer = {DGM_ENCODER, 0, 4, 0};
+    dgm_gate_stats s = {.shape = {.layers = &layer, .n_layers = 1, .n_experts = 4}};
     dgm_gates_run *r;
     float room[8];
     assert_int_equal(dgm_kernels_select(&kern, "ref"), DGM_OK);
