@@ -23,43 +23,32 @@ static double share(uint64_t n, double of)
     return of > 0 ? (double)n / of : 0;
 }
 
-/* add_alike - a direction's own means; each direction weighs as much as any other. */
-static void add_alike(means *m, const dgm_gates_run *r, size_t e, double tokens)
+/* add_run - one direction into the sums of all experts: its means, or (by_tokens) its counts. */
+static void add_run(means *sum, const dgm_gate_stats *s, const dgm_gates_run *r, bool by_tokens)
 {
-    m->top1 += share(r->sum[DGM_GATES_TOP1][e], tokens);
-    m->top2 += share(r->sum[DGM_GATES_TOP2][e], tokens);
-    m->mean += share(r->sum[DGM_GATES_MEAN][e], tokens) / DGM_GATES_ONE;
-    m->conf += share(r->sum[DGM_GATES_CONF1][e], (double)r->sum[DGM_GATES_TOP1][e]) / DGM_GATES_ONE;
+    for (int l = 0; l < s->shape.n_layers; l++) {
+        const dgm_moe_layer *layer = &s->shape.layers[l];
+        const double tokens = by_tokens ? 1 : (double)r->tokens[layer->stack];
+        for (int i = 0; i < layer->n_experts; i++) {
+            const size_t e = layer->first + (size_t)i;
+            const uint64_t first = r->sum[DGM_GATES_TOP1][e];
+            sum[e].top1 += share(first, tokens);
+            sum[e].top2 += share(r->sum[DGM_GATES_TOP2][e], tokens);
+            sum[e].mean += share(r->sum[DGM_GATES_MEAN][e], tokens) / DGM_GATES_ONE;
+            sum[e].conf +=
+                share(r->sum[DGM_GATES_CONF1][e], by_tokens ? 1 : (double)first) / DGM_GATES_ONE;
+        }
+    }
 }
 
-static means means_alike(const dgm_gate_stats *s, const dgm_gates_filter *f, int stack, size_t e)
+/* mean_of - of the sums of n directions that had `tokens` in all. */
+static means mean_of(const means *sum, int n, uint64_t tokens, bool by_tokens)
 {
-    means m = {0};
-    double n = 0;
-    for (int i = 0; i < s->n_runs; i++) {
-        if (!lets_through(f, &s->runs[i]))
-            continue;
-        add_alike(&m, &s->runs[i], e, (double)s->runs[i].tokens[stack]);
-        n++;
-    }
-    return (means){m.top1 / n, m.top2 / n, m.mean / n, m.conf / n};
-}
-
-static means means_by_tokens(const dgm_gate_stats *s, const dgm_gates_filter *f, int stack,
-                             size_t e)
-{
-    uint64_t tokens = 0, sum[DGM_GATES_SUMS] = {0};
-    for (int i = 0; i < s->n_runs; i++) {
-        if (!lets_through(f, &s->runs[i]))
-            continue;
-        tokens += s->runs[i].tokens[stack];
-        for (int k = 0; k < DGM_GATES_SUMS; k++)
-            sum[k] += s->runs[i].sum[k][e];
-    }
-    const double n = (double)tokens;
-    return (means){share(sum[DGM_GATES_TOP1], n), share(sum[DGM_GATES_TOP2], n),
-                   share(sum[DGM_GATES_MEAN], n) / DGM_GATES_ONE,
-                   share(sum[DGM_GATES_CONF1], (double)sum[DGM_GATES_TOP1]) / DGM_GATES_ONE};
+    const double all = by_tokens ? (double)tokens : n, first = by_tokens ? sum->top1 : n;
+    if (all <= 0)
+        return (means){0};
+    return (means){sum->top1 / all, sum->top2 / all, sum->mean / all,
+                   first > 0 ? sum->conf / first : 0};
 }
 
 static double value_of(enum dgm_metric metric, const means *m)
@@ -78,26 +67,37 @@ static double value_of(enum dgm_metric metric, const means *m)
     }
 }
 
-int dgm_metric_values(double *out, const dgm_gate_stats *s, enum dgm_metric metric,
+int dgm_metric_values(double *out, int *n_runs, const dgm_gate_stats *s, enum dgm_metric metric,
                       const dgm_gates_filter *filter)
 {
-    int n = 0;
-    for (int i = 0; i < s->n_runs; i++)
-        n += lets_through(filter, &s->runs[i]);
-    for (int l = 0; n > 0 && l < s->shape.n_layers; l++) {
-        const dgm_moe_layer *layer = &s->shape.layers[l];
-        double *value = out + layer->first, sum = 0;
-        for (int e = 0; e < layer->n_experts; e++) {
-            const size_t at = layer->first + (size_t)e;
-            const means m = filter->by_tokens ? means_by_tokens(s, filter, layer->stack, at)
-                                              : means_alike(s, filter, layer->stack, at);
-            value[e] = value_of(metric, &m);
-            sum += value[e];
-        }
-        for (int e = 0; sum > 0 && e < layer->n_experts; e++)
-            value[e] /= sum;
+    uint64_t tokens[DGM_STACKS] = {0};
+    means *sum = calloc(s->shape.n_experts + 1, sizeof *sum);
+    *n_runs = 0;
+    if (sum == NULL)
+        return dgm_fail(DGM_ENOMEM, "out of memory for the values of %zu experts",
+                        s->shape.n_experts);
+    for (int i = 0; i < s->n_runs; i++) {
+        const dgm_gates_run *r = &s->runs[i];
+        if (!lets_through(filter, r))
+            continue;
+        add_run(sum, s, r, filter->by_tokens);
+        for (int k = 0; k < DGM_STACKS; k++)
+            tokens[k] += r->tokens[k];
+        ++*n_runs;
     }
-    return n;
+    for (int l = 0; l < s->shape.n_layers; l++) {
+        const dgm_moe_layer *layer = &s->shape.layers[l];
+        double *value = out + layer->first, all = 0;
+        for (int e = 0; e < layer->n_experts; e++) {
+            const means m = mean_of(&sum[layer->first + (size_t)e], *n_runs, tokens[layer->stack],
+                                    filter->by_tokens);
+            all += value[e] = value_of(metric, &m);
+        }
+        for (int e = 0; all > 0 && e < layer->n_experts; e++)
+            value[e] /= all;
+    }
+    free(sum);
+    return DGM_OK;
 }
 
 /* ---- budgets ---- */

@@ -36,11 +36,11 @@ typedef struct dgm_gates_filter {
 } dgm_gates_filter;
 
 /*
- * dgm_metric_values - out [n_experts] the metric of each expert from the runs that the filter lets through, and each
- * layer's values sum to 1 (a layer of zeros stays so). How many runs those were; 0 leaves out alone.
+ * dgm_metric_values - out [n_experts] the metric of each expert from the *n_runs runs that the filter lets through; each
+ * layer's values sum to 1 (a layer of zeros stays so, and without runs all are 0). DGM_ENOMEM.
  */
-int dgm_metric_values(double *out, const dgm_gate_stats *s, enum dgm_metric metric,
-                      const dgm_gates_filter *filter);
+DGM_MUST_CHECK int dgm_metric_values(double *out, int *n_runs, const dgm_gate_stats *s,
+                                     enum dgm_metric metric, const dgm_gates_filter *filter);
 
 /*
  * dgm_budget_of_fraction - removes about `fraction` of all experts, `ratio` times as many kept in the encoder as in the

@@ -68,7 +68,7 @@ int dgm_keep_add(dgm_keep *k, int stack, const char *name, const uint8_t *kept)
     return DGM_OK;
 }
 
-static const dgm_keep_set *named(const dgm_keep *k, int stack, const char *name)
+const dgm_keep_set *dgm_keep_named(const dgm_keep *k, int stack, const char *name)
 {
     const int i = place_of(k, stack, name);
     return is_at(k, stack, i, name) ? &k->sets[stack][i] : NULL;
@@ -78,10 +78,10 @@ const dgm_keep_set *dgm_keep_find(const dgm_keep *k, int stack, const char *src,
 {
     char pair[DGM_KEEP_NAME];
     (void)snprintf(pair, sizeof pair, "%s-%s", src, tgt);
-    const dgm_keep_set *set = named(k, stack, pair);
+    const dgm_keep_set *set = dgm_keep_named(k, stack, pair);
     if (set == NULL)
-        set = named(k, stack, stack == DGM_ENCODER ? src : tgt);
-    return set != NULL ? set : named(k, stack, "*");
+        set = dgm_keep_named(k, stack, stack == DGM_ENCODER ? src : tgt);
+    return set != NULL ? set : dgm_keep_named(k, stack, "*");
 }
 
 /* ---- overlap ---- */

@@ -31,6 +31,8 @@ void dgm_keep_fini(dgm_keep *k);
  * same name. DGM_ENOMEM. */
 DGM_MUST_CHECK int dgm_keep_add(dgm_keep *k, int stack, const char *name, const uint8_t *kept);
 
+/* dgm_keep_named - the set of that very name, or NULL. */
+const dgm_keep_set *dgm_keep_named(const dgm_keep *k, int stack, const char *name);
 /* dgm_keep_find - the set of a direction in a stack; NULL if there is none. */
 const dgm_keep_set *dgm_keep_find(const dgm_keep *k, int stack, const char *src, const char *tgt);
 

@@ -22,11 +22,13 @@ static bool counts(const chooser *c, const dgm_gates_run *r)
 static int choose(const chooser *c, const char *name, const dgm_gates_filter *enc,
                   const dgm_gates_filter *dec)
 {
+    if (dgm_keep_named(c->keep, DGM_ENCODER, name) != NULL ||
+        dgm_keep_named(c->keep, DGM_DECODER, name) != NULL)
+        return DGM_OK; /* from an earlier run */
     const dgm_moe_shape *shape = &c->s->shape;
-    memset(c->values[0], 0, shape->n_experts * sizeof(double));
-    memset(c->values[1], 0, shape->n_experts * sizeof(double));
-    const int n[DGM_STACKS] = {dgm_metric_values(c->values[0], c->s, c->plan->metric, enc),
-                               dgm_metric_values(c->values[1], c->s, c->plan->metric, dec)};
+    int n[DGM_STACKS];
+    DGM_TRY(dgm_metric_values(c->values[0], &n[DGM_ENCODER], c->s, c->plan->metric, enc));
+    DGM_TRY(dgm_metric_values(c->values[1], &n[DGM_DECODER], c->s, c->plan->metric, dec));
     for (int l = 0; l < shape->n_layers; l++) {
         const dgm_moe_layer *layer = &shape->layers[l];
         if (layer->stack == DGM_DECODER)
@@ -56,7 +58,6 @@ static int choose_language(const chooser *c, const char *lang)
     return choose(c, lang, &enc, &dec);
 }
 
-/* Sets that are there already, from an earlier run of the same name, come out the same. */
 static int choose_run(const chooser *c, const dgm_gates_run *r)
 {
     char pair[DGM_KEEP_NAME + 1];
