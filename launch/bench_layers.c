@@ -69,7 +69,8 @@ static dgm_engine_config limits(const bench *b)
                                .max_target = b->o->tgt_tokens,
                                .max_beam = b->o->beam,
                                .max_targets = 1,
-                               .prompt_rows = 4};
+                               .prompt_rows = 4,
+                               .overlap = dgm_session_overlap(&b->session)};
 }
 
 static int submit(const bench *b, int line)

@@ -114,6 +114,7 @@ static int choose_engine(filter *f)
     f->engine.batch_tokens = o->batch_tokens;
     f->engine.batch_rows = o->batch_rows;
     f->engine.dense_ranks = f->session.dense_ranks;
+    f->engine.overlap = dgm_session_overlap(&f->session);
     f->engine.kv_bf16 = strcmp(o->kv, "bf16") == 0;
     f->engine.max_beam = f->decode.beam;
     f->engine.max_targets = n_targets;

@@ -48,8 +48,9 @@ typedef struct dgm_options {
     const char *compute;     /* auto, f32, int8 */
     const char *verify_when; /* first-use, open, never */
     const char *kv;
-    const char *retry; /* none: the others are not in this version */
-    bool demo_model;   /* nobody named a model */
+    const char *overlap; /* auto, on, off */
+    const char *retry;   /* none: the others are not in this version */
+    bool demo_model;     /* nobody named a model */
     bool help;
 
     /* text */

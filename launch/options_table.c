@@ -103,6 +103,12 @@ const dgm_opt dgm_option_rows[] = {
     SWITCH("dropless", 0, model_group, dropless, T | S, RESULT,
            "accept a model whose configuration drops tokens by batch, and never drop any",
            "The model was trained to expect drops, quality may differ"),
+    CHOICE(
+        "overlap", model_group, overlap, "auto", "auto|on|off", NULL, T | S | B, JOB,
+        "run each step in two halves, so that the rows of one travel between ranks while the "
+        "other computes; auto tries both ways on some steps when ranks are on several hosts, and "
+        "keeps the faster",
+        "On a fast network it costs time: weights are read twice"),
     LATER("keep", model_group, "FILE", T | S, "experts to keep for each language"),
     INT("comm-stall-ms", 0, model_group, stall_ms, "2000", 10, 3600000, "MS", T | S | B, JOB,
         "warn when a rank gave no sign of life for so long", NULL),

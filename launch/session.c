@@ -281,6 +281,14 @@ static void show_start(const dgm_session *s, const dgm_engine_config *cfg)
             left);
 }
 
+dgm_overlap_mode dgm_session_overlap(const dgm_session *s)
+{
+    const char *how = s->options->overlap;
+    if (strcmp(how, "auto") == 0)
+        return DGM_OVERLAP_AUTO;
+    return strcmp(how, "on") == 0 ? DGM_OVERLAP_ON : DGM_OVERLAP_OFF;
+}
+
 /* work_budget - bytes that each rank may use for its work: an even share of what its host has beside the weights. */
 static double work_budget(const dgm_session *s, const uint64_t *free_bytes)
 {

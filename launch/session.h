@@ -38,6 +38,9 @@ extern volatile sig_atomic_t dgm_session_signal;
 /* dgm_session_join - Collective. On failure *s can still be left. */
 DGM_MUST_CHECK int dgm_session_join(dgm_session *s, const dgm_options *o);
 
+/* dgm_session_overlap - what --overlap says. */
+dgm_overlap_mode dgm_session_overlap(const dgm_session *s);
+
 /* dgm_session_load - Collective. `status`: how this rank's own preparations went. cfg is the same on all ranks. */
 DGM_MUST_CHECK int dgm_session_load(dgm_session *s, int status, const dgm_engine_config *cfg);
 

@@ -23,6 +23,7 @@ struct dgm_engine {
     uint32_t step;
     /* rank 0 */
     dgm_batch *batch;
+    dgm_overlap overlap;
     dgm_arena memory;
     dgm_buf *plans;   /* [ranks] */
     dgm_buf *reports; /* [ranks] of the last step, being polled */
@@ -64,6 +65,7 @@ static int open_coordinator(dgm_engine *e, int dense)
     for (int r = 0; r < e->ranks; r++)
         e->plans[r] = (dgm_buf){.base = dgm_arena_push(&e->memory, plan), .cap = plan};
     e->poll_rank = e->ranks;
+    dgm_overlap_init(&e->overlap, e->cfg.overlap, dgm_comm_ranks_on_host(e->comm) < e->ranks);
     DGM_TRY(dgm_twins_create(&e->twins));
     return dgm_batch_create(&e->batch, dense, e->slots, e->cfg.batch_tokens);
 }
@@ -82,8 +84,8 @@ static int open_rank(dgm_engine **out, const dgm_engine_config *cfg, const dgm_m
     *e = (dgm_engine){.cfg = *cfg, .comm = comm, .rank = rank, .ranks = ranks};
     e->slots = slots < cfg->max_targets ? cfg->max_targets : slots;
     *out = e;
-    DGM_TRY(
-        dgm_worker_create(&e->worker, cfg, rank < dense ? e->slots : 0, model, kern, pool, comm));
+    DGM_TRY(dgm_worker_create(&e->worker, cfg, rank < dense ? e->slots : 0, e->slots, model, kern,
+                              pool, comm));
     return rank == 0 ? open_coordinator(e, dense) : DGM_OK;
 }
 
@@ -212,9 +214,13 @@ int dgm_engine_step(dgm_engine *e)
     for (int r = 0; r < e->ranks; r++)
         if (((dgm_plan_head *)e->plans[r].base)->n_jobs > 0)
             flags |= DGM_PLAN_ENCODE;
+    if (dgm_overlap_next(&e->overlap))
+        flags |= DGM_PLAN_OVERLAP;
     for (int r = 0; r < e->ranks; r++)
         ((dgm_plan_head *)e->plans[r].base)->flags = flags;
     DGM_TRY(run_plans(e));
+    if (flags & DGM_PLAN_DECODE)
+        dgm_overlap_took(&e->overlap, dgm_worker_decode_s(e->worker));
     return read_reports(e);
 }
 

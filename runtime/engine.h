@@ -12,6 +12,7 @@
 #include "base/pool.h"
 #include "comm/comm.h"
 #include "runtime/model.h"
+#include "runtime/overlap.h"
 #include "runtime/search.h"
 #include "runtime/stages.h"
 
@@ -25,10 +26,11 @@ typedef struct dgm_engine_config {
     int max_source;  /* longest source, ids */
     int max_target;  /* longest target, ids, start token counted */
     int max_beam;
-    int max_targets;     /* most targets of one job */
-    dgm_compute compute; /* of products with integer weights; bears on results */
-    bool kv_bf16;        /* attention caches in bf16: other bits */
-    int prompt_rows;     /* prompt tokens that one sentence may feed in a step (score: more) */
+    int max_targets;          /* most targets of one job */
+    dgm_compute compute;      /* of products with integer weights; bears on results */
+    bool kv_bf16;             /* attention caches in bf16: other bits */
+    int prompt_rows;          /* prompt tokens that one sentence may feed in a step (score: more) */
+    dgm_overlap_mode overlap; /* of exchange and compute; no bearing on results */
 } dgm_engine_config;
 
 /* dgm_engine_open - Collective. The model is loaded; comm, kernels, pool outlive the engine. */

@@ -9,7 +9,8 @@
 
 #include "runtime/engine.h"
 
-enum { DGM_PLAN_ENCODE = 1, DGM_PLAN_DECODE = 2, DGM_PLAN_STOP = 4 };
+/* OVERLAP: in two halves (runtime/layers.h). */
+enum { DGM_PLAN_ENCODE = 1, DGM_PLAN_DECODE = 2, DGM_PLAN_STOP = 4, DGM_PLAN_OVERLAP = 8 };
 
 typedef struct dgm_plan_head {
     uint32_t step, flags;

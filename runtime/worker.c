@@ -42,6 +42,7 @@ struct dgm_worker {
     dgm_buf report;
     dgm_engine_stats stats;
     dgm_comm *comm;
+    double decode_s;
 };
 
 /* The widest options that a job may bring: sizes follow from them. */
@@ -119,7 +120,7 @@ static void lay_out_slots(dgm_worker *w)
     w->report.base = dgm_arena_push(&w->life, w->report.cap);
 }
 
-int dgm_worker_create(dgm_worker **out, const dgm_engine_config *cfg, int slots,
+int dgm_worker_create(dgm_worker **out, const dgm_engine_config *cfg, int slots, int most_slots,
                       const dgm_model *model, const dgm_kernels *kern, dgm_pool *pool,
                       dgm_comm *comm)
 {
@@ -146,7 +147,7 @@ int dgm_worker_create(dgm_worker **out, const dgm_engine_config *cfg, int slots,
         rc = dgm_kvcache_init(&w->kv, model, slots, cfg->max_beam, cfg->max_target, cfg->max_source,
                               cfg->kv_bf16);
     if (rc == DGM_OK && dgm_config_most_experts(&model->cfg) > 0) {
-        const int rows = max_rows(cfg, slots);
+        const int rows = max_rows(cfg, most_slots);
         rc = dgm_moe_create(&w->moe, model, comm, rows > tokens ? rows : tokens, n_threads,
                             cfg->compute);
     }
@@ -403,7 +404,9 @@ static int decode(dgm_worker *w)
     for (int i = 0; i < w->n_slots; i++)
         if (w->slots[i].live)
             n += slot_rows(w, rows + n, i);
+    const double started = dgm_now_s();
     const int rc = dgm_decoder_step(&w->f, &w->kv, rows, n);
+    w->decode_s = dgm_now_s() - started;
     w->stats.decoded_rows += (uint64_t)n;
     const int64_t began = dgm_stage_begin(w->f.clock);
     const dgm_decoder_row *at = rows;
@@ -438,6 +441,7 @@ int dgm_worker_step(dgm_worker *w, const dgm_buf *plan, dgm_buf *report)
     dgm_report_head *out =
         dgm_buf_put(&w->report, &(dgm_report_head){.step = head->step}, sizeof *out);
     int rc = DGM_OK;
+    w->f.overlap = w->moe != NULL && (head->flags & DGM_PLAN_OVERLAP);
     if (head->flags & DGM_PLAN_ENCODE)
         rc = encode(w, plan, at, head->n_jobs);
     if (!peer_gone(rc) && (head->flags & DGM_PLAN_DECODE))
@@ -460,6 +464,11 @@ int dgm_worker_step(dgm_worker *w, const dgm_buf *plan, dgm_buf *report)
 void dgm_worker_set_clock(dgm_worker *w, dgm_stage_clock *clock)
 {
     w->f.clock = clock;
+}
+
+double dgm_worker_decode_s(const dgm_worker *w)
+{
+    return w->decode_s;
 }
 
 dgm_engine_stats dgm_worker_stats(const dgm_worker *w)
