@@ -7,6 +7,7 @@
 #include "runtime/stream.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -123,6 +124,7 @@ static int choose_engine(filter *f)
      * hypothesis, so fewer sentences fill the batch (and the engine reserves room for sentences x tokens).
      */
     f->engine.prompt_rows = scoring(o) ? SCORE_TOKENS : o->target_prefix[0] != '\0' ? 16 : 2;
+    f->engine.record = o->record_stats[0] != '\0';
     f->engine.usual_rows = DGM_USUAL_ROWS;
     if (scoring(o)) {
         f->engine.batch_rows = (o->batch_rows + SCORE_SHARE - 1) / SCORE_SHARE;
@@ -309,6 +311,23 @@ static void show_summary(const filter *f)
     show_memory(f);
 }
 
+/* write_gates - with codes for ids. */
+static int write_gates(filter *f, const char *path)
+{
+    dgm_gate_stats *s = &f->session.gates;
+    for (int i = 0; i < s->n_runs; i++) {
+        char *names[] = {s->runs[i].src, s->runs[i].tgt};
+        for (int k = 0; k < 2; k++) {
+            const int32_t id = (int32_t)atoi(names[k]);
+            (void)snprintf(names[k], DGM_GATES_NAME, "%s", dgm_tok_piece(f->session.tok, id));
+        }
+    }
+    DGM_TRY(dgm_gates_write(s, path));
+    dgm_log(DGM_LOG_INFO, "end", "statistics of %d direction%s in %s", s->n_runs,
+            s->n_runs == 1 ? "" : "s", path);
+    return DGM_OK;
+}
+
 static int run(filter *f, const dgm_options *o)
 {
     dgm_session *s = &f->session;
@@ -324,9 +343,15 @@ int dgm_filter_run(const dgm_options *o)
 {
     filter f = {0};
     const int rc = run(&f, o);
-    const int code = dgm_session_leave(&f.session, rc);
-    if (f.session.engine != NULL && f.session.rank == 0 && rc >= 0)
+    int code = dgm_session_leave(&f.session, rc);
+    if (f.session.engine != NULL && f.session.rank == 0 && rc >= 0) {
         show_summary(&f);
+        const int written = f.session.record ? write_gates(&f, o->record_stats) : DGM_OK;
+        if (written != DGM_OK) {
+            (void)fprintf(stderr, "dragoman: %s\n", dgm_error_text());
+            code = dgm_exit_code(written);
+        }
+    }
     dgm_filter_files_close(&f.files);
     dgm_session_close(&f.session);
     return code;

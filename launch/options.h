@@ -27,6 +27,7 @@ enum dgm_command {
     DGM_COMMAND_BENCH,
     DGM_COMMAND_QUANTIZE,
     DGM_COMMAND_SYNTH,
+    DGM_COMMAND_STATS,
     DGM_COMMANDS
 };
 
@@ -61,6 +62,8 @@ typedef struct dgm_options {
     const char *split;        /* auto, always, never */
     const char *source_order; /* auto, prefix, suffix */
     const char *report;
+    const char *record_stats; /* "": none */
+    bool merge;
     bool strict;
     bool ids;
     bool with_score, token_scores, alignment;

@@ -333,6 +333,7 @@ static int choose_batch(dgm_session *s, dgm_engine_config *cfg)
 int dgm_session_load(dgm_session *s, int status, const dgm_engine_config *wanted)
 {
     dgm_engine_config cfg = *wanted;
+    s->record = cfg.record;
     DGM_TRY(dgm_comm_agree(s->comm, status));
     DGM_TRY(choose_batch(s, &cfg));
     dgm_comm_at(s->comm, "load", -1);
@@ -348,7 +349,11 @@ int dgm_session_load(dgm_session *s, int status, const dgm_engine_config *wanted
 
 int dgm_session_serve(dgm_session *s)
 {
-    return dgm_engine_serve(s->engine);
+    const int rc = dgm_engine_serve(s->engine);
+    if (rc < 0 || !s->record)
+        return rc;
+    DGM_TRY(dgm_engine_gather_gates(s->engine, NULL));
+    return rc;
 }
 
 /* launched_first - before the ranks have met only the launcher's numbering says who speaks. */
@@ -370,7 +375,9 @@ int dgm_session_leave(dgm_session *s, int rc)
     if (s->engine != NULL && s->rank == 0) {
         char why[512];
         (void)snprintf(why, sizeof why, "%s", rc < 0 ? dgm_error_text() : "");
-        const int stopped = dgm_engine_stop(s->engine, rc, why);
+        int stopped = dgm_engine_stop(s->engine, rc, why);
+        if (stopped >= 0 && rc >= 0 && s->record)
+            stopped = dgm_engine_gather_gates(s->engine, &s->gates);
         if (lost(stopped))
             dgm_comm_end(s->comm, stopped);
         if (rc < 0)
@@ -386,6 +393,7 @@ int dgm_session_leave(dgm_session *s, int rc)
 void dgm_session_close(dgm_session *s)
 {
     dgm_engine_close(s->engine);
+    dgm_gates_fini(&s->gates);
     dgm_tokenizer_close(s->tok);
     dgm_model_close(s->model);
     dgm_pool_destroy(s->pool);

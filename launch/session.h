@@ -14,6 +14,7 @@
 
 #include "launch/options.h"
 #include "runtime/engine.h"
+#include "runtime/gate_stats.h"
 #include "runtime/tokenizer.h"
 
 #include <signal.h>
@@ -29,6 +30,8 @@ typedef struct dgm_session {
     dgm_tokenizer *tok; /* rank 0 */
     dgm_engine *engine;
     int threads_min, threads_max; /* of the ranks */
+    bool record;                  /* statistics of the routers are taken */
+    dgm_gate_stats gates;         /* rank 0, with record, after leave: all ranks' */
     double budget; /* bytes for the work of a rank; below 0: not even the weights fit */
 } dgm_session;
 

@@ -25,6 +25,8 @@ typedef struct dgm_forward {
     struct dgm_moe *moe;    /* NULL for a dense model */
     bool overlap;           /* this step's rows go in two halves: the same on all ranks */
     dgm_stage_clock *clock; /* NULL: nobody asks */
+    /* [rows of the step] where each row's router logits go, of the stack's MoE layers one behind the other; NULL: nowhere */
+    float *const *gates;
 } dgm_forward;
 
 /* dgm_block_embed - x[r] = E[ids[r]] * scale + position[pos[r] + 2]: the first token (pos 0) has position 2. */

@@ -29,6 +29,7 @@ typedef struct dgm_engine_config {
     int max_targets;          /* most targets of one job */
     dgm_compute compute;      /* of products with integer weights; bears on results */
     bool kv_bf16;             /* attention caches in bf16: other bits */
+    bool record;              /* statistics of the routers; equal jobs are then computed each */
     int prompt_rows;          /* prompt tokens that one sentence may feed in a step (score: more) */
     dgm_overlap_mode overlap; /* of exchange and compute; no bearing on results */
 } dgm_engine_config;
@@ -97,6 +98,9 @@ typedef struct dgm_engine_stats {
 } dgm_engine_stats;
 /* dgm_engine_all_stats - rank 0, after the last step: one entry a rank (gathered with the stop). */
 const dgm_engine_stats *dgm_engine_all_stats(const dgm_engine *e);
+/* dgm_engine_gather_gates - Collective, after the stop, with cfg.record: dgm_gate_record_gather. */
+struct dgm_gate_stats;
+DGM_MUST_CHECK int dgm_engine_gather_gates(dgm_engine *e, struct dgm_gate_stats *out);
 /* dgm_engine_set_clock - from now on this rank's stages go on `clock`; NULL, as at first: on none. Between steps. */
 void dgm_engine_set_clock(dgm_engine *e, dgm_stage_clock *clock);
 

@@ -15,7 +15,7 @@ static uint64_t join(dgm_twins *t, uint64_t id, bool *first)
     uint64_t key = 0;
     const dgm_job job = {
         .id = id, .line = id, .source = source, .n_source = 4, .targets = targets, .n_targets = 2};
-    assert_int_equal(dgm_twins_join(t, &job, &key, first), DGM_OK);
+    assert_int_equal(dgm_twins_join(t, &job, false, &key, first), DGM_OK);
     return key;
 }
 
