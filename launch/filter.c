@@ -184,6 +184,52 @@ static int resolve_targets(filter *f)
     return DGM_OK;
 }
 
+/* set_of - the set of a direction in a stack, or 0 with --keep-missing exact. */
+static int set_of(int *number, filter *f, const dgm_keep *keep, int stack, const char *src,
+                  const char *tgt)
+{
+    const dgm_options *o = f->session.options;
+    const dgm_keep_set *set = dgm_keep_find(keep, stack, src, tgt);
+    *number = 0;
+    if (set != NULL)
+        return dgm_expert_sets_add(number, &f->session.sets, set);
+    if (strcmp(o->keep_missing, "exact") == 0)
+        return DGM_OK;
+    return dgm_fail(
+        DGM_EINPUT, "%s keeps no %s experts for %s (--keep-missing exact uses all of them)",
+        o->keep, stack == DGM_ENCODER ? "encoder" : "decoder", stack == DGM_ENCODER ? src : tgt);
+}
+
+static int find_sets(filter *f, const dgm_keep *keep, const char *src)
+{
+    for (int i = 0; i < f->n_targets; i++) {
+        dgm_stream_target *t = &f->targets[i];
+        int encoder;
+        DGM_TRY(set_of(&encoder, f, keep, DGM_ENCODER, src, t->lang));
+        DGM_TRY(set_of(&t->experts, f, keep, DGM_DECODER, src, t->lang));
+        if (i > 0 && encoder != f->stream.experts)
+            return dgm_fail(DGM_EUSAGE,
+                            "%s: encoder sets of %s into %s and %s differ, and a line is encoded "
+                            "once: want one target",
+                            f->session.options->keep, src, f->targets[0].lang, t->lang);
+        f->stream.experts = encoder;
+    }
+    return DGM_OK;
+}
+
+/* choose_experts - from the keep file, if there is one: the sets of all directions of this job. */
+static int choose_experts(filter *f, int32_t source_code)
+{
+    const dgm_session *s = &f->session;
+    dgm_keep keep;
+    if (s->options->keep[0] == '\0')
+        return DGM_OK;
+    DGM_TRY(dgm_keep_read(&keep, s->options->keep, &s->model->cfg, s->model->hash));
+    const int rc = find_sets(f, &keep, dgm_tok_piece(s->tok, source_code));
+    dgm_keep_fini(&keep);
+    return rc;
+}
+
 static enum dgm_split split_of(const dgm_options *o)
 {
     /* log p of a reference belongs to the whole line. */
@@ -199,6 +245,17 @@ static bool shows_progress(const dgm_options *o, const dgm_filter_files *files)
     return isatty(STDERR_FILENO) && !typed && !shown && dgm_log_on(DGM_LOG_INFO);
 }
 
+/* job_hash - what a run must have in common with one that it goes on with. */
+static uint64_t job_hash(const dgm_session *s, const dgm_options *o)
+{
+    const uint64_t model = dgm_resume_hash(dgm_options_result_hash(o),
+                                           (const char *)&s->model->hash, sizeof s->model->hash);
+    if (s->sets.n == 0)
+        return model;
+    return dgm_resume_hash(model, (const char *)s->sets.kept,
+                           (size_t)s->sets.n * s->sets.shape.n_experts);
+}
+
 /* prepare - files and languages: what can go wrong does so before the weights are read. */
 static int prepare(filter *f)
 {
@@ -208,6 +265,7 @@ static int prepare(filter *f)
     DGM_TRY(check_languages(o));
     DGM_TRY(dgm_tok_lang(s->tok, &source_code, o->src_lang));
     DGM_TRY(resolve_targets(f));
+    DGM_TRY(choose_experts(f, source_code));
     DGM_TRY(dgm_filter_files_open(&f->files, o, f->targets, f->n_targets));
     f->stream = (dgm_stream_config){
         .tok = s->tok,
@@ -219,6 +277,7 @@ static int prepare(filter *f)
                    .max_ids = f->engine.max_source,
                    .split = split_of(o)},
         .targets = f->targets,
+        .experts = f->stream.experts,
         .n_targets = f->n_targets,
         .start_id = s->model->cfg.decoder_start_id,
         .eos_id = s->model->cfg.eos_id,
@@ -235,8 +294,7 @@ static int prepare(filter *f)
         .outputs = f->files.outputs,
         .n_outputs = f->files.n_outputs,
         .report = f->files.report,
-        .job = dgm_resume_hash(dgm_options_result_hash(o), (const char *)&s->model->hash,
-                               sizeof s->model->hash),
+        .job = job_hash(s, o),
         .strict = o->strict,
         .marian = strcmp(o->format, "marian") == 0,
         .with_score = o->with_score,

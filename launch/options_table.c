@@ -16,7 +16,8 @@ enum {
     Q = 1u << DGM_COMMAND_QUANTIZE,
     Y = 1u << DGM_COMMAND_SYNTH,
     G = 1u << DGM_COMMAND_STATS,
-    ALL = T | S | X | K | D | L | I | B | Q | Y | G,
+    P = 1u << DGM_COMMAND_PRUNE,
+    ALL = T | S | X | K | D | L | I | B | Q | Y | G | P,
 };
 
 enum {
@@ -29,8 +30,8 @@ enum {
 static const char model_group[] = "Model and ranks", text_group[] = "Text in",
                   output_group[] = "Text out", decode_group[] = "Decoding",
                   batch_group[] = "Batching", look_group[] = "What to show",
-                  compress_group[] = "Compression", shape_group[] = "Synthetic models",
-                  general_group[] = "General";
+                  compress_group[] = "Compression", prune_group[] = "Experts by language",
+                  shape_group[] = "Synthetic models", general_group[] = "General";
 
 #define AT(field) offsetof(dgm_options, field)
 #define TEXT(key, letter, group, field, preset, unit, commands, flags, help, risk)                 \
@@ -70,7 +71,8 @@ static const char model_group[] = "Model and ranks", text_group[] = "Text in",
 
 const dgm_opt dgm_option_rows[] = {
     /* Model and ranks */
-    TEXT("model", 'm', model_group, model, "", "DIR", T | S | X | K | D | L | I | Q | B | G, NONE,
+    TEXT("model", 'm', model_group, model, "", "DIR", T | S | X | K | D | L | I | Q | B | G | P,
+         NONE,
          "model directory as downloaded from Hugging Face; without it the demonstration model that "
          "comes with dragoman",
          NULL),
@@ -111,7 +113,11 @@ const dgm_opt dgm_option_rows[] = {
         "other computes; auto tries both ways on some steps when ranks are on several hosts, and "
         "keeps the faster",
         "On a fast network it costs time: weights are read twice"),
-    LATER("keep", model_group, "FILE", T | S, "experts to keep for each language"),
+    TEXT("keep", 'k', model_group, keep, "", "FILE", T | S | G | P, RESULT,
+         "experts that each language keeps, as dragoman prune writes them; others are not loaded",
+         "Fewer experts cost quality: dragoman score-text measures it"),
+    CHOICE("keep-missing", model_group, keep_missing, "error", "error|exact", NULL, T | S | G,
+           RESULT, "a language that the keep file does not list: an error, or all experts", NULL),
     INT("comm-stall-ms", 0, model_group, stall_ms, "2000", 10, 3600000, "MS", T | S | B | G, JOB,
         "warn when a rank gave no sign of life for so long", NULL),
     INT("comm-deadline-ms", 0, model_group, deadline_ms, "60000", 100, 86400000, "MS",
@@ -255,6 +261,39 @@ const dgm_opt dgm_option_rows[] = {
     CHOICE("clip", compress_group, clip, "mse", "none|mse", NULL, Q, NONE,
            "mse: make each scale the one of least squared error, which may clip the largest",
            "Takes longer"),
+
+    /* Experts by language */
+    TEXT("stats", 0, prune_group, stats, "", "FILE", P, NONE, "statistics, of dragoman stats",
+         NULL),
+    CHOICE(
+        "metric", prune_group, metric, "importance", "top1|top2|load|vanilla|importance", NULL, P,
+        NONE,
+        "value of an expert, from its share of first places: alone, with second places, times its "
+        "mean weight, times its weight where it is first, times the exponential of that",
+        NULL),
+    CHOICE(
+        "algorithm", prune_group, algorithm, "fixed", "fixed|threshold|stack-thresholds", NULL, P,
+        NONE,
+        "as many experts in each layer of a stack; or as many as reach a threshold of value, one "
+        "for all layers or one for each stack",
+        NULL),
+    CHOICE("granularity", prune_group, granularity, "language", "language|pair|all", NULL, P, NONE,
+           "a set for each language (encoder: from it, decoder: into it), for each pair, or one",
+           NULL),
+    CHOICE("average", prune_group, average, "directions", "directions|tokens", NULL, P, NONE,
+           "directions weigh alike, or by their tokens", NULL),
+    CHOICE("stats-mode", prune_group, stats_mode, "auto", "auto|forced|beam", NULL, P, NONE,
+           "which statistics count, when there are those of given translations and of hypotheses; "
+           "auto: of hypotheses if there are any",
+           NULL),
+    {"fraction", 0, prune_group, DGM_OPT_FLOAT, AT(fraction), "0.8125", 0, 1, NULL, NULL, "X", P,
+     NONE, "part of all experts that goes", NULL},
+    {"ratio", 0, prune_group, DGM_OPT_FLOAT, AT(ratio), "3", 0, 1000, NULL, NULL, "X", P, NONE,
+     "experts kept in the encoder for one in the decoder", NULL},
+    INT("keep-total", 0, prune_group, keep_total, "0", 0, 1048576, "N", P, NONE,
+        "instead of fraction and ratio: how many experts stay, over all layers", NULL),
+    INT("keep-encoder", 0, prune_group, keep_encoder, "0", 0, 1048576, "N", P, NONE,
+        "how many of them in the encoder", NULL),
 
     /* Synthetic models */
     TEXT(

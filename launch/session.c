@@ -163,7 +163,8 @@ static int open_model(dgm_session *s)
     const dgm_model_options opt = {
         .dropless = o->dropless, .source_order = order, .verify = verify_of(o->verify_when)};
     DGM_TRY(dgm_fpenv_check("after the ranks met"));
-    return dgm_model_open(&s->model, o->model, &opt);
+    DGM_TRY(dgm_model_open(&s->model, o->model, &opt));
+    return dgm_expert_sets_init(&s->sets, &s->model->cfg);
 }
 
 static int compare_models(dgm_session *s)
@@ -330,11 +331,21 @@ static int choose_batch(dgm_session *s, dgm_engine_config *cfg)
     return rc;
 }
 
+/* share_sets - what rank 0 chose; the model loads no expert that is in none. */
+static int share_sets(dgm_session *s)
+{
+    DGM_TRY(dgm_expert_sets_share(&s->sets, s->comm));
+    s->model->sets = &s->sets;
+    return DGM_OK;
+}
+
 int dgm_session_load(dgm_session *s, int status, const dgm_engine_config *wanted)
 {
     dgm_engine_config cfg = *wanted;
     s->record = cfg.record;
+    cfg.sets = &s->sets;
     DGM_TRY(dgm_comm_agree(s->comm, status));
+    DGM_TRY(dgm_comm_agree(s->comm, share_sets(s)));
     DGM_TRY(choose_batch(s, &cfg));
     dgm_comm_at(s->comm, "load", -1);
     int rc = dgm_model_load(s->model, s->rank, s->ranks, s->rank < s->dense_ranks, s->comm);
@@ -394,6 +405,7 @@ void dgm_session_close(dgm_session *s)
 {
     dgm_engine_close(s->engine);
     dgm_gates_fini(&s->gates);
+    dgm_expert_sets_fini(&s->sets);
     dgm_tokenizer_close(s->tok);
     dgm_model_close(s->model);
     dgm_pool_destroy(s->pool);

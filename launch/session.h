@@ -14,6 +14,7 @@
 
 #include "launch/options.h"
 #include "runtime/engine.h"
+#include "runtime/expert_sets.h"
 #include "runtime/gate_stats.h"
 #include "runtime/tokenizer.h"
 
@@ -30,6 +31,7 @@ typedef struct dgm_session {
     dgm_tokenizer *tok; /* rank 0 */
     dgm_engine *engine;
     int threads_min, threads_max; /* of the ranks */
+    dgm_expert_sets sets;         /* rank 0 fills them before load: experts that languages keep */
     bool record;                  /* statistics of the routers are taken */
     dgm_gate_stats gates;         /* rank 0, with record, after leave: all ranks' */
     double budget; /* bytes for the work of a rank; below 0: not even the weights fit */

@@ -27,6 +27,8 @@ typedef struct dgm_forward {
     dgm_stage_clock *clock; /* NULL: nobody asks */
     /* [rows of the step] where each row's router logits go, of the stack's MoE layers one behind the other; NULL: nowhere */
     float *const *gates;
+    /* [rows of the step] the experts that a row may have (dgm_expert_set), or NULL: all; NULL: all rows have all */
+    const uint8_t *const *experts;
 } dgm_forward;
 
 /* dgm_block_embed - x[r] = E[ids[r]] * scale + position[pos[r] + 2]: the first token (pos 0) has position 2. */

@@ -26,9 +26,11 @@ typedef struct dgm_engine_config {
     int max_source;  /* longest source, ids */
     int max_target;  /* longest target, ids, start token counted */
     int max_beam;
-    int max_targets;          /* most targets of one job */
-    dgm_compute compute;      /* of products with integer weights; bears on results */
-    bool kv_bf16;             /* attention caches in bf16: other bits */
+    int max_targets;     /* most targets of one job */
+    dgm_compute compute; /* of products with integer weights; bears on results */
+    bool kv_bf16;        /* attention caches in bf16: other bits */
+    const struct dgm_expert_sets
+        *sets;                /* of which jobs name one, or NULL; they outlive the engine */
     bool record;              /* statistics of the routers; equal jobs are then computed each */
     int prompt_rows;          /* prompt tokens that one sentence may feed in a step (score: more) */
     dgm_overlap_mode overlap; /* of exchange and compute; no bearing on results */
@@ -47,6 +49,7 @@ void dgm_engine_close(dgm_engine *e);
 typedef struct dgm_target {
     const int32_t *prompt;
     int n_prompt;
+    int experts; /* number of the decoder's set in cfg.sets; 0: all */
 } dgm_target;
 
 typedef struct dgm_job {
@@ -56,6 +59,7 @@ typedef struct dgm_job {
     int n_source;
     const dgm_target *targets;
     int n_targets; /* encoded once for all of them */
+    int experts;   /* number of the encoder's set in cfg.sets; 0: all */
     bool score;
     dgm_decode_options options;
 } dgm_job;

@@ -3,6 +3,7 @@
 #include "kernels/gemm.h"
 #include "kernels/route.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -141,6 +142,18 @@ static void keep_logits(const dgm_moe *m, float *row, const dgm_layer *layer, co
     memcpy(row + (size_t)(layer->moe_index - before) * (size_t)n, logits, (size_t)n * sizeof *row);
 }
 
+/* mask - of a row's experts, those that its language does not keep. */
+static void mask(const dgm_moe *m, float *logits, const uint8_t *kept, const dgm_layer *layer)
+{
+    const int *n = m->model->cfg.n_experts;
+    const int enc = layer->moe_index < m->n_encoder ? layer->moe_index : m->n_encoder;
+    kept += (size_t)enc * (size_t)n[DGM_ENCODER] +
+            (size_t)(layer->moe_index - enc) * (size_t)n[DGM_DECODER];
+    for (int e = 0; e < layer->router.n; e++)
+        if (kept[e] == 0)
+            logits[e] = -INFINITY;
+}
+
 /* Stage 5: two experts for each row, or one. */
 static int route(dgm_moe *m, half *b, const dgm_forward *f, dgm_row_tag *tags, const float *h,
                  const dgm_layer *layer, int rows, int first)
@@ -150,9 +163,11 @@ static int route(dgm_moe *m, half *b, const dgm_forward *f, dgm_row_tag *tags, c
     const dgm_linear router = {.w = layer->router};
     dgm_block_linear(f, logits, h, &router, NULL, 0, rows);
     for (int r = 0; r < rows; r++) {
-        const float *l = logits + (size_t)r * (size_t)n_experts;
+        float *l = logits + (size_t)r * (size_t)n_experts;
         if (f->gates != NULL)
             keep_logits(m, f->gates[first + r], layer, l);
+        if (f->experts != NULL && f->experts[first + r] != NULL)
+            mask(m, l, f->experts[first + r], layer);
         const int rc = m->model->cfg.top_k == 1
                            ? dgm_route_top1(tags[r].expert, tags[r].gate, f->kern, l, n_experts)
                            : dgm_route_top2(tags[r].expert, tags[r].gate, l, n_experts);

@@ -6,6 +6,7 @@
 #include "runtime/batch.h"
 #include "runtime/decoder.h"
 #include "runtime/encoder.h"
+#include "runtime/expert_sets.h"
 #include "runtime/gate_record.h"
 #include "runtime/moe.h"
 
@@ -21,6 +22,7 @@ typedef struct slot {
     int n_prompt, fed;            /* prompt tokens, and how many went through the decoder */
     int look_from, look_to;
     int32_t source_code; /* of its language */
+    int experts;         /* set of the decoder, or 0 */
     int n_rows;          /* rows in the step at hand */
     int32_t *prompt;     /* [max_target] */
     float *logp;         /* [max_target] of prompt tokens, when scoring */
@@ -96,8 +98,9 @@ static size_t step_bytes(const dgm_engine_config *cfg, int slots, int tokens,
     const int keys = cfg->max_source > cfg->max_target ? cfg->max_source : cfg->max_target;
     const size_t best =
         (size_t)max_best(cfg) * 8 + 128 + (size_t)model->cfg.vocab_size * sizeof(float) + 64;
-    return (size_t)rows * (sizeof(dgm_decoder_row) + sizeof(dgm_vocab_row) + best + 64) +
-           (size_t)tokens * ((size_t)model->cfg.d_model * sizeof(float) + 16) +
+    return (size_t)rows *
+               (sizeof(dgm_decoder_row) + sizeof(dgm_vocab_row) + best + 64 + 2 * sizeof(void *)) +
+           (size_t)tokens * ((size_t)model->cfg.d_model * sizeof(float) + 16 + 2 * sizeof(void *)) +
            dgm_block_scratch_bytes(model, most, keys, n_threads) +
            dgm_encoder_scratch_bytes(model, tokens) +
            dgm_decoder_scratch_bytes(model, rows, tokens, cfg->max_target, cfg->max_source,
@@ -220,6 +223,7 @@ static void admit(dgm_worker *w, const dgm_job *job, int memory)
         s->options = job->options;
         s->entered_s = dgm_now_s();
         s->source_code = source_code(w, job);
+        s->experts = job->targets[t].experts;
     }
 }
 
@@ -285,6 +289,17 @@ static float *const *row_gates(dgm_worker *w, const dgm_decoder_row *rows, int n
     return to;
 }
 
+/* row_experts - the sets of a step's rows, or NULL. */
+static const uint8_t *const *row_experts(dgm_worker *w, const dgm_decoder_row *rows, int n)
+{
+    if (w->cfg.sets == NULL)
+        return NULL;
+    const uint8_t **of = dgm_arena_push(&w->step, (size_t)n * sizeof *of);
+    for (int r = 0; r < n; r++)
+        of[r] = dgm_expert_set(w->cfg.sets, w->slots[rows[r].slot].experts);
+    return of;
+}
+
 /* Stage 4 for the plan's new sentences. */
 static int encode(dgm_worker *w, const dgm_buf *plan, size_t at, int n_jobs)
 {
@@ -295,6 +310,7 @@ static int encode(dgm_worker *w, const dgm_buf *plan, size_t at, int n_jobs)
     int32_t *pos = dgm_arena_push(&w->step, (size_t)most * sizeof *pos);
     int32_t *starts = dgm_arena_push(&w->step, ((size_t)n_jobs + 1) * sizeof *starts);
     int *memory = dgm_arena_push(&w->step, ((size_t)n_jobs + 1) * sizeof *memory);
+    const uint8_t **experts = dgm_arena_push(&w->step, (size_t)most * sizeof *experts);
     dgm_encoder_batch b = {.n_seqs = n_jobs, .ids = ids, .pos = pos, .starts = starts};
     starts[0] = 0;
     for (int j = 0; j < n_jobs; j++) {
@@ -303,6 +319,8 @@ static int encode(dgm_worker *w, const dgm_buf *plan, size_t at, int n_jobs)
         DGM_ASSERT(b.n_tokens + job.n_source <= most);
         for (int i = 0; i < job.n_source; i++) {
             ids[b.n_tokens] = job.source[i];
+            experts[b.n_tokens] =
+                w->cfg.sets == NULL ? NULL : dgm_expert_set(w->cfg.sets, job.experts);
             pos[b.n_tokens++] = i;
         }
         starts[j + 1] = b.n_tokens;
@@ -312,6 +330,7 @@ static int encode(dgm_worker *w, const dgm_buf *plan, size_t at, int n_jobs)
     float *rows = dgm_arena_push(&w->step, (size_t)b.n_tokens * (size_t)w->f.model->cfg.d_model *
                                                sizeof(float));
     w->f.gates = token_gates(w, b.n_tokens);
+    w->f.experts = w->cfg.sets == NULL ? NULL : experts;
     DGM_TRY(dgm_encoder_forward(&w->f, rows, &b));
     if (w->record != NULL)
         DGM_TRY(count_tokens(w, plan, first_job, starts, n_jobs));
@@ -488,6 +507,7 @@ static int decode(dgm_worker *w)
         if (w->slots[i].live)
             n += slot_rows(w, rows + n, i);
     w->f.gates = row_gates(w, rows, n);
+    w->f.experts = row_experts(w, rows, n);
     const double started = dgm_now_s();
     int rc = dgm_decoder_step(&w->f, &w->kv, rows, n);
     w->decode_s = dgm_now_s() - started;

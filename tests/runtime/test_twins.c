@@ -8,7 +8,8 @@
 #include <cmocka.h>
 
 static const int32_t source[] = {9, 4, 5, 2}, prompt[] = {2, 9};
-static const dgm_target targets[] = {{prompt, 2}, {prompt, 2}};
+static const dgm_target targets[] = {{.prompt = prompt, .n_prompt = 2},
+                                     {.prompt = prompt, .n_prompt = 2}};
 
 static uint64_t join(dgm_twins *t, uint64_t id, bool *first)
 {

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes gates.json: router statistics of 40 forced translations, from Hugging Face's model.
+"""Writes gates.json: router statistics of 40 forced translations, from Hugging Face's model, as a statistics file.
 
 usage: make_gates.py        (needs transformers 4.55.4, torch; run in the repository's root)
 
@@ -59,5 +59,8 @@ for src, tgt, a, b in (("eng_Latn", "deu_Latn", "en", "de"), ("deu_Latn", "eng_L
             x["conf1_sum"] += (p * (rank == 1)).sum(0)
             x["conf2_sum"] += (p * (rank == 2)).sum(0)
             x["rank_sum"] += rank.sum(0)
-    runs.append({"src": src, "tgt": tgt, "tokens": tokens, **{k: [[float(v) for v in x[k]] for x in sums] for k in sums[0]}})
-(HERE / "gates.json").write_text(json.dumps({"layers": [{"stack": s, "index": i} for s, i, _ in routers], "runs": runs}) + "\n")
+    whole = {k: ONE if k in ("mean_sum", "conf1_sum", "conf2_sum") else 1 for k in sums[0]}
+    runs.append({"src": src, "tgt": tgt, "mode": "forced", "corpus": "0" * 16, "tokens": tokens,
+                 **{k: [[round(float(v) * whole[k]) for v in x[k]] for x in sums] for k in sums[0]}})
+stats = {"format": 1, "model": "0" * 16, "top_k": 2, "layers": [{"stack": s, "index": i, "experts": len(r.classifier.weight)} for s, i, r in routers], "runs": runs}
+(HERE / "gates.json").write_text(json.dumps(stats, separators=(",", ":")) + "\n")
