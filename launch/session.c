@@ -163,7 +163,8 @@ static int open_model(dgm_session *s)
     const dgm_model_options opt = {
         .dropless = o->dropless, .source_order = order, .verify = verify_of(o->verify_when)};
     DGM_TRY(dgm_fpenv_check("after the ranks met"));
-    return dgm_model_open(&s->model, o->model, &opt);
+    DGM_TRY(dgm_model_open(&s->model, o->model, &opt));
+    return dgm_expert_sets_init(&s->sets, &s->model->cfg);
 }
 
 static int compare_models(dgm_session *s)
@@ -351,15 +352,28 @@ static int choose_batch(dgm_session *s, dgm_engine_config *cfg)
     return rc;
 }
 
+/* share_choices - what rank 0 chose of vocabulary and experts; the model loads no expert that is in no set. */
+static int share_choices(dgm_session *s)
+{
+    int rc = dgm_shortlists_share(&s->lists, s->comm);
+    if (lost(rc))
+        return rc;
+    DGM_TRY(dgm_comm_agree(s->comm, rc));
+    rc = dgm_expert_sets_share(&s->sets, s->comm);
+    if (lost(rc))
+        return rc;
+    s->model->sets = &s->sets;
+    return dgm_comm_agree(s->comm, rc);
+}
+
 int dgm_session_load(dgm_session *s, int status, const dgm_engine_config *wanted)
 {
     dgm_engine_config cfg = *wanted;
+    s->record = cfg.record;
+    cfg.sets = &s->sets;
     cfg.lists = &s->lists;
     DGM_TRY(dgm_comm_agree(s->comm, status));
-    const int shared = dgm_shortlists_share(&s->lists, s->comm);
-    if (lost(shared))
-        return shared;
-    DGM_TRY(dgm_comm_agree(s->comm, shared));
+    DGM_TRY(share_choices(s));
     DGM_TRY(choose_batch(s, &cfg));
     dgm_comm_at(s->comm, "load", -1);
     DGM_TRY(dgm_comm_agree(s->comm, load_weights(s)));
@@ -371,7 +385,11 @@ int dgm_session_load(dgm_session *s, int status, const dgm_engine_config *wanted
 
 int dgm_session_serve(dgm_session *s)
 {
-    return dgm_engine_serve(s->engine);
+    const int rc = dgm_engine_serve(s->engine);
+    if (rc < 0 || !s->record)
+        return rc;
+    DGM_TRY(dgm_engine_gather_gates(s->engine, NULL));
+    return rc;
 }
 
 /* launched_first - before the ranks have met only the launcher's numbering says who speaks. */
@@ -388,7 +406,9 @@ int dgm_session_leave(dgm_session *s, int rc)
     if (s->engine != NULL && s->rank == 0) {
         char why[512];
         (void)snprintf(why, sizeof why, "%s", rc < 0 ? dgm_error_text() : "");
-        const int stopped = dgm_engine_stop(s->engine, rc, why);
+        int stopped = dgm_engine_stop(s->engine, rc, why);
+        if (stopped >= 0 && rc >= 0 && s->record)
+            stopped = dgm_engine_gather_gates(s->engine, &s->gates);
         if (lost(stopped))
             dgm_comm_end(s->comm, stopped);
         if (rc < 0)
@@ -405,6 +425,8 @@ void dgm_session_close(dgm_session *s)
 {
     dgm_engine_close(s->engine);
     dgm_shortlists_fini(&s->lists);
+    dgm_gates_fini(&s->gates);
+    dgm_expert_sets_fini(&s->sets);
     dgm_tokenizer_close(s->tok);
     dgm_model_close(s->model);
     dgm_pool_destroy(s->pool);

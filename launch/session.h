@@ -14,6 +14,8 @@
 
 #include "launch/options.h"
 #include "runtime/engine.h"
+#include "runtime/expert_sets.h"
+#include "runtime/gate_stats.h"
 #include "runtime/shortlist.h"
 #include "runtime/tokenizer.h"
 
@@ -31,6 +33,9 @@ typedef struct dgm_session {
     dgm_shortlists lists; /* rank 0 may choose some before the load, which gives them to all */
     dgm_engine *engine;
     int threads_min, threads_max; /* of the ranks */
+    dgm_expert_sets sets;         /* rank 0 fills them before load: experts that languages keep */
+    bool record;                  /* statistics of the routers are taken */
+    dgm_gate_stats gates;         /* rank 0, with record, after leave: all ranks' */
     double budget; /* bytes for the work of a rank; below 0: not even the weights fit */
 } dgm_session;
 

@@ -28,6 +28,10 @@ typedef struct dgm_forward {
     const struct dgm_shortlists
         *lists;             /* of target languages; NULL: all have the whole vocabulary */
     dgm_stage_clock *clock; /* NULL: nobody asks */
+    /* [rows of the step] where each row's router logits go, of the stack's MoE layers one behind the other; NULL: nowhere */
+    float *const *gates;
+    /* [rows of the step] the experts that a row may have (dgm_expert_set), or NULL: all; NULL: all rows have all */
+    const uint8_t *const *experts;
 } dgm_forward;
 
 /* dgm_block_embed - x[r] = E[ids[r]] * scale + position[pos[r] + 2]: the first token (pos 0) has position 2. */

@@ -8,6 +8,7 @@
 
 #include "base/arena.h"
 #include "runtime/batch.h"
+#include "runtime/gate_stats.h"
 #include "runtime/twins.h"
 #include "runtime/worker.h"
 
@@ -131,10 +132,12 @@ int dgm_engine_submit(dgm_engine *e, const dgm_job *job)
                             job->targets[t].n_prompt, longest);
     dgm_job once = *job;
     bool first;
-    DGM_TRY(dgm_twins_join(e->twins, job, &once.id, &first));
+    DGM_TRY(dgm_twins_join(e->twins, job, e->cfg.record, &once.id, &first));
     if (!first)
         return DGM_OK;
-    const int rc = dgm_batch_push(e->batch, &once);
+    int rc = dgm_batch_push(e->batch, &once);
+    if (rc == DGM_OK && e->cfg.record)
+        return dgm_worker_record_text(e->worker, job);
     if (rc != DGM_OK)
         dgm_twins_leave(e->twins, once.id);
     return rc;
@@ -294,6 +297,11 @@ bool dgm_engine_poll(dgm_engine *e, dgm_result *out)
     *out = e->result;
     out->id = e->ids[e->at_id++];
     return true;
+}
+
+int dgm_engine_gather_gates(dgm_engine *e, dgm_gate_stats *out)
+{
+    return dgm_worker_gather_gates(e->worker, out);
 }
 
 void dgm_engine_set_clock(dgm_engine *e, dgm_stage_clock *clock)

@@ -3,6 +3,7 @@
 #include "kernels/gemm.h"
 #include "kernels/route.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,7 +35,8 @@ struct dgm_moe {
     const dgm_model *model;
     half halves[DGM_HALVES];
     int ranks, max_ffn, bad;
-    bool int8; /* rows travel as int8 */
+    int n_encoder; /* MoE layers of the encoder */
+    bool int8;     /* rows travel as int8 */
     size_t row_bytes;
     char bad_text[512];
     int32_t *n_to;      /* [ranks] */
@@ -88,6 +90,8 @@ int dgm_moe_create(dgm_moe **out, const dgm_model *model, dgm_comm *comm, int ma
     m->row_bytes = m->int8 ? sizeof(float) + (d + 3) / 4 * 4 : d * sizeof(float);
     m->ranks = dgm_comm_size(comm);
     m->max_ffn = widest_ffn(model);
+    for (int l = 0; l < model->stack[DGM_ENCODER].n_layers; l++)
+        m->n_encoder += model->stack[DGM_ENCODER].layers[l].sparse;
     m->n_to = calloc((size_t)m->ranks, sizeof *m->n_to);
     m->n_for = calloc(n_experts + 1, sizeof *m->n_for);
     m->jobs = calloc(n_experts, sizeof *m->jobs);
@@ -131,6 +135,25 @@ static void fail_here(dgm_moe *m, int rc)
     (void)snprintf(m->bad_text, sizeof m->bad_text, "%s", dgm_error_text());
 }
 
+/* keep_logits - for statistics: this layer's part of what a row leaves. */
+static void keep_logits(const dgm_moe *m, float *row, const dgm_layer *layer, const float *logits)
+{
+    const int n = layer->router.n, before = layer->moe_index < m->n_encoder ? 0 : m->n_encoder;
+    memcpy(row + (size_t)(layer->moe_index - before) * (size_t)n, logits, (size_t)n * sizeof *row);
+}
+
+/* mask - of a row's experts, those that its language does not keep. */
+static void mask(const dgm_moe *m, float *logits, const uint8_t *kept, const dgm_layer *layer)
+{
+    const int *n = m->model->cfg.n_experts;
+    const int enc = layer->moe_index < m->n_encoder ? layer->moe_index : m->n_encoder;
+    kept += (size_t)enc * (size_t)n[DGM_ENCODER] +
+            (size_t)(layer->moe_index - enc) * (size_t)n[DGM_DECODER];
+    for (int e = 0; e < layer->router.n; e++)
+        if (kept[e] == 0)
+            logits[e] = -INFINITY;
+}
+
 /* Stage 5: two experts for each row, or one. */
 static int route(dgm_moe *m, half *b, const dgm_forward *f, dgm_row_tag *tags, const float *h,
                  const dgm_layer *layer, int rows, int first)
@@ -140,7 +163,11 @@ static int route(dgm_moe *m, half *b, const dgm_forward *f, dgm_row_tag *tags, c
     const dgm_linear router = {.w = layer->router};
     dgm_block_linear(f, logits, h, &router, NULL, 0, rows);
     for (int r = 0; r < rows; r++) {
-        const float *l = logits + (size_t)r * (size_t)n_experts;
+        float *l = logits + (size_t)r * (size_t)n_experts;
+        if (f->gates != NULL)
+            keep_logits(m, f->gates[first + r], layer, l);
+        if (f->experts != NULL && f->experts[first + r] != NULL)
+            mask(m, l, f->experts[first + r], layer);
         const int rc = m->model->cfg.top_k == 1
                            ? dgm_route_top1(tags[r].expert, tags[r].gate, f->kern, l, n_experts)
                            : dgm_route_top2(tags[r].expert, tags[r].gate, l, n_experts);

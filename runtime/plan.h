@@ -18,10 +18,10 @@ typedef struct dgm_plan_head {
     char sentence[512];
 } dgm_plan_head;
 
-/* Then for each job: this, the source ids, and for each target an int32 n_prompt and the prompt. */
+/* Then for each job: this, the source ids, and for each target n_prompt and its experts, int32, and the prompt. */
 typedef struct dgm_plan_job {
     uint64_t id, line;
-    int32_t n_source, n_targets, score, pad;
+    int32_t n_source, n_targets, score, experts;
     dgm_decode_options options;
 } dgm_plan_job;
 

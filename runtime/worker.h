@@ -31,4 +31,9 @@ double dgm_worker_decode_s(const dgm_worker *w);
 /* dgm_worker_stats - this rank's totals so far. */
 dgm_engine_stats dgm_worker_stats(const dgm_worker *w);
 
+/* With cfg.record. dgm_worker_record_text - rank 0: a job was taken. dgm_worker_gather_gates - dgm_gate_record_gather. */
+struct dgm_gate_stats;
+DGM_MUST_CHECK int dgm_worker_record_text(dgm_worker *w, const dgm_job *job);
+DGM_MUST_CHECK int dgm_worker_gather_gates(dgm_worker *w, struct dgm_gate_stats *out);
+
 #endif

@@ -184,7 +184,8 @@ static void run(outcome (*out)[2], const dgm_engine_config *cfg, int n_threads, 
     rig g;
     open_rig(&g, cfg, n_threads, false);
     const int32_t prompts[2][2] = {{2, CODE_B}, {2, CODE_A}};
-    const dgm_target targets[2] = {{prompts[0], 2}, {prompts[1], 2}};
+    const dgm_target targets[2] = {{.prompt = prompts[0], .n_prompt = 2},
+                                   {.prompt = prompts[1], .n_prompt = 2}};
     int n_sent = 0, n_done = 0;
     counting = 0;
     while (n_done < N_LINES * n_targets) {
@@ -321,7 +322,8 @@ static void submit(rig *g, uint64_t id, int line, int n_targets, int beam, bool 
 {
     int32_t ids[32];
     const int32_t prompts[2][2] = {{2, CODE_B}, {2, CODE_A}};
-    const dgm_target targets[2] = {{prompts[0], 2}, {prompts[1], 2}};
+    const dgm_target targets[2] = {{.prompt = prompts[0], .n_prompt = 2},
+                                   {.prompt = prompts[1], .n_prompt = 2}};
     dgm_job job = {.id = id,
                    .line = id,
                    .source = ids,
@@ -390,7 +392,7 @@ static void scoring_agrees_with_decoding(void **state)
         int32_t ids[32], prompt[MAX_OUT] = {2};
         const outcome *w = &want[i][0];
         memcpy(prompt + 1, w->ids, (size_t)w->n * sizeof *prompt);
-        const dgm_target target = {prompt, w->n + 1};
+        const dgm_target target = {.prompt = prompt, .n_prompt = w->n + 1};
         const dgm_job job = {.id = (uint64_t)i,
                              .source = ids,
                              .n_source = source(ids, i),
@@ -587,7 +589,7 @@ static void fail_with_nan(char *text, size_t size, dgm_overlap_mode overlap, int
     if (!router)
         ((float *)g.model->positions)[(size_t)(16 + 2) * (size_t)g.model->cfg.d_model] = NAN;
     const int32_t prompt[2] = {2, CODE_B};
-    const dgm_target target = {prompt, 2};
+    const dgm_target target = {.prompt = prompt, .n_prompt = 2};
     for (int i = 0; i < lines; i++) {
         int32_t ids[32];
         const dgm_job job = {.id = (uint64_t)i,
@@ -627,7 +629,7 @@ static void what_cannot_fit_is_refused(void **state)
     rig g;
     open_rig(&g, &c, 1, false);
     const int32_t prompt[2] = {2, CODE_B}, ids[64] = {CODE_A};
-    const dgm_target target = {prompt, 2};
+    const dgm_target target = {.prompt = prompt, .n_prompt = 2};
     dgm_job job = {
         .source = ids, .n_source = 25, .targets = &target, .n_targets = 1, .options = decode(4)};
     assert_int_equal(dgm_engine_submit(g.engine, &job), DGM_EINPUT);
