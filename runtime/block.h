@@ -10,6 +10,7 @@
 #include "base/arena.h"
 #include "base/pool.h"
 #include "runtime/model.h"
+#include "runtime/observe.h"
 #include "runtime/stages.h"
 
 struct dgm_moe;
@@ -24,6 +25,7 @@ typedef struct dgm_forward {
     dgm_arena *step;        /* popped to its mark at the end of each stage */
     struct dgm_moe *moe;    /* NULL for a dense model */
     dgm_stage_clock *clock; /* NULL: nobody asks */
+    const dgm_observer *observer; /* NULL: likewise */
 } dgm_forward;
 
 /* dgm_block_embed - x[r] = E[ids[r]] * scale + position[pos[r] + 2]: the first token (pos 0) has position 2. */

@@ -149,6 +149,8 @@ static int vocabulary(const dgm_forward *f, const step_rows *s)
         want[n++] = *s->rows[r].best;
     }
     dgm_block_norm(f, s->h, s->x, &f->model->stack[DGM_DECODER].norm, s->n);
+    for (int r = 0; f->observer != NULL && r < n; r++)
+        dgm_observe(f->observer, &f->model->embed, want[r].x, 1);
     DGM_TRY(dgm_vocab(f->kern, f->pool, want, n, &f->model->embed, f->compute, f->step));
     n = 0;
     for (int r = 0; r < s->n; r++)

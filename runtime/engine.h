@@ -12,6 +12,7 @@
 #include "base/pool.h"
 #include "comm/comm.h"
 #include "runtime/model.h"
+#include "runtime/observe.h"
 #include "runtime/search.h"
 #include "runtime/stages.h"
 
@@ -96,6 +97,9 @@ typedef struct dgm_engine_stats {
 const dgm_engine_stats *dgm_engine_all_stats(const dgm_engine *e);
 /* dgm_engine_set_clock - from now on this rank's stages go on `clock`; NULL, as at first: on none. Between steps. */
 void dgm_engine_set_clock(dgm_engine *e, dgm_stage_clock *clock);
+/* dgm_engine_set_observer - from now on this rank's matrices show their rows to `observer` (f32 rows only: not with compute
+ * int8); NULL, as at first: to nobody. Between steps. */
+void dgm_engine_set_observer(dgm_engine *e, const dgm_observer *observer);
 /* dgm_engine_plan_bytes - what the engine reserves on a rank with this configuration, for the start line. */
 size_t dgm_engine_bytes(const dgm_engine *e);
 

@@ -457,6 +457,11 @@ void dgm_worker_set_clock(dgm_worker *w, dgm_stage_clock *clock)
     w->f.clock = clock;
 }
 
+void dgm_worker_set_observer(dgm_worker *w, const dgm_observer *observer)
+{
+    w->f.observer = observer;
+}
+
 dgm_engine_stats dgm_worker_stats(const dgm_worker *w)
 {
     dgm_engine_stats s = w->stats;
