@@ -141,9 +141,10 @@ static int open_calibration(dgm_quantize_options *q, const dgm_options *o, dgm_m
     if (o->calibration[0] == '\0')
         return DGM_OK;
     if (!integers && q->dense != DGM_W_INT8)
-        return dgm_fail(DGM_EUSAGE,
-                        "--calibration: want integers to make (--experts, --dense), found %s and %s",
-                        dgm_weight_type_name(q->experts), dgm_weight_type_name(q->dense));
+        return dgm_fail(
+            DGM_EUSAGE,
+            "--calibration: want integers to make (--experts, --dense), found %s and %s",
+            dgm_weight_type_name(q->experts), dgm_weight_type_name(q->dense));
     return dgm_calibration_open(&q->calibration, m, &cfg);
 }
 

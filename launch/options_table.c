@@ -79,8 +79,7 @@ const dgm_opt dgm_option_rows[] = {
     INT("threads", 0, model_group, threads, "0", 0, 1024, "N", T | S | B | Q | Y, NONE,
         "threads of each rank; 0: the CPUs that it may use, shared among the ranks on them",
         "More threads than CPUs make every step wait for the slowest"),
-    CHOICE("isa", model_group, isa, "auto", "auto|ref|avx2|avx512|vnni", NULL, T | S | B | Q,
-           NONE,
+    CHOICE("isa", model_group, isa, "auto", "auto|ref|avx2|avx512|vnni", NULL, T | S | B | Q, NONE,
            "instruction set; the text is the same with any, auto takes the best that all ranks "
            "have",
            "`ref` is plain C, some ten times slower"),

@@ -21,10 +21,10 @@ typedef struct dgm_forward {
     const dgm_kernels *kern;
     dgm_pool *pool;
     dgm_comm *comm;
-    dgm_compute compute;    /* of products with integer weights */
-    dgm_arena *step;        /* popped to its mark at the end of each stage */
-    struct dgm_moe *moe;    /* NULL for a dense model */
-    dgm_stage_clock *clock; /* NULL: nobody asks */
+    dgm_compute compute;          /* of products with integer weights */
+    dgm_arena *step;              /* popped to its mark at the end of each stage */
+    struct dgm_moe *moe;          /* NULL for a dense model */
+    dgm_stage_clock *clock;       /* NULL: nobody asks */
     const dgm_observer *observer; /* NULL: likewise */
 } dgm_forward;
 

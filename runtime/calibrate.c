@@ -207,8 +207,8 @@ static int begin(dgm_calibration *c)
     DGM_TRY(dgm_engine_open(&c->engine, &cfg, c->model, c->cfg.kern, c->cfg.pool, c->comm));
     const double began = dgm_now_s();
     DGM_TRY(run_text(c, false));
-    dgm_log(DGM_LOG_INFO, "calibrate", "%s: %" PRIu64 " lines, %" PRIu64
-            " tokens with their translations, made in %.1f s",
+    dgm_log(DGM_LOG_INFO, "calibrate",
+            "%s: %" PRIu64 " lines, %" PRIu64 " tokens with their translations, made in %.1f s",
             c->cfg.text, c->facts.lines, c->facts.tokens, dgm_now_s() - began);
     plan_passes(c);
     return DGM_OK;
@@ -224,8 +224,8 @@ static void see(void *ctx, const dgm_packed *w, const float *x, int rows)
 {
     dgm_calibration *c = ctx;
     const entry key = {.w = w}, *const at = &key;
-    entry *const *found = bsearch(&at, (const void *)c->by_address, c->n_now,
-                                  sizeof *c->by_address, by_matrix);
+    entry *const *found =
+        bsearch(&at, (const void *)c->by_address, c->n_now, sizeof *c->by_address, by_matrix);
     const dgm_moments_tools tools = {c->cfg.kern, c->cfg.pool, &c->scratch};
     if (found != NULL)
         dgm_moments_add(&(*found)->moments, x, rows, &tools);

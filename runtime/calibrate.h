@@ -16,14 +16,15 @@
 typedef struct dgm_calibration dgm_calibration;
 
 typedef struct dgm_calibration_config {
-    const char *text;      /* file */
-    uint64_t memory_bytes; /* for moments; at least one matrix's are held; 0: half of what the machine has left */
+    const char *text; /* file */
+    uint64_t
+        memory_bytes; /* for moments; at least one matrix's are held; 0: half of what the machine has left */
     const dgm_kernels *kern;
     dgm_pool *pool;
 } dgm_calibration_config;
 
 typedef struct dgm_calibration_facts {
-    uint64_t hash; /* XXH3 of the lines, each with its newline */
+    uint64_t hash;          /* XXH3 of the lines, each with its newline */
     uint64_t lines, tokens; /* tokens: ids of sources and, once translated, of targets */
     int matrices, passes;   /* passes: once planned */
 } dgm_calibration_facts;

@@ -5,7 +5,8 @@
 #include "runtime/model.h"
 
 typedef struct dgm_pair {
-    int32_t *source, *target; /* malloc'ed; target begins [start, code] and grows by the translation */
+    int32_t *source,
+        *target; /* malloc'ed; target begins [start, code] and grows by the translation */
     int n_source, n_target;
 } dgm_pair;
 

@@ -7,7 +7,7 @@ enum { BLOCK = DGM_FACTOR_BLOCK, TILE = 4 };
 
 typedef struct step {
     double *a;
-    size_t n, k0; /* columns k0 .. k0 + 64 are being made */
+    size_t n, k0;   /* columns k0 .. k0 + 64 are being made */
     double *turned; /* [64, k0] the transpose of r[.. k0][k0 ..] */
 } step;
 

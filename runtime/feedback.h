@@ -21,9 +21,10 @@
 
 typedef struct dgm_feedback {
     int n;
-    float damp;   /* what was added to the diagonal */
-    int *order;   /* [n] the input that comes k-th */
-    float *u;     /* by blocks of 64 inputs k: of all inputs j in front of it panels of U_jk, then its own [64, 64] */
+    float damp; /* what was added to the diagonal */
+    int *order; /* [n] the input that comes k-th */
+    float *
+        u; /* by blocks of 64 inputs k: of all inputs j in front of it panels of U_jk, then its own [64, 64] */
     double *d;    /* [n] */
     float *error; /* rows being worked on: */
     float *sums;

@@ -18,7 +18,8 @@ size_t dgm_moments_bytes(int n)
 size_t dgm_moments_scratch_bytes(int n, int n_threads)
 {
     const size_t padded = dgm_moments_padded(n), blocks = padded / BLOCK;
-    return 2 * padded * WAIT * sizeof(float) + blocks * (sizeof(dgm_gemm_job) + sizeof(dgm_packed)) +
+    return 2 * padded * WAIT * sizeof(float) +
+           blocks * (sizeof(dgm_gemm_job) + sizeof(dgm_packed)) +
            dgm_gemm_scratch_bytes((int)padded, (int)blocks, WAIT, (int)padded, n_threads) + 1024;
 }
 

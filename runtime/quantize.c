@@ -381,8 +381,7 @@ static int write_chunk(job *j, const run *r, int row, dgm_feedback *f)
 static int write_matrix(job *j, const run *r)
 {
     const int n = r->first->n;
-    const size_t scale_bytes =
-        dgm_packed_panels(n) * DGM_PANEL * (size_t)r->groups * sizeof(float);
+    const size_t scale_bytes = dgm_packed_panels(n) * DGM_PANEL * (size_t)r->groups * sizeof(float);
     dgm_feedback f;
     bool use;
     if (is_integer(r->type))
@@ -426,8 +425,8 @@ static int allocate(job *j)
         rows = larger(rows, (size_t)r.chunk);
         if (is_integer(r.type))
             scales = larger(scales, padded * (size_t)r.groups);
-        feedback = larger(feedback, dgm_feedback_scratch_bytes(r.chunk, r.first->k,
-                                                               dgm_pool_size(j->pool)));
+        feedback = larger(feedback,
+                          dgm_feedback_scratch_bytes(r.chunk, r.first->k, dgm_pool_size(j->pool)));
     }
     j->rows = malloc(weights * sizeof *j->rows);
     j->raw = malloc(weights * sizeof(float)); /* chunks are whole panels, and f32 has the largest */

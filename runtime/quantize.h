@@ -20,8 +20,8 @@ typedef struct dgm_quantize_options {
     int group;                /* integers: inputs that share a scale, 0: all */
     enum dgm_scale_rule rule;
     bool clip;
-    dgm_compute compute;  /* what the model asks for when nobody says otherwise */
-    uint64_t shard_bytes; /* largest weight file; 0: 4 GiB */
+    dgm_compute compute;          /* what the model asks for when nobody says otherwise */
+    uint64_t shard_bytes;         /* largest weight file; 0: 4 GiB */
     dgm_calibration *calibration; /* of the same model; NULL: none. Used up. */
     const dgm_kernels *kern;      /* with calibration */
 } dgm_quantize_options;
@@ -43,7 +43,8 @@ typedef struct dgm_quantize_report {
         *error)[DGM_PARTS]; /* [1 + n_layers], malloc'ed: outside of layers, then layer by layer */
     /* of the outputs over the calibration text, of matrices with feedback; likewise, NULL without calibration */
     dgm_feedback_error (*output)[DGM_PARTS];
-    int n_fed, n_few, n_unsolved; /* matrices with feedback; without, for too few rows; for moments that say nothing */
+    int n_fed, n_few,
+        n_unsolved; /* matrices with feedback; without, for too few rows; for moments that say nothing */
 } dgm_quantize_report;
 
 /* dgm_quantize_report_free - what the report holds. */
