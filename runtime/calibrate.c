@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "runtime/calibrate_text.h"
 #include "runtime/engine.h"
 
@@ -153,24 +154,10 @@ static dgm_engine_config limits(const dgm_model_config *m)
 
 /* ---- passes ---- */
 
-/* What the machine could still give, or 1 GiB where it does not say. */
-static uint64_t memory_left(void)
-{
-    unsigned long long kib = 1 << 20;
-    char line[128];
-    FILE *f = fopen("/proc/meminfo", "re");
-    while (f != NULL && fgets(line, sizeof line, f) != NULL)
-        if (sscanf(line, "MemAvailable: %llu kB", &kib) == 1)
-            break;
-    if (f != NULL)
-        (void)fclose(f);
-    return (uint64_t)kib << 10;
-}
-
 /* As many matrices a pass as fit, in their order. */
 static void plan_passes(dgm_calibration *c)
 {
-    const uint64_t most = c->cfg.memory_bytes != 0 ? c->cfg.memory_bytes : memory_left() / 2;
+    const uint64_t most = c->cfg.memory_bytes != 0 ? c->cfg.memory_bytes : dgm_memory_free("") / 2;
     uint64_t used = 0;
     c->facts.passes = 0;
     for (size_t i = 0; i < c->n; i++) {

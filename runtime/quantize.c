@@ -317,7 +317,7 @@ static int open_feedback(dgm_feedback *f, bool *use, const job *j, const run *r)
     if (!is_calibrated(j, r))
         return DGM_OK;
     DGM_TRY(dgm_calibration_next(&m, j->opt->calibration));
-    if (m->rows * DGM_QUANTIZE_FEW < (uint64_t)m->n) {
+    if (m->rows < (uint64_t)m->n * DGM_QUANTIZE_ROWS) {
         j->report->n_few++;
         return DGM_OK;
     }

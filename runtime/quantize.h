@@ -28,8 +28,9 @@ typedef struct dgm_quantize_options {
 
 /* In units of the mean second moment of a matrix's inputs; what GPTQ's authors use. */
 #define DGM_QUANTIZE_DAMP 0.01
-/* A matrix that fewer rows entered than this share of its inputs is rounded without feedback: their moments say too little. */
-enum { DGM_QUANTIZE_FEW = 4 };
+/* Fewer rows than so many times its inputs entered a matrix: it is rounded without feedback. Moments of few rows fit
+ * these rows and no others (docs/compression.md). */
+enum { DGM_QUANTIZE_ROWS = 4 };
 
 /* Squares summed over the weights of one part of one layer. */
 typedef struct dgm_quantize_error {

@@ -30,7 +30,5 @@ void dgm_worker_set_clock(dgm_worker *w, dgm_stage_clock *clock);
 void dgm_worker_set_observer(dgm_worker *w, const dgm_observer *observer);
 /* dgm_worker_stats - this rank's totals so far. */
 dgm_engine_stats dgm_worker_stats(const dgm_worker *w);
-/* dgm_worker_bytes - address space reserved for slots, caches and steps. */
-size_t dgm_worker_bytes(const dgm_worker *w);
 
 #endif
