@@ -150,7 +150,7 @@ static int open_calibration(dgm_quantize_options *q, const dgm_options *o, dgm_m
 
 static int quantize(const dgm_options *o, dgm_model *m)
 {
-    dgm_quantize_options q;
+    dgm_quantize_options q = {.experts = DGM_W_F32};
     dgm_quantize_report report = {0};
     dgm_progress progress;
     dgm_kernels kern;

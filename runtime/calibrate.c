@@ -22,6 +22,12 @@ typedef struct entry {
     dgm_moments moments; /* while its pass is the one at hand */
 } entry;
 
+/* Where a matrix stands in entries. */
+typedef struct place {
+    const dgm_packed *w;
+    size_t at;
+} place;
+
 struct dgm_calibration {
     dgm_model *model;
     dgm_calibration_config cfg;
@@ -32,7 +38,7 @@ struct dgm_calibration {
     dgm_arena scratch;
     entry *entries; /* [n] in the order wanted */
     size_t n, cap, next;
-    entry **by_address; /* [n_now] of the pass at hand, sorted */
+    place *by_address; /* [n_now] of the pass at hand, sorted */
     size_t n_now;
 };
 
@@ -65,7 +71,7 @@ void dgm_calibration_close(dgm_calibration *c)
     dgm_comm_close(c->comm);
     dgm_arena_fini(&c->scratch);
     dgm_pairs_free(&c->text);
-    free((void *)c->by_address);
+    free(c->by_address);
     free(c->entries);
     free(c);
 }
@@ -203,19 +209,18 @@ static int begin(dgm_calibration *c)
 
 static int by_matrix(const void *a, const void *b)
 {
-    const dgm_packed *x = (*(entry *const *)a)->w, *y = (*(entry *const *)b)->w;
-    return x < y ? -1 : x > y;
+    const place *x = a, *y = b;
+    return x->w < y->w ? -1 : x->w > y->w;
 }
 
 static void see(void *ctx, const dgm_packed *w, const float *x, int rows)
 {
     dgm_calibration *c = ctx;
-    const entry key = {.w = w}, *const at = &key;
-    entry *const *found =
-        bsearch(&at, (const void *)c->by_address, c->n_now, sizeof *c->by_address, by_matrix);
+    const place key = {.w = w};
+    const place *found = bsearch(&key, c->by_address, c->n_now, sizeof *c->by_address, by_matrix);
     const dgm_moments_tools tools = {c->cfg.kern, c->cfg.pool, &c->scratch};
     if (found != NULL)
-        dgm_moments_add(&(*found)->moments, x, rows, &tools);
+        dgm_moments_add(&c->entries[found->at].moments, x, rows, &tools);
 }
 
 /* The pass that the next entry needs. */
@@ -228,15 +233,15 @@ static int run_pass(dgm_calibration *c)
     c->n_now = 0;
     for (size_t i = c->next; i < c->n && c->entries[i].pass == pass; i++) {
         DGM_TRY(dgm_moments_init(&c->entries[i].moments, c->entries[i].w->k));
-        c->by_address[c->n_now++] = &c->entries[i];
+        c->by_address[c->n_now++] = (place){c->entries[i].w, i};
     }
-    qsort((void *)c->by_address, c->n_now, sizeof *c->by_address, by_matrix);
+    qsort(c->by_address, c->n_now, sizeof *c->by_address, by_matrix);
     dgm_engine_set_observer(c->engine, &observer);
     const int rc = run_text(c, true);
     dgm_engine_set_observer(c->engine, NULL);
     DGM_TRY(rc);
     for (size_t i = 0; i < c->n_now; i++)
-        dgm_moments_end(&c->by_address[i]->moments, &tools);
+        dgm_moments_end(&c->entries[c->by_address[i].at].moments, &tools);
     dgm_log(DGM_LOG_INFO, "calibrate", "pass %d of %d: %zu matrices in %.1f s", pass,
             c->facts.passes, c->n_now, dgm_now_s() - began);
     return DGM_OK;

@@ -88,7 +88,7 @@ int dgm_feedback_init(dgm_feedback *f, bool *solved, const dgm_moments *m, doubl
     const size_t padded = padded_of(f), blocks = padded / BLOCK;
     rank *ranks = malloc(padded * sizeof *ranks);
     double *a = calloc(padded * padded, sizeof *a), *work = malloc(padded * BLOCK * sizeof *work);
-    f->order = malloc(padded * sizeof *f->order);
+    f->order = calloc(padded, sizeof *f->order);
     f->d = malloc(padded * sizeof *f->d);
     f->u = aligned_alloc(64, block_at(blocks) * sizeof *f->u);
     int rc = DGM_OK;
