@@ -349,6 +349,36 @@ static void independent_inputs_are_rounded_alone(void **state)
     rig_close(&r);
 }
 
+/* Inputs that have little to do with each other: now and then greed does not pay, and then the row stays as it was. */
+static void feedback_that_does_worse_is_left_out(void **state)
+{
+    (void)state;
+    enum { N = 24 };
+    static matrix m;
+    static float x[MAX_ROWS * N];
+    const dgm_quantizer z = {DGM_W_INT4, 0, DGM_SCALE_PAPER, true};
+    dgm_moments h;
+    rig r;
+    int left = 0;
+    rig_open(&r, "auto", 1);
+    for (int i = 0; i < MAX_ROWS * N; i++)
+        x[i] = draw();
+    sum_rows(&h, x, MAX_ROWS, N, &r);
+    for (int t = 0; t < 20; t++) {
+        fill(&m, N);
+        round_both(&m, &h, 0.01, &z, &r);
+        for (int i = 0; i < OUTPUTS; i++) {
+            assert_true(m.error[i].fed <= m.error[i].alone);
+            assert_true(fabs(m.error[i].fed - worth(&m, i, m.fed, &z, &h)) <
+                        1e-3 * m.error[i].alone);
+            left += memcmp(m.fed + i * N, m.alone + i * N, N) == 0;
+        }
+    }
+    assert_true(left > 0 && left < 20 * OUTPUTS);
+    dgm_moments_fini(&h);
+    rig_close(&r);
+}
+
 static void odd_moments_do_no_harm(void **state)
 {
     (void)state;
@@ -418,6 +448,7 @@ int main(void)
         cmocka_unit_test(errors_are_of_the_outputs_and_fall),
         cmocka_unit_test(two_inputs_by_hand),
         cmocka_unit_test(independent_inputs_are_rounded_alone),
+        cmocka_unit_test(feedback_that_does_worse_is_left_out),
         cmocka_unit_test(odd_moments_do_no_harm),
         cmocka_unit_test(threads_and_isa_do_not_matter),
     };
