@@ -92,6 +92,8 @@ typedef struct dgm_options {
     const char *experts,
         *dense; /* int8, int4 (experts only), bf16, f32; synth: experts is their number */
     const char *group, *scale_rule, *clip; /* none, 32, 64, 128; paper, 127; none, mse */
+    const char *calibration;               /* file, or "" */
+    int calibration_memory;                /* MiB; 0: half of what the machine has left */
 
     /* prune */
     const char *stats, *metric, *algorithm, *granularity, *average, *stats_mode;

@@ -83,7 +83,8 @@ const dgm_opt dgm_option_rows[] = {
     INT("threads", 0, model_group, threads, "0", 0, 1024, "N", T | S | B | Q | Y | G, NONE,
         "threads of each rank; 0: the CPUs that it may use, shared among the ranks on them",
         "More threads than CPUs make every step wait for the slowest"),
-    CHOICE("isa", model_group, isa, "auto", "auto|ref|avx2|avx512|vnni", NULL, T | S | B | G, NONE,
+    CHOICE("isa", model_group, isa, "auto", "auto|ref|avx2|avx512|vnni", NULL, T | S | B | Q | G,
+           NONE,
            "instruction set; the text is the same with any, auto takes the best that all ranks "
            "have",
            "`ref` is plain C, some ten times slower"),
@@ -265,6 +266,15 @@ const dgm_opt dgm_option_rows[] = {
     CHOICE("clip", compress_group, clip, "mse", "none|mse", NULL, Q, NONE,
            "mse: make each scale the one of least squared error, which may clip the largest",
            "Takes longer"),
+    TEXT("calibration", 0, compress_group, calibration, "", "FILE", Q, NONE,
+         "text to run through the model so that integers fit what its matrices see (GPTQ): lines "
+         "of `source language, tab, target language, tab, sentence`",
+         "Text unlike what will be translated helps little"),
+    INT("calibration-memory", 0, compress_group, calibration_memory, "0", 0, 1 << 30, "MIB", Q,
+        NONE,
+        "memory for what --calibration gathers; less of it takes more passes over the text, the "
+        "result is the same; 0: half of what the machine has left",
+        NULL),
 
     /* Experts by language */
     TEXT("stats", 0, prune_group, stats, "", "FILE", P, NONE, "statistics, of dragoman stats",

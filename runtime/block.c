@@ -75,6 +75,7 @@ void dgm_block_linear(const dgm_forward *f, float *y, const float *x, const dgm_
                               .rows = rows,
                               .relu = relu,
                               .compute = f->compute};
+    dgm_observe(f->observer, &w->w, x, rows);
     dgm_gemm(f->kern, f->pool, &job, 1, f->step);
     dgm_comm_progress(f->comm);
 }

@@ -10,6 +10,7 @@
 #include "base/arena.h"
 #include "base/pool.h"
 #include "runtime/model.h"
+#include "runtime/observe.h"
 #include "runtime/stages.h"
 
 struct dgm_moe;
@@ -26,8 +27,9 @@ typedef struct dgm_forward {
     struct dgm_moe *moe; /* NULL for a dense model */
     bool overlap;        /* this step's rows go in two halves: the same on all ranks */
     const struct dgm_shortlists
-        *lists;             /* of target languages; NULL: all have the whole vocabulary */
-    dgm_stage_clock *clock; /* NULL: nobody asks */
+        *lists;                   /* of target languages; NULL: all have the whole vocabulary */
+    dgm_stage_clock *clock;       /* NULL: nobody asks */
+    const dgm_observer *observer; /* NULL: likewise */
     /* [rows of the step] where each row's router logits go, of the stack's MoE layers one behind the other; NULL: nowhere */
     float *const *gates;
     /* [rows of the step] the experts that a row may have (dgm_expert_set), or NULL: all; NULL: all rows have all */

@@ -183,6 +183,8 @@ static int project(const dgm_forward *f, const step_rows *s, dgm_vocab_row *want
         want[n] = *s->rows[r].best;
         want[n++].x = s->h + (size_t)r * d;
     }
+    for (int r = 0; f->observer != NULL && r < n; r++)
+        dgm_observe(f->observer, &f->model->embed, want[r].x, 1);
     DGM_TRY(dgm_vocab(f->kern, f->pool, want, n, list == NULL ? &f->model->embed : &list->w,
                       f->compute, f->step));
     n = 0;

@@ -309,6 +309,11 @@ void dgm_engine_set_clock(dgm_engine *e, dgm_stage_clock *clock)
     dgm_worker_set_clock(e->worker, clock);
 }
 
+void dgm_engine_set_observer(dgm_engine *e, const dgm_observer *observer)
+{
+    dgm_worker_set_observer(e->worker, observer);
+}
+
 const dgm_engine_stats *dgm_engine_all_stats(const dgm_engine *e)
 {
     return e->stats;

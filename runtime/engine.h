@@ -12,6 +12,7 @@
 #include "base/pool.h"
 #include "comm/comm.h"
 #include "runtime/model.h"
+#include "runtime/observe.h"
 #include "runtime/overlap.h"
 #include "runtime/search.h"
 #include "runtime/stages.h"
@@ -110,5 +111,8 @@ struct dgm_gate_stats;
 DGM_MUST_CHECK int dgm_engine_gather_gates(dgm_engine *e, struct dgm_gate_stats *out);
 /* dgm_engine_set_clock - from now on this rank's stages go on `clock`; NULL, as at first: on none. Between steps. */
 void dgm_engine_set_clock(dgm_engine *e, dgm_stage_clock *clock);
+/* dgm_engine_set_observer - from now on this rank's matrices show their rows to `observer` (f32 rows only: not with compute
+ * int8); NULL, as at first: to nobody. Between steps. */
+void dgm_engine_set_observer(dgm_engine *e, const dgm_observer *observer);
 
 #endif

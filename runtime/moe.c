@@ -293,6 +293,7 @@ static void run_matrix(dgm_moe *m, half *b, const dgm_forward *f, float *y, cons
             job->q_scale = in->scale + at;
         } else {
             job->x = in->x + at * k;
+            dgm_observe(f->observer, &w->w, job->x, rows);
         }
     }
     dgm_gemm(f->kern, f->pool, m->jobs, n_jobs, &b->scratch);

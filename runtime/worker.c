@@ -576,6 +576,11 @@ void dgm_worker_set_clock(dgm_worker *w, dgm_stage_clock *clock)
     w->f.clock = clock;
 }
 
+void dgm_worker_set_observer(dgm_worker *w, const dgm_observer *observer)
+{
+    w->f.observer = observer;
+}
+
 double dgm_worker_decode_s(const dgm_worker *w)
 {
     return w->decode_s;

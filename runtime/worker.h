@@ -7,6 +7,7 @@
 #ifndef DGM_RUNTIME_WORKER_H
 #define DGM_RUNTIME_WORKER_H
 
+#include "runtime/observe.h"
 #include "runtime/plan.h"
 
 typedef struct dgm_worker dgm_worker;
@@ -26,6 +27,8 @@ DGM_MUST_CHECK int dgm_worker_step(dgm_worker *w, const dgm_buf *plan, dgm_buf *
 
 /* dgm_worker_set_clock - see dgm_engine_set_clock. */
 void dgm_worker_set_clock(dgm_worker *w, dgm_stage_clock *clock);
+/* dgm_worker_set_observer - see dgm_engine_set_observer. */
+void dgm_worker_set_observer(dgm_worker *w, const dgm_observer *observer);
 /* dgm_worker_decode_s - how long the last decode step took this rank, waiting included. */
 double dgm_worker_decode_s(const dgm_worker *w);
 /* dgm_worker_stats - this rank's totals so far. */

@@ -517,7 +517,7 @@ static double log_p_of(rig *g, int line, const outcome *w, int n, int32_t id)
     int32_t ids[32], prompt[MAX_OUT] = {2};
     memcpy(prompt + 1, w->ids, (size_t)n * sizeof *prompt);
     prompt[1 + n] = id;
-    const dgm_target target = {prompt, n + 2};
+    const dgm_target target = {.prompt = prompt, .n_prompt = n + 2};
     const dgm_job job = {.source = ids,
                          .n_source = source(ids, line),
                          .targets = &target,
@@ -563,6 +563,89 @@ static void a_list_renormalises(void **state)
         }
     close_rig(&g);
     mapping = NULL;
+}
+
+/* How many rows each matrix was shown. */
+enum { MOST_SEEN = 64 };
+typedef struct seen {
+    const dgm_packed *w[MOST_SEEN];
+    int rows[MOST_SEEN], n;
+} seen;
+
+static void note(void *ctx, const dgm_packed *w, const float *x, int rows)
+{
+    seen *s = ctx;
+    int i = 0;
+    while (i < s->n && s->w[i] != w)
+        i++;
+    assert_true(i < MOST_SEEN);
+    s->n += i == s->n;
+    s->w[i] = w;
+    s->rows[i] += rows;
+    for (int j = 0; j < rows * w->k; j++)
+        assert_true(isfinite(x[j]));
+}
+
+static int rows_of(const seen *s, const dgm_packed *w)
+{
+    for (int i = 0; i < s->n; i++)
+        if (s->w[i] == w)
+            return s->rows[i];
+    return 0;
+}
+
+static void observers_see_every_row_of_every_matrix(void **state)
+{
+    (void)state;
+    enum { LINES = 5, PROMPT = 7 };
+    dgm_engine_config c = usual();
+    rig g;
+    seen s = {.n = 0};
+    const dgm_observer o = {note, &s};
+    int sources = 0, done = 0;
+    open_rig(&g, &c, 1, false);
+    dgm_engine_set_observer(g.engine, &o);
+    for (int i = 0; i < LINES; i++) {
+        int32_t ids[32], prompt[PROMPT] = {2, CODE_A, 10 + i, 11, 12, 13, 2};
+        const dgm_target target = {.prompt = prompt, .n_prompt = PROMPT};
+        const dgm_job job = {.id = (uint64_t)i,
+                             .source = ids,
+                             .n_source = source(ids, i),
+                             .targets = &target,
+                             .n_targets = 1,
+                             .score = true,
+                             .options = decode(1)};
+        sources += job.n_source;
+        assert_int_equal(dgm_engine_submit(g.engine, &job), DGM_OK);
+    }
+    for (dgm_result r; done < LINES;)
+        for (assert_int_equal(dgm_engine_step(g.engine), DGM_OK); dgm_engine_poll(g.engine, &r);)
+            done++;
+    /* the last token is never fed, and the first one's successor, the code, is given */
+    const int targets = LINES * (PROMPT - 1);
+    assert_int_equal(rows_of(&s, &g.model->embed), targets - LINES);
+    for (int stack = 0; stack < DGM_STACKS; stack++)
+        for (int l = 0; l < g.model->stack[stack].n_layers; l++) {
+            const dgm_layer *layer = &g.model->stack[stack].layers[l];
+            const int rows = stack == DGM_ENCODER ? sources : targets;
+            assert_int_equal(rows_of(&s, &layer->qkv.w), rows);
+            assert_int_equal(rows_of(&s, &layer->self_out.w), rows);
+            if (stack == DGM_DECODER) {
+                assert_int_equal(rows_of(&s, &layer->cross_q.w), rows);
+                assert_int_equal(rows_of(&s, &layer->cross_kv.w), sources);
+                assert_int_equal(rows_of(&s, &layer->cross_out.w), rows);
+            }
+            int fc1 = layer->sparse ? 0 : rows_of(&s, &layer->ffn.fc1.w),
+                fc2 = layer->sparse ? 0 : rows_of(&s, &layer->ffn.fc2.w);
+            for (int e = 0; layer->sparse && e < layer->router.n; e++) {
+                fc1 += rows_of(&s, &layer->experts[e].fc1.w);
+                fc2 += rows_of(&s, &layer->experts[e].fc2.w);
+            }
+            assert_int_equal(fc1, layer->sparse ? 2 * rows : rows);
+            assert_int_equal(fc2, fc1);
+        }
+    dgm_engine_set_observer(g.engine, NULL);
+    close_rig(&g);
 }
 
 static void looks_stay_inside_the_text(void **state)
@@ -655,6 +738,7 @@ int main(void)
         cmocka_unit_test(lists_hold_whatever_chooses),
         cmocka_unit_test(a_list_of_all_is_none),
         cmocka_unit_test(a_list_renormalises),
+        cmocka_unit_test(observers_see_every_row_of_every_matrix),
         cmocka_unit_test(looks_stay_inside_the_text),
         cmocka_unit_test(a_nan_names_layer_and_row),
         cmocka_unit_test(what_cannot_fit_is_refused),
