@@ -5,8 +5,10 @@
 
 #define DOT_TILE_ROWS 12
 #define DOT_TILE_PANELS 2
+#define DOT_GROUP_ROWS 6
 #define DOT_THIN_ROWS 8
-#define DOT_THIN_PANELS(rows) ((rows) == 1 ? 6 : (rows) <= 6 ? 4 : 3)
+#define DOT_THIN_PANELS(rows, type, grouped)                                                       \
+    ((rows) == 1 ? 6 : (rows) <= 2 ? 4 : (type) == DGM_W_INT8 || (rows) <= 4 ? 2 : 1 + (grouped))
 
 #include "kernels/dot_kernels.h"
 
