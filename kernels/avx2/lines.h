@@ -49,16 +49,13 @@ V_INLINE v16 v_s8(vline w, const int s)
     return (v16){s8(w.lo, s), s8(w.hi, s)};
 }
 
-/* A nibble at bit `at` as low bits of the mantissa of 2^(23 - at), of which that and 8 are taken away. Above bit 16 it
- * would not fit: those come down first. */
+/* A nibble as the low bits of 2^23 + nibble, less 2^23 + 8. */
 V_INLINE __m256 u4(__m256i w, const int s)
 {
-    const int bit = s < 4 ? 8 * s : 8 * s - 28, at = bit > 16 ? bit - 16 : bit;
-    if (bit > 16)
-        w = _mm256_srli_epi32(w, 16);
-    w = _mm256_and_si256(w, _mm256_set1_epi32(15 << at));
-    w = _mm256_or_si256(w, _mm256_set1_epi32((150 - at) << 23));
-    return _mm256_sub_ps(_mm256_castsi256_ps(w), _mm256_set1_ps((float)(1 << (23 - at)) + 8.0f));
+    const __m256i two23 = _mm256_set1_epi32(0x4b000000);
+    w = _mm256_srl_epi32(w, _mm_cvtsi32_si128(s < 4 ? 8 * s : 8 * s - 28));
+    w = _mm256_or_si256(_mm256_and_si256(w, _mm256_set1_epi32(15)), two23);
+    return _mm256_sub_ps(_mm256_castsi256_ps(w), _mm256_set1_ps(0x1p23f + 8.0f));
 }
 
 V_INLINE v16 v_u4(vline w, const int s)
