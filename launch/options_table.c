@@ -7,6 +7,7 @@
 enum {
     T = 1u << DGM_COMMAND_TRANSLATE,
     S = 1u << DGM_COMMAND_SCORE,
+    X = 1u << DGM_COMMAND_SCORE_TEXT,
     K = 1u << DGM_COMMAND_TOKENIZE,
     D = 1u << DGM_COMMAND_DETOKENIZE,
     L = 1u << DGM_COMMAND_LANGUAGES,
@@ -14,7 +15,7 @@ enum {
     B = 1u << DGM_COMMAND_BENCH,
     Q = 1u << DGM_COMMAND_QUANTIZE,
     Y = 1u << DGM_COMMAND_SYNTH,
-    ALL = T | S | K | D | L | I | B | Q | Y,
+    ALL = T | S | X | K | D | L | I | B | Q | Y,
 };
 
 enum {
@@ -68,7 +69,7 @@ static const char model_group[] = "Model and ranks", text_group[] = "Text in",
 
 const dgm_opt dgm_option_rows[] = {
     /* Model and ranks */
-    TEXT("model", 'm', model_group, model, "", "DIR", T | S | K | D | L | I | Q | B, NONE,
+    TEXT("model", 'm', model_group, model, "", "DIR", T | S | X | K | D | L | I | Q | B, NONE,
          "model directory as downloaded from Hugging Face; without it the demonstration model that "
          "comes with dragoman",
          NULL),
@@ -195,16 +196,18 @@ const dgm_opt dgm_option_rows[] = {
            "translate a line again when it looks wrong", NULL),
 
     /* Batching */
-    INT("batch-tokens", 0, batch_group, batch_tokens, "4096", 1, 16777216, "N", T | S, JOB,
-        "most source tokens encoded in a step over all ranks, at least one sentence",
+    INT("batch-tokens", 0, batch_group, batch_tokens, "0", 0, 16777216, "N", T | S, JOB,
+        "most source tokens encoded in a step over all ranks, at least one sentence; 0: 4096 a "
+        "rank, fewer where memory is short (the start line says)",
         "The text does not depend on it; small is slow, large needs memory"),
-    INT("batch-rows", 0, batch_group, batch_rows, "512", 1, 1048576, "N", T | S, JOB,
-        "decoder rows (hypotheses of all lines at once) over all ranks",
+    INT("batch-rows", 0, batch_group, batch_rows, "0", 0, 1048576, "N", T | S, JOB,
+        "decoder rows (hypotheses of all lines at once) over all ranks; 0: 512 a rank, fewer "
+        "where memory is short",
         "The text does not depend on it; small is slow, large needs memory"),
 
     /* What to show */
     SWITCH("ids", 0, look_group, ids, K, NONE, "ids instead of pieces", NULL),
-    SWITCH("json", 0, look_group, json, L | I | B, NONE, "JSON for programs", NULL),
+    SWITCH("json", 0, look_group, json, X | L | I | B, NONE, "JSON for programs", NULL),
     INT("ranks", 'n', look_group, ranks, "1", 1, 65536, "N", I, NONE,
         "show what each of N ranks would hold", NULL),
     SWITCH("verify", 0, look_group, verify, I, HERE, "read and check every tensor", NULL),
