@@ -1,0 +1,33 @@
+#!/bin/sh
+# synthetic.sh - sourced by the scripts here that need a model of random weights or of another type, with $program (dragoman) and
+# $work (a folder for logs) set. Models that are there already are taken as they are: their names tell what they are.
+
+# shellcheck disable=SC2154 # set by those who source this
+# quietly COMMAND...: what it says is shown only when it fails
+quietly() {
+    "$@" >"$work/log" 2>&1 || { cat "$work/log" >&2; return 1; }
+}
+
+# synthetic DIR OPTION...: a Hugging Face directory of random f32 weights, by dragoman synth
+synthetic() {
+    dir=$1
+    shift
+    [ -d "$dir" ] || quietly "$program" synth --dense f32 "$@" -o "$dir"
+}
+
+# typed MODEL TYPE DIR: prints the directory of MODEL in TYPE, which is DIR-TYPE when it has to be made.
+#   f32     as it is                               int8    experts and all else int8, multiplied as int8
+#   int8w   the same, multiplied as f32            int4    int4 experts, all else int8, multiplied as int8
+typed() {
+    experts=int8 compute=int8
+    case $2 in
+    f32) echo "$1"; return ;;
+    int8) ;;
+    int8w) compute=f32 ;;
+    int4) experts=int4 ;;
+    *) echo "want types f32, int8w, int8 or int4, found $2" >&2; return 2 ;;
+    esac
+    [ -d "$3-$2" ] ||
+        quietly "$program" quantize -m "$1" --experts $experts --dense int8 --clip none --compute $compute -o "$3-$2" || return 1
+    echo "$3-$2"
+}
