@@ -148,6 +148,7 @@ def main():
     for path in a.data:
         with gzip.open(path, "rt", encoding="utf-8") as f:
             lines += f.read().split("\n")[:-1]
+    transformers.utils.logging.disable_progress_bar()
     hf = HuggingFace(a.model, a.threads, a.tokens)
     sides = {kind: Dragoman(a.program, path, a.threads, a.tokens) for kind, _, path in (x.partition("=") for x in a.types)}
     length = f"{a.tokens} tokens each" if a.tokens else "until they end"
