@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "launch/filter_files.h"
 #include "launch/session.h"
+#include "runtime/footprint.h"
 #include "runtime/stream.h"
 
 #include <stdio.h>
@@ -121,8 +122,11 @@ static int choose_engine(filter *f)
      * hypothesis, so fewer sentences fill the batch (and the engine reserves room for sentences x tokens).
      */
     f->engine.prompt_rows = scoring(o) ? SCORE_TOKENS : o->target_prefix[0] != '\0' ? 16 : 2;
-    if (scoring(o))
+    f->engine.usual_rows = DGM_USUAL_ROWS;
+    if (scoring(o)) {
         f->engine.batch_rows = (o->batch_rows + SCORE_SHARE - 1) / SCORE_SHARE;
+        f->engine.usual_rows /= SCORE_SHARE;
+    }
     return DGM_OK;
 }
 

@@ -195,11 +195,13 @@ const dgm_opt dgm_option_rows[] = {
            "translate a line again when it looks wrong", NULL),
 
     /* Batching */
-    INT("batch-tokens", 0, batch_group, batch_tokens, "4096", 1, 16777216, "N", T | S, JOB,
-        "most source tokens encoded in a step over all ranks, at least one sentence",
+    INT("batch-tokens", 0, batch_group, batch_tokens, "0", 0, 16777216, "N", T | S, JOB,
+        "most source tokens encoded in a step over all ranks, at least one sentence; 0: 4096 a "
+        "rank, fewer where memory is short (the start line says)",
         "The text does not depend on it; small is slow, large needs memory"),
-    INT("batch-rows", 0, batch_group, batch_rows, "512", 1, 1048576, "N", T | S, JOB,
-        "decoder rows (hypotheses of all lines at once) over all ranks",
+    INT("batch-rows", 0, batch_group, batch_rows, "0", 0, 1048576, "N", T | S, JOB,
+        "decoder rows (hypotheses of all lines at once) over all ranks; 0: 512 a rank, fewer "
+        "where memory is short",
         "The text does not depend on it; small is slow, large needs memory"),
 
     /* What to show */

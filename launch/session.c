@@ -2,7 +2,9 @@
 
 #include "base/fpenv.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "launch/session_cpus.h"
+#include "runtime/footprint.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,7 +13,8 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SHOWN_RANKS = 8 }; /* whose CPUs the start line lists */
+enum { SHOWN_RANKS = 8 };        /* whose CPUs the start line lists */
+static const double SPARE = 0.9; /* of free memory, the part that a job plans with */
 
 /* What every rank tells the others before any work. */
 typedef struct facts {
@@ -215,9 +218,9 @@ int dgm_session_join(dgm_session *s, const dgm_options *o)
     return dgm_comm_agree(s->comm, rc);
 }
 
-static double mib(uint64_t bytes)
+static double mib(double bytes)
 {
-    return (double)bytes / (1 << 20);
+    return bytes / (1 << 20);
 }
 
 static int count_hosts(const dgm_session *s)
@@ -249,7 +252,7 @@ static void show_start(const dgm_session *s, const dgm_engine_config *cfg)
 {
     const dgm_model_config *m = &s->model->cfg;
     uint64_t most = 0;
-    char threads[32], types[64];
+    char threads[32], types[64], left[64] = "";
     for (int r = 0; r < s->ranks; r++) {
         uint64_t dense, experts;
         dgm_model_rank_bytes(&dense, &experts, s->model, r, s->ranks, r < s->dense_ranks);
@@ -258,6 +261,8 @@ static void show_start(const dgm_session *s, const dgm_engine_config *cfg)
     (void)snprintf(threads, sizeof threads, s->threads_min == s->threads_max ? "%d" : "%d to %d",
                    s->threads_min, s->threads_max);
     weight_types(types, sizeof types, s->model, cfg->compute);
+    if (s->budget < (double)UINT64_MAX / 2)
+        (void)snprintf(left, sizeof left, ", for which %.0f MiB are free", mib(s->budget));
     const int hosts = count_hosts(s);
     const int *experts = m->n_experts;
     char n_experts[32];
@@ -269,23 +274,67 @@ static void show_start(const dgm_session *s, const dgm_engine_config *cfg)
             m->synthetic ? "; random weights (dragoman synth): what it writes means nothing" : "");
     dgm_log(DGM_LOG_INFO, "start",
             "%d rank%s on %d host%s, isa %s, %s thread%s a rank, batch of %d tokens and %d rows, "
-            "%.1f MiB of weights (%s) and at most %.1f MiB of work a rank",
+            "%.1f MiB of weights (%s) and about %.0f MiB of work a rank%s",
             s->ranks, s->ranks == 1 ? "" : "s", hosts, hosts == 1 ? "" : "s", s->kern.isa, threads,
-            strcmp(threads, "1") == 0 ? "" : "s", cfg->batch_tokens, cfg->batch_rows, mib(most),
-            types, mib(dgm_engine_bytes(s->engine)));
+            strcmp(threads, "1") == 0 ? "" : "s", cfg->batch_tokens, cfg->batch_rows,
+            mib((double)most), types, mib(dgm_footprint(cfg, s->model, s->ranks, s->threads_max)),
+            left);
 }
 
-int dgm_session_load(dgm_session *s, int status, const dgm_engine_config *cfg)
+/* work_budget - bytes that each rank may use for its work: an even share of what its host has beside the weights. */
+static double work_budget(const dgm_session *s, const uint64_t *free_bytes)
 {
+    double least = 0;
+    for (int r = 0; r < s->ranks; r++) {
+        double weights = 0;
+        int here = 0;
+        for (int i = 0; i < s->ranks; i++) {
+            uint64_t dense, experts;
+            if (strcmp(dgm_comm_host(s->comm, i), dgm_comm_host(s->comm, r)) != 0)
+                continue;
+            dgm_model_rank_bytes(&dense, &experts, s->model, i, s->ranks, i < s->dense_ranks);
+            weights += (double)(dense + experts);
+            here++;
+        }
+        const double budget = (SPARE * (double)free_bytes[r] - weights) / here;
+        least = r == 0 || budget < least ? budget : least;
+    }
+    return least;
+}
+
+/* choose_batch - the same on all ranks: from what all of them told. */
+static int choose_batch(dgm_session *s, dgm_engine_config *cfg)
+{
+    const uint64_t mine = dgm_memory_free("");
+    uint64_t *all = calloc((size_t)s->ranks, sizeof *all);
+    if (all == NULL)
+        return dgm_comm_agree(s->comm, no_memory());
+    const int rc = dgm_comm_allgather(s->comm, all, &mine, sizeof mine);
+    s->budget = rc == DGM_OK ? work_budget(s, all) : 0;
+    free(all);
+    const bool fits = dgm_choose_batch(cfg, s->model, s->ranks, s->threads_max, s->budget);
+    if (rc == DGM_OK && !fits && s->rank == 0)
+        dgm_log(DGM_LOG_WARN, "start",
+                "memory is short: the weights leave about %.0f MiB for the work of a rank, which "
+                "needs about %.0f MiB; use more hosts, or a smaller model (dragoman quantize)",
+                mib(s->budget > 0 ? s->budget : 0),
+                mib(dgm_footprint(cfg, s->model, s->ranks, s->threads_max)));
+    return rc;
+}
+
+int dgm_session_load(dgm_session *s, int status, const dgm_engine_config *wanted)
+{
+    dgm_engine_config cfg = *wanted;
     DGM_TRY(dgm_comm_agree(s->comm, status));
+    DGM_TRY(choose_batch(s, &cfg));
     dgm_comm_at(s->comm, "load", -1);
     int rc = dgm_model_load(s->model, s->rank, s->ranks, s->rank < s->dense_ranks, s->comm);
     if (rc == DGM_OK)
         rc = dgm_fpenv_check("after loading the model");
     DGM_TRY(dgm_comm_agree(s->comm, rc));
-    DGM_TRY(dgm_engine_open(&s->engine, cfg, s->model, &s->kern, s->pool, s->comm));
+    DGM_TRY(dgm_engine_open(&s->engine, &cfg, s->model, &s->kern, s->pool, s->comm));
     if (s->rank == 0)
-        show_start(s, cfg);
+        show_start(s, &cfg);
     return DGM_OK;
 }
 

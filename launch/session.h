@@ -29,6 +29,7 @@ typedef struct dgm_session {
     dgm_tokenizer *tok; /* rank 0 */
     dgm_engine *engine;
     int threads_min, threads_max; /* of the ranks */
+    double budget; /* bytes for the work of a rank; below 0: not even the weights fit */
 } dgm_session;
 
 /* dgm_session_signal - the signal that asked us to stop, or 0. A second one ends the process at once. */

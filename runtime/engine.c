@@ -110,11 +110,6 @@ void dgm_engine_close(dgm_engine *e)
     free(e);
 }
 
-size_t dgm_engine_bytes(const dgm_engine *e)
-{
-    return dgm_worker_bytes(e->worker) + e->memory.cap;
-}
-
 int dgm_engine_submit(dgm_engine *e, const dgm_job *job)
 {
     if (job->n_source < 1 || job->n_source > e->cfg.max_source)

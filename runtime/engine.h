@@ -20,6 +20,7 @@ typedef struct dgm_engine dgm_engine;
 typedef struct dgm_engine_config {
     int batch_tokens; /* most source tokens encoded in a step over all ranks, at least one sentence */
     int batch_rows;   /* decoder rows over all ranks, at least one sentence a dense rank */
+    int usual_rows;   /* of a dense rank, for dgm_choose_batch */
     int dense_ranks; /* ranks that hold dense weights and sentences: ranks 0 .. n-1; 0: all */
     int max_source;  /* longest source, ids */
     int max_target;  /* longest target, ids, start token counted */
@@ -90,13 +91,11 @@ typedef struct dgm_engine_stats {
     uint64_t steps, encoded_tokens, decoded_rows,
         exchange_bytes; /* this rank; exchange: sent to others */
     double exchange_wait_s;
-    uint64_t peak_rss_bytes;
+    uint64_t peak_rss_bytes; /* known after the stop */
 } dgm_engine_stats;
 /* dgm_engine_all_stats - rank 0, after the last step: one entry a rank (gathered with the stop). */
 const dgm_engine_stats *dgm_engine_all_stats(const dgm_engine *e);
 /* dgm_engine_set_clock - from now on this rank's stages go on `clock`; NULL, as at first: on none. Between steps. */
 void dgm_engine_set_clock(dgm_engine *e, dgm_stage_clock *clock);
-/* dgm_engine_plan_bytes - what the engine reserves on a rank with this configuration, for the start line. */
-size_t dgm_engine_bytes(const dgm_engine *e);
 
 #endif

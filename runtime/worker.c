@@ -2,6 +2,8 @@
 
 #include "base/arena.h"
 #include "base/clock.h"
+#include "base/memory.h"
+#include "runtime/batch.h"
 #include "runtime/decoder.h"
 #include "runtime/encoder.h"
 #include "runtime/moe.h"
@@ -9,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 /* One target of one sentence. */
 typedef struct slot {
@@ -63,6 +64,13 @@ static int max_rows(const dgm_engine_config *cfg, int slots)
     return slots * (cfg->max_beam > cfg->prompt_rows ? cfg->max_beam : cfg->prompt_rows);
 }
 
+/* The most source tokens that rank 0 gives one rank in a step (runtime/batch.h). */
+static int max_tokens(const dgm_engine_config *cfg, int ranks)
+{
+    const int dense = cfg->dense_ranks == 0 ? ranks : cfg->dense_ranks;
+    return dgm_batch_share(cfg->batch_tokens, dense) + cfg->max_source;
+}
+
 static int max_best(const dgm_engine_config *cfg)
 {
     return 2 * cfg->max_beam + cfg->max_target;
@@ -76,10 +84,10 @@ static size_t slot_bytes(const dgm_engine_config *cfg, const dgm_model *model)
            4 * 64;
 }
 
-static size_t step_bytes(const dgm_engine_config *cfg, int slots, const dgm_model *model,
-                         int n_threads)
+static size_t step_bytes(const dgm_engine_config *cfg, int slots, int tokens,
+                         const dgm_model *model, int n_threads)
 {
-    const int rows = max_rows(cfg, slots), tokens = cfg->batch_tokens + cfg->max_source;
+    const int rows = max_rows(cfg, slots);
     const int most = rows > tokens ? rows : tokens;
     const int keys = cfg->max_source > cfg->max_target ? cfg->max_source : cfg->max_target;
     const size_t best =
@@ -118,7 +126,7 @@ int dgm_worker_create(dgm_worker **out, const dgm_engine_config *cfg, int slots,
     dgm_worker *w = calloc(1, sizeof *w);
     if (w == NULL)
         return dgm_fail(DGM_ENOMEM, "out of memory for the engine");
-    const int n_threads = dgm_pool_size(pool);
+    const int n_threads = dgm_pool_size(pool), tokens = max_tokens(cfg, dgm_comm_size(comm));
     w->cfg = *cfg;
     w->n_slots = slots;
     w->comm = comm;
@@ -133,12 +141,12 @@ int dgm_worker_create(dgm_worker **out, const dgm_engine_config *cfg, int slots,
                         dgm_report_bytes(cfg, slots) + 65536;
     int rc = dgm_arena_init(&w->life, life);
     if (rc == DGM_OK)
-        rc = dgm_arena_init_huge(&w->step, step_bytes(cfg, slots, model, n_threads));
+        rc = dgm_arena_init_huge(&w->step, step_bytes(cfg, slots, tokens, model, n_threads));
     if (rc == DGM_OK)
         rc = dgm_kvcache_init(&w->kv, model, slots, cfg->max_beam, cfg->max_target, cfg->max_source,
                               cfg->kv_bf16);
     if (rc == DGM_OK && dgm_config_most_experts(&model->cfg) > 0) {
-        const int rows = max_rows(cfg, slots), tokens = cfg->batch_tokens + cfg->max_source;
+        const int rows = max_rows(cfg, slots);
         rc = dgm_moe_create(&w->moe, model, comm, rows > tokens ? rows : tokens, n_threads,
                             cfg->compute);
     }
@@ -161,11 +169,6 @@ void dgm_worker_destroy(dgm_worker *w)
     dgm_arena_fini(&w->step);
     dgm_arena_fini(&w->life);
     free(w);
-}
-
-size_t dgm_worker_bytes(const dgm_worker *w)
-{
-    return w->life.cap + w->step.cap + w->kv.self.bytes + w->kv.cross.bytes;
 }
 
 /* Gives each target of a job a slot; they share the encoding in `memory`. */
@@ -211,7 +214,7 @@ static int free_memory(const dgm_worker *w)
 static int encode(dgm_worker *w, const dgm_buf *plan, size_t at, int n_jobs)
 {
     const size_t mark = dgm_arena_mark(&w->step);
-    const int most = w->cfg.batch_tokens + w->cfg.max_source;
+    const int most = max_tokens(&w->cfg, dgm_comm_size(w->comm));
     int32_t *ids = dgm_arena_push(&w->step, (size_t)most * sizeof *ids);
     int32_t *pos = dgm_arena_push(&w->step, (size_t)most * sizeof *pos);
     int32_t *starts = dgm_arena_push(&w->step, ((size_t)n_jobs + 1) * sizeof *starts);
@@ -447,6 +450,8 @@ int dgm_worker_step(dgm_worker *w, const dgm_buf *plan, dgm_buf *report)
     if (rc != DGM_OK)
         (void)snprintf(out->sentence, sizeof out->sentence, "%s", dgm_error_text());
     w->stats.steps++;
+    if (head->flags & DGM_PLAN_STOP)
+        w->stats.peak_rss_bytes = dgm_memory_peak();
     out->stats = dgm_worker_stats(w);
     *report = w->report;
     return DGM_OK;
@@ -460,9 +465,6 @@ void dgm_worker_set_clock(dgm_worker *w, dgm_stage_clock *clock)
 dgm_engine_stats dgm_worker_stats(const dgm_worker *w)
 {
     dgm_engine_stats s = w->stats;
-    struct rusage usage;
-    if (getrusage(RUSAGE_SELF, &usage) == 0)
-        s.peak_rss_bytes = (uint64_t)usage.ru_maxrss * 1024;
     if (w->moe != NULL) {
         const dgm_xchg_stats x = dgm_moe_exchange_stats(w->moe);
         s.exchange_bytes = x.bytes_sent;

@@ -27,7 +27,5 @@ DGM_MUST_CHECK int dgm_worker_step(dgm_worker *w, const dgm_buf *plan, dgm_buf *
 void dgm_worker_set_clock(dgm_worker *w, dgm_stage_clock *clock);
 /* dgm_worker_stats - this rank's totals so far. */
 dgm_engine_stats dgm_worker_stats(const dgm_worker *w);
-/* dgm_worker_bytes - address space reserved for slots, caches and steps. */
-size_t dgm_worker_bytes(const dgm_worker *w);
 
 #endif
