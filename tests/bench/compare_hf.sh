@@ -9,7 +9,7 @@
 #   -y   types of dragoman's model (f32), of f32,int8w,int8,int4: see synthetic.sh; each is a line beside the same Hugging Face runs
 #   -j   threads of both (CPUs of this process)      -k   beams (1,4)      -c   sentences in a batch (1,96)
 #   -n   lines of test_2016_flickr and val, en-de (1920; synthetic 96); one by one a fortieth of them
-#   -t   tokens that each sentence becomes (synthetic 8; 0: until it ends)
+#   -t   tokens that each sentence becomes (synthetic 16; 0: until it ends)
 #   -r   runs of each, alternating; medians are printed (3)
 #   -w   folder where synthetic and quantised models are made, and found again by the next run (one that is removed)
 #   -b   the program (build/release/dragoman)
@@ -49,7 +49,7 @@ mkdir -p "$models"
 if [ "$model" = synthetic ]; then
     model=$models/moe-$experts
     synthetic "$model" --like demo --d-model 512 --ffn 2048 --heads 8 --layers 8,8 --sparse-step 4 --experts "$experts" --vocab 32000
-    sentences=${sentences:-96} tokens=${tokens:-8}
+    sentences=${sentences:-96} tokens=${tokens:-16}
 fi
 forms=
 for type in $(echo "$types" | tr , ' '); do
