@@ -84,9 +84,10 @@ typedef struct dgm_options {
         *dense; /* int8, int4 (experts only), bf16, f32; synth: experts is their number */
     const char *group, *scale_rule, *clip; /* none, 32, 64, 128; paper, 127; none, mse */
 
-    /* bench layers */
+    /* bench layers, bench pruning */
     const char *batch; /* sentences at once, several after commas */
     int beam, src_tokens, tgt_tokens;
+    const char *lengths; /* file of pruning */
 
     /* synth: 0, "" or "shape": as the shape has it */
     const char *like, *layers, *experts_kept, *weights;

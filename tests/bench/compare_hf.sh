@@ -48,7 +48,7 @@ models=${models:-$work}
 mkdir -p "$models"
 if [ "$model" = synthetic ]; then
     model=$models/moe-$experts
-    synthetic "$model" --like demo --d-model 512 --ffn 2048 --heads 8 --layers 8,8 --sparse-step 4 --experts "$experts" --vocab 32000
+    synthetic_moe "$models" "$experts"
     sentences=${sentences:-96} tokens=${tokens:-16}
 fi
 forms=

@@ -9,7 +9,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 build=${BUILD:-build/release} programs=(gemm_peers gemm_experts) seconds=()
 while getopts o:s: flag; do
-    case $flag$OPTARG in
+    case $flag${OPTARG:-} in
     olarge) programs=(gemm_peers) ;;
     oexperts) programs=(gemm_experts) ;;
     s*) seconds=("$OPTARG") ;;

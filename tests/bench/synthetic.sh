@@ -15,6 +15,11 @@ synthetic() {
     [ -d "$dir" ] || quietly "$program" synth --dense f32 "$@" -o "$dir"
 }
 
+# synthetic_moe FOLDER EXPERTS: FOLDER/moe-EXPERTS, the shape that is compared with Hugging Face
+synthetic_moe() {
+    synthetic "$1/moe-$2" --like demo --d-model 512 --ffn 2048 --heads 8 --layers 8,8 --sparse-step 4 --experts "$2" --vocab 32000
+}
+
 # typed MODEL TYPE DIR: prints the directory of MODEL in TYPE, which is DIR-TYPE when it has to be made.
 #   f32     as it is                               int8    experts and all else int8, multiplied as int8
 #   int8w   the same, multiplied as f32            int4    int4 experts, all else int8, multiplied as int8
