@@ -49,18 +49,16 @@ mkdir -p "$models"
 gzip -dc "$ROOT/tests/data/multi30k/test_2016_flickr.en.gz" >"$work/text"
 for width in $(echo "$widths" | tr , ' '); do
     dense=$models/dense-$width
-    heads=$((width / 64))
-    synthetic "$dense" --like dense-600m --d-model "$width" --ffn $((4 * width)) --layers 6,6 --heads $heads --vocab 32000
+    equal_dense "$models" "$width"
     for type in $(echo "$types" | tr , ' '); do
         case $type in int8) ours=int8 ;; float32) ours=f32 ;; *) echo "-y: want int8 or float32, found $type" >&2; exit 2 ;; esac
         forms=
         for n in $(echo "$experts" | tr , ' '); do
-            form=$models/moe-$width-$n-$ours
             if [ "$n" -eq 0 ]; then
                 form=$(typed "$dense" $ours "$dense")
-            elif [ ! -d "$form" ]; then
-                quietly "$program" synth --like demo --d-model "$width" --ffn $((2 * width)) --layers 6,6 --heads $heads --vocab 32000 \
-                    --sparse-step 1 --experts "$n" --weights $ours --dense $ours -o "$form"
+            else
+                equal_moe "$models" "$width" "$n" $ours
+                form=$models/moe-$width-$n-$ours
             fi
             forms="$forms $n=$form"
         done
