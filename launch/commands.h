@@ -6,6 +6,7 @@
 
 int dgm_cmd_translate(const dgm_options *o);
 int dgm_cmd_score(const dgm_options *o);
+int dgm_cmd_score_text(const dgm_options *o);
 int dgm_cmd_tokenize(const dgm_options *o);
 int dgm_cmd_detokenize(const dgm_options *o);
 int dgm_cmd_languages(const dgm_options *o);

@@ -19,6 +19,7 @@ static const struct command {
 } commands[DGM_COMMANDS] = {
     [DGM_COMMAND_TRANSLATE] = {dgm_cmd_translate, true},
     [DGM_COMMAND_SCORE] = {dgm_cmd_score, true},
+    [DGM_COMMAND_SCORE_TEXT] = {dgm_cmd_score_text, false},
     [DGM_COMMAND_TOKENIZE] = {dgm_cmd_tokenize, false},
     [DGM_COMMAND_DETOKENIZE] = {dgm_cmd_detokenize, false},
     [DGM_COMMAND_LANGUAGES] = {dgm_cmd_languages, false},

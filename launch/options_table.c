@@ -7,6 +7,7 @@
 enum {
     T = 1u << DGM_COMMAND_TRANSLATE,
     S = 1u << DGM_COMMAND_SCORE,
+    X = 1u << DGM_COMMAND_SCORE_TEXT,
     K = 1u << DGM_COMMAND_TOKENIZE,
     D = 1u << DGM_COMMAND_DETOKENIZE,
     L = 1u << DGM_COMMAND_LANGUAGES,
@@ -14,7 +15,7 @@ enum {
     B = 1u << DGM_COMMAND_BENCH,
     Q = 1u << DGM_COMMAND_QUANTIZE,
     Y = 1u << DGM_COMMAND_SYNTH,
-    ALL = T | S | K | D | L | I | B | Q | Y,
+    ALL = T | S | X | K | D | L | I | B | Q | Y,
 };
 
 enum {
@@ -68,7 +69,7 @@ static const char model_group[] = "Model and ranks", text_group[] = "Text in",
 
 const dgm_opt dgm_option_rows[] = {
     /* Model and ranks */
-    TEXT("model", 'm', model_group, model, "", "DIR", T | S | K | D | L | I | Q | B, NONE,
+    TEXT("model", 'm', model_group, model, "", "DIR", T | S | X | K | D | L | I | Q | B, NONE,
          "model directory as downloaded from Hugging Face; without it the demonstration model that "
          "comes with dragoman",
          NULL),
@@ -206,7 +207,7 @@ const dgm_opt dgm_option_rows[] = {
 
     /* What to show */
     SWITCH("ids", 0, look_group, ids, K, NONE, "ids instead of pieces", NULL),
-    SWITCH("json", 0, look_group, json, L | I | B, NONE, "JSON for programs", NULL),
+    SWITCH("json", 0, look_group, json, X | L | I | B, NONE, "JSON for programs", NULL),
     INT("ranks", 'n', look_group, ranks, "1", 1, 65536, "N", I, NONE,
         "show what each of N ranks would hold", NULL),
     SWITCH("verify", 0, look_group, verify, I, HERE, "read and check every tensor", NULL),
