@@ -47,7 +47,8 @@ static void choose(const lab *l, work *k, const experts_case *c)
     const size_t bytes = dgm_packed_bytes(c->type, FFN, D);
     const int each = c->rows / c->active;
     for (int i = 0; i < c->active; i++) {
-        const size_t e = (size_t)(l->turn * c->active + i) % EXPERTS, row = (size_t)(i * each);
+        const size_t e = (size_t)(l->turn * c->active + i) % EXPERTS,
+                     row = (size_t)i * (size_t)each;
         const char *at = (const char *)l->weights + 2 * e * bytes;
         k->w[0][i] = (dgm_packed){.n = FFN, .k = D, .type = c->type, .data = at};
         k->w[1][i] = (dgm_packed){.n = D, .k = FFN, .type = c->type, .data = at + bytes};

@@ -57,11 +57,13 @@ static int read_lengths(bench *b)
     const char *path = b->o->lengths;
     if (path[0] == '\0')
         return dgm_fail(DGM_EUSAGE, "bench pruning: want --lengths FILE, found none");
+    b->length = calloc(MOST_LENGTHS, sizeof *b->length);
+    if (b->length == NULL)
+        return dgm_fail(DGM_ENOMEM, "out of memory for lengths");
     FILE *f = fopen(path, "r");
     if (f == NULL)
         return dgm_fail(DGM_EINPUT, "%s: cannot be opened", path);
-    b->length = calloc(MOST_LENGTHS, sizeof *b->length);
-    int rc = b->length != NULL ? DGM_OK : dgm_fail(DGM_ENOMEM, "out of memory for lengths");
+    int rc = DGM_OK;
     char line[32];
     while (rc == DGM_OK && fgets(line, sizeof line, f) != NULL)
         rc = read_line(b, path, line);
