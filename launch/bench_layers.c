@@ -69,7 +69,8 @@ static dgm_engine_config limits(const bench *b)
                                .max_target = b->o->tgt_tokens,
                                .max_beam = b->o->beam,
                                .max_targets = 1,
-                               .prompt_rows = 4};
+                               .prompt_rows = 4,
+                               .overlap = dgm_session_overlap(&b->session)};
 }
 
 static int submit(const bench *b, int line)
@@ -83,7 +84,7 @@ static int submit(const bench *b, int line)
     }
     b->source[n - 1] = c->eos_id;
     const int32_t prompt[2] = {c->decoder_start_id, c->vocab_size - 1};
-    const dgm_target target = {prompt, 2};
+    const dgm_target target = {.prompt = prompt, .n_prompt = 2};
     const dgm_job job = {.id = (uint64_t)line,
                          .line = (uint64_t)line,
                          .source = b->source,

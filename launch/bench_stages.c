@@ -31,29 +31,20 @@ static const dgm_layer *find_layer(const dgm_model *m, int stack, bool sparse)
     return NULL;
 }
 
-static int count_layers(const dgm_model *m, int stack, bool sparse)
-{
-    int n = 0;
-    for (int i = 0; i < m->stack[stack].n_layers; i++)
-        n += m->stack[stack].layers[i].sparse == sparse;
-    return n;
-}
-
 /* Layers of a kind are alike, so the first stands for all. */
-static dgm_stage_work feed_forward(const dgm_model *m, const dgm_stage_total *t, int stack,
-                                   double steps)
+static dgm_stage_work feed_forward(const dgm_model *m, const dgm_stage_total *t, int stack)
 {
     dgm_stage_work sum = {0, 0};
     const dgm_layer *l = find_layer(m, stack, false);
     if (l == NULL)
         return sum;
-    const double times = steps * count_layers(m, stack, false), rows = (double)t->rows;
+    const double times = (double)t->passes, rows = (double)t->rows;
     add(&sum, product(&l->ffn.fc1.w, rows, times));
     add(&sum, product(&l->ffn.fc2.w, rows, times));
     return sum;
 }
 
-static dgm_stage_work mixture(const dgm_model *m, const dgm_stage_total *t, int stack, double steps,
+static dgm_stage_work mixture(const dgm_model *m, const dgm_stage_total *t, int stack,
                               enum dgm_stage stage)
 {
     dgm_stage_work sum = {0, 0};
@@ -63,7 +54,7 @@ static dgm_stage_work mixture(const dgm_model *m, const dgm_stage_total *t, int 
         return sum;
     switch (stage) {
     case DGM_STAGE_ROUTER:
-        return product(&l->router, rows, steps * count_layers(m, stack, true));
+        return product(&l->router, rows, (double)t->passes);
     case DGM_STAGE_EXPERTS:
         add(&sum, product(&l->experts[0].fc1.w, rows, (double)t->units));
         add(&sum, product(&l->experts[0].fc2.w, rows, (double)t->units));
@@ -75,12 +66,11 @@ static dgm_stage_work mixture(const dgm_model *m, const dgm_stage_total *t, int 
     }
 }
 
-static dgm_stage_work attention(const dgm_model *m, const dgm_stage_total *t, int stack,
-                                double steps, bool cross)
+static dgm_stage_work attention(const dgm_model *m, const dgm_stage_total *t, int stack, bool cross)
 {
     const dgm_layer *l = &m->stack[stack].layers[0];
-    const double times = steps * m->stack[stack].n_layers, rows = (double)t->rows,
-                 keys = (double)t->units, d = m->cfg.d_model;
+    const double times = (double)t->passes, rows = (double)t->rows, keys = (double)t->units,
+                 d = m->cfg.d_model;
     dgm_stage_work sum = {.flops = 4 * keys * d, .bytes = 2 * keys * d * sizeof(float)};
     if (stack == DGM_ENCODER) /* the keys of a sentence were just made: they are in cache */
         sum.bytes = 0;
@@ -93,25 +83,25 @@ dgm_stage_work dgm_stage_work_of(const dgm_model *m, const dgm_stage_clock *c, i
                                  enum dgm_stage stage)
 {
     const dgm_stage_total *t = &c->total[stack][stage];
-    const double steps = (double)c->steps[stack], rows = (double)t->rows, d = m->cfg.d_model;
+    const double times = (double)t->passes, rows = (double)t->rows, d = m->cfg.d_model;
     switch (stage) {
     case DGM_STAGE_EMBED: /* row, position, result */
         return (dgm_stage_work){.flops = 2 * rows * d, .bytes = 3 * rows * d * sizeof(float)};
     case DGM_STAGE_SELF:
     case DGM_STAGE_CROSS:
-        return attention(m, t, stack, steps, stage == DGM_STAGE_CROSS);
+        return attention(m, t, stack, stage == DGM_STAGE_CROSS);
     case DGM_STAGE_CROSS_KV: {
         const double layers = m->stack[DGM_DECODER].n_layers;
-        return product(&m->stack[DGM_DECODER].layers[0].cross_kv.w, rows * layers, steps * layers);
+        return product(&m->stack[DGM_DECODER].layers[0].cross_kv.w, rows * layers, times * layers);
     }
     case DGM_STAGE_FFN:
-        return feed_forward(m, t, stack, steps);
+        return feed_forward(m, t, stack);
     case DGM_STAGE_VOCABULARY:
-        return product(&m->embed, rows, steps);
+        return product(&m->embed, rows, times);
     case DGM_STAGE_SEARCH:
         return (dgm_stage_work){0, 0};
     default:
-        return mixture(m, t, stack, steps, stage);
+        return mixture(m, t, stack, stage);
     }
 }
 

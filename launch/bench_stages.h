@@ -12,8 +12,8 @@ typedef struct dgm_stage_work {
 } dgm_stage_work;
 
 /*
- * dgm_stage_work_of - of one stage in all steps that the clock saw. Weights count once a layer and step, experts once
- * each time that they have rows; caches as often as a row reads them; activations once in, once out.
+ * dgm_stage_work_of - of one stage in all steps that the clock saw. Weights count each time that rows go through them: once
+ * a layer and step, twice where a step's rows go in two halves; caches as often as a row reads them; activations once in, once out.
  */
 dgm_stage_work dgm_stage_work_of(const dgm_model *m, const dgm_stage_clock *c, int stack,
                                  enum dgm_stage stage);

@@ -26,6 +26,8 @@ static const struct command {
     [DGM_COMMAND_INSPECT] = {dgm_cmd_inspect, false},
     [DGM_COMMAND_BENCH] = {dgm_cmd_bench, true},
     [DGM_COMMAND_QUANTIZE] = {dgm_cmd_quantize, false},
+    [DGM_COMMAND_STATS] = {dgm_cmd_stats, true},
+    [DGM_COMMAND_PRUNE] = {dgm_cmd_prune, false},
     [DGM_COMMAND_SYNTH] = {dgm_cmd_synth, false},
 };
 

@@ -29,6 +29,10 @@ static const struct command_text {
     {"quantize", "-m MODEL -o DIR [options]", "write a model anew with smaller weights", 0, true},
     {"synth", "--like SHAPE -o DIR [options]",
      "write a model of random weights, to measure what a shape costs", 0, false},
+    {"stats", "-s CODE -t CODE -i FILE [--reference FILE] -o FILE [options]",
+     "which experts the tokens of a text prefer", 4096, true},
+    {"prune", "-m MODEL --stats FILE -k FILE [options]",
+     "choose the experts that each language keeps", 0, true},
 };
 
 const char *dgm_options_command_name(enum dgm_command command)

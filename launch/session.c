@@ -163,7 +163,8 @@ static int open_model(dgm_session *s)
     const dgm_model_options opt = {
         .dropless = o->dropless, .source_order = order, .verify = verify_of(o->verify_when)};
     DGM_TRY(dgm_fpenv_check("after the ranks met"));
-    return dgm_model_open(&s->model, o->model, &opt);
+    DGM_TRY(dgm_model_open(&s->model, o->model, &opt));
+    return dgm_expert_sets_init(&s->sets, &s->model->cfg);
 }
 
 static int compare_models(dgm_session *s)
@@ -248,15 +249,23 @@ static void weight_types(char *out, size_t size, const dgm_model *m, dgm_compute
         (void)snprintf(out, size, "experts %s, dense %s%s", experts, dense, how);
 }
 
+/* weight_bytes - of a rank, the rows that its lists repeat among them. */
+static uint64_t weight_bytes(const dgm_session *s, int rank)
+{
+    uint64_t dense, experts;
+    const bool holds = rank < s->dense_ranks;
+    dgm_model_rank_bytes(&dense, &experts, s->model, rank, s->ranks, holds);
+    return dense + experts + (holds ? dgm_shortlists_bytes(&s->lists, s->model) : 0);
+}
+
 static void show_start(const dgm_session *s, const dgm_engine_config *cfg)
 {
     const dgm_model_config *m = &s->model->cfg;
     uint64_t most = 0;
     char threads[32], types[64], left[64] = "";
     for (int r = 0; r < s->ranks; r++) {
-        uint64_t dense, experts;
-        dgm_model_rank_bytes(&dense, &experts, s->model, r, s->ranks, r < s->dense_ranks);
-        most = dense + experts > most ? dense + experts : most;
+        const uint64_t weights = weight_bytes(s, r);
+        most = weights > most ? weights : most;
     }
     (void)snprintf(threads, sizeof threads, s->threads_min == s->threads_max ? "%d" : "%d to %d",
                    s->threads_min, s->threads_max);
@@ -281,6 +290,29 @@ static void show_start(const dgm_session *s, const dgm_engine_config *cfg)
             left);
 }
 
+static bool lost(int rc)
+{
+    return rc == DGM_EPEER || rc == DGM_EDEADLINE;
+}
+
+/* load_weights - this rank's part of the model, and the rows that lists name. */
+static int load_weights(dgm_session *s)
+{
+    const bool dense = s->rank < s->dense_ranks;
+    DGM_TRY(dgm_model_load(s->model, s->rank, s->ranks, dense, s->comm));
+    if (dense)
+        DGM_TRY(dgm_shortlists_gather(&s->lists, s->model, s->comm));
+    return dgm_fpenv_check("after loading the model");
+}
+
+dgm_overlap_mode dgm_session_overlap(const dgm_session *s)
+{
+    const char *how = s->options->overlap;
+    if (strcmp(how, "auto") == 0)
+        return DGM_OVERLAP_AUTO;
+    return strcmp(how, "on") == 0 ? DGM_OVERLAP_ON : DGM_OVERLAP_OFF;
+}
+
 /* work_budget - bytes that each rank may use for its work: an even share of what its host has beside the weights. */
 static double work_budget(const dgm_session *s, const uint64_t *free_bytes)
 {
@@ -289,11 +321,9 @@ static double work_budget(const dgm_session *s, const uint64_t *free_bytes)
         double weights = 0;
         int here = 0;
         for (int i = 0; i < s->ranks; i++) {
-            uint64_t dense, experts;
             if (strcmp(dgm_comm_host(s->comm, i), dgm_comm_host(s->comm, r)) != 0)
                 continue;
-            dgm_model_rank_bytes(&dense, &experts, s->model, i, s->ranks, i < s->dense_ranks);
-            weights += (double)(dense + experts);
+            weights += (double)weight_bytes(s, i);
             here++;
         }
         const double budget = (SPARE * (double)free_bytes[r] - weights) / here;
@@ -322,16 +352,31 @@ static int choose_batch(dgm_session *s, dgm_engine_config *cfg)
     return rc;
 }
 
+/* share_choices - what rank 0 chose of vocabulary and experts; the model loads no expert that is in no set. */
+static int share_choices(dgm_session *s)
+{
+    int rc = dgm_shortlists_share(&s->lists, s->comm);
+    if (lost(rc))
+        return rc;
+    DGM_TRY(dgm_comm_agree(s->comm, rc));
+    rc = dgm_expert_sets_share(&s->sets, s->comm);
+    if (lost(rc))
+        return rc;
+    s->model->sets = &s->sets;
+    return dgm_comm_agree(s->comm, rc);
+}
+
 int dgm_session_load(dgm_session *s, int status, const dgm_engine_config *wanted)
 {
     dgm_engine_config cfg = *wanted;
+    s->record = cfg.record;
+    cfg.sets = &s->sets;
+    cfg.lists = &s->lists;
     DGM_TRY(dgm_comm_agree(s->comm, status));
+    DGM_TRY(share_choices(s));
     DGM_TRY(choose_batch(s, &cfg));
     dgm_comm_at(s->comm, "load", -1);
-    int rc = dgm_model_load(s->model, s->rank, s->ranks, s->rank < s->dense_ranks, s->comm);
-    if (rc == DGM_OK)
-        rc = dgm_fpenv_check("after loading the model");
-    DGM_TRY(dgm_comm_agree(s->comm, rc));
+    DGM_TRY(dgm_comm_agree(s->comm, load_weights(s)));
     DGM_TRY(dgm_engine_open(&s->engine, &cfg, s->model, &s->kern, s->pool, s->comm));
     if (s->rank == 0)
         show_start(s, &cfg);
@@ -340,7 +385,11 @@ int dgm_session_load(dgm_session *s, int status, const dgm_engine_config *wanted
 
 int dgm_session_serve(dgm_session *s)
 {
-    return dgm_engine_serve(s->engine);
+    const int rc = dgm_engine_serve(s->engine);
+    if (rc < 0 || !s->record)
+        return rc;
+    DGM_TRY(dgm_engine_gather_gates(s->engine, NULL));
+    return rc;
 }
 
 /* launched_first - before the ranks have met only the launcher's numbering says who speaks. */
@@ -350,11 +399,6 @@ static bool launched_first(void)
     return rank == NULL || strcmp(rank, "0") == 0;
 }
 
-static bool lost(int rc)
-{
-    return rc == DGM_EPEER || rc == DGM_EDEADLINE;
-}
-
 int dgm_session_leave(dgm_session *s, int rc)
 {
     if (s->comm != NULL && lost(rc))
@@ -362,7 +406,9 @@ int dgm_session_leave(dgm_session *s, int rc)
     if (s->engine != NULL && s->rank == 0) {
         char why[512];
         (void)snprintf(why, sizeof why, "%s", rc < 0 ? dgm_error_text() : "");
-        const int stopped = dgm_engine_stop(s->engine, rc, why);
+        int stopped = dgm_engine_stop(s->engine, rc, why);
+        if (stopped >= 0 && rc >= 0 && s->record)
+            stopped = dgm_engine_gather_gates(s->engine, &s->gates);
         if (lost(stopped))
             dgm_comm_end(s->comm, stopped);
         if (rc < 0)
@@ -378,6 +424,9 @@ int dgm_session_leave(dgm_session *s, int rc)
 void dgm_session_close(dgm_session *s)
 {
     dgm_engine_close(s->engine);
+    dgm_shortlists_fini(&s->lists);
+    dgm_gates_fini(&s->gates);
+    dgm_expert_sets_fini(&s->sets);
     dgm_tokenizer_close(s->tok);
     dgm_model_close(s->model);
     dgm_pool_destroy(s->pool);

@@ -73,7 +73,8 @@ static waiting *copy_job(const dgm_job *job)
     at += job->n_source;
     for (int t = 0; t < job->n_targets; t++) {
         const int n = job->targets[t].n_prompt;
-        targets[t] = (dgm_target){memcpy(at, job->targets[t].prompt, (size_t)n * sizeof *at), n};
+        targets[t] = (dgm_target){memcpy(at, job->targets[t].prompt, (size_t)n * sizeof *at), n,
+                                  job->targets[t].experts};
         at += n;
     }
     return w;

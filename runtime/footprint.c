@@ -28,7 +28,10 @@ static share share_of(const dgm_engine_config *cfg, int ranks)
     return s;
 }
 
-/* Rows through the two matrices of experts: what leaves and comes back, what is served, as many as leave. */
+/*
+ * Rows through the two matrices of experts: what leaves and comes back, what is served, as many as leave. Where steps go
+ * now whole and now in halves, the second half has room of its own beside that for all.
+ */
 static double mixture(const dgm_model *m, int ranks, int rows, int wide, int n_threads)
 {
     const dgm_model_config *c = &m->cfg;
@@ -62,7 +65,8 @@ double dgm_footprint(const dgm_engine_config *cfg, const dgm_model *model, int r
     const double words = (double)s.rows * best * 16 +
                          (double)dgm_vocab_scratch_bytes(s.rows, 2 * cfg->max_beam, c->vocab_size,
                                                          c->d_model, n_threads);
-    return larger(rows, words) + mixture(model, ranks, most, wide, n_threads) +
+    const double halves = ranks > 1 && cfg->overlap == DGM_OVERLAP_AUTO ? 1.5 : 1;
+    return larger(rows, words) + halves * mixture(model, ranks, most, wide, n_threads) +
            caches(model, cfg, &s);
 }
 

@@ -40,8 +40,9 @@ options=(bench layers -m "$model" --batch "2,8" --beam 3 --src-tokens 24 --tgt-t
 "$dragoman" "${options[@]}" >"$dir/out" 2>"$dir/err" || { fail "exit code $?"; cat "$dir/err"; }
 checks "one rank"
 if command -v mpirun >/dev/null; then
-    "$here/launch/dragoman-mpirun" -n 2 "${options[@]}" >"$dir/out" 2>"$dir/err" || { fail "2 ranks: exit code $?"; cat "$dir/err"; }
+    "$here/launch/dragoman-mpirun" -n 2 "${options[@]}" --overlap on >"$dir/out" 2>"$dir/err" || { fail "2 ranks: exit code $?"; cat "$dir/err"; }
     holds "2 ranks: the exchange takes time" 'any(.[]; .stage == "exchange" and .ms_per_step > 0)'
+    holds "2 ranks: shares are a whole" 'group_by(.batch) | all([.[].share] | add | . > 0.99 and . < 1.01)'
 fi
 "$dragoman" bench layers --batch 2 --tgt-tokens 4 --threads 1 >"$dir/out" 2>"$dir/err" || fail "a table: exit code $?"
 grep -Eq '^decoder  expert ffn .* (compute|bandwidth)$' "$dir/out" || { fail "a table: no line of the experts"; cat "$dir/out"; }

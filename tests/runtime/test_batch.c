@@ -25,7 +25,7 @@ static void take(void *ctx, int rank, const dgm_job *job)
 static dgm_batch *fill(int slots, int batch_tokens, const int *lengths, int n)
 {
     static const int32_t ids[256];
-    const dgm_target target = {ids, 2};
+    const dgm_target target = {.prompt = ids, .n_prompt = 2};
     dgm_batch *b;
     assert_int_equal(dgm_batch_create(&b, RANKS, slots, batch_tokens), DGM_OK);
     for (int i = 0; i < n; i++) {
