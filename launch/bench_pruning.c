@@ -124,7 +124,7 @@ static int submit(const bench *b, int line, int length)
     }
     b->source[n - 1] = c->eos_id;
     const int32_t prompt[START] = {c->decoder_start_id, c->vocab_size - 1};
-    const dgm_target target = {prompt, START};
+    const dgm_target target = {.prompt = prompt, .n_prompt = START};
     const dgm_job job = {.id = (uint64_t)line,
                          .line = (uint64_t)line,
                          .source = b->source,
