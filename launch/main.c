@@ -124,8 +124,8 @@ static int print_help(int argc, char **argv)
 /* alone - rank 0 does it, whatever the launcher started. */
 static bool alone(const dgm_options *o)
 {
-    const bool kernels =
-        o->command == DGM_COMMAND_BENCH && o->n_args > 0 && strcmp(o->args[0], "kernels") == 0;
+    const bool kernels = o->command == DGM_COMMAND_BENCH && o->n_args > 0 &&
+                         (strcmp(o->args[0], "kernels") == 0 || strcmp(o->args[0], "experts") == 0);
     return !commands[o->command].ranks || kernels;
 }
 

@@ -100,9 +100,10 @@ typedef struct dgm_options {
     float fraction, ratio;
     int keep_total, keep_encoder;
 
-    /* bench layers */
+    /* bench layers, bench pruning */
     const char *batch; /* sentences at once, several after commas */
     int beam, src_tokens, tgt_tokens;
+    const char *lengths; /* file of pruning */
 
     /* synth: 0, "" or "shape": as the shape has it */
     const char *like, *layers, *experts_kept, *weights;

@@ -237,13 +237,15 @@ const dgm_opt dgm_option_rows[] = {
     SWITCH("verify", 0, look_group, verify, I, HERE, "read and check every tensor", NULL),
 
     TEXT("batch", 0, look_group, batch, "1,8,32", "N,..", B, NONE,
-         "bench layers: sentences at once, one table for each number", NULL),
+         "bench layers, bench pruning: sentences at once, one table or line for each number", NULL),
     INT("beam", 0, look_group, beam, "4", 1, 128, "N", B, NONE,
-        "bench layers: hypotheses kept a sentence", NULL),
+        "bench layers, bench pruning: hypotheses kept a sentence", NULL),
     INT("src-tokens", 0, look_group, src_tokens, "32", 3, 65536, "N", B, NONE,
-        "bench layers: length of every source", NULL),
+        "bench layers, bench pruning: length of every source", NULL),
     INT("tgt-tokens", 0, look_group, tgt_tokens, "32", 3, 65536, "N", B, NONE,
         "bench layers: length of every translation", NULL),
+    TEXT("lengths", 0, look_group, lengths, "", "FILE", B, NONE,
+         "bench pruning: how many tokens each translation becomes, one number a line", NULL),
 
     /* Compression */
     TEXT("experts", 0, compress_group, experts, "", "WHICH", Q | Y, NONE,
