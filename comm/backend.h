@@ -7,12 +7,13 @@
  * backend.
  *
  * The data path is one primitive, the round: some sends and some receives that complete together. A
- * round maps to Isend/Irecv and, later, to one NCCL group. Beside it there are single messages that
- * need no answer (post, probe, take): control messages and notices.
+ * round maps to Isend/Irecv and, later, to one NCCL group. Rounds in flight at once go on lanes of
+ * their own. Beside it there are single messages that need no answer (post, probe, take): control
+ * messages and notices.
  *
- * Messages of a pair of ranks on a channel arrive in the order in which they were sent. Messages of
- * another epoch are never matched: the tag carries the epoch, so that a group rebuilt without a
- * lost rank starts clean.
+ * Messages of a pair of ranks on a channel and lane arrive in the order in which they were sent.
+ * Messages of another epoch are never matched: the tag carries the epoch, so that a group rebuilt
+ * without a lost rank starts clean.
  */
 #ifndef DGM_COMM_BACKEND_H
 #define DGM_COMM_BACKEND_H
@@ -34,6 +35,10 @@ enum dgm_channel {
 
 enum { DGM_ANY_PEER = -1, DGM_ROUND_DONE = -1 };
 
+/* Lane 0 is that of rounds whose caller waits at once, and of single messages; an exchange has one
+ * of the others. */
+enum { DGM_LANES = 3 };
+
 /* The longest message; MPI counts are int. */
 #define DGM_WIRE_MAX ((size_t)0x7fffffc0)
 
@@ -49,7 +54,7 @@ typedef struct dgm_round {
     enum dgm_channel channel;
     const dgm_wire *sends;
     dgm_wire *recvs;
-    int n_sends, n_recvs;
+    int n_sends, n_recvs, lane;
 } dgm_round;
 
 /* dgm_link - what every backend's state begins with. */
@@ -68,12 +73,13 @@ struct dgm_comm_ops {
     int (*open)(dgm_link **out);
     void (*close)(dgm_link *l);
 
-    /* One round at a time. The wires and their buffers stay untouched by the caller until test says
-     * done. */
+    /* One round at a time on a lane. The wires and their buffers stay untouched by the caller until
+     * test says done. */
     int (*begin)(dgm_link *l, const dgm_round *r);
 
-    /* Moves things on. *peer: DGM_ROUND_DONE, or a rank that the round waits for. */
-    int (*test)(dgm_link *l, int *peer);
+    /* Moves things on, on all lanes. *peer: DGM_ROUND_DONE, or a rank that the lane's round waits
+     * for. */
+    int (*test)(dgm_link *l, int lane, int *peer);
 
     /* A message of `peer` (or of any) has arrived and can be received: who sent it, how long it is.
      */

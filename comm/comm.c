@@ -222,7 +222,7 @@ int dgm_comm_allgather(dgm_comm *c, void *all, const void *mine, size_t bytes)
             (dgm_wire){.peer = from, .buf = (char *)all + (size_t)from * bytes, .bytes = bytes};
     }
     memcpy((char *)all + (size_t)c->rank * bytes, mine, bytes);
-    const dgm_round r = {DGM_CH_GATHER, c->wires, c->wires + c->size, n, n};
+    const dgm_round r = {DGM_CH_GATHER, c->wires, c->wires + c->size, n, n, 0};
     DGM_TRY(dgm_wait_round(c, "gather", &r));
     for (int i = 0; i < n; i++) {
         const dgm_wire *w = &r.recvs[i];

@@ -64,6 +64,10 @@ void dgm_comm_at(dgm_comm *c, const char *stage, int layer);
  * that this rank lives and what it does, at most once in stall_ms / 2. Cheap otherwise. */
 void dgm_comm_busy(dgm_comm *c, const char *doing);
 
+/* dgm_comm_progress - called between pieces of work while an exchange is in flight: lets the message
+ * library move what the network cannot move alone. Never waits; free when nothing is in flight. */
+void dgm_comm_progress(dgm_comm *c);
+
 /*
  * dgm_comm_agree - Collective. Each rank gives its status (with its dgm_error_text); all return the
  * same: DGM_OK, or the code of the lowest failing rank with the sentence "rank R (HOST): ..." (just

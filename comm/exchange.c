@@ -27,13 +27,16 @@ struct dgm_xchg {
     dgm_comm *comm;
     size_t row_bytes; /* outward; back come `width` f32 */
     int width, max_rows;
+    int lane; /* the backend's, for its rounds */
     uint32_t round;
+    int status; /* of the dispatch in flight: this rank's own */
 
     size_t part_stride, row_stride; /* bytes from peer to peer in out and in, in reply and back */
     char *out, *in, *reply, *back;  /* [ranks] each, reserved address space */
     int32_t *n_out, *n_in;          /* [ranks] */
 
-    dgm_wire *sends, *recvs; /* [ranks] */
+    dgm_wire *sends, *recvs; /* [ranks] of the round in flight */
+    int n_recvs;
     dgm_xchg_stats stats;
 };
 
@@ -68,6 +71,18 @@ static size_t to_pages(size_t bytes)
     return (bytes + page - 1) / page * page;
 }
 
+/* The same one on all ranks, since they create exchanges in the same order. */
+static int take_lane(dgm_comm *c, int *lane)
+{
+    for (*lane = 1; *lane < DGM_LANES; ++*lane) {
+        if ((c->taken >> *lane & 1) == 0) {
+            c->taken |= 1U << *lane;
+            return DGM_OK;
+        }
+    }
+    return dgm_fail(DGM_EINTERNAL, "exchange: want at most %d at a time", DGM_XCHG_MOST);
+}
+
 int dgm_xchg_create(dgm_xchg **out, dgm_comm *c, size_t row_bytes, int width, int max_rows)
 {
     DGM_ASSERT(row_bytes > 0 && row_bytes % 4 == 0 && width > 0 && max_rows >= 0);
@@ -84,6 +99,11 @@ int dgm_xchg_create(dgm_xchg **out, dgm_comm *c, size_t row_bytes, int width, in
         return dgm_fail(DGM_ENOMEM, "exchange: out of memory");
     const size_t n = (size_t)c->size;
     *x = (dgm_xchg){.comm = c, .row_bytes = row_bytes, .width = width, .max_rows = max_rows};
+    const int rc = take_lane(c, &x->lane);
+    if (rc != DGM_OK) {
+        free(x);
+        return rc;
+    }
     x->part_stride = to_pages(part_bytes(x, max_rows));
     x->row_stride = to_pages(reply_bytes(x, max_rows) + 1);
     x->out = dgm_reserve(n * x->part_stride);
@@ -109,6 +129,7 @@ void dgm_xchg_destroy(dgm_xchg *x)
     if (x == NULL)
         return;
     const size_t n = (size_t)x->comm->size;
+    x->comm->taken &= ~(1U << x->lane);
     free(x->recvs);
     free(x->sends);
     free(x->n_in);
@@ -156,15 +177,21 @@ const float *dgm_xchg_back(dgm_xchg *x, int peer)
     return plain(x, x->back, peer);
 }
 
-static int run(dgm_xchg *x, enum dgm_channel ch, const char *what, int n_sends, int n_recvs)
+static int begin(dgm_xchg *x, enum dgm_channel ch, int n_sends, int n_recvs)
 {
-    const dgm_round r = {ch, x->sends, x->recvs, n_sends, n_recvs};
-    const int64_t before = x->comm->waited_ns;
-    const int rc = dgm_wait_round(x->comm, what, &r);
-    x->stats.wait_s += (double)(x->comm->waited_ns - before) * 1e-9;
+    const dgm_round r = {ch, x->sends, x->recvs, n_sends, n_recvs, x->lane};
+    x->n_recvs = n_recvs;
     x->stats.rounds++;
     for (int i = 0; i < n_sends; i++)
         x->stats.bytes_sent += x->sends[i].bytes;
+    return dgm_round_begin(x->comm, &r);
+}
+
+static int end(dgm_xchg *x, const char *what)
+{
+    const int64_t before = x->comm->waited_ns;
+    const int rc = dgm_round_end(x->comm, what, x->lane);
+    x->stats.wait_s += (double)(x->comm->waited_ns - before) * 1e-9;
     return rc;
 }
 
@@ -181,12 +208,12 @@ static int check_part(const dgm_xchg *x, const dgm_wire *w)
         w->peer, x->comm->peers[w->peer].host, w->bytes);
 }
 
-int dgm_xchg_dispatch(dgm_xchg *x, int status, int *worst)
+int dgm_xchg_dispatch_begin(dgm_xchg *x, int status)
 {
     const dgm_comm *c = x->comm;
-    int n = 0, lowest = status != DGM_OK ? c->rank : c->size;
+    int n = 0;
     x->round++;
-    *worst = status;
+    x->status = status;
     if (status != DGM_OK)
         memset(x->n_out, 0, (size_t)c->size * sizeof *x->n_out);
     x->n_in[c->rank] = x->n_out[c->rank];
@@ -199,8 +226,16 @@ int dgm_xchg_dispatch(dgm_xchg *x, int status, int *worst)
         x->recvs[n] = (dgm_wire){from, part(x, x->in, from), part_bytes(x, x->max_rows)};
         x->stats.rows_sent += (uint64_t)x->n_out[to];
     }
-    DGM_TRY(run(x, DGM_CH_DISPATCH, "dispatch", n, n));
-    for (int i = 0; i < n; i++) {
+    return begin(x, DGM_CH_DISPATCH, n, n);
+}
+
+int dgm_xchg_dispatch_end(dgm_xchg *x, int *worst)
+{
+    const dgm_comm *c = x->comm;
+    int lowest = x->status != DGM_OK ? c->rank : c->size;
+    *worst = x->status;
+    DGM_TRY(end(x, "dispatch"));
+    for (int i = 0; i < x->n_recvs; i++) {
         const dgm_wire *w = &x->recvs[i];
         const struct head *h = w->buf;
         DGM_TRY(check_part(x, w));
@@ -213,7 +248,13 @@ int dgm_xchg_dispatch(dgm_xchg *x, int status, int *worst)
     return DGM_OK;
 }
 
-int dgm_xchg_combine(dgm_xchg *x)
+int dgm_xchg_dispatch(dgm_xchg *x, int status, int *worst)
+{
+    DGM_TRY(dgm_xchg_dispatch_begin(x, status));
+    return dgm_xchg_dispatch_end(x, worst);
+}
+
+int dgm_xchg_combine_begin(dgm_xchg *x)
 {
     const dgm_comm *c = x->comm;
     int n_sends = 0, n_recvs = 0;
@@ -227,16 +268,28 @@ int dgm_xchg_combine(dgm_xchg *x)
                 (dgm_wire){from, plain(x, x->back, from), reply_bytes(x, x->n_out[from])};
         x->stats.rows_sent += (uint64_t)x->n_in[to];
     }
-    DGM_TRY(run(x, DGM_CH_COMBINE, "combine", n_sends, n_recvs));
-    for (int i = 0; i < n_recvs; i++) {
+    return begin(x, DGM_CH_COMBINE, n_sends, n_recvs);
+}
+
+int dgm_xchg_combine_end(dgm_xchg *x)
+{
+    DGM_TRY(end(x, "combine"));
+    for (int i = 0; i < x->n_recvs; i++) {
         const dgm_wire *w = &x->recvs[i];
         const size_t want = reply_bytes(x, x->n_out[w->peer]);
         if (w->bytes != want)
             return dgm_wait_verdict(x->comm, DGM_EINTERNAL, w->peer,
                                     "combine %u: want %zu bytes from rank %d (host %s), found %zu",
-                                    x->round, want, w->peer, c->peers[w->peer].host, w->bytes);
+                                    x->round, want, w->peer, x->comm->peers[w->peer].host,
+                                    w->bytes);
     }
     return DGM_OK;
+}
+
+int dgm_xchg_combine(dgm_xchg *x)
+{
+    DGM_TRY(dgm_xchg_combine_begin(x));
+    return dgm_xchg_combine_end(x);
 }
 
 dgm_xchg_stats dgm_xchg_get_stats(const dgm_xchg *x)

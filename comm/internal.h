@@ -53,6 +53,8 @@ struct dgm_comm {
     int layer;
     int64_t told_busy_ns;
     int64_t waited_ns; /* in waits so far, each from its first look at the clock */
+    unsigned flying;   /* bit per lane: a round was begun and not yet ended */
+    unsigned taken;    /* bit per lane: an exchange has it */
 
     /* Why the job cannot go on; code DGM_OK while it can. Set once. */
     struct {
@@ -76,8 +78,13 @@ typedef int (*dgm_poll_fn)(void *ctx, int *peer);
  */
 DGM_MUST_CHECK int dgm_wait_for(dgm_comm *c, const char *what, dgm_poll_fn poll, void *ctx);
 
-/* dgm_wait_round - begins a round and waits for its end. */
+/* dgm_wait_round - begins a round on lane 0 and waits for its end. */
 DGM_MUST_CHECK int dgm_wait_round(dgm_comm *c, const char *what, const dgm_round *r);
+
+/* dgm_round_begin, dgm_round_end - the two halves of it, for a lane of the caller's; what lies
+ * between is on nobody's deadline but the peers'. */
+DGM_MUST_CHECK int dgm_round_begin(dgm_comm *c, const dgm_round *r);
+DGM_MUST_CHECK int dgm_round_end(dgm_comm *c, const char *what, int lane);
 
 /* dgm_wait_notices - receives the notices that have arrived. Sets c->verdict when one is an abort.
  */

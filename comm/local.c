@@ -27,9 +27,9 @@ static int local_begin(dgm_link *l, const dgm_round *r)
     return DGM_OK;
 }
 
-static int local_test(dgm_link *l, int *peer)
+static int local_test(dgm_link *l, int lane, int *peer)
 {
-    (void)l;
+    (void)l, (void)lane;
     *peer = DGM_ROUND_DONE;
     return DGM_OK;
 }

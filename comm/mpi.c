@@ -21,15 +21,18 @@
 /* Joining and leaving wait for every rank. */
 enum { JOIN_TIMEOUT_S = 120, LEAVE_TIMEOUT_S = 30 };
 
+/* A round in flight: receives, then sends. Those before `next` are done. */
+typedef struct mpi_round {
+    MPI_Request *reqs; /* [2 * ranks] */
+    int *peers;        /* [2 * ranks] */
+    dgm_wire *recvs;
+    int n_recvs, n_reqs, next;
+} mpi_round;
+
 typedef struct mpi_link {
     dgm_link base;
     MPI_Comm data, notices;
-
-    /* The round in flight: receives, then sends. Those before `next` are done. */
-    MPI_Request *reqs;
-    int *peers;
-    dgm_wire *recvs;
-    int n_recvs, n_reqs, next, room;
+    mpi_round rounds[DGM_LANES];
 
     MPI_Request *posts; /* [n_posts], by slot */
     int n_posts;
@@ -66,9 +69,9 @@ static int check(int rc, const char *call, int peer)
     return dgm_fail(DGM_EPEER, "%s with rank %d: %.*s", call, peer, n, text);
 }
 
-static int tag_of(const mpi_link *m, enum dgm_channel ch)
+static int tag_of(const mpi_link *m, enum dgm_channel ch, int lane)
 {
-    return (int)ch + DGM_N_CHANNELS * (int)(m->base.epoch % 1024);
+    return (int)ch + DGM_N_CHANNELS * (lane + DGM_LANES * (int)(m->base.epoch % 1024));
 }
 
 static MPI_Comm comm_of(const mpi_link *m, enum dgm_channel ch)
@@ -89,6 +92,27 @@ static void leave_stdin(void)
         (void)dup2(null, STDIN_FILENO);
         (void)close(null);
     }
+}
+
+static void free_rounds(mpi_link *m)
+{
+    for (int i = 0; i < DGM_LANES; i++) {
+        free(m->rounds[i].peers);
+        free(m->rounds[i].reqs);
+    }
+}
+
+static int make_rounds(mpi_link *m)
+{
+    const size_t room = 2 * (size_t)m->base.size;
+    for (int i = 0; i < DGM_LANES; i++) {
+        mpi_round *r = &m->rounds[i];
+        r->reqs = malloc(room * sizeof *r->reqs); // NOLINT(bugprone-sizeof-expression)
+        r->peers = malloc(room * sizeof *r->peers);
+        if (r->reqs == NULL || r->peers == NULL)
+            return dgm_fail(DGM_ENOMEM, "mpi: out of memory for %d ranks", m->base.size);
+    }
+    return DGM_OK;
 }
 
 static int mpi_open(dgm_link **out)
@@ -113,13 +137,8 @@ static int mpi_open(dgm_link **out)
         (rc = check(MPI_Comm_dup(MPI_COMM_WORLD, &m->notices), "MPI_Comm_dup", 0)) != DGM_OK)
         goto err_free;
     timer(0, NULL);
-    m->room = 2 * m->base.size;
-    m->reqs = malloc((size_t)m->room * sizeof *m->reqs); // NOLINT(bugprone-sizeof-expression)
-    m->peers = malloc((size_t)m->room * sizeof *m->peers);
-    if (m->reqs == NULL || m->peers == NULL) {
-        rc = dgm_fail(DGM_ENOMEM, "mpi: out of memory for %d ranks", m->base.size);
+    if ((rc = make_rounds(m)) != DGM_OK)
         goto err_free;
-    }
     if (m->base.rank > 0)
         leave_stdin();
     *out = &m->base;
@@ -127,8 +146,7 @@ static int mpi_open(dgm_link **out)
 
 err_free:
     dgm_guard_leave();
-    free(m->peers);
-    free(m->reqs);
+    free_rounds(m);
     free(m);
     return rc;
 }
@@ -143,52 +161,52 @@ static void mpi_close(dgm_link *l)
     timer(0, NULL);
     dgm_guard_leave();
     free(m->posts);
-    free(m->peers);
-    free(m->reqs);
+    free_rounds(m);
     free(m);
 }
 
 static int mpi_begin(dgm_link *l, const dgm_round *r)
 {
     mpi_link *m = (mpi_link *)l;
-    const int tag = tag_of(m, r->channel);
-    DGM_ASSERT(r->n_recvs + r->n_sends <= m->room);
-    m->recvs = r->recvs;
-    m->n_recvs = r->n_recvs;
-    m->n_reqs = r->n_recvs + r->n_sends;
-    m->next = 0;
+    mpi_round *f = &m->rounds[r->lane];
+    const int tag = tag_of(m, r->channel, r->lane);
+    DGM_ASSERT(r->n_recvs + r->n_sends <= 2 * m->base.size);
+    f->recvs = r->recvs;
+    f->n_recvs = r->n_recvs;
+    f->n_reqs = r->n_recvs + r->n_sends;
+    f->next = 0;
     for (int i = 0; i < r->n_recvs; i++) {
         const dgm_wire *w = &r->recvs[i];
-        m->peers[i] = w->peer;
+        f->peers[i] = w->peer;
         DGM_TRY(
-            check(MPI_Irecv(w->buf, (int)w->bytes, MPI_BYTE, w->peer, tag, m->data, &m->reqs[i]),
+            check(MPI_Irecv(w->buf, (int)w->bytes, MPI_BYTE, w->peer, tag, m->data, &f->reqs[i]),
                   "MPI_Irecv", w->peer));
     }
     for (int i = 0; i < r->n_sends; i++) {
         const dgm_wire *w = &r->sends[i];
-        m->peers[r->n_recvs + i] = w->peer;
+        f->peers[r->n_recvs + i] = w->peer;
         DGM_TRY(check(MPI_Isend(w->buf, (int)w->bytes, MPI_BYTE, w->peer, tag, m->data,
-                                &m->reqs[r->n_recvs + i]),
+                                &f->reqs[r->n_recvs + i]),
                       "MPI_Isend", w->peer));
     }
     return DGM_OK;
 }
 
-static int mpi_test(dgm_link *l, int *peer)
+static int mpi_test(dgm_link *l, int lane, int *peer)
 {
-    mpi_link *m = (mpi_link *)l;
-    for (; m->next < m->n_reqs; m->next++) {
+    mpi_round *f = &((mpi_link *)l)->rounds[lane];
+    for (; f->next < f->n_reqs; f->next++) {
         int done = 0, bytes = 0;
         MPI_Status st;
-        const int i = m->next;
-        DGM_TRY(check(MPI_Test(&m->reqs[i], &done, &st), "MPI_Test", m->peers[i]));
+        const int i = f->next;
+        DGM_TRY(check(MPI_Test(&f->reqs[i], &done, &st), "MPI_Test", f->peers[i]));
         if (!done) {
-            *peer = m->peers[i];
+            *peer = f->peers[i];
             return DGM_OK;
         }
-        if (i < m->n_recvs) {
+        if (i < f->n_recvs) {
             (void)MPI_Get_count(&st, MPI_BYTE, &bytes);
-            m->recvs[i].bytes = (size_t)bytes;
+            f->recvs[i].bytes = (size_t)bytes;
         }
     }
     *peer = DGM_ROUND_DONE;
@@ -200,7 +218,7 @@ static bool mpi_probe(dgm_link *l, enum dgm_channel ch, int peer, int *from, siz
     const mpi_link *m = (mpi_link *)l;
     int here = 0, n = 0;
     MPI_Status st;
-    if (MPI_Iprobe(peer == DGM_ANY_PEER ? MPI_ANY_SOURCE : peer, tag_of(m, ch), comm_of(m, ch),
+    if (MPI_Iprobe(peer == DGM_ANY_PEER ? MPI_ANY_SOURCE : peer, tag_of(m, ch, 0), comm_of(m, ch),
                    &here, &st) != MPI_SUCCESS ||
         !here)
         return false;
@@ -214,9 +232,9 @@ static int mpi_take(dgm_link *l, enum dgm_channel ch, int from, void *buf, size_
 {
     const mpi_link *m = (mpi_link *)l;
     DGM_ASSERT(bytes <= DGM_NOTICE_BYTES); /* it has arrived whole: MPI_Recv does not wait */
-    return check(
-        MPI_Recv(buf, (int)bytes, MPI_BYTE, from, tag_of(m, ch), comm_of(m, ch), MPI_STATUS_IGNORE),
-        "MPI_Recv", from);
+    return check(MPI_Recv(buf, (int)bytes, MPI_BYTE, from, tag_of(m, ch, 0), comm_of(m, ch),
+                          MPI_STATUS_IGNORE),
+                 "MPI_Recv", from);
 }
 
 static int mpi_post(dgm_link *l, int slot, enum dgm_channel ch, int peer, const void *buf,
@@ -233,9 +251,9 @@ static int mpi_post(dgm_link *l, int slot, enum dgm_channel ch, int peer, const 
         while (m->n_posts <= slot)
             m->posts[m->n_posts++] = MPI_REQUEST_NULL;
     }
-    return check(
-        MPI_Isend(buf, (int)bytes, MPI_BYTE, peer, tag_of(m, ch), comm_of(m, ch), &m->posts[slot]),
-        "MPI_Isend", peer);
+    return check(MPI_Isend(buf, (int)bytes, MPI_BYTE, peer, tag_of(m, ch, 0), comm_of(m, ch),
+                           &m->posts[slot]),
+                 "MPI_Isend", peer);
 }
 
 static bool mpi_posted(dgm_link *l, int slot)

@@ -250,15 +250,51 @@ int dgm_wait_for(dgm_comm *c, const char *what, dgm_poll_fn poll, void *ctx)
     return DGM_OK;
 }
 
-static int poll_round(void *ctx, int *peer)
+struct lane_poll {
+    const dgm_comm *c;
+    int lane;
+};
+
+static int poll_lane(void *ctx, int *peer)
 {
-    const dgm_comm *c = ctx;
-    return c->ops->test(c->link, peer);
+    const struct lane_poll *p = ctx;
+    return p->c->ops->test(p->c->link, p->lane, peer);
+}
+
+int dgm_round_begin(dgm_comm *c, const dgm_round *r)
+{
+    DGM_TRY(dgm_wait_over(c));
+    DGM_ASSERT((c->flying >> r->lane & 1) == 0);
+    DGM_TRY(c->ops->begin(c->link, r));
+    c->flying |= 1U << r->lane;
+    return DGM_OK;
+}
+
+int dgm_round_end(dgm_comm *c, const char *what, int lane)
+{
+    struct lane_poll p = {c, lane};
+    DGM_TRY(dgm_wait_over(c));
+    DGM_ASSERT(c->flying >> lane & 1);
+    DGM_TRY(dgm_wait_for(c, what, poll_lane, &p));
+    c->flying &= ~(1U << lane);
+    return DGM_OK;
 }
 
 int dgm_wait_round(dgm_comm *c, const char *what, const dgm_round *r)
 {
-    DGM_TRY(dgm_wait_over(c));
-    DGM_TRY(c->ops->begin(c->link, r));
-    return dgm_wait_for(c, what, poll_round, c);
+    DGM_TRY(dgm_round_begin(c, r));
+    return dgm_round_end(c, what, r->lane);
+}
+
+void dgm_comm_progress(dgm_comm *c)
+{
+    for (int lane = 0; c->flying >> lane != 0; lane++) {
+        int peer;
+        if ((c->flying >> lane & 1) == 0)
+            continue;
+        const int rc = c->ops->test(c->link, lane, &peer);
+        if (rc != DGM_OK) /* whoever ends a round next says it */
+            (void)dgm_wait_verdict(c, rc, c->rank, "rank %d (host %s) failed %s: %s", c->rank,
+                                   c->peers[c->rank].host, place(c, "progress"), dgm_error_text());
+    }
 }

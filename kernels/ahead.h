@@ -57,4 +57,21 @@ static inline size_t dgm_soon(int line, int lines, size_t stride, int n_panels)
     return (size_t)soon * DGM_LINE + (line + soon < lines ? 0 : stride * (size_t)(n_panels - 1));
 }
 
+/* Scales of groups, 16 floats a group and panel, are asked for likewise: no prefetcher follows so few lines. */
+
+/* dgm_soon_groups - how many groups of k inputs ahead. */
+static inline int dgm_soon_groups(int group, int k, int n_panels, dgm_wtype t)
+{
+    const int soon = DGM_SOON / n_panels / (group / dgm_line_inputs(t)) + 1, all = k / group;
+    return soon < all ? soon : all;
+}
+
+/* dgm_soon_scales - those `soon` groups beyond `at`, which are in the same panels or in those that follow. */
+static inline void dgm_soon_scales(const float *at, int same, int soon, size_t stride, int n_panels)
+{
+    at += (size_t)soon * DGM_PANEL + (same ? 0 : stride * (size_t)(n_panels - 1));
+    for (int p = 0; p < n_panels; p++)
+        __builtin_prefetch(at + (size_t)p * stride, 0, 3);
+}
+
 #endif

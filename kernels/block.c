@@ -80,7 +80,11 @@ dgm_block_rows dgm_block_open(const dgm_kernels *kern, dgm_arena *arena, int row
     b.tile_rows = b.integers ? kern->dot_tile_rows : kern->tile_rows;
     b.n_tiles = (rows + b.tile_rows - 1) / b.tile_rows;
     const size_t nr = (size_t)rows;
-    if (b.packed)
+    if (b.integers && !b.packed) { /* one tile, of as many rows as there are */
+        b.tile_rows = rows;
+        b.n_tiles = 1;
+    }
+    if (b.packed || b.integers)
         b.tiles = dgm_arena_push(arena, (size_t)(b.n_tiles * b.tile_rows) *
                                             (size_t)elements_of(&b, w->k) * sizeof(float));
     if (b.integers) {
@@ -181,7 +185,7 @@ void dgm_block_load(const dgm_kernels *kern, const dgm_block_rows *b, int tile,
             src[r] = (const unsigned char *)b->q + (size_t)(row + r) * b->ldq;
         }
     }
-    if (b->packed)
+    if (b->packed || b->integers)
         to_tile(b, tile, src, n);
 }
 
@@ -201,10 +205,11 @@ static dgm_panels panels_from(const dgm_block_rows *b, int panel, int i)
     return from;
 }
 
-static dgm_dot_rows dot_rows_from(const dgm_block_rows *b, int row, int group)
+/* dot_rows_from - the rows from `row` on whose bytes begin at q, from group `group` on. */
+static dgm_dot_rows dot_rows_from(const dgm_block_rows *b, const void *q, int row, int group)
 {
-    return (dgm_dot_rows){.q = b->q + (size_t)row * b->ldq,
-                          .ld = b->ldq,
+    return (dgm_dot_rows){.q = q,
+                          .ld = (size_t)b->tile_rows * ELEMENT,
                           .sums = b->sums + (size_t)row * (size_t)b->groups + group,
                           .ld_sums = (size_t)b->groups};
 }
@@ -216,7 +221,7 @@ static void rows_in_place(const dgm_kernels *kern, float *acc, size_t ld, const 
     const int k = b->w->k;
     const float *x = b->integers ? NULL : b->x + (size_t)row * b->ldx;
     if (b->integers) {
-        const dgm_dot_rows q = dot_rows_from(b, row, 0);
+        const dgm_dot_rows q = dot_rows_from(b, b->tiles + (size_t)row * ELEMENT, row, 0);
         kern->dot_rows(acc, ld, &q, &w, k, rows, n_panels);
     } else if (w.type == DGM_W_F32) {
         kern->gemm_rows(acc, ld, x, b->ldx, w.data, w.stride / sizeof *x, k, rows, n_panels);
@@ -266,9 +271,8 @@ static void tiles_of(const dgm_kernels *kern, float *acc, size_t ld, const dgm_b
             dgm_ahead_of(s->w.data, s->w.stride, lines, b->integers ? per / 4 : per, s->np,
                          s->panels_left, t, tiles);
         if (b->integers) {
-            dgm_dot_rows q =
-                dot_rows_from(b, row + t * tr, s->w.scales.at != NULL ? s->i / b->w->group : 0);
-            q.q = (const int8_t *)x;
+            const int group = s->w.scales.at != NULL ? s->i / b->w->group : 0;
+            const dgm_dot_rows q = dot_rows_from(b, x, row + t * tr, group);
             kern->dot_tile(acc, ld, &q, &s->w, s->k, n, s->np, first, &ahead);
         } else {
             kern->gemm_tile(acc, ld, (const float *)(const void *)x, s->numbers, s->number_stride,

@@ -13,7 +13,7 @@
 
 /*
  * The rows of a product as its kernels read them: in place, or copied. Rows of numbers are copied where they are more
- * than a few, to tiles; rows to be quantised always, to rows of bytes, and from there to tiles likewise. In tiles 4
+ * than a few, to tiles; rows to be quantised always, to rows of bytes, and from there to tiles likewise (a few: to one of their own size). In tiles 4
  * bytes are an element: a number, or 4 inputs of a quantised row. The tiles of one step of k stand side by side, [step of
  * k][tile][k of the step][tile_rows] elements: the next tile is the next memory, which prefetchers follow, and no
  * power of two stands between tiles to make them share the sets of a cache.
@@ -24,7 +24,7 @@ typedef struct dgm_block_rows {
     bool copied, packed, integers; /* packed: in tiles; integers: quantised */
     const float *x;                /* not copied: row r at x + r * ldx */
     size_t ldx;
-    unsigned char *tiles; /* packed */
+    unsigned char *tiles; /* packed, integers */
     int8_t *q;            /* integers: [rows, ldq], zero from k on */
     size_t ldq;
     float *scale;  /* integers: [rows] */

@@ -3,8 +3,9 @@
  *
  * The shapes are those of tile_kernels.h with 4 inputs in the place of one. The including <isa>/kernels.c defines
  *   DOT_TILE_ROWS, DOT_TILE_PANELS   the largest tile of dot_tile
+ *   DOT_GROUP_ROWS                   of that tile's rows, how many pass by at once where groups have scales
  *   DOT_THIN_ROWS                    the most rows of dot_rows
- *   DOT_THIN_PANELS(rows)            how many panels dot_rows takes at once
+ *   DOT_THIN_PANELS(rows, type, grouped)   how many panels dot_rows takes at once
  */
 #ifndef DGM_KERNELS_DOT_KERNELS_H
 #define DGM_KERNELS_DOT_KERNELS_H
@@ -12,8 +13,8 @@
 #include "kernels/ahead.h"
 #include "kernels/unroll.h"
 
-/* dot_line - one line of each panel with all rows; x_quad: bytes from 4 inputs of a row to its next 4. */
-V_INLINE void dot_line(vsum acc[][MOST_PANELS], const int8_t *const *x, size_t at, size_t x_quad,
+/* dot_line - one line of each panel with all rows; x: its 4 inputs of each row, then, int4, x_quad bytes on, 4 more. */
+V_INLINE void dot_line(vsum acc[][MOST_PANELS], const int8_t *x, size_t x_quad,
                        const unsigned char *w, size_t stride, const int rows, const int n_panels,
                        const dgm_wtype t)
 {
@@ -26,7 +27,7 @@ V_INLINE void dot_line(vsum acc[][MOST_PANELS], const int8_t *const *x, size_t a
         for (int r = 0; r < rows; r++) {
             UNROLL(8)
             for (int p = 0; p < n_panels; p++)
-                acc[r][p] = vs_dot_s8(acc[r][p], wv[p], x[r] + at);
+                acc[r][p] = vs_dot_s8(acc[r][p], wv[p], x + 4 * r);
         }
         return;
     }
@@ -40,15 +41,14 @@ V_INLINE void dot_line(vsum acc[][MOST_PANELS], const int8_t *const *x, size_t a
         for (int r = 0; r < rows; r++) {
             UNROLL(8)
             for (int p = 0; p < n_panels; p++)
-                acc[r][p] = vs_dot_u4(acc[r][p], wv[p], x[r] + at + (size_t)half * x_quad);
+                acc[r][p] = vs_dot_u4(acc[r][p], wv[p], x + (size_t)half * x_quad + 4 * r);
         }
     }
 }
 
 /* dot_start - sums before the first product: less what unsigned weights will add. */
-V_INLINE void dot_start(vsum acc[][MOST_PANELS], const void *y, size_t ldy, const int32_t *sums,
-                        size_t ld_sums, const int rows, const int n_panels, int go_on,
-                        const dgm_wtype t)
+V_INLINE void dot_start(vsum acc[][MOST_PANELS], const int32_t *sums, size_t ld_sums,
+                        const int rows, const int n_panels, const dgm_wtype t)
 {
     const int added = t == DGM_W_INT8 ? DOT_S8_ADDED : DOT_U4_ADDED;
     UNROLL(16)
@@ -56,74 +56,110 @@ V_INLINE void dot_start(vsum acc[][MOST_PANELS], const void *y, size_t ldy, cons
         const vsum s = vs_set1(added == 0 ? 0 : -added * sums[(size_t)r * ld_sums]);
         UNROLL(8)
         for (int p = 0; p < n_panels; p++)
-            acc[r][p] = go_on ? vs_load((const int32_t *)y + (size_t)r * ldy + 16 * p) : s;
+            acc[r][p] = s;
     }
 }
 
-V_INLINE void dot_store(void *y, size_t ldy, vsum acc[][MOST_PANELS], const int rows,
-                        const int n_panels, const float *scale, size_t scale_stride, int first)
+/* dot_sums - adds inputs from .. to, whose lines begin at *w and numbers at *x; both are moved on. k: as many inputs as
+ * a panel has. */
+V_INLINE void dot_sums(vsum acc[][MOST_PANELS], const int8_t **x, size_t x_quad,
+                       const unsigned char **w, size_t stride, int from, int to, int k,
+                       const int rows, const int n_panels, const int thin, const dgm_wtype t)
 {
-    UNROLL(16)
-    for (int r = 0; r < rows; r++) {
-        UNROLL(8)
-        for (int p = 0; p < n_panels; p++) {
-            const size_t at = (size_t)r * ldy + 16 * (size_t)p;
-            if (scale == NULL)
-                vs_store((int32_t *)y + at, acc[r][p]);
-            else
-                v_store((float *)y + at,
-                        v_fma(vs_float(acc[r][p]), v_load(scale + (size_t)p * scale_stride),
-                              first ? v_set1(0.0f) : v_load((float *)y + at)));
+    const int per = dgm_line_inputs(t), turn = 4 * DGM_TURN;
+    const int turns = from + (to - from) / turn * turn;
+    int i = from;
+    for (; i < turns; i += turn) {
+        const size_t soon = thin ? dgm_soon(i / per, k / per, stride, n_panels) : 0;
+        UNROLL(4)
+        for (int s = 0; s < turn / per; s++, *x += (size_t)per / 4 * x_quad, *w += DGM_LINE) {
+            UNROLL(8)
+            for (int p = 0; thin && p < n_panels; p++)
+                __builtin_prefetch(*w + (size_t)p * stride + soon, 0, 3);
+            dot_line(acc, *x, x_quad, *w, stride, rows, n_panels, t);
         }
     }
+    for (; i < to; i += per, *x += (size_t)per / 4 * x_quad, *w += DGM_LINE)
+        dot_line(acc, *x, x_quad, *w, stride, rows, n_panels, t);
 }
 
-/* x_quad, x_r: bytes of x from 4 inputs to the next 4, from one row to the next. */
-V_INLINE void dots(void *y, size_t ldy, const dgm_dot_rows *x, size_t x_quad, size_t x_r,
+/* dots - without scales; x_quad: bytes of x from 4 inputs to the next 4. */
+V_INLINE void dots(int32_t *y, size_t ldy, const dgm_dot_rows *x, size_t x_quad,
                    const dgm_panels *w, int k, const int rows, const int n_panels, int first,
                    const dgm_ahead *ahead, const int thin, const dgm_wtype t)
 {
-    const int per = dgm_line_inputs(t), turn = 4 * DGM_TURN;
-    const float *scale = w->scales.at;
-    const int group = scale != NULL ? w->scales.group : k;
-    const int every = ahead != NULL ? ahead->every * turn : k;
     const unsigned char *line = w->data;
-    const int8_t *row[DGM_MAX_TILE_ROWS];
+    const int8_t *q = x->q;
+    const int every = ahead != NULL ? ahead->every * 4 * DGM_TURN : k;
+    vsum acc[DGM_MAX_TILE_ROWS][MOST_PANELS];
+    size_t asked = 0;
+    dot_start(acc, x->sums, x->ld_sums, rows, n_panels, t);
+    UNROLL(16)
+    for (int r = 0; r < rows && !first; r++) {
+        UNROLL(8)
+        for (int p = 0; p < n_panels; p++)
+            acc[r][p] = vs_load(y + (size_t)r * ldy + 16 * p);
+    }
+    for (int i = 0, to; i < k; i = to) {
+        to = k - i < every ? k : i + every;
+        if (ahead != NULL)
+            asked = dgm_ahead_ask(ahead, asked);
+        dot_sums(acc, &q, x_quad, &line, w->stride, i, to, k, rows, n_panels, thin, t);
+    }
+    UNROLL(16)
+    for (int r = 0; r < rows; r++) {
+        UNROLL(8)
+        for (int p = 0; p < n_panels; p++)
+            vs_store(y + (size_t)r * ldy + 16 * p, acc[r][p]);
+    }
+}
+
+/* group_dots - with scales of groups: two sums an output, of a group in integers, of all groups in floats. */
+V_INLINE void group_dots(float *y, size_t ldy, const dgm_dot_rows *x, size_t x_quad,
+                         const dgm_panels *w, int k, const int rows, const int n_panels, int first,
+                         const dgm_ahead *ahead, const int thin, const dgm_wtype t)
+{
+    const unsigned char *line = w->data;
+    const int8_t *q = x->q;
+    const int group = w->scales.group, soon = dgm_soon_groups(group, k, n_panels, t);
+    const int every = ahead != NULL ? ahead->every * 4 * DGM_TURN : k;
+    const float *scale = w->scales.at;
     const int32_t *sums = x->sums;
     vsum acc[DGM_MAX_TILE_ROWS][MOST_PANELS];
+    v16 total[DGM_MAX_TILE_ROWS][MOST_PANELS];
+    size_t asked = 0;
     UNROLL(16)
-    for (int r = 0; r < rows; r++)
-        row[r] = x->q + (size_t)r * x_r;
-    size_t asked = 0, at = 0;
-    for (int i = 0; i < k; first = 0) {
-        const int end = k - i < group ? k : i + group, turns = i + (end - i) / turn * turn;
-        dot_start(acc, y, ldy, sums, x->ld_sums, rows, n_panels, !first && scale == NULL, t);
-        while (i < turns) {
-            const int stop = turns - i < every ? turns : i + every;
-            if (ahead != NULL)
-                asked = dgm_ahead_ask(ahead, asked);
-            for (; i < stop; i += turn) {
-                const size_t soon = dgm_soon(i / per, k / per, w->stride, n_panels);
-                UNROLL(4)
-                for (int s = 0; s < turn / per;
-                     s++, at += (size_t)per / 4 * x_quad, line += DGM_LINE) {
-                    UNROLL(8)
-                    for (int p = 0; thin && p < n_panels; p++)
-                        __builtin_prefetch(line + (size_t)p * w->stride + soon, 0, 3);
-                    dot_line(acc, row, at, x_quad, line, w->stride, rows, n_panels, t);
-                }
-            }
+    for (int r = 0; r < rows; r++) {
+        UNROLL(8)
+        for (int p = 0; p < n_panels; p++)
+            total[r][p] = first ? v_set1(0.0f) : v_load(y + (size_t)r * ldy + 16 * p);
+    }
+    for (int i = 0, due = 0, to; i < k; i = to, scale += DGM_PANEL) {
+        to = k - i < group ? k : i + group;
+        for (; ahead != NULL && due < to; due += every)
+            asked = dgm_ahead_ask(ahead, asked);
+        if (thin)
+            dgm_soon_scales(scale, to + soon * group < k, soon, w->scales.stride, n_panels);
+        dot_start(acc, sums++, x->ld_sums, rows, n_panels, t);
+        dot_sums(acc, &q, x_quad, &line, w->stride, i, to, k, rows, n_panels, thin, t);
+        UNROLL(16)
+        for (int r = 0; r < rows; r++) {
+            UNROLL(8)
+            for (int p = 0; p < n_panels; p++)
+                total[r][p] = v_fma(vs_float(acc[r][p]),
+                                    v_load(scale + (size_t)p * w->scales.stride), total[r][p]);
         }
-        for (; i < end; i += per, at += (size_t)per / 4 * x_quad, line += DGM_LINE)
-            dot_line(acc, row, at, x_quad, line, w->stride, rows, n_panels, t);
-        dot_store(y, ldy, acc, rows, n_panels, scale, w->scales.stride, first);
-        scale = scale != NULL ? scale + DGM_PANEL : NULL;
-        sums++;
+    }
+    UNROLL(16)
+    for (int r = 0; r < rows; r++) {
+        UNROLL(8)
+        for (int p = 0; p < n_panels; p++)
+            v_store(y + (size_t)r * ldy + 16 * p, total[r][p]);
     }
 }
 
 #define DOT_TILE(r, np)                                                                            \
-    dots(y, ldy, x, (size_t)4 * DOT_TILE_ROWS, 4, w, k, r, np, first, ahead, 0, type)
+    dots(y, ldy, x, (size_t)4 * DOT_TILE_ROWS, w, k, r, np, first, ahead, 0, type)
 
 #define DOT_TILE_CASE(r)                                                                           \
     case r:                                                                                        \
@@ -134,7 +170,7 @@ V_INLINE void dots(void *y, size_t ldy, const dgm_dot_rows *x, size_t x_quad, si
         break;
 
 #define DOT_TILES(name, t)                                                                         \
-    static void name(void *y, size_t ldy, const dgm_dot_rows *x, const dgm_panels *w, int k,       \
+    static void name(int32_t *y, size_t ldy, const dgm_dot_rows *x, const dgm_panels *w, int k,    \
                      int rows, int n_panels, int first, const dgm_ahead *ahead)                    \
     {                                                                                              \
         const dgm_wtype type = t;                                                                  \
@@ -146,56 +182,105 @@ V_INLINE void dots(void *y, size_t ldy, const dgm_dot_rows *x, size_t x_quad, si
 DOT_TILES(dot_tile_int8, DGM_W_INT8)
 DOT_TILES(dot_tile_int4, DGM_W_INT4)
 
+#define GROUP_TILE(r, np)                                                                          \
+    group_dots(y, ldy, x, (size_t)4 * DOT_TILE_ROWS, w, k, r, np, first, ahead, 0, type)
+
+#define GROUP_TILE_CASE(r)                                                                         \
+    case r:                                                                                        \
+        if (r <= DOT_GROUP_ROWS && DOT_TILE_PANELS > 1 && n_panels == DOT_TILE_PANELS)             \
+            GROUP_TILE(r, DOT_TILE_PANELS);                                                        \
+        else if (r <= DOT_GROUP_ROWS)                                                              \
+            GROUP_TILE(r, 1);                                                                      \
+        break;
+
+#define GROUP_TILES(name, t)                                                                       \
+    static void name(float *y, size_t ldy, const dgm_dot_rows *x, const dgm_panels *w, int k,      \
+                     int rows, int n_panels, int first, const dgm_ahead *ahead)                    \
+    {                                                                                              \
+        const dgm_wtype type = t;                                                                  \
+        switch (rows) {                                                                            \
+            EACH_ROWS(GROUP_TILE_CASE)                                                             \
+        }                                                                                          \
+    }
+
+GROUP_TILES(group_tile_int8, DGM_W_INT8)
+GROUP_TILES(group_tile_int4, DGM_W_INT4)
+
 static void dot_tile(void *y, size_t ldy, const dgm_dot_rows *x, const dgm_panels *w, int k,
                      int rows, int n_panels, int first, const dgm_ahead *ahead)
 {
-    if (w->type == DGM_W_INT8)
-        dot_tile_int8(y, ldy, x, w, k, rows, n_panels, first, ahead);
+    if (w->scales.at == NULL) {
+        (w->type == DGM_W_INT8 ? dot_tile_int8 : dot_tile_int4)(y, ldy, x, w, k, rows, n_panels,
+                                                                first, ahead);
+        return;
+    }
+    for (int r = 0; r < rows; r += DOT_GROUP_ROWS) { /* as many as have both sums in registers */
+        const int n = rows - r < DOT_GROUP_ROWS ? rows - r : DOT_GROUP_ROWS;
+        const dgm_dot_rows part = {
+            .q = x->q + 4 * r, .sums = x->sums + (size_t)r * x->ld_sums, .ld_sums = x->ld_sums};
+        (w->type == DGM_W_INT8 ? group_tile_int8 : group_tile_int4)((float *)y + (size_t)r * ldy,
+                                                                    ldy, &part, w, k, n, n_panels,
+                                                                    first, r == 0 ? ahead : NULL);
+    }
+}
+
+/* dot_panels - n_panels panels, a number that is known where this is inlined. */
+V_INLINE void dot_panels(void *y, size_t ldy, const dgm_dot_rows *x, const dgm_panels *w, int k,
+                         const int rows, const int n_panels, const int grouped, const dgm_wtype t)
+{
+    if (grouped)
+        group_dots(y, ldy, x, x->ld, w, k, rows, n_panels, 1, NULL, 1, t);
     else
-        dot_tile_int4(y, ldy, x, w, k, rows, n_panels, first, ahead);
+        dots(y, ldy, x, x->ld, w, k, rows, n_panels, 1, NULL, 1, t);
 }
 
 V_INLINE void dot_all(int32_t *y, size_t ldy, const dgm_dot_rows *x, dgm_panels w, int k,
-                      const int rows, int n_panels, const int at_once, const dgm_wtype t)
+                      const int rows, int n_panels, const int at_once, const int grouped,
+                      const dgm_wtype t)
 {
     for (int np; n_panels > 0; n_panels -= np) {
         np = n_panels >= at_once ? at_once : 1;
         if (np == at_once)
-            dots(y, ldy, x, 4, x->ld, &w, k, rows, at_once, 1, NULL, 1, t);
+            dot_panels(y, ldy, x, &w, k, rows, at_once, grouped, t);
         else
-            dots(y, ldy, x, 4, x->ld, &w, k, rows, 1, 1, NULL, 1, t);
+            dot_panels(y, ldy, x, &w, k, rows, 1, grouped, t);
         y += DGM_PANEL * np;
         w.data = (const unsigned char *)w.data + w.stride * (size_t)np;
-        w.scales.at = w.scales.at != NULL ? w.scales.at + w.scales.stride * (size_t)np : NULL;
+        w.scales.at = grouped ? w.scales.at + w.scales.stride * (size_t)np : NULL;
     }
 }
 
 #define DOT_ROWS_CASE(r)                                                                           \
     case r:                                                                                        \
         if (r <= DOT_THIN_ROWS)                                                                    \
-            dot_all(y, ldy, x, *w, k, r, n_panels, DOT_THIN_PANELS(r), type);                      \
+            dot_all(y, ldy, x, *w, k, r, n_panels, DOT_THIN_PANELS(r, type, grouped), grouped,     \
+                    type);                                                                         \
         break;
 
-#define DOT_ROWS(name, t)                                                                          \
+#define DOT_ROWS(name, t, with_groups)                                                             \
     static void name(void *y, size_t ldy, const dgm_dot_rows *x, const dgm_panels *w, int k,       \
                      int rows, int n_panels)                                                       \
     {                                                                                              \
         const dgm_wtype type = t;                                                                  \
+        const int grouped = with_groups;                                                           \
         switch (rows) {                                                                            \
             EACH_ROWS(DOT_ROWS_CASE)                                                               \
         }                                                                                          \
     }
 
-DOT_ROWS(dot_rows_int8, DGM_W_INT8)
-DOT_ROWS(dot_rows_int4, DGM_W_INT4)
+DOT_ROWS(dot_rows_int8, DGM_W_INT8, 0)
+DOT_ROWS(dot_rows_int4, DGM_W_INT4, 0)
+DOT_ROWS(dot_rows_int8_groups, DGM_W_INT8, 1)
+DOT_ROWS(dot_rows_int4_groups, DGM_W_INT4, 1)
 
 static void dot_rows(void *y, size_t ldy, const dgm_dot_rows *x, const dgm_panels *w, int k,
                      int rows, int n_panels)
 {
-    if (w->type == DGM_W_INT8)
-        dot_rows_int8(y, ldy, x, w, k, rows, n_panels);
+    if (w->scales.at != NULL)
+        (w->type == DGM_W_INT8 ? dot_rows_int8_groups : dot_rows_int4_groups)(y, ldy, x, w, k, rows,
+                                                                              n_panels);
     else
-        dot_rows_int4(y, ldy, x, w, k, rows, n_panels);
+        (w->type == DGM_W_INT8 ? dot_rows_int8 : dot_rows_int4)(y, ldy, x, w, k, rows, n_panels);
 }
 
 static double dot_peak(float *sink, int n)

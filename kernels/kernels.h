@@ -51,10 +51,11 @@ typedef struct dgm_panels {
     dgm_scales scales;
 } dgm_panels;
 
-/* dgm_dot_rows - rows as quantize_row leaves them, zero from their end to a multiple of 8 inputs. */
+/* dgm_dot_rows - rows as quantize_row leaves them, 4 inputs of all rows together: [k / 4][rows or more][4], zero from
+ * their end to a multiple of 8 inputs. */
 typedef struct dgm_dot_rows {
     const int8_t *q;
-    size_t ld; /* bytes from row to row, where they lie one after the other */
+    size_t ld; /* bytes from 4 inputs of all rows to the next 4 */
     const int32_t *
         sums; /* sum_row of each row, from the first group at hand on; without groups, of all of k */
     size_t ld_sums;
@@ -126,14 +127,14 @@ typedef struct dgm_kernels {
      * dot_tile - integer sums of rows x (16 * n_panels) outputs over k inputs, w int8 or int4:
      *   without scales, y [rows, 16 * n_panels] is int32: y = sum (+ y unless `first`; x->sums counts in the first call)
      *   with them, y is f32: y = fma((float)sum, scale, y), group after group, +0 before the first if `first`
-     * x->q is [k / 4][dot_tile_rows][4]. Sums must fit int32: true of k <= 131072.
+     * x->ld is 4 * dot_tile_rows. Sums must fit int32: true of k <= 131072.
      * 1 <= rows <= dot_tile_rows, 1 <= n_panels <= tile_panels.
      */
     int dot_tile_rows;
     void (*dot_tile)(void *y, size_t ldy, const dgm_dot_rows *x, const dgm_panels *w, int k,
                      int rows, int n_panels, int first, const dgm_ahead *ahead);
 
-    /* dot_rows - the same for 1 to dot_thin_rows rows of x->q, x->ld bytes apart, and any number of panels. */
+    /* dot_rows - the same for 1 to dot_thin_rows rows, any x->ld and any number of panels. */
     int dot_thin_rows;
     void (*dot_rows)(void *y, size_t ldy, const dgm_dot_rows *x, const dgm_panels *w, int k,
                      int rows, int n_panels);

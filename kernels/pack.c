@@ -110,6 +110,39 @@ void dgm_pack_integers(void *dst, dgm_wtype t, const int8_t *q, int row0, int ro
         }
 }
 
+static void gather_scales(float *dst, const dgm_packed *w, const int32_t *rows, int n)
+{
+    const int groups = dgm_packed_groups(w->k, w->group);
+    memset(dst, 0, dgm_packed_scales(w->type, n, w->k, w->group) * sizeof *dst);
+    for (int r = 0; r < n; r++)
+        for (int g = 0; g < groups; g++)
+            dst[dgm_packed_scale_at(groups, r, g)] =
+                w->scale[dgm_packed_scale_at(groups, rows[r], g)];
+}
+
+dgm_packed dgm_packed_gather(void *data, float *scale, const dgm_packed *w, const int32_t *rows,
+                             int n)
+{
+    const int lines = (int)(dgm_panel_bytes(w->type, w->k) / 64);
+    dgm_packed_clear(data, w->type, n, w->k);
+    for (int r = 0; r < n; r++) {
+        unsigned char *to = (unsigned char *)data + line_of(w->type, w->k, r, 0);
+        const unsigned char *from =
+            (const unsigned char *)w->data + line_of(w->type, w->k, rows[r], 0);
+        for (int l = 0; l < lines; l++)
+            memcpy(to + (size_t)l * 64, from + (size_t)l * 64, 4);
+    }
+    dgm_packed out = *w;
+    out.n = n;
+    out.data = data;
+    out.scale = NULL;
+    if (dgm_packed_scales(w->type, n, w->k, w->group) > 0) {
+        gather_scales(scale, w, rows, n);
+        out.scale = scale;
+    }
+    return out;
+}
+
 /* stored - what stands for row r, input i: a number, or an integer without its scale. */
 static float stored(const dgm_packed *w, int r, int i)
 {

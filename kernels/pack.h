@@ -84,6 +84,22 @@ static inline size_t dgm_packed_scale_at(int groups, int r, int g)
     return (panel * (size_t)groups + (size_t)g) * DGM_PANEL + (size_t)(r % DGM_PANEL);
 }
 
+/* dgm_packed_scales - floats that the scales of [n, k] take: 0 unless they are integers. */
+static inline size_t dgm_packed_scales(dgm_wtype t, int n, int k, int group)
+{
+    if (t != DGM_W_INT8 && t != DGM_W_INT4)
+        return 0;
+    return dgm_packed_panels(n) * (size_t)dgm_packed_groups(k, group) * DGM_PANEL;
+}
+
+/*
+ * dgm_packed_gather - outputs rows[0 .. n - 1] of w, in this order, as a matrix of their own: data [dgm_packed_bytes()]
+ * and scale [dgm_packed_scales()], both 64-byte aligned, n >= 1. The same type and groups, so each output computes the
+ * bits that it computes in w.
+ */
+dgm_packed dgm_packed_gather(void *data, float *scale, const dgm_packed *w, const int32_t *rows,
+                             int n);
+
 /* dgm_packed_read - dst [k] = row r as floats, whatever the type; integers: q * scale, rounded once. */
 void dgm_packed_read(float *dst, const dgm_packed *w, int r);
 

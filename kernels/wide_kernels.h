@@ -10,9 +10,13 @@
 
 #include "kernels/tile_kernels.h"
 
-V_INLINE v16 wide(vline line, const int s, const dgm_wtype t)
+/* few: with one or two rows it is the conversion that counts, with more the registers that it takes. */
+V_INLINE v16 wide(vline line, const int s, const dgm_wtype t, const int few)
 {
-    return t == DGM_W_BF16 ? v_bf16(line, s) : t == DGM_W_INT8 ? v_s8(line, s) : v_u4(line, s);
+    return t == DGM_W_BF16   ? v_bf16(line, s)
+           : t == DGM_W_INT8 ? v_s8(line, s)
+           : few             ? v_u4_few(line, s)
+                             : v_u4(line, s);
 }
 
 static void widen(float *dst, dgm_wtype type, const void *panel, int k);
@@ -45,7 +49,7 @@ V_INLINE void wide_line(v16 acc[][MOST_PANELS], const float *const *x, int at,
     for (int s = 0; s < dgm_line_inputs(t); s++) {
         UNROLL(8)
         for (int p = 0; p < n_panels; p++)
-            wv[p] = wide(line[p], s, t);
+            wv[p] = wide(line[p], s, t, rows <= 2);
         wide_input(acc, x, at + s, wv, rows, n_panels);
     }
 }
@@ -73,6 +77,7 @@ V_INLINE void wide_chains(float *y, size_t ldy, const float *x, size_t ldx, cons
     const int per = dgm_line_inputs(t), group = w->scales.at != NULL ? w->scales.group : k;
     const unsigned char *line = w->data;
     const float *scale = w->scales.at, *row[DGM_MAX_TILE_ROWS];
+    const int soon_groups = scale != NULL ? dgm_soon_groups(group, k, n_panels, t) : 0;
     v16 acc[DGM_MAX_TILE_ROWS][MOST_PANELS];
     UNROLL(16)
     for (int r = 0; r < rows; r++)
@@ -80,6 +85,9 @@ V_INLINE void wide_chains(float *y, size_t ldy, const float *x, size_t ldx, cons
     for (int i = 0, first = 1; i < k; first = 0) {
         const int end = k - i < group ? k : i + group, whole = i + (end - i) / per * per;
         clear(acc, rows, n_panels);
+        if (scale != NULL)
+            dgm_soon_scales(scale, end + soon_groups * group < k, soon_groups, w->scales.stride,
+                            n_panels);
         for (; i < whole; i += per, line += DGM_LINE) {
             const size_t soon = dgm_soon(i / per, k / per, w->stride, n_panels);
             wide_line(acc, row, i, line, w->stride, soon, rows, n_panels, t);
@@ -150,7 +158,7 @@ V_INLINE void widen_panel(float *dst, const unsigned char *panel, int k, const d
         const vline line = v_line(panel);
         UNROLL(8)
         for (int s = 0; s < per; s++)
-            v_store(dst + (size_t)(i + s) * DGM_PANEL, wide(line, s, t));
+            v_store(dst + (size_t)(i + s) * DGM_PANEL, wide(line, s, t, 0));
     }
     if (i == k)
         return;
@@ -158,7 +166,7 @@ V_INLINE void widen_panel(float *dst, const unsigned char *panel, int k, const d
     UNROLL(8)
     for (int s = 0; s < per; s++)
         if (i + s < k)
-            v_store(dst + (size_t)(i + s) * DGM_PANEL, wide(line, s, t));
+            v_store(dst + (size_t)(i + s) * DGM_PANEL, wide(line, s, t, 0));
 }
 
 static void widen(float *dst, dgm_wtype type, const void *panel, int k)

@@ -2,7 +2,9 @@
  * A case and its peak are timed in turns until the case has run for a while, and the medians count: whatever else
  * the machine does meets both alike. The peak is fma or dot products on registers for what computes, reading memory once for what
  * waits for it, by the best instruction set of this CPU whichever is measured. `cold` cases walk over more weights
- * than any cache holds, as experts do; their bytes are those of the weights.
+ * than any cache holds, as experts do; their bytes are those of the weights with their scales. Beside each stands the limit
+ * that counts: memory, or, where it is less, the bytes that go with as many products as registers can make. Conversions
+ * of weights do not count there; what a kernel reaches with a few weights that stay at hand shows what they cost.
  */
 #include "launch/bench.h"
 
@@ -19,14 +21,16 @@
 enum { MOST_RUNS = 200, LEAST_RUNS = 5, MOST_ROWS = 512, MOST_K = 2048, MOST_N = 8192 };
 enum { VOCAB = 65536, VOCAB_K = 1024, HEADS = 256, HEAD_DIM = 64, POSITIONS = 64, NORM_D = 1024 };
 enum { PEAK_ROUNDS = 1 << 16 };
-enum { GROUP = 64, SCALES = MOST_N * MOST_K / GROUP }; /* inputs that share a scale of int4 */
+enum { GROUP = 64, SCALES = MOST_N * MOST_K / GROUP };    /* inputs that share a scale of int4 */
+enum { HAND_K = 128, HAND_PANELS = 12, HAND_CALLS = 64 }; /* weights at hand: 24 KiB of int8 */
 static const size_t COLD_BYTES = (size_t)256 << 20, SLICE_BYTES = (size_t)32 << 20;
-static const double SECONDS = 0.3;
+static const double SECONDS = 0.1;
 
 typedef struct lab lab;
 
-/* What a case is measured beside: numbers multiplied, integers multiplied, or bytes read. */
-enum peak { FMA, DOT, READ };
+/* What a case is measured beside: numbers multiplied, integers multiplied, bytes read, or what its own kernel does with
+ * weights at hand. */
+enum peak { FMA, DOT, READ, HAND, PEAKS };
 
 typedef struct bench_case {
     const char *what;
@@ -34,6 +38,7 @@ typedef struct bench_case {
     int rows, k, n;
     enum peak peak;
     double work; /* operations or bytes of a run */
+    bool cold;   /* memory or arithmetic bounds it, whichever is less */
     dgm_wtype type;
     dgm_compute compute;
 } bench_case;
@@ -51,21 +56,45 @@ struct lab {
     const bench_case *now;
 };
 
+/* What was measured of a case, medians, in 1e9 a second; peaks that do not concern it are 0. */
+typedef struct outcome {
+    double rate, peak[PEAKS];
+} outcome;
+
 static int by_value(const void *a, const void *b)
 {
     const double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
 }
 
-/* gemm - with the weights that begin `at` bytes into memory, whatever these bytes mean as integers. */
-static void gemm(lab *l, size_t at, const bench_case *c)
+static int group_of(const bench_case *c)
+{
+    return c->type == DGM_W_INT4 ? GROUP : 0;
+}
+
+/* scale_bytes - of a case's weights. */
+static size_t scale_bytes(const bench_case *c)
+{
+    if (c->type != DGM_W_INT8 && c->type != DGM_W_INT4)
+        return 0;
+    const size_t groups = (size_t)dgm_packed_groups(c->k, group_of(c));
+    return dgm_packed_panels(c->n) * groups * DGM_PANEL * sizeof(float);
+}
+
+static size_t weight_bytes(const bench_case *c)
+{
+    return dgm_packed_bytes(c->type, c->n, c->k) + scale_bytes(c);
+}
+
+/* gemm - with the weights that begin `at` bytes into memory, whatever these bytes mean as integers; scales: theirs. */
+static void gemm(lab *l, size_t at, const float *scales, const bench_case *c)
 {
     const dgm_packed w = {.n = c->n,
                           .k = c->k,
                           .type = c->type,
-                          .group = c->type == DGM_W_INT4 ? GROUP : 0,
+                          .group = group_of(c),
                           .data = (const char *)l->weights + at,
-                          .scale = l->scales};
+                          .scale = scales};
     const dgm_gemm_job job = {.x = l->x,
                               .ldx = (size_t)c->k,
                               .y = l->y,
@@ -78,14 +107,36 @@ static void gemm(lab *l, size_t at, const bench_case *c)
 
 static void run_gemm(lab *l, const bench_case *c)
 {
-    gemm(l, 0, c);
+    gemm(l, 0, l->scales, c);
 }
 
 static void run_thin(lab *l, const bench_case *c)
 {
-    const size_t bytes = dgm_packed_bytes(c->type, c->n, c->k), matrices = COLD_BYTES / bytes;
-    gemm(l, (size_t)l->turn % matrices * bytes, c);
+    const size_t bytes = weight_bytes(c), matrices = COLD_BYTES / bytes;
+    const size_t at = (size_t)l->turn % matrices * bytes, after = at + bytes - scale_bytes(c);
+    gemm(l, at, l->weights + after / sizeof(float), c);
     l->turn++;
+}
+
+/* The product of a cold case with a few of its weights, again and again. */
+static void hand_part(void *ctx, int part, int n_parts)
+{
+    const lab *l = ctx;
+    const bench_case *c = l->now;
+    const dgm_panels w = {.type = c->type,
+                          .data = l->weights,
+                          .stride = dgm_panel_bytes(c->type, HAND_K),
+                          .scales = {.at = c->type == DGM_W_INT4 ? l->scales : NULL,
+                                     .stride = (size_t)HAND_K / GROUP * DGM_PANEL,
+                                     .group = GROUP}};
+    enum { N = HAND_PANELS * DGM_PANEL };
+    float *y = l->y + (size_t)part * MOST_ROWS * N;
+    const int most = l->kern.thin_rows;
+    (void)n_parts;
+    for (int i = 0; i < HAND_CALLS; i++)
+        for (int r = 0; r < c->rows; r += most)
+            l->kern.wide_rows(y, N, l->x + (size_t)r * HAND_K, HAND_K, &w, HAND_K,
+                              c->rows - r < most ? c->rows - r : most, HAND_PANELS);
 }
 
 static void norm_part(void *ctx, int part, int n_parts)
@@ -187,10 +238,12 @@ static double now_s(const lab *l)
 /* peak_rate - of bursts that take about as long as the case: a short one would slip through a busy machine. */
 static double peak_rate(lab *l, enum peak peak, double seconds)
 {
-    static const dgm_pool_fn parts[] = {fma_part, dot_part, read_part};
+    static const dgm_pool_fn parts[] = {fma_part, dot_part, read_part, hand_part};
     float sink[DGM_LANES] = {0};
     double burst = (double)SLICE_BYTES;
-    if (peak != READ)
+    if (peak == HAND)
+        burst = 2.0 * l->now->rows * HAND_K * HAND_PANELS * DGM_PANEL * HAND_CALLS * l->threads;
+    else if (peak != READ)
         burst =
             (peak == FMA ? l->best.fma_peak : l->best.dot_peak)(sink, 1) * PEAK_ROUNDS * l->threads;
     const double begin = now_s(l);
@@ -209,45 +262,87 @@ static double median(double *v, int n)
     return v[n / 2];
 }
 
-/* measure - seconds of one run of the case, and the peak's rate. */
-static double measure(lab *l, const bench_case *c, double *peak)
+/* beside - whether a case is measured beside a peak. */
+static bool beside(const bench_case *c, enum peak peak)
 {
-    double t[MOST_RUNS], p[MOST_RUNS], spent = 0, last = 0;
+    if (!c->cold)
+        return peak == c->peak;
+    const bool wide = c->compute == DGM_COMPUTE_F32 && c->type != DGM_W_F32;
+    return peak == READ || peak == (c->compute == DGM_COMPUTE_INT8 ? DOT : FMA) ||
+           (peak == HAND && wide);
+}
+
+static outcome measure(lab *l, const bench_case *c)
+{
+    double t[MOST_RUNS], p[PEAKS][MOST_RUNS], spent = 0, last = 0;
+    outcome o = {0};
     int n = 0;
+    l->now = c;
     c->run(l, c); /* warms up */
     for (; n < MOST_RUNS && (n < LEAST_RUNS || spent < SECONDS); n++) {
-        p[n] = peak_rate(l, c->peak, last);
+        for (int k = 0; k < PEAKS; k++)
+            p[k][n] = beside(c, k) ? peak_rate(l, k, last) : 0;
         const double begin = now_s(l);
         c->run(l, c);
         t[n] = last = now_s(l) - begin;
         spent += last;
     }
-    *peak = median(p, n);
-    return median(t, n);
+    for (int k = 0; k < PEAKS; k++)
+        o.peak[k] = median(p[k], n);
+    o.rate = c->work / median(t, n) * 1e-9;
+    return o;
 }
 
-static void report(const lab *l, const bench_case *c, double rate, double peak)
+/* limit_of - what a rate can be at most, and what bounds it. */
+static double limit_of(const bench_case *c, const outcome *o, const char **bound)
+{
+    static const char *const names[] = {"fma", "products", "memory"};
+    enum peak by = c->peak;
+    double limit = o->peak[by];
+    if (c->cold) {
+        const enum peak other = c->compute == DGM_COMPUTE_INT8 ? DOT : FMA;
+        const double bytes_per_operation = c->work / (2.0 * c->rows * c->k * c->n);
+        if (o->peak[other] * bytes_per_operation < limit) {
+            by = other;
+            limit = o->peak[by] * bytes_per_operation;
+        }
+    }
+    *bound = names[by];
+    return limit;
+}
+
+static void report(const lab *l, const bench_case *c, const outcome *o)
 {
     static const char *const units[] = {"GFLOP/s", "GOP/s", "GB/s"};
-    const char *const unit = units[c->peak];
-    if (l->json)
+    const char *const unit = units[c->peak], *bound;
+    const double limit = limit_of(c, o, &bound);
+    if (l->json) {
         (void)printf("{\"bench\":\"kernels\",\"isa\":\"%s\",\"threads\":%d,\"what\":\"%s\","
-                     "\"rows\":%d,\"k\":%d,\"n\":%d,\"rate\":%.2f,\"unit\":\"%s\",\"peak\":%.2f}\n",
-                     l->kern.isa, l->threads, c->what, c->rows, c->k, c->n, rate, unit, peak);
-    else
-        (void)printf("%-7s %7d  %-12s %5d %5d %6d %9.1f %-8s %9.1f %5.2f\n", l->kern.isa,
-                     l->threads, c->what, c->rows, c->k, c->n, rate, unit, peak, rate / peak);
+                     "\"rows\":%d,\"k\":%d,\"n\":%d,\"rate\":%.2f,\"unit\":\"%s\",\"peak\":%.2f,"
+                     "\"limit\":%.2f,\"bound\":\"%s\",\"ratio\":%.3f",
+                     l->kern.isa, l->threads, c->what, c->rows, c->k, c->n, o->rate, unit,
+                     o->peak[c->peak], limit, bound, o->rate / limit);
+        if (o->peak[HAND] > 0)
+            (void)printf(",\"at_hand_gflops\":%.2f,\"fma_gflops\":%.2f", o->peak[HAND],
+                         o->peak[FMA]);
+        (void)printf("}\n");
+    } else {
+        (void)printf("%-7s %7d  %-12s %5d %5d %6d %9.1f %-8s %9.1f %9.1f %-8s %5.2f", l->kern.isa,
+                     l->threads, c->what, c->rows, c->k, c->n, o->rate, unit, o->peak[c->peak],
+                     limit, bound, o->rate / limit);
+        if (o->peak[HAND] > 0)
+            (void)printf(" %8.2f", o->peak[HAND] / o->peak[FMA]);
+        (void)printf("\n");
+    }
     (void)fflush(stdout);
 }
 
 static void run_case(lab *l, bench_case c)
 {
-    const double multiplied = (double)c.rows * c.k * c.n;
     if (c.work == 0)
-        c.work = c.peak == READ ? (double)dgm_packed_bytes(c.type, c.n, c.k) : 2.0 * multiplied;
-    double peak;
-    const double rate = c.work / measure(l, &c, &peak) * 1e-9;
-    report(l, &c, rate, peak);
+        c.work = c.peak == READ ? (double)weight_bytes(&c) : 2.0 * c.rows * c.k * c.n;
+    const outcome o = measure(l, &c);
+    report(l, &c, &o);
 }
 
 static void run_types(lab *l, const int shape[2], bool quick)
@@ -271,8 +366,10 @@ static void run_types(lab *l, const int shape[2], bool quick)
             c.what = sorts[s].cold;
             c.run = run_thin;
             c.peak = READ;
+            c.cold = true;
             run_case(l, c);
         }
+        c.cold = false;
         for (c.rows = 64; c.rows <= (quick ? 64 : MOST_ROWS); c.rows *= 2) {
             c.what = sorts[s].many;
             c.run = run_gemm;
@@ -304,9 +401,11 @@ static void run_all(lab *l, bool quick)
     bench_case vocab = {.what = "vocabulary", .run = run_vocab, .k = VOCAB_K, .n = VOCAB};
     vocab.rows = 4;
     vocab.peak = READ;
+    vocab.cold = true;
     run_case(l, vocab);
     vocab.rows = 64;
     vocab.peak = FMA;
+    vocab.cold = false;
     if (!quick)
         run_case(l, vocab);
 }
@@ -385,10 +484,13 @@ int dgm_bench_kernels(const dgm_options *o)
     lab l = {.json = o->json};
     int rc = lab_open(&l, threads);
     if (!l.json && rc == DGM_OK)
-        (void)printf("medians; peak: fma or integer products on registers, or reading memory, in "
-                     "the same run\n"
-                     "%-7s %7s  %-12s %5s %5s %6s %9s %-8s %9s %5s\n",
-                     "isa", "threads", "what", "rows", "k", "n", "rate", "unit", "peak", "ratio");
+        (void)printf(
+            "medians; peak: fma or integer products on registers, or reading memory, in the same "
+            "run; limit: the peak, or less\nwhere arithmetic bounds cold weights, and ratio to it; "
+            "at hand: the same kernel with weights in L1, converted, against fma\n"
+            "%-7s %7s  %-12s %5s %5s %6s %9s %-8s %9s %9s %-8s %5s %8s\n",
+            "isa", "threads", "what", "rows", "k", "n", "rate", "unit", "peak", "limit", "bound",
+            "ratio", "at hand");
     if (rc == DGM_OK)
         rc = run_isas(&l, o->isa, threads);
     lab_close(&l);

@@ -72,7 +72,8 @@ static int choose_engine(dgm_engine_config *cfg, bench *b)
                                .max_target = b->o->tgt_tokens,
                                .max_beam = b->o->beam,
                                .max_targets = 1,
-                               .prompt_rows = 4};
+                               .prompt_rows = 4,
+                               .overlap = dgm_session_overlap(&b->session)};
     DGM_TRY(dgm_session_types(cfg, &b->session));
     b->types = (dgm_stage_types){.compute = cfg->compute, .kv_bf16 = cfg->kv_bf16};
     return DGM_OK;
@@ -89,7 +90,7 @@ static int submit(const bench *b, int line)
     }
     b->source[n - 1] = c->eos_id;
     const int32_t prompt[2] = {c->decoder_start_id, c->vocab_size - 1};
-    const dgm_target target = {prompt, 2};
+    const dgm_target target = {.prompt = prompt, .n_prompt = 2};
     const dgm_job job = {.id = (uint64_t)line,
                          .line = (uint64_t)line,
                          .source = b->source,

@@ -52,14 +52,6 @@ static const dgm_layer *find_layer(const dgm_model *m, int stack, bool sparse)
     return NULL;
 }
 
-static int count_layers(const dgm_model *m, int stack, bool sparse)
-{
-    int n = 0;
-    for (int i = 0; i < m->stack[stack].n_layers; i++)
-        n += m->stack[stack].layers[i].sparse == sparse;
-    return n;
-}
-
 /* Two products, one after the other. Layers of a kind are alike, so one stands for all. */
 static dgm_stage_work two_products(const dgm_ffn *ffn, const dgm_stage_types *types, double rows,
                                    double times)
@@ -70,17 +62,16 @@ static dgm_stage_work two_products(const dgm_ffn *ffn, const dgm_stage_types *ty
 }
 
 static dgm_stage_work feed_forward(const dgm_model *m, const dgm_stage_types *types,
-                                   const dgm_stage_total *t, int stack, double steps)
+                                   const dgm_stage_total *t, int stack)
 {
     const dgm_layer *l = find_layer(m, stack, false);
     if (l == NULL)
         return (dgm_stage_work){0};
-    return two_products(&l->ffn, types, (double)t->rows, steps * count_layers(m, stack, false));
+    return two_products(&l->ffn, types, (double)t->rows, (double)t->passes);
 }
 
 static dgm_stage_work mixture(const dgm_model *m, const dgm_stage_types *types,
-                              const dgm_stage_total *t, int stack, double steps,
-                              enum dgm_stage stage)
+                              const dgm_stage_total *t, int stack, enum dgm_stage stage)
 {
     const dgm_layer *l = find_layer(m, stack, true);
     const double rows = (double)t->rows, d = m->cfg.d_model;
@@ -92,7 +83,7 @@ static dgm_stage_work mixture(const dgm_model *m, const dgm_stage_types *types,
     dgm_stage_work w = {0};
     switch (stage) {
     case DGM_STAGE_ROUTER:
-        return product(&l->router, types, rows, steps * count_layers(m, stack, true));
+        return product(&l->router, types, rows, (double)t->passes);
     case DGM_STAGE_EXPERTS:
         w = two_products(&l->experts[0], types, rows, (double)t->units);
         w.passed -= rows * (floats(d) - row);
@@ -108,11 +99,11 @@ static dgm_stage_work mixture(const dgm_model *m, const dgm_stage_types *types,
 
 /* Encoder: the keys of a sentence were just made, so nothing has to be read but q, k, v once. */
 static dgm_stage_work attention(const dgm_model *m, const dgm_stage_types *types,
-                                const dgm_stage_total *t, int stack, double steps, bool cross)
+                                const dgm_stage_total *t, int stack, bool cross)
 {
     const dgm_layer *l = &m->stack[stack].layers[0];
-    const double times = steps * m->stack[stack].n_layers, rows = (double)t->rows,
-                 d = m->cfg.d_model, element = types->kv_bf16 ? 2 : 4;
+    const double times = (double)t->passes, rows = (double)t->rows, d = m->cfg.d_model,
+                 element = types->kv_bf16 ? 2 : 4;
     dgm_stage_work sum = {.flops = 4 * (double)t->units * d,
                           .needed = 2 * (double)t->distinct * d * element,
                           .passed = floats((stack == DGM_ENCODER ? 4 : 2) * rows * d)};
@@ -123,11 +114,11 @@ static dgm_stage_work attention(const dgm_model *m, const dgm_stage_types *types
 
 /* Their keys and values go to the cache, as it holds them. */
 static dgm_stage_work cross_kv(const dgm_model *m, const dgm_stage_types *types, double rows,
-                               double steps)
+                               double times)
 {
     const double layers = m->stack[DGM_DECODER].n_layers;
     const dgm_packed *kv = &m->stack[DGM_DECODER].layers[0].cross_kv.w;
-    dgm_stage_work w = product(kv, types, rows * layers, steps * layers);
+    dgm_stage_work w = product(kv, types, rows * layers, times * layers);
     if (types->kv_bf16)
         w.passed -= rows * layers * kv->n * 2;
     return w;
@@ -135,9 +126,9 @@ static dgm_stage_work cross_kv(const dgm_model *m, const dgm_stage_types *types,
 
 /* Logits are looked at while they are in a cache, and go nowhere. */
 static dgm_stage_work vocabulary(const dgm_model *m, const dgm_stage_types *types, double rows,
-                                 double steps)
+                                 double times)
 {
-    dgm_stage_work w = product(&m->embed, types, rows, steps);
+    dgm_stage_work w = product(&m->embed, types, rows, times);
     w.passed = floats(rows * m->cfg.d_model);
     return w;
 }
@@ -146,7 +137,7 @@ dgm_stage_work dgm_stage_work_of(const dgm_model *m, const dgm_stage_types *type
                                  const dgm_stage_clock *c, int stack, enum dgm_stage stage)
 {
     const dgm_stage_total *t = &c->total[stack][stage];
-    const double steps = (double)c->steps[stack], rows = (double)t->rows, d = m->cfg.d_model;
+    const double times = (double)t->passes, rows = (double)t->rows, d = m->cfg.d_model;
     switch (stage) {
     case DGM_STAGE_EMBED: /* row, position, result */
         return (dgm_stage_work){.flops = 2 * rows * d,
@@ -154,17 +145,17 @@ dgm_stage_work dgm_stage_work_of(const dgm_model *m, const dgm_stage_types *type
                                 .passed = floats(2 * rows * d)};
     case DGM_STAGE_SELF:
     case DGM_STAGE_CROSS:
-        return attention(m, types, t, stack, steps, stage == DGM_STAGE_CROSS);
+        return attention(m, types, t, stack, stage == DGM_STAGE_CROSS);
     case DGM_STAGE_CROSS_KV:
-        return cross_kv(m, types, rows, steps);
+        return cross_kv(m, types, rows, times);
     case DGM_STAGE_FFN:
-        return feed_forward(m, types, t, stack, steps);
+        return feed_forward(m, types, t, stack);
     case DGM_STAGE_VOCABULARY:
-        return vocabulary(m, types, rows, steps);
+        return vocabulary(m, types, rows, times);
     case DGM_STAGE_SEARCH:
         return (dgm_stage_work){0};
     default:
-        return mixture(m, types, t, stack, steps, stage);
+        return mixture(m, types, t, stack, stage);
     }
 }
 

@@ -1,6 +1,8 @@
 #include "launch/bench.h"
 #include "launch/bench_exchange.h"
+#include "launch/bench_experts.h"
 #include "launch/bench_layers.h"
+#include "launch/bench_pruning.h"
 #include "launch/commands.h"
 
 #include <stdio.h>
@@ -15,6 +17,12 @@ int dgm_cmd_bench(const dgm_options *o)
         return dgm_bench_exchange(o);
     if (strcmp(what, "layers") == 0)
         return dgm_bench_layers(o);
-    (void)fprintf(stderr, "dragoman: bench: want kernels, exchange or layers, found '%s'\n", what);
+    if (strcmp(what, "experts") == 0)
+        return dgm_bench_experts(o);
+    if (strcmp(what, "pruning") == 0)
+        return dgm_bench_pruning(o);
+    (void)fprintf(
+        stderr, "dragoman: bench: want kernels, exchange, layers, experts or pruning, found '%s'\n",
+        what);
     return dgm_exit_code(DGM_EUSAGE);
 }

@@ -60,12 +60,47 @@ static void print_errors(const dgm_quantize_report *r, const dgm_model *m)
     print_row("all", sum);
 }
 
+/* Relative error of what a layer's matrices put out over the calibration text: rounded alone, and with feedback. */
+static void print_output_row(const char *name, const dgm_feedback_error *parts, bool fed)
+{
+    (void)printf("%-12s %-9s", name, fed ? "feedback" : "rounded");
+    for (int c = 0; c < N_COLUMNS; c++) {
+        const dgm_feedback_error *e = &parts[columns[c]];
+        if (e->all > 0)
+            (void)printf(" %11.6f", sqrt((fed ? e->fed : e->alone) / e->all));
+        else
+            (void)printf(" %11s", "");
+    }
+    (void)printf("\n");
+}
+
+static void print_outputs(const dgm_quantize_report *r, const dgm_model *m)
+{
+    char name[32];
+    (void)printf("\n%-22s", "error of outputs");
+    for (int c = 0; c < N_COLUMNS; c++)
+        (void)printf(" %11s", dgm_part_name(columns[c]));
+    (void)printf("\n");
+    for (int i = 0; i <= r->n_layers; i++) {
+        const int n_enc = m->cfg.n_layers[DGM_ENCODER];
+        (void)snprintf(name, sizeof name, i <= n_enc ? "encoder %d" : "decoder %d",
+                       i <= n_enc ? i - 1 : i - 1 - n_enc);
+        print_output_row(i == 0 ? "embedding" : name, r->output[i], false);
+        print_output_row("", r->output[i], true);
+    }
+    (void)printf("\n%d matrices with feedback; without: %d that too few rows entered, %d whose "
+                 "moments say nothing\n",
+                 r->n_fed, r->n_few, r->n_unsolved);
+}
+
 static void print_report(const dgm_options *o, const dgm_quantize_report *r, const dgm_model *m)
 {
     (void)printf("%s: %llu bytes of weights\n%s: %llu bytes of weights, %.1f %%\n", m->dir,
                  (unsigned long long)r->bytes_before, o->output, (unsigned long long)r->bytes_after,
                  100.0 * (double)r->bytes_after / (double)r->bytes_before);
     print_errors(r, m);
+    if (r->output != NULL)
+        print_outputs(r, m);
 }
 
 /* ---- command ---- */
@@ -95,20 +130,44 @@ static int create_pool(dgm_pool **pool, const dgm_options *o)
     return dgm_pool_create(pool, o->threads > 0 ? o->threads : dgm_cpus_share(&mine, here, 1));
 }
 
-static int quantize(const dgm_options *o, const dgm_model *m)
+static int open_calibration(dgm_quantize_options *q, const dgm_options *o, dgm_model *m,
+                            const dgm_kernels *kern, dgm_pool *pool)
 {
-    dgm_quantize_options q;
+    const bool integers = q->experts == DGM_W_INT8 || q->experts == DGM_W_INT4;
+    const dgm_calibration_config cfg = {.text = o->calibration,
+                                        .memory_bytes = (uint64_t)o->calibration_memory << 20,
+                                        .kern = kern,
+                                        .pool = pool};
+    if (o->calibration[0] == '\0')
+        return DGM_OK;
+    if (!integers && q->dense != DGM_W_INT8)
+        return dgm_fail(
+            DGM_EUSAGE,
+            "--calibration: want integers to make (--experts, --dense), found %s and %s",
+            dgm_weight_type_name(q->experts), dgm_weight_type_name(q->dense));
+    return dgm_calibration_open(&q->calibration, m, &cfg);
+}
+
+static int quantize(const dgm_options *o, dgm_model *m)
+{
+    dgm_quantize_options q = {.experts = DGM_W_F32};
     dgm_quantize_report report = {0};
     dgm_progress progress;
+    dgm_kernels kern;
     dgm_pool *pool = NULL;
     DGM_TRY(read_options(&q, o));
+    DGM_TRY(dgm_kernels_select(&kern, o->isa));
+    q.kern = &kern;
     DGM_TRY(create_pool(&pool, o));
+    int rc = open_calibration(&q, o, m, &kern, pool);
     dgm_progress_begin(&progress, isatty(STDERR_FILENO) != 0, 0);
-    const int rc = dgm_quantize(&report, m, o->output, &q, pool, show_progress, &progress);
+    if (rc == DGM_OK)
+        rc = dgm_quantize(&report, m, o->output, &q, pool, show_progress, &progress);
     dgm_progress_wipe(&progress);
     if (rc == DGM_OK)
         print_report(o, &report, m);
-    free(report.error);
+    dgm_calibration_close(q.calibration);
+    dgm_quantize_report_free(&report);
     dgm_pool_destroy(pool);
     return rc;
 }

@@ -6,12 +6,15 @@
 
 int dgm_cmd_translate(const dgm_options *o);
 int dgm_cmd_score(const dgm_options *o);
+int dgm_cmd_score_text(const dgm_options *o);
 int dgm_cmd_tokenize(const dgm_options *o);
 int dgm_cmd_detokenize(const dgm_options *o);
 int dgm_cmd_languages(const dgm_options *o);
 int dgm_cmd_inspect(const dgm_options *o);
 int dgm_cmd_quantize(const dgm_options *o);
 int dgm_cmd_bench(const dgm_options *o); /* args[0]: kernels | exchange */
+int dgm_cmd_prune(const dgm_options *o);
+int dgm_cmd_stats(const dgm_options *o);
 int dgm_cmd_synth(const dgm_options *o);
 
 #endif

@@ -2,10 +2,13 @@
 
 #include "base/log.h"
 #include "launch/filter_files.h"
+#include "launch/filter_vmap.h"
 #include "launch/session.h"
+#include "runtime/footprint.h"
 #include "runtime/stream.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -95,6 +98,7 @@ static int choose_engine(filter *f)
                         DGM_STREAM_MAX_TARGETS, n_targets);
     f->engine.batch_tokens = o->batch_tokens;
     f->engine.batch_rows = o->batch_rows;
+    f->engine.overlap = dgm_session_overlap(&f->session);
     f->engine.max_beam = f->decode.beam;
     f->engine.max_targets = n_targets;
     /*
@@ -102,8 +106,12 @@ static int choose_engine(filter *f)
      * hypothesis, so fewer sentences fill the batch (and the engine reserves room for sentences x tokens).
      */
     f->engine.prompt_rows = scoring(o) ? SCORE_TOKENS : o->target_prefix[0] != '\0' ? 16 : 2;
-    if (scoring(o))
+    f->engine.record = o->record_stats[0] != '\0';
+    f->engine.usual_rows = DGM_USUAL_ROWS;
+    if (scoring(o)) {
         f->engine.batch_rows = (o->batch_rows + SCORE_SHARE - 1) / SCORE_SHARE;
+        f->engine.usual_rows /= SCORE_SHARE;
+    }
     return DGM_OK;
 }
 
@@ -158,6 +166,52 @@ static int resolve_targets(filter *f)
     return DGM_OK;
 }
 
+/* set_of - the set of a direction in a stack, or 0 with --keep-missing exact. */
+static int set_of(int *number, filter *f, const dgm_keep *keep, int stack, const char *src,
+                  const char *tgt)
+{
+    const dgm_options *o = f->session.options;
+    const dgm_keep_set *set = dgm_keep_find(keep, stack, src, tgt);
+    *number = 0;
+    if (set != NULL)
+        return dgm_expert_sets_add(number, &f->session.sets, set);
+    if (strcmp(o->keep_missing, "exact") == 0)
+        return DGM_OK;
+    return dgm_fail(
+        DGM_EINPUT, "%s keeps no %s experts for %s (--keep-missing exact uses all of them)",
+        o->keep, stack == DGM_ENCODER ? "encoder" : "decoder", stack == DGM_ENCODER ? src : tgt);
+}
+
+static int find_sets(filter *f, const dgm_keep *keep, const char *src)
+{
+    for (int i = 0; i < f->n_targets; i++) {
+        dgm_stream_target *t = &f->targets[i];
+        int encoder;
+        DGM_TRY(set_of(&encoder, f, keep, DGM_ENCODER, src, t->lang));
+        DGM_TRY(set_of(&t->experts, f, keep, DGM_DECODER, src, t->lang));
+        if (i > 0 && encoder != f->stream.experts)
+            return dgm_fail(DGM_EUSAGE,
+                            "%s: encoder sets of %s into %s and %s differ, and a line is encoded "
+                            "once: want one target",
+                            f->session.options->keep, src, f->targets[0].lang, t->lang);
+        f->stream.experts = encoder;
+    }
+    return DGM_OK;
+}
+
+/* choose_experts - from the keep file, if there is one: the sets of all directions of this job. */
+static int choose_experts(filter *f, int32_t source_code)
+{
+    const dgm_session *s = &f->session;
+    dgm_keep keep;
+    if (s->options->keep[0] == '\0')
+        return DGM_OK;
+    DGM_TRY(dgm_keep_read(&keep, s->options->keep, &s->model->cfg, s->model->hash));
+    const int rc = find_sets(f, &keep, dgm_tok_piece(s->tok, source_code));
+    dgm_keep_fini(&keep);
+    return rc;
+}
+
 static enum dgm_split split_of(const dgm_options *o)
 {
     /* log p of a reference belongs to the whole line. */
@@ -173,15 +227,28 @@ static bool shows_progress(const dgm_options *o, const dgm_filter_files *files)
     return isatty(STDERR_FILENO) && !typed && !shown && dgm_log_on(DGM_LOG_INFO);
 }
 
+/* job_hash - what a run must have in common with one that it goes on with. */
+static uint64_t job_hash(const dgm_session *s, const dgm_options *o)
+{
+    uint64_t job = dgm_resume_hash(dgm_options_result_hash(o), (const char *)&s->model->hash,
+                                   sizeof s->model->hash);
+    if (s->sets.n > 0)
+        job = dgm_resume_hash(job, (const char *)s->sets.kept,
+                              (size_t)s->sets.n * s->sets.shape.n_experts);
+    return dgm_filter_vmap_hash(job, &s->lists);
+}
+
 /* prepare - files and languages: what can go wrong does so before the weights are read. */
 static int prepare(filter *f)
 {
-    const dgm_session *s = &f->session;
+    dgm_session *s = &f->session;
     const dgm_options *o = s->options;
     int32_t source_code = 0;
     DGM_TRY(check_languages(o));
     DGM_TRY(dgm_tok_lang(s->tok, &source_code, o->src_lang));
     DGM_TRY(resolve_targets(f));
+    DGM_TRY(dgm_filter_vmap_read(s, f->targets, f->n_targets));
+    DGM_TRY(choose_experts(f, source_code));
     DGM_TRY(dgm_filter_files_open(&f->files, o, f->targets, f->n_targets));
     f->stream = (dgm_stream_config){
         .tok = s->tok,
@@ -193,6 +260,7 @@ static int prepare(filter *f)
                    .max_ids = f->engine.max_source,
                    .split = split_of(o)},
         .targets = f->targets,
+        .experts = f->stream.experts,
         .n_targets = f->n_targets,
         .start_id = s->model->cfg.decoder_start_id,
         .eos_id = s->model->cfg.eos_id,
@@ -209,8 +277,7 @@ static int prepare(filter *f)
         .outputs = f->files.outputs,
         .n_outputs = f->files.n_outputs,
         .report = f->files.report,
-        .job = dgm_resume_hash(dgm_options_result_hash(o), (const char *)&s->model->hash,
-                               sizeof s->model->hash),
+        .job = job_hash(s, o),
         .strict = o->strict,
         .marian = strcmp(o->format, "marian") == 0,
         .with_score = o->with_score,
@@ -285,6 +352,23 @@ static void show_summary(const filter *f)
     show_memory(f);
 }
 
+/* write_gates - with codes for ids. */
+static int write_gates(filter *f, const char *path)
+{
+    dgm_gate_stats *s = &f->session.gates;
+    for (int i = 0; i < s->n_runs; i++) {
+        char *names[] = {s->runs[i].src, s->runs[i].tgt};
+        for (int k = 0; k < 2; k++) {
+            const int32_t id = (int32_t)atoi(names[k]);
+            (void)snprintf(names[k], DGM_GATES_NAME, "%s", dgm_tok_piece(f->session.tok, id));
+        }
+    }
+    DGM_TRY(dgm_gates_write(s, path));
+    dgm_log(DGM_LOG_INFO, "end", "statistics of %d direction%s in %s", s->n_runs,
+            s->n_runs == 1 ? "" : "s", path);
+    return DGM_OK;
+}
+
 static int run(filter *f, const dgm_options *o)
 {
     dgm_session *s = &f->session;
@@ -300,9 +384,15 @@ int dgm_filter_run(const dgm_options *o)
 {
     filter f = {0};
     const int rc = run(&f, o);
-    const int code = dgm_session_leave(&f.session, rc);
-    if (f.session.engine != NULL && f.session.rank == 0 && rc >= 0)
+    int code = dgm_session_leave(&f.session, rc);
+    if (f.session.engine != NULL && f.session.rank == 0 && rc >= 0) {
         show_summary(&f);
+        const int written = f.session.record ? write_gates(&f, o->record_stats) : DGM_OK;
+        if (written != DGM_OK) {
+            (void)fprintf(stderr, "dragoman: %s\n", dgm_error_text());
+            code = dgm_exit_code(written);
+        }
+    }
     dgm_filter_files_close(&f.files);
     dgm_session_close(&f.session);
     return code;

@@ -19,12 +19,15 @@ static const struct command {
 } commands[DGM_COMMANDS] = {
     [DGM_COMMAND_TRANSLATE] = {dgm_cmd_translate, true},
     [DGM_COMMAND_SCORE] = {dgm_cmd_score, true},
+    [DGM_COMMAND_SCORE_TEXT] = {dgm_cmd_score_text, false},
     [DGM_COMMAND_TOKENIZE] = {dgm_cmd_tokenize, false},
     [DGM_COMMAND_DETOKENIZE] = {dgm_cmd_detokenize, false},
     [DGM_COMMAND_LANGUAGES] = {dgm_cmd_languages, false},
     [DGM_COMMAND_INSPECT] = {dgm_cmd_inspect, false},
     [DGM_COMMAND_BENCH] = {dgm_cmd_bench, true},
     [DGM_COMMAND_QUANTIZE] = {dgm_cmd_quantize, false},
+    [DGM_COMMAND_STATS] = {dgm_cmd_stats, true},
+    [DGM_COMMAND_PRUNE] = {dgm_cmd_prune, false},
     [DGM_COMMAND_SYNTH] = {dgm_cmd_synth, false},
 };
 
@@ -121,8 +124,8 @@ static int print_help(int argc, char **argv)
 /* alone - rank 0 does it, whatever the launcher started. */
 static bool alone(const dgm_options *o)
 {
-    const bool kernels =
-        o->command == DGM_COMMAND_BENCH && o->n_args > 0 && strcmp(o->args[0], "kernels") == 0;
+    const bool kernels = o->command == DGM_COMMAND_BENCH && o->n_args > 0 &&
+                         (strcmp(o->args[0], "kernels") == 0 || strcmp(o->args[0], "experts") == 0);
     return !commands[o->command].ranks || kernels;
 }
 

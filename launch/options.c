@@ -18,15 +18,21 @@ static const struct command_text {
      "translate text, one line in, one line out", 0, true},
     {"score", "-s CODE -t CODE -i FILE --reference FILE [options]",
      "log p of given translations, by line and by token", 0, true},
+    {"score-text", "HYPOTHESES REFERENCES [options]",
+     "BLEU, spBLEU and chrF++ of a translation in a file", 2, true},
     {"tokenize", "-s CODE [options] < text", "show the pieces or ids that the model sees", 0, true},
     {"detokenize", "[options] < ids", "turn ids back into text", 0, true},
     {"languages", "[options]", "list language codes, names and aliases", 0, false},
     {"inspect", "[MODEL] [options]", "show what a model is and what each rank would hold", 1, true},
-    {"bench", "kernels|exchange|layers [options]",
+    {"bench", "kernels|exchange|layers|experts|pruning [options]",
      "measure this machine, or where a model spends its time", 1, false},
     {"quantize", "-m MODEL -o DIR [options]", "write a model anew with smaller weights", 0, true},
     {"synth", "--like SHAPE -o DIR [options]",
      "write a model of random weights, to measure what a shape costs", 0, false},
+    {"stats", "-s CODE -t CODE -i FILE [--reference FILE] -o FILE [options]",
+     "which experts the tokens of a text prefer", 4096, true},
+    {"prune", "-m MODEL --stats FILE -k FILE [options]",
+     "choose the experts that each language keeps", 0, true},
 };
 
 const char *dgm_options_command_name(enum dgm_command command)
@@ -108,7 +114,8 @@ const char *dgm_options_find_demo(void)
 
 static int name_model(dgm_options *o)
 {
-    if (o->model[0] != '\0' || o->n_args > 0 || !texts[o->command].demo)
+    const bool argument = o->command == DGM_COMMAND_INSPECT && o->n_args > 0;
+    if (o->model[0] != '\0' || argument || !texts[o->command].demo)
         return DGM_OK;
     const char *demo = dgm_options_find_demo();
     if (demo == NULL)
@@ -126,7 +133,10 @@ static int check(dgm_options *o)
     const struct command_text *c = &texts[o->command];
     if (o->n_args > c->max_args)
         return dgm_fail(DGM_EUSAGE, "%s: want %s, found '%s'%s", c->name,
-                        c->max_args == 0 ? "only options" : "one argument", o->args[c->max_args],
+                        c->max_args == 0   ? "only options"
+                        : c->max_args == 1 ? "one argument"
+                                           : "two arguments",
+                        o->args[c->max_args],
                         c->max_args == 0 ? " (text is read from standard input or --input)" : "");
     const bool sampling = o->sampling_topk > 0 || o->sampling_topp < 1 || o->temperature != 1;
     if (sampling && dgm_config_origin(o->table, "beam-size") == DGM_FROM_DEFAULT)

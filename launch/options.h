@@ -19,6 +19,7 @@ struct dgm_config;
 enum dgm_command {
     DGM_COMMAND_TRANSLATE,
     DGM_COMMAND_SCORE,
+    DGM_COMMAND_SCORE_TEXT,
     DGM_COMMAND_TOKENIZE,
     DGM_COMMAND_DETOKENIZE,
     DGM_COMMAND_LANGUAGES,
@@ -26,6 +27,8 @@ enum dgm_command {
     DGM_COMMAND_BENCH,
     DGM_COMMAND_QUANTIZE,
     DGM_COMMAND_SYNTH,
+    DGM_COMMAND_STATS,
+    DGM_COMMAND_PRUNE,
     DGM_COMMANDS
 };
 
@@ -47,8 +50,10 @@ typedef struct dgm_options {
     const char *compute;     /* auto, f32, int8 */
     const char *verify_when; /* first-use, open, never */
     const char *kv;
-    const char *retry; /* none: the others are not in this version */
-    bool demo_model;   /* nobody named a model */
+    const char *overlap;             /* auto, on, off */
+    const char *keep, *keep_missing; /* ""; error, exact */
+    const char *retry;               /* none: the others are not in this version */
+    bool demo_model;                 /* nobody named a model */
     bool help;
 
     /* text */
@@ -59,6 +64,8 @@ typedef struct dgm_options {
     const char *split;        /* auto, always, never */
     const char *source_order; /* auto, prefix, suffix */
     const char *report;
+    const char *record_stats; /* "": none */
+    bool merge;
     bool strict;
     bool ids;
     bool with_score, token_scores, alignment;
@@ -70,6 +77,8 @@ typedef struct dgm_options {
     int sampling_topk;
     float sampling_topp, temperature;
     uint64_t seed;
+    const char
+        *vmap; /* file; read by rank 0 alone, its content is part of what resumption compares */
     int max_input_length;
 
     /* batching */
@@ -83,10 +92,18 @@ typedef struct dgm_options {
     const char *experts,
         *dense; /* int8, int4 (experts only), bf16, f32; synth: experts is their number */
     const char *group, *scale_rule, *clip; /* none, 32, 64, 128; paper, 127; none, mse */
+    const char *calibration;               /* file, or "" */
+    int calibration_memory;                /* MiB; 0: half of what the machine has left */
 
-    /* bench layers */
+    /* prune */
+    const char *stats, *metric, *algorithm, *granularity, *average, *stats_mode;
+    float fraction, ratio;
+    int keep_total, keep_encoder;
+
+    /* bench layers, bench pruning */
     const char *batch; /* sentences at once, several after commas */
     int beam, src_tokens, tgt_tokens;
+    const char *lengths; /* file of pruning */
 
     /* synth: 0, "" or "shape": as the shape has it */
     const char *like, *layers, *experts_kept, *weights;

@@ -7,6 +7,7 @@
 enum {
     T = 1u << DGM_COMMAND_TRANSLATE,
     S = 1u << DGM_COMMAND_SCORE,
+    X = 1u << DGM_COMMAND_SCORE_TEXT,
     K = 1u << DGM_COMMAND_TOKENIZE,
     D = 1u << DGM_COMMAND_DETOKENIZE,
     L = 1u << DGM_COMMAND_LANGUAGES,
@@ -14,7 +15,9 @@ enum {
     B = 1u << DGM_COMMAND_BENCH,
     Q = 1u << DGM_COMMAND_QUANTIZE,
     Y = 1u << DGM_COMMAND_SYNTH,
-    ALL = T | S | K | D | L | I | B | Q | Y,
+    G = 1u << DGM_COMMAND_STATS,
+    P = 1u << DGM_COMMAND_PRUNE,
+    ALL = T | S | X | K | D | L | I | B | Q | Y | G | P,
 };
 
 enum {
@@ -27,8 +30,8 @@ enum {
 static const char model_group[] = "Model and ranks", text_group[] = "Text in",
                   output_group[] = "Text out", decode_group[] = "Decoding",
                   batch_group[] = "Batching", look_group[] = "What to show",
-                  compress_group[] = "Compression", shape_group[] = "Synthetic models",
-                  general_group[] = "General";
+                  compress_group[] = "Compression", prune_group[] = "Experts by language",
+                  shape_group[] = "Synthetic models", general_group[] = "General";
 
 #define AT(field) offsetof(dgm_options, field)
 #define TEXT(key, letter, group, field, preset, unit, commands, flags, help, risk)                 \
@@ -68,25 +71,28 @@ static const char model_group[] = "Model and ranks", text_group[] = "Text in",
 
 const dgm_opt dgm_option_rows[] = {
     /* Model and ranks */
-    TEXT("model", 'm', model_group, model, "", "DIR", T | S | K | D | L | I | Q | B, NONE,
+    TEXT("model", 'm', model_group, model, "", "DIR", T | S | X | K | D | L | I | Q | B | G | P,
+         NONE,
          "model directory as downloaded from Hugging Face; without it the demonstration model that "
          "comes with dragoman",
          NULL),
-    CHOICE("comm", model_group, comm, "auto", "auto|local|mpi", NULL, T | S | B, NONE,
+    CHOICE("comm", model_group, comm, "auto", "auto|local|mpi", NULL, T | S | B | G, NONE,
            "how ranks talk: local is one process, mpi needs mpirun or srun, auto asks the "
            "environment",
            "`local` under mpirun starts N copies that all do the same work"),
-    INT("threads", 0, model_group, threads, "0", 0, 1024, "N", T | S | B | Q | Y, NONE,
+    INT("threads", 0, model_group, threads, "0", 0, 1024, "N", T | S | B | Q | Y | G, NONE,
         "threads of each rank; 0: the CPUs that it may use, shared among the ranks on them",
         "More threads than CPUs make every step wait for the slowest"),
-    CHOICE("isa", model_group, isa, "auto", "auto|ref|avx2|avx512|vnni", NULL, T | S | B, NONE,
+    CHOICE("isa", model_group, isa, "auto", "auto|ref|avx2|avx512|vnni", NULL, T | S | B | Q | G,
+           NONE,
            "instruction set; the text is the same with any, auto takes the best that all ranks "
            "have",
            "`ref` is plain C, some ten times slower"),
-    TEXT("dense-ranks", 0, model_group, dense_ranks, "all", "all|N", T | S, JOB,
+    TEXT("dense-ranks", 0, model_group, dense_ranks, "all", "all|N", T | S | G, JOB,
          "ranks that hold dense weights and translate sentences; the others hold experts only",
          "Few dense ranks leave the others waiting"),
-    CHOICE("compute", model_group, compute, "auto", "auto|f32|int8", NULL, T | S | B | Q, RESULT,
+    CHOICE("compute", model_group, compute, "auto", "auto|f32|int8", NULL, T | S | B | Q | G,
+           RESULT,
            "arithmetic of the products with integer weights: f32, or int8 with each row of "
            "activations rounded too; auto as the model says, else f32; quantize writes it into the "
            "model",
@@ -96,30 +102,40 @@ const dgm_opt dgm_option_rows[] = {
            "when the checksums of a packed model are compared: each expert before its first token, "
            "everything before the first line, or never",
            "never lets a damaged file translate"),
-    CHOICE("kv", model_group, kv, "f32", "f32|bf16", NULL, T | S | B, RESULT,
+    CHOICE("kv", model_group, kv, "f32", "f32|bf16", NULL, T | S | B | G, RESULT,
            "type of the attention cache: bf16 takes half the memory and bandwidth, and rounds",
            "Another type gives another text now and then"),
-    SWITCH("dropless", 0, model_group, dropless, T | S, RESULT,
+    SWITCH("dropless", 0, model_group, dropless, T | S | G, RESULT,
            "accept a model whose configuration drops tokens by batch, and never drop any",
            "The model was trained to expect drops, quality may differ"),
-    LATER("keep", model_group, "FILE", T | S, "experts to keep for each language"),
-    INT("comm-stall-ms", 0, model_group, stall_ms, "2000", 10, 3600000, "MS", T | S | B, JOB,
+    CHOICE(
+        "overlap", model_group, overlap, "auto", "auto|on|off", NULL, T | S | B, JOB,
+        "run each step in two halves, so that the rows of one travel between ranks while the "
+        "other computes; auto tries both ways on some steps when ranks are on several hosts, and "
+        "keeps the faster",
+        "On a fast network it costs time: weights are read twice"),
+    TEXT("keep", 'k', model_group, keep, "", "FILE", T | S | G | P, RESULT,
+         "experts that each language keeps, as dragoman prune writes them; others are not loaded",
+         "Fewer experts cost quality: dragoman score-text measures it"),
+    CHOICE("keep-missing", model_group, keep_missing, "error", "error|exact", NULL, T | S | G,
+           RESULT, "a language that the keep file does not list: an error, or all experts", NULL),
+    INT("comm-stall-ms", 0, model_group, stall_ms, "2000", 10, 3600000, "MS", T | S | B | G, JOB,
         "warn when a rank gave no sign of life for so long", NULL),
-    INT("comm-deadline-ms", 0, model_group, deadline_ms, "60000", 100, 86400000, "MS", T | S | B,
-        JOB, "give a rank up, and end the job with exit code 6, after so long",
+    INT("comm-deadline-ms", 0, model_group, deadline_ms, "60000", 100, 86400000, "MS",
+        T | S | B | G, JOB, "give a rank up, and end the job with exit code 6, after so long",
         "Shorter than the slowest step ends healthy jobs"),
 
     /* Text in */
-    TEXT("src-lang", 's', text_group, src_lang, "", "CODE", T | S | K, RESULT,
+    TEXT("src-lang", 's', text_group, src_lang, "", "CODE", T | S | K | G, RESULT,
          "language of the input: eng_Latn, or an alias such as en (dragoman languages)",
          "Naming another language than the text's gives fluent nonsense"),
-    TEXT("tgt-lang", 't', text_group, tgt_lang, "", "CODE,..", T | S, RESULT,
+    TEXT("tgt-lang", 't', text_group, tgt_lang, "", "CODE,..", T | S | G, RESULT,
          "language of the output; translate takes several, separated by commas, and encodes each "
          "line once",
          NULL),
-    TEXT("input", 'i', text_group, input, "", "FILE", T | S | K | D, NONE,
+    TEXT("input", 'i', text_group, input, "", "FILE", T | S | K | D | G, NONE,
          "text to read, one sentence a line; without it standard input", NULL),
-    TEXT("reference", 0, text_group, reference, "", "FILE", S, NONE,
+    TEXT("reference", 0, text_group, reference, "", "FILE", S | G, NONE,
          "translations to score, line by line beside the input", NULL),
     TEXT("target-prefix", 0, text_group, target_prefix, "", "FILE", T, NONE,
          "beginnings that the translations must have, line by line beside the input", NULL),
@@ -127,20 +143,21 @@ const dgm_opt dgm_option_rows[] = {
            "cut a line at sentence ends, translate the parts and join them: auto only what is too "
            "long for the model, always every line that holds several sentences",
            "NLLB tends to leave sentences out of lines that hold several"),
-    INT("max-input-length", 0, text_group, max_input_length, "0", 0, 1000000, "N", T | S, RESULT,
+    INT("max-input-length", 0, text_group, max_input_length, "0", 0, 1000000, "N", T | S | G,
+        RESULT,
         "longest source in tokens, language code and </s> counted; longer is split or refused; 0: "
         "as the model says",
         NULL),
-    CHOICE("source-order", text_group, source_order, "auto", "auto|prefix|suffix", NULL, T | S | K,
-           RESULT,
+    CHOICE("source-order", text_group, source_order, "auto", "auto|prefix|suffix", NULL,
+           T | S | K | G, RESULT,
            "where the source code stands: prefix `code text </s>`, suffix `text </s> code` (older "
            "checkpoints); auto asks the model",
            "The wrong order costs quality without any message"),
-    SWITCH("strict", 0, text_group, strict, T | S | K | D, NONE,
+    SWITCH("strict", 0, text_group, strict, T | S | K | D | G, NONE,
            "stop at the first line that cannot be done, with exit code 4", NULL),
 
     /* Text out */
-    TEXT("output", 'o', output_group, output, "", "FILE", T | S | K | D | Q | Y, NONE,
+    TEXT("output", 'o', output_group, output, "", "FILE", T | S | K | D | Q | Y | G, NONE,
          "file to write; without it standard output; translate writes FILE.part and renames it, "
          "goes on where it was stopped, and takes {lang} in the name for one file a target; "
          "quantize "
@@ -157,16 +174,20 @@ const dgm_opt dgm_option_rows[] = {
     SWITCH("alignment", 0, output_group, alignment, T, RESULT,
            "append ` ||| 0-0 1-2`: which word of the line each word of the output looked at",
            "Read from attention: a hint, not a linguist"),
-    TEXT("report", 0, output_group, report, "", "FILE", T | S, NONE,
+    TEXT("report", 0, output_group, report, "", "FILE", T | S | G, NONE,
          "write one JSON object a line: status, tokens, score, seconds", NULL),
-    LATER("record-stats", output_group, "FILE", T, "which experts the text used"),
+    TEXT("record-stats", 0, output_group, record_stats, "", "FILE", T | S, JOB,
+         "write there which experts the tokens of this run preferred, as stats does",
+         "Lines that were there already when a run goes on are not counted"),
+    SWITCH("merge", 0, output_group, merge, G, NONE, "stats: FILE... of statistics become one",
+           NULL),
 
     /* Decoding */
-    INT("beam-size", 0, decode_group, beam_size, "4", 1, 128, "N", T, RESULT,
+    INT("beam-size", 0, decode_group, beam_size, "4", 1, 128, "N", T | G, RESULT,
         "hypotheses kept a line; 1 is greedy", "Time and memory grow with it"),
     REAL("length-penalty", decode_group, length_penalty, "1", -10, 10, T,
          "score = sum of log p / length^X", "Far above 1 the beam prefers rambling"),
-    INT("max-length", 0, decode_group, max_length, "0", 0, 1000000, "N", T, RESULT,
+    INT("max-length", 0, decode_group, max_length, "0", 0, 1000000, "N", T | G, RESULT,
         "longest translation in tokens, start token and language code counted; 0: as the model "
         "says",
         "What is cut there is flagged as truncated"),
@@ -191,32 +212,40 @@ const dgm_opt dgm_option_rows[] = {
      "of sampling: the same seed gives the same text on any number of ranks; of synth: the same "
      "seed and shape give the same bytes",
      NULL},
+    TEXT("vmap", 0, decode_group, vmap, "", "FILE", T, NONE,
+         "choose a language's tokens only among the pieces that FILE lists for it, lines of "
+         "`CODE<TAB>piece piece ...`; faster, and no other script",
+         "What is not listed cannot be written: list rare pieces, digits and names too"),
     CHOICE("retry", decode_group, retry, "none", "none", "checks", T, RESULT,
            "translate a line again when it looks wrong", NULL),
 
     /* Batching */
-    INT("batch-tokens", 0, batch_group, batch_tokens, "4096", 1, 16777216, "N", T | S, JOB,
-        "most source tokens encoded in a step over all ranks, at least one sentence",
+    INT("batch-tokens", 0, batch_group, batch_tokens, "0", 0, 16777216, "N", T | S | G, JOB,
+        "most source tokens encoded in a step over all ranks, at least one sentence; 0: 4096 a "
+        "rank, fewer where memory is short (the start line says)",
         "The text does not depend on it; small is slow, large needs memory"),
-    INT("batch-rows", 0, batch_group, batch_rows, "512", 1, 1048576, "N", T | S, JOB,
-        "decoder rows (hypotheses of all lines at once) over all ranks",
+    INT("batch-rows", 0, batch_group, batch_rows, "0", 0, 1048576, "N", T | S | G, JOB,
+        "decoder rows (hypotheses of all lines at once) over all ranks; 0: 512 a rank, fewer "
+        "where memory is short",
         "The text does not depend on it; small is slow, large needs memory"),
 
     /* What to show */
     SWITCH("ids", 0, look_group, ids, K, NONE, "ids instead of pieces", NULL),
-    SWITCH("json", 0, look_group, json, L | I | B, NONE, "JSON for programs", NULL),
+    SWITCH("json", 0, look_group, json, X | L | I | B, NONE, "JSON for programs", NULL),
     INT("ranks", 'n', look_group, ranks, "1", 1, 65536, "N", I, NONE,
         "show what each of N ranks would hold", NULL),
     SWITCH("verify", 0, look_group, verify, I, HERE, "read and check every tensor", NULL),
 
     TEXT("batch", 0, look_group, batch, "1,8,32", "N,..", B, NONE,
-         "bench layers: sentences at once, one table for each number", NULL),
+         "bench layers, bench pruning: sentences at once, one table or line for each number", NULL),
     INT("beam", 0, look_group, beam, "4", 1, 128, "N", B, NONE,
-        "bench layers: hypotheses kept a sentence", NULL),
+        "bench layers, bench pruning: hypotheses kept a sentence", NULL),
     INT("src-tokens", 0, look_group, src_tokens, "32", 3, 65536, "N", B, NONE,
-        "bench layers: length of every source", NULL),
+        "bench layers, bench pruning: length of every source", NULL),
     INT("tgt-tokens", 0, look_group, tgt_tokens, "32", 3, 65536, "N", B, NONE,
         "bench layers: length of every translation", NULL),
+    TEXT("lengths", 0, look_group, lengths, "", "FILE", B, NONE,
+         "bench pruning: how many tokens each translation becomes, one number a line", NULL),
 
     /* Compression */
     TEXT("experts", 0, compress_group, experts, "", "WHICH", Q | Y, NONE,
@@ -239,6 +268,48 @@ const dgm_opt dgm_option_rows[] = {
     CHOICE("clip", compress_group, clip, "mse", "none|mse", NULL, Q, NONE,
            "mse: make each scale the one of least squared error, which may clip the largest",
            "Takes longer"),
+    TEXT("calibration", 0, compress_group, calibration, "", "FILE", Q, NONE,
+         "text to run through the model so that integers fit what its matrices see (GPTQ): lines "
+         "of `source language, tab, target language, tab, sentence`",
+         "Text unlike what will be translated helps little"),
+    INT("calibration-memory", 0, compress_group, calibration_memory, "0", 0, 1 << 30, "MIB", Q,
+        NONE,
+        "memory for what --calibration gathers; less of it takes more passes over the text, the "
+        "result is the same; 0: half of what the machine has left",
+        NULL),
+
+    /* Experts by language */
+    TEXT("stats", 0, prune_group, stats, "", "FILE", P, NONE, "statistics, of dragoman stats",
+         NULL),
+    CHOICE(
+        "metric", prune_group, metric, "importance", "top1|top2|load|vanilla|importance", NULL, P,
+        NONE,
+        "value of an expert, from its share of first places: alone, with second places, times its "
+        "mean weight, times its weight where it is first, times the exponential of that",
+        NULL),
+    CHOICE(
+        "algorithm", prune_group, algorithm, "fixed", "fixed|threshold|stack-thresholds", NULL, P,
+        NONE,
+        "as many experts in each layer of a stack; or as many as reach a threshold of value, one "
+        "for all layers or one for each stack",
+        NULL),
+    CHOICE("granularity", prune_group, granularity, "language", "language|pair|all", NULL, P, NONE,
+           "a set for each language (encoder: from it, decoder: into it), for each pair, or one",
+           NULL),
+    CHOICE("average", prune_group, average, "directions", "directions|tokens", NULL, P, NONE,
+           "directions weigh alike, or by their tokens", NULL),
+    CHOICE("stats-mode", prune_group, stats_mode, "auto", "auto|forced|beam", NULL, P, NONE,
+           "which statistics count, when there are those of given translations and of hypotheses; "
+           "auto: of hypotheses if there are any",
+           NULL),
+    {"fraction", 0, prune_group, DGM_OPT_FLOAT, AT(fraction), "0.8125", 0, 1, NULL, NULL, "X", P,
+     NONE, "part of all experts that goes", NULL},
+    {"ratio", 0, prune_group, DGM_OPT_FLOAT, AT(ratio), "3", 0, 1000, NULL, NULL, "X", P, NONE,
+     "experts kept in the encoder for one in the decoder", NULL},
+    INT("keep-total", 0, prune_group, keep_total, "0", 0, 1048576, "N", P, NONE,
+        "instead of fraction and ratio: how many experts stay, over all layers", NULL),
+    INT("keep-encoder", 0, prune_group, keep_encoder, "0", 0, 1048576, "N", P, NONE,
+        "how many of them in the encoder", NULL),
 
     /* Synthetic models */
     TEXT(

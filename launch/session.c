@@ -2,7 +2,9 @@
 
 #include "base/fpenv.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "launch/session_cpus.h"
+#include "runtime/footprint.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,7 +13,8 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SHOWN_RANKS = 8 }; /* whose CPUs the start line lists */
+enum { SHOWN_RANKS = 8 };        /* whose CPUs the start line lists */
+static const double SPARE = 0.9; /* of free memory, the part that a job plans with */
 
 /* What every rank tells the others before any work. */
 typedef struct facts {
@@ -160,7 +163,8 @@ static int open_model(dgm_session *s)
     const dgm_model_options opt = {
         .dropless = o->dropless, .source_order = order, .verify = verify_of(o->verify_when)};
     DGM_TRY(dgm_fpenv_check("after the ranks met"));
-    return dgm_model_open(&s->model, o->model, &opt);
+    DGM_TRY(dgm_model_open(&s->model, o->model, &opt));
+    return dgm_expert_sets_init(&s->sets, &s->model->cfg);
 }
 
 static int compare_models(dgm_session *s)
@@ -215,9 +219,9 @@ int dgm_session_join(dgm_session *s, const dgm_options *o)
     return dgm_comm_agree(s->comm, rc);
 }
 
-static double mib(uint64_t bytes)
+static double mib(double bytes)
 {
-    return (double)bytes / (1 << 20);
+    return bytes / (1 << 20);
 }
 
 static int count_hosts(const dgm_session *s)
@@ -245,19 +249,29 @@ static void weight_types(char *out, size_t size, const dgm_model *m, dgm_compute
         (void)snprintf(out, size, "experts %s, dense %s%s", experts, dense, how);
 }
 
+/* weight_bytes - of a rank, the rows that its lists repeat among them. */
+static uint64_t weight_bytes(const dgm_session *s, int rank)
+{
+    uint64_t dense, experts;
+    const bool holds = rank < s->dense_ranks;
+    dgm_model_rank_bytes(&dense, &experts, s->model, rank, s->ranks, holds);
+    return dense + experts + (holds ? dgm_shortlists_bytes(&s->lists, s->model) : 0);
+}
+
 static void show_start(const dgm_session *s, const dgm_engine_config *cfg)
 {
     const dgm_model_config *m = &s->model->cfg;
     uint64_t most = 0;
-    char threads[32], types[64];
+    char threads[32], types[64], left[64] = "";
     for (int r = 0; r < s->ranks; r++) {
-        uint64_t dense, experts;
-        dgm_model_rank_bytes(&dense, &experts, s->model, r, s->ranks, r < s->dense_ranks);
-        most = dense + experts > most ? dense + experts : most;
+        const uint64_t weights = weight_bytes(s, r);
+        most = weights > most ? weights : most;
     }
     (void)snprintf(threads, sizeof threads, s->threads_min == s->threads_max ? "%d" : "%d to %d",
                    s->threads_min, s->threads_max);
     weight_types(types, sizeof types, s->model, cfg->compute);
+    if (s->budget < (double)UINT64_MAX / 2)
+        (void)snprintf(left, sizeof left, ", for which %.0f MiB are free", mib(s->budget));
     const int hosts = count_hosts(s);
     const int *experts = m->n_experts;
     char n_experts[32];
@@ -269,10 +283,11 @@ static void show_start(const dgm_session *s, const dgm_engine_config *cfg)
             m->synthetic ? "; random weights (dragoman synth): what it writes means nothing" : "");
     dgm_log(DGM_LOG_INFO, "start",
             "%d rank%s on %d host%s, isa %s, %s thread%s a rank, batch of %d tokens and %d rows, "
-            "%.1f MiB of weights (%s) and at most %.1f MiB of work a rank",
+            "%.1f MiB of weights (%s) and about %.0f MiB of work a rank%s",
             s->ranks, s->ranks == 1 ? "" : "s", hosts, hosts == 1 ? "" : "s", s->kern.isa, threads,
-            strcmp(threads, "1") == 0 ? "" : "s", cfg->batch_tokens, cfg->batch_rows, mib(most),
-            types, mib(dgm_engine_bytes(s->engine)));
+            strcmp(threads, "1") == 0 ? "" : "s", cfg->batch_tokens, cfg->batch_rows,
+            mib((double)most), types, mib(dgm_footprint(cfg, s->model, s->ranks, s->threads_max)),
+            left);
 }
 
 /* Sums of products of bytes must fit 32 bits (kernels/gemm.h). */
@@ -294,23 +309,106 @@ int dgm_session_types(dgm_engine_config *cfg, const dgm_session *s)
     return DGM_OK;
 }
 
-int dgm_session_load(dgm_session *s, int status, const dgm_engine_config *cfg)
+static bool lost(int rc)
 {
-    DGM_TRY(dgm_comm_agree(s->comm, status));
-    dgm_comm_at(s->comm, "load", -1);
-    int rc = dgm_model_load(s->model, s->rank, s->ranks, s->rank < s->dense_ranks, s->comm);
-    if (rc == DGM_OK)
-        rc = dgm_fpenv_check("after loading the model");
+    return rc == DGM_EPEER || rc == DGM_EDEADLINE;
+}
+
+/* load_weights - this rank's part of the model, and the rows that lists name. */
+static int load_weights(dgm_session *s)
+{
+    const bool dense = s->rank < s->dense_ranks;
+    DGM_TRY(dgm_model_load(s->model, s->rank, s->ranks, dense, s->comm));
+    if (dense)
+        DGM_TRY(dgm_shortlists_gather(&s->lists, s->model, s->comm));
+    return dgm_fpenv_check("after loading the model");
+}
+
+dgm_overlap_mode dgm_session_overlap(const dgm_session *s)
+{
+    const char *how = s->options->overlap;
+    if (strcmp(how, "auto") == 0)
+        return DGM_OVERLAP_AUTO;
+    return strcmp(how, "on") == 0 ? DGM_OVERLAP_ON : DGM_OVERLAP_OFF;
+}
+
+/* work_budget - bytes that each rank may use for its work: an even share of what its host has beside the weights. */
+static double work_budget(const dgm_session *s, const uint64_t *free_bytes)
+{
+    double least = 0;
+    for (int r = 0; r < s->ranks; r++) {
+        double weights = 0;
+        int here = 0;
+        for (int i = 0; i < s->ranks; i++) {
+            if (strcmp(dgm_comm_host(s->comm, i), dgm_comm_host(s->comm, r)) != 0)
+                continue;
+            weights += (double)weight_bytes(s, i);
+            here++;
+        }
+        const double budget = (SPARE * (double)free_bytes[r] - weights) / here;
+        least = r == 0 || budget < least ? budget : least;
+    }
+    return least;
+}
+
+/* choose_batch - the same on all ranks: from what all of them told. */
+static int choose_batch(dgm_session *s, dgm_engine_config *cfg)
+{
+    const uint64_t mine = dgm_memory_free("");
+    uint64_t *all = calloc((size_t)s->ranks, sizeof *all);
+    if (all == NULL)
+        return dgm_comm_agree(s->comm, no_memory());
+    const int rc = dgm_comm_allgather(s->comm, all, &mine, sizeof mine);
+    s->budget = rc == DGM_OK ? work_budget(s, all) : 0;
+    free(all);
+    const bool fits = dgm_choose_batch(cfg, s->model, s->ranks, s->threads_max, s->budget);
+    if (rc == DGM_OK && !fits && s->rank == 0)
+        dgm_log(DGM_LOG_WARN, "start",
+                "memory is short: the weights leave about %.0f MiB for the work of a rank, which "
+                "needs about %.0f MiB; use more hosts, or a smaller model (dragoman quantize)",
+                mib(s->budget > 0 ? s->budget : 0),
+                mib(dgm_footprint(cfg, s->model, s->ranks, s->threads_max)));
+    return rc;
+}
+
+/* share_choices - what rank 0 chose of vocabulary and experts; the model loads no expert that is in no set. */
+static int share_choices(dgm_session *s)
+{
+    int rc = dgm_shortlists_share(&s->lists, s->comm);
+    if (lost(rc))
+        return rc;
     DGM_TRY(dgm_comm_agree(s->comm, rc));
-    DGM_TRY(dgm_engine_open(&s->engine, cfg, s->model, &s->kern, s->pool, s->comm));
+    rc = dgm_expert_sets_share(&s->sets, s->comm);
+    if (lost(rc))
+        return rc;
+    s->model->sets = &s->sets;
+    return dgm_comm_agree(s->comm, rc);
+}
+
+int dgm_session_load(dgm_session *s, int status, const dgm_engine_config *wanted)
+{
+    dgm_engine_config cfg = *wanted;
+    s->record = cfg.record;
+    cfg.sets = &s->sets;
+    cfg.lists = &s->lists;
+    DGM_TRY(dgm_comm_agree(s->comm, status));
+    DGM_TRY(share_choices(s));
+    DGM_TRY(choose_batch(s, &cfg));
+    dgm_comm_at(s->comm, "load", -1);
+    DGM_TRY(dgm_comm_agree(s->comm, load_weights(s)));
+    DGM_TRY(dgm_engine_open(&s->engine, &cfg, s->model, &s->kern, s->pool, s->comm));
     if (s->rank == 0)
-        show_start(s, cfg);
+        show_start(s, &cfg);
     return DGM_OK;
 }
 
 int dgm_session_serve(dgm_session *s)
 {
-    return dgm_engine_serve(s->engine);
+    const int rc = dgm_engine_serve(s->engine);
+    if (rc < 0 || !s->record)
+        return rc;
+    DGM_TRY(dgm_engine_gather_gates(s->engine, NULL));
+    return rc;
 }
 
 /* launched_first - before the ranks have met only the launcher's numbering says who speaks. */
@@ -320,11 +418,6 @@ static bool launched_first(void)
     return rank == NULL || strcmp(rank, "0") == 0;
 }
 
-static bool lost(int rc)
-{
-    return rc == DGM_EPEER || rc == DGM_EDEADLINE;
-}
-
 int dgm_session_leave(dgm_session *s, int rc)
 {
     if (s->comm != NULL && lost(rc))
@@ -332,7 +425,9 @@ int dgm_session_leave(dgm_session *s, int rc)
     if (s->engine != NULL && s->rank == 0) {
         char why[512];
         (void)snprintf(why, sizeof why, "%s", rc < 0 ? dgm_error_text() : "");
-        const int stopped = dgm_engine_stop(s->engine, rc, why);
+        int stopped = dgm_engine_stop(s->engine, rc, why);
+        if (stopped >= 0 && rc >= 0 && s->record)
+            stopped = dgm_engine_gather_gates(s->engine, &s->gates);
         if (lost(stopped))
             dgm_comm_end(s->comm, stopped);
         if (rc < 0)
@@ -348,6 +443,9 @@ int dgm_session_leave(dgm_session *s, int rc)
 void dgm_session_close(dgm_session *s)
 {
     dgm_engine_close(s->engine);
+    dgm_shortlists_fini(&s->lists);
+    dgm_gates_fini(&s->gates);
+    dgm_expert_sets_fini(&s->sets);
     dgm_tokenizer_close(s->tok);
     dgm_model_close(s->model);
     dgm_pool_destroy(s->pool);

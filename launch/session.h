@@ -3,7 +3,7 @@
  *
  *   dgm_session_join    ranks meet; options, model and CPUs are compared; instruction set and threads chosen
  *   (rank 0 opens its inputs and outputs)
- *   dgm_session_load    weights and engine; the start line
+ *   dgm_session_load    rank 0's lists of vocabulary to all; weights and engine; the start line
  *   rank 0 streams, the others dgm_session_serve
  *   dgm_session_leave   everybody ends with one exit code, rank 0 having said why
  *
@@ -14,6 +14,9 @@
 
 #include "launch/options.h"
 #include "runtime/engine.h"
+#include "runtime/expert_sets.h"
+#include "runtime/gate_stats.h"
+#include "runtime/shortlist.h"
 #include "runtime/tokenizer.h"
 
 #include <signal.h>
@@ -26,9 +29,14 @@ typedef struct dgm_session {
     dgm_kernels kern;
     dgm_pool *pool;
     dgm_model *model;
-    dgm_tokenizer *tok; /* rank 0 */
+    dgm_tokenizer *tok;   /* rank 0 */
+    dgm_shortlists lists; /* rank 0 may choose some before the load, which gives them to all */
     dgm_engine *engine;
     int threads_min, threads_max; /* of the ranks */
+    dgm_expert_sets sets;         /* rank 0 fills them before load: experts that languages keep */
+    bool record;                  /* statistics of the routers are taken */
+    dgm_gate_stats gates;         /* rank 0, with record, after leave: all ranks' */
+    double budget; /* bytes for the work of a rank; below 0: not even the weights fit */
 } dgm_session;
 
 /* dgm_session_signal - the signal that asked us to stop, or 0. A second one ends the process at once. */
@@ -41,7 +49,11 @@ DGM_MUST_CHECK int dgm_session_join(dgm_session *s, const dgm_options *o);
  * same on all ranks. DGM_EUNSUPPORTED. */
 DGM_MUST_CHECK int dgm_session_types(dgm_engine_config *cfg, const dgm_session *s);
 
-/* dgm_session_load - Collective. `status`: how this rank's own preparations went. cfg is the same on all ranks. */
+/* dgm_session_overlap - what --overlap says. */
+dgm_overlap_mode dgm_session_overlap(const dgm_session *s);
+
+/* dgm_session_load - Collective. `status`: how this rank's own preparations went. cfg is the same on all ranks; its lists
+ * are the session's. */
 DGM_MUST_CHECK int dgm_session_load(dgm_session *s, int status, const dgm_engine_config *cfg);
 
 /* dgm_session_serve - ranks above 0: works until rank 0 leaves. Its status, or (positive) its exit code. */

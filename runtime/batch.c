@@ -12,22 +12,26 @@ struct dgm_batch {
     int dense_ranks, slots, batch_tokens;
     int n_waiting, n_running, most_waiting;
     waiting *first, **last;
-    int *free; /* [dense_ranks] slots */
+    int *free;  /* [dense_ranks] slots */
+    int *taken; /* [dense_ranks] tokens of the step being formed */
 };
 
 int dgm_batch_create(dgm_batch **out, int dense_ranks, int slots, int batch_tokens)
 {
     dgm_batch *b = calloc(1, sizeof *b);
     int *free_slots = calloc((size_t)dense_ranks, sizeof *free_slots);
-    if (b == NULL || free_slots == NULL) {
+    int *taken = calloc((size_t)dense_ranks, sizeof *taken);
+    if (b == NULL || free_slots == NULL || taken == NULL) {
         free(b);
         free(free_slots);
+        free(taken);
         return dgm_fail(DGM_ENOMEM, "out of memory for the queue of sentences");
     }
     *b = (dgm_batch){.dense_ranks = dense_ranks,
                      .slots = slots,
                      .batch_tokens = batch_tokens,
-                     .free = free_slots};
+                     .free = free_slots,
+                     .taken = taken};
     b->last = &b->first;
     for (int r = 0; r < dense_ranks; r++)
         free_slots[r] = slots;
@@ -47,6 +51,7 @@ void dgm_batch_destroy(dgm_batch *b)
         b->first = next;
     }
     free(b->free);
+    free(b->taken);
     free(b);
 }
 
@@ -68,7 +73,8 @@ static waiting *copy_job(const dgm_job *job)
     at += job->n_source;
     for (int t = 0; t < job->n_targets; t++) {
         const int n = job->targets[t].n_prompt;
-        targets[t] = (dgm_target){memcpy(at, job->targets[t].prompt, (size_t)n * sizeof *at), n};
+        targets[t] = (dgm_target){memcpy(at, job->targets[t].prompt, (size_t)n * sizeof *at), n,
+                                  job->targets[t].experts};
         at += n;
     }
     return w;
@@ -87,25 +93,31 @@ int dgm_batch_push(dgm_batch *b, const dgm_job *job)
     return DGM_OK;
 }
 
-static int emptiest_rank(const dgm_batch *b)
+/* Where a sentence of n tokens goes; -1: nowhere in this step. */
+static int find_rank(const dgm_batch *b, int n)
 {
-    int best = 0;
-    for (int r = 1; r < b->dense_ranks; r++)
-        if (b->free[r] > b->free[best])
+    const int share = dgm_batch_share(b->batch_tokens, b->dense_ranks);
+    int best = -1;
+    for (int r = 0; r < b->dense_ranks; r++) {
+        const bool fits = b->taken[r] == 0 || b->taken[r] + n <= share;
+        if (fits && (best < 0 || b->free[r] > b->free[best]))
             best = r;
+    }
     return best;
 }
 
 void dgm_batch_form(dgm_batch *b, void (*take)(void *ctx, int rank, const dgm_job *job), void *ctx)
 {
+    memset(b->taken, 0, (size_t)b->dense_ranks * sizeof *b->taken);
     for (int tokens = 0; b->first != NULL;) {
         waiting *w = b->first;
-        const int rank = emptiest_rank(b);
-        tokens += w->job.n_source;
-        if (b->free[rank] < w->job.n_targets ||
-            (tokens > b->batch_tokens && tokens > w->job.n_source))
+        const int n = w->job.n_source, rank = find_rank(b, n);
+        tokens += n;
+        if (rank < 0 || b->free[rank] < w->job.n_targets ||
+            (tokens > b->batch_tokens && tokens > n))
             return;
         take(ctx, rank, &w->job);
+        b->taken[rank] += n;
         b->free[rank] -= w->job.n_targets;
         b->n_waiting -= w->job.n_targets;
         b->n_running += w->job.n_targets;

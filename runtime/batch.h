@@ -3,7 +3,8 @@
  *
  * Rank 0 alone. Sentences wait in the order in which they came (the front sorts its window by length). A step
  * takes as many as fit `batch_tokens` (at least one) and the free slots; each goes to the rank with the most
- * free slots, ties to the lower rank. What a sentence becomes does not depend on any of this.
+ * free slots whose share of the tokens it fits, ties to the lower rank. What a sentence becomes does not depend on any
+ * of this.
  */
 #ifndef DGM_RUNTIME_BATCH_H
 #define DGM_RUNTIME_BATCH_H
@@ -11,6 +12,12 @@
 #include "runtime/engine.h"
 
 typedef struct dgm_batch dgm_batch;
+
+/* dgm_batch_share - of a step's `batch_tokens`, how many one of the dense ranks takes; one sentence may exceed it. */
+static inline int dgm_batch_share(int batch_tokens, int dense_ranks)
+{
+    return (batch_tokens + dense_ranks - 1) / dense_ranks;
+}
 
 /* dgm_batch_create - for ranks 0 .. dense_ranks - 1 with `slots` sentences each. DGM_ENOMEM. */
 DGM_MUST_CHECK int dgm_batch_create(dgm_batch **out, int dense_ranks, int slots, int batch_tokens);

@@ -1,7 +1,6 @@
 #include "runtime/block.h"
 
 #include "kernels/gemm.h"
-#include "runtime/moe.h"
 
 #include <math.h>
 #include <string.h>
@@ -77,7 +76,9 @@ void dgm_block_linear(const dgm_forward *f, float *y, const float *x, const dgm_
                               .rows = rows,
                               .relu = relu,
                               .compute = f->compute};
+    dgm_observe(f->observer, &w->w, x, rows);
     dgm_gemm(f->kern, f->pool, &job, 1, f->step);
+    dgm_comm_progress(f->comm);
 }
 
 typedef struct attend_args {
@@ -220,36 +221,21 @@ void dgm_block_attend(const dgm_forward *f, const dgm_attend_job *jobs, int n_jo
     a.prob = dgm_arena_push(f->step, (size_t)dgm_pool_size(f->pool) * DGM_QUERIES *
                                          (size_t)a.max_keys * sizeof(float));
     dgm_pool_run(pool_for(f, work), attend_part, &a);
+    dgm_comm_progress(f->comm);
     dgm_arena_pop(f->step, mark);
 }
 
-static void ffn_dense(const dgm_forward *f, float *x, const float *h, const dgm_layer *layer,
-                      int rows)
+void dgm_block_ffn(const dgm_forward *f, float *x, const dgm_layer *layer, int rows)
 {
-    float *t = dgm_arena_push(f->step, (size_t)rows * (size_t)layer->ffn.fc1.w.n * sizeof(float));
+    const size_t mark = dgm_arena_mark(f->step), n = (size_t)rows;
+    float *h = dgm_arena_push(f->step, n * (size_t)f->model->cfg.d_model * sizeof(float));
+    float *t = dgm_arena_push(f->step, n * (size_t)layer->ffn.fc1.w.n * sizeof(float));
+    const int64_t began = dgm_stage_begin(f->clock);
+    dgm_block_norm(f, h, x, &layer->ffn_norm, rows);
     dgm_block_linear(f, t, h, &layer->ffn.fc1, NULL, 1, rows);
     dgm_block_linear(f, x, t, &layer->ffn.fc2, x, 0, rows);
-}
-
-int dgm_block_ffn(const dgm_forward *f, float *x, const dgm_layer *layer, int rows)
-{
-    const size_t mark = dgm_arena_mark(f->step);
-    float *h =
-        dgm_arena_push(f->step, (size_t)rows * (size_t)f->model->cfg.d_model * sizeof(float));
-    const int64_t began = dgm_stage_begin(f->clock);
-    int rc = DGM_OK;
-    if (rows > 0)
-        dgm_block_norm(f, h, x, &layer->ffn_norm, rows);
-    if (layer->sparse) {
-        dgm_stage_end(f->clock, DGM_STAGE_ROUTER, began, 0, 0); /* the rest is on the clock there */
-        rc = dgm_moe_forward(f->moe, f, x, h, layer, rows);
-    } else {
-        if (rows > 0)
-            ffn_dense(f, x, h, layer, rows);
-        dgm_stage_end(f->clock, DGM_STAGE_FFN, began, rows, 0);
-    }
+    dgm_stage_end(f->clock, DGM_STAGE_FFN, began, rows, 0);
     dgm_arena_pop(f->step, mark);
-    return rc;
 }
 
 size_t dgm_block_scratch_bytes(const dgm_model *m, int rows, int max_keys, int n_threads)

@@ -1,8 +1,8 @@
 /*
  * block.h - the pieces that encoder and decoder layers are made of, over all rows of a step.
  *
- * Rows are independent: a row's bits depend on nothing but the row (docs/numerics.md). Local, except
- * dgm_block_ffn, which is collective where the layer is sparse. Memory comes from the step arena.
+ * Rows are independent: a row's bits depend on nothing but the row (docs/numerics.md). Local. Memory comes from the step
+ * arena. layers.h puts them together.
  */
 #ifndef DGM_RUNTIME_BLOCK_H
 #define DGM_RUNTIME_BLOCK_H
@@ -10,9 +10,11 @@
 #include "base/arena.h"
 #include "base/pool.h"
 #include "runtime/model.h"
+#include "runtime/observe.h"
 #include "runtime/stages.h"
 
 struct dgm_moe;
+struct dgm_shortlists;
 
 /* dgm_forward - what every stage of a step works with. Borrowed, one a rank. */
 typedef struct dgm_forward {
@@ -20,10 +22,18 @@ typedef struct dgm_forward {
     const dgm_kernels *kern;
     dgm_pool *pool;
     dgm_comm *comm;
-    dgm_compute compute;    /* of products with integer weights */
-    dgm_arena *step;        /* popped to its mark at the end of each stage */
-    struct dgm_moe *moe;    /* NULL for a dense model */
-    dgm_stage_clock *clock; /* NULL: nobody asks */
+    dgm_compute compute; /* of products with integer weights */
+    dgm_arena *step;     /* popped to its mark at the end of each stage */
+    struct dgm_moe *moe; /* NULL for a dense model */
+    bool overlap;        /* this step's rows go in two halves: the same on all ranks */
+    const struct dgm_shortlists
+        *lists;                   /* of target languages; NULL: all have the whole vocabulary */
+    dgm_stage_clock *clock;       /* NULL: nobody asks */
+    const dgm_observer *observer; /* NULL: likewise */
+    /* [rows of the step] where each row's router logits go, of the stack's MoE layers one behind the other; NULL: nowhere */
+    float *const *gates;
+    /* [rows of the step] the experts that a row may have (dgm_expert_set), or NULL: all; NULL: all rows have all */
+    const uint8_t *const *experts;
 } dgm_forward;
 
 /* dgm_block_embed - x[r] = E[ids[r]] * scale + position[pos[r] + 2]: the first token (pos 0) has position 2. */
@@ -54,11 +64,8 @@ typedef struct dgm_attend_job {
 void dgm_block_attend(const dgm_forward *f, const dgm_attend_job *jobs, int n_jobs, int heads,
                       int max_keys);
 
-/*
- * dgm_block_ffn - x += FFN(norm(x)), dense or mixture of experts. Collective when layer->sparse (a rank
- * without rows takes part with none). DGM_EPEER, DGM_EDEADLINE; local failures wait in the moe.
- */
-DGM_MUST_CHECK int dgm_block_ffn(const dgm_forward *f, float *x, const dgm_layer *layer, int rows);
+/* dgm_block_ffn - x += FFN(norm(x)) of a dense layer; [rows, d_model]. */
+void dgm_block_ffn(const dgm_forward *f, float *x, const dgm_layer *layer, int rows);
 
 /* dgm_block_scratch_bytes - step memory of the functions above for up to `rows` rows. */
 size_t dgm_block_scratch_bytes(const dgm_model *m, int rows, int max_keys, int n_threads);

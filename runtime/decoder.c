@@ -1,5 +1,8 @@
 #include "runtime/decoder.h"
 
+#include "runtime/layers.h"
+#include "runtime/moe.h"
+
 #include <string.h>
 
 void dgm_decoder_cross(const dgm_forward *f, dgm_kvcache *kv, const float *memory,
@@ -26,6 +29,7 @@ void dgm_decoder_cross(const dgm_forward *f, dgm_kvcache *kv, const float *memor
 
 /* What the rows of a step share over all layers. */
 typedef struct step_rows {
+    const dgm_kvcache *kv;
     const dgm_decoder_row *rows;
     int n, longest_target, longest_source;
     int32_t **past,
@@ -162,46 +166,98 @@ static void keep_looks(const step_rows *s)
 }
 
 /* The two attentions of layer l, each on the clock. */
-static void attention(const dgm_forward *f, const dgm_kvcache *kv, const step_rows *s, int l)
+static void attention(const dgm_forward *f, const dgm_half *half, int l)
 {
+    const step_rows *s = half->ctx;
     const int64_t began = dgm_stage_begin(f->clock);
-    self_attention(f, kv, s, l);
+    self_attention(f, s->kv, s, l);
     dgm_stage_end(f->clock, DGM_STAGE_SELF, began, s->n, s->past_keys.units);
     const int64_t then = dgm_stage_begin(f->clock);
-    cross_attention(f, kv, s, l);
+    cross_attention(f, s->kv, s, l);
     dgm_stage_end(f->clock, DGM_STAGE_CROSS, then, s->n, s->source_keys.units);
     dgm_stage_distinct(f->clock, DGM_STAGE_SELF, s->past_keys.distinct);
     dgm_stage_distinct(f->clock, DGM_STAGE_CROSS, s->source_keys.distinct);
 }
 
-static int vocabulary(const dgm_forward *f, const step_rows *s)
+/* Rows from .. to - 1. Rows of one sentence at successive positions may be in both halves: the first one's keys are
+ * there when the second one looks. */
+static step_rows some_rows(const step_rows *s, size_t d, int from, int to, bool clocked)
+{
+    step_rows part = *s;
+    const size_t at = (size_t)from;
+    part.n = to - from;
+    part.rows += at;
+    part.past += at;
+    part.source += at;
+    part.looked += at;
+    part.jobs += at;
+    part.x += at * d;
+    part.h += at * d;
+    part.wide += at * 3 * d;
+    if (clocked)
+        count_keys(&part);
+    return part;
+}
+
+/* All layers over all rows. */
+static int layers(const dgm_forward *f, const step_rows *s)
 {
     const size_t d = (size_t)f->model->cfg.d_model;
+    const int cut = f->overlap ? (s->n + 1) / 2 : s->n;
+    const step_rows a = some_rows(s, d, 0, cut, f->clock != NULL),
+                    b = some_rows(s, d, cut, s->n, f->clock != NULL);
+    const dgm_half halves[DGM_HALVES] = {{.x = a.x, .rows = a.n, .ctx = &a},
+                                         {.x = b.x, .rows = b.n, .first = cut, .ctx = &b}};
+    return dgm_layers_run(f, DGM_DECODER, "decode", halves, f->overlap ? DGM_HALVES : 1, attention);
+}
+
+/* project - the vocabulary for the rows that choose from `list`. */
+static int project(const dgm_forward *f, const step_rows *s, dgm_vocab_row *want,
+                   const dgm_shortlist *list)
+{
+    const size_t d = (size_t)f->model->cfg.d_model;
+    int n = 0;
+    for (int r = 0; r < s->n; r++) {
+        if (s->rows[r].best == NULL || s->rows[r].list != list)
+            continue;
+        want[n] = *s->rows[r].best;
+        want[n++].x = s->h + (size_t)r * d;
+    }
+    for (int r = 0; f->observer != NULL && r < n; r++)
+        dgm_observe(f->observer, &f->model->embed, want[r].x, 1);
+    DGM_TRY(dgm_vocab(f->kern, f->pool, want, n, list == NULL ? &f->model->embed : &list->w,
+                      f->compute, f->step));
+    n = 0;
+    for (int r = 0; r < s->n; r++) {
+        if (s->rows[r].best == NULL || s->rows[r].list != list)
+            continue;
+        *s->rows[r].best = want[n++];
+        if (list != NULL)
+            dgm_shortlist_name(list, s->rows[r].best, f->model->cfg.vocab_size);
+    }
+    return DGM_OK;
+}
+
+static int vocabulary(const dgm_forward *f, const step_rows *s)
+{
     dgm_vocab_row *want = dgm_arena_push(f->step, (size_t)s->n * sizeof *want);
     int n = 0;
     const int64_t began = dgm_stage_begin(f->clock);
-    for (int r = 0; r < s->n; r++) {
-        if (s->rows[r].best == NULL)
-            continue;
-        s->rows[r].best->x = s->h + (size_t)r * d;
-        want[n++] = *s->rows[r].best;
-    }
-    dgm_block_norm(f, s->h, s->x, &f->model->stack[DGM_DECODER].norm, s->n);
-    DGM_TRY(dgm_vocab(f->kern, f->pool, want, n, &f->model->embed, f->compute, f->step));
-    dgm_stage_end(f->clock, DGM_STAGE_VOCABULARY, began, n, 0);
-    n = 0;
     for (int r = 0; r < s->n; r++)
-        if (s->rows[r].best != NULL)
-            *s->rows[r].best = want[n++];
+        n += s->rows[r].best != NULL;
+    dgm_block_norm(f, s->h, s->x, &f->model->stack[DGM_DECODER].norm, s->n);
+    DGM_TRY(project(f, s, want, NULL));
+    for (int i = 0; f->lists != NULL && i < f->lists->n; i++)
+        DGM_TRY(project(f, s, want, &f->lists->list[i]));
+    dgm_stage_end(f->clock, DGM_STAGE_VOCABULARY, began, n, 0);
     return DGM_OK;
 }
 
 int dgm_decoder_step(const dgm_forward *f, dgm_kvcache *kv, const dgm_decoder_row *rows, int n_rows)
 {
-    const dgm_stack *stack = &f->model->stack[DGM_DECODER];
     const size_t mark = dgm_arena_mark(f->step), n = (size_t)n_rows,
                  row_bytes = (size_t)f->model->cfg.d_model * sizeof(float);
-    step_rows s = {.rows = rows, .n = n_rows};
+    step_rows s = {.kv = kv, .rows = rows, .n = n_rows};
     s.past = dgm_arena_push(f->step, n * sizeof *s.past);
     s.source = dgm_arena_push(f->step, n * sizeof *s.source);
     s.looked = dgm_arena_push(f->step, n * sizeof *s.looked);
@@ -221,14 +277,7 @@ int dgm_decoder_step(const dgm_forward *f, dgm_kvcache *kv, const dgm_decoder_ro
     if (n_rows > 0)
         dgm_block_embed(f, s.x, ids, pos, n_rows);
     dgm_stage_end(f->clock, DGM_STAGE_EMBED, began, n_rows, 0);
-    if (f->clock != NULL)
-        count_keys(&s);
-    for (int l = 0; l < stack->n_layers; l++) {
-        dgm_comm_at(f->comm, "decode", l);
-        if (n_rows > 0)
-            attention(f, kv, &s, l);
-        DGM_TRY(dgm_block_ffn(f, s.x, &stack->layers[l], n_rows));
-    }
+    DGM_TRY(layers(f, &s));
     keep_looks(&s);
     const int rc = n_rows > 0 ? vocabulary(f, &s) : DGM_OK;
     dgm_arena_pop(f->step, mark);

@@ -11,6 +11,7 @@
 #include "kernels/vocab.h"
 #include "runtime/block.h"
 #include "runtime/kvcache.h"
+#include "runtime/shortlist.h"
 
 typedef struct dgm_decoder_row {
     int32_t token, pos; /* pos 0 is the start token's */
@@ -19,6 +20,8 @@ typedef struct dgm_decoder_row {
         path; /* [pos + 1] the row that holds each position of its history; NULL: row 0 all along */
     int memory, n_source; /* slot of the cross cache and its length */
     dgm_vocab_row *best;  /* what is wanted of the vocabulary (x is filled here), or NULL */
+    const dgm_shortlist *
+        list; /* one of dgm_forward.lists that `best` is among; NULL: all ids, and only then want_id */
     int16_t *
         looked_at; /* receives the source position it looked at most, of [look_from, look_to), or NULL */
     int look_from, look_to;

@@ -8,6 +8,7 @@
 
 #include "base/arena.h"
 #include "runtime/batch.h"
+#include "runtime/gate_stats.h"
 #include "runtime/twins.h"
 #include "runtime/worker.h"
 
@@ -23,6 +24,7 @@ struct dgm_engine {
     uint32_t step;
     /* rank 0 */
     dgm_batch *batch;
+    dgm_overlap overlap;
     dgm_arena memory;
     dgm_buf *plans;   /* [ranks] */
     dgm_buf *reports; /* [ranks] of the last step, being polled */
@@ -64,6 +66,7 @@ static int open_coordinator(dgm_engine *e, int dense)
     for (int r = 0; r < e->ranks; r++)
         e->plans[r] = (dgm_buf){.base = dgm_arena_push(&e->memory, plan), .cap = plan};
     e->poll_rank = e->ranks;
+    dgm_overlap_init(&e->overlap, e->cfg.overlap, dgm_comm_ranks_on_host(e->comm) < e->ranks);
     DGM_TRY(dgm_twins_create(&e->twins));
     return dgm_batch_create(&e->batch, dense, e->slots, e->cfg.batch_tokens);
 }
@@ -82,8 +85,8 @@ static int open_rank(dgm_engine **out, const dgm_engine_config *cfg, const dgm_m
     *e = (dgm_engine){.cfg = *cfg, .comm = comm, .rank = rank, .ranks = ranks};
     e->slots = slots < cfg->max_targets ? cfg->max_targets : slots;
     *out = e;
-    DGM_TRY(
-        dgm_worker_create(&e->worker, cfg, rank < dense ? e->slots : 0, model, kern, pool, comm));
+    DGM_TRY(dgm_worker_create(&e->worker, cfg, rank < dense ? e->slots : 0, e->slots, model, kern,
+                              pool, comm));
     return rank == 0 ? open_coordinator(e, dense) : DGM_OK;
 }
 
@@ -110,11 +113,6 @@ void dgm_engine_close(dgm_engine *e)
     free(e);
 }
 
-size_t dgm_engine_bytes(const dgm_engine *e)
-{
-    return dgm_worker_bytes(e->worker) + e->memory.cap;
-}
-
 int dgm_engine_submit(dgm_engine *e, const dgm_job *job)
 {
     if (job->n_source < 1 || job->n_source > e->cfg.max_source)
@@ -134,10 +132,12 @@ int dgm_engine_submit(dgm_engine *e, const dgm_job *job)
                             job->targets[t].n_prompt, longest);
     dgm_job once = *job;
     bool first;
-    DGM_TRY(dgm_twins_join(e->twins, job, &once.id, &first));
+    DGM_TRY(dgm_twins_join(e->twins, job, e->cfg.record, &once.id, &first));
     if (!first)
         return DGM_OK;
-    const int rc = dgm_batch_push(e->batch, &once);
+    int rc = dgm_batch_push(e->batch, &once);
+    if (rc == DGM_OK && e->cfg.record)
+        return dgm_worker_record_text(e->worker, job);
     if (rc != DGM_OK)
         dgm_twins_leave(e->twins, once.id);
     return rc;
@@ -217,9 +217,13 @@ int dgm_engine_step(dgm_engine *e)
     for (int r = 0; r < e->ranks; r++)
         if (((dgm_plan_head *)e->plans[r].base)->n_jobs > 0)
             flags |= DGM_PLAN_ENCODE;
+    if (dgm_overlap_next(&e->overlap))
+        flags |= DGM_PLAN_OVERLAP;
     for (int r = 0; r < e->ranks; r++)
         ((dgm_plan_head *)e->plans[r].base)->flags = flags;
     DGM_TRY(run_plans(e));
+    if (flags & DGM_PLAN_DECODE)
+        dgm_overlap_took(&e->overlap, dgm_worker_decode_s(e->worker));
     return read_reports(e);
 }
 
@@ -295,9 +299,19 @@ bool dgm_engine_poll(dgm_engine *e, dgm_result *out)
     return true;
 }
 
+int dgm_engine_gather_gates(dgm_engine *e, dgm_gate_stats *out)
+{
+    return dgm_worker_gather_gates(e->worker, out);
+}
+
 void dgm_engine_set_clock(dgm_engine *e, dgm_stage_clock *clock)
 {
     dgm_worker_set_clock(e->worker, clock);
+}
+
+void dgm_engine_set_observer(dgm_engine *e, const dgm_observer *observer)
+{
+    dgm_worker_set_observer(e->worker, observer);
 }
 
 const dgm_engine_stats *dgm_engine_all_stats(const dgm_engine *e)

@@ -12,14 +12,18 @@
 #include "base/pool.h"
 #include "comm/comm.h"
 #include "runtime/model.h"
+#include "runtime/observe.h"
+#include "runtime/overlap.h"
 #include "runtime/search.h"
 #include "runtime/stages.h"
 
 typedef struct dgm_engine dgm_engine;
+struct dgm_shortlists; /* runtime/shortlist.h */
 
 typedef struct dgm_engine_config {
     int batch_tokens; /* most source tokens encoded in a step over all ranks, at least one sentence */
     int batch_rows;   /* decoder rows over all ranks, at least one sentence a dense rank */
+    int usual_rows;   /* of a dense rank, for dgm_choose_batch */
     int dense_ranks; /* ranks that hold dense weights and sentences: ranks 0 .. n-1; 0: all */
     int max_source;  /* longest source, ids */
     int max_target;  /* longest target, ids, start token counted */
@@ -27,7 +31,13 @@ typedef struct dgm_engine_config {
     int max_targets;     /* most targets of one job */
     dgm_compute compute; /* of products with integer weights; bears on results */
     bool kv_bf16;        /* attention caches in bf16: other bits */
-    int prompt_rows;     /* prompt tokens that one sentence may feed in a step (score: more) */
+    /* gathered; from which ids a target chooses, by its code, prompt[1]; NULL: from all. They outlive the engine. */
+    const struct dgm_shortlists *lists;
+    const struct dgm_expert_sets
+        *sets;                /* of which jobs name one, or NULL; they outlive the engine */
+    bool record;              /* statistics of the routers; equal jobs are then computed each */
+    int prompt_rows;          /* prompt tokens that one sentence may feed in a step (score: more) */
+    dgm_overlap_mode overlap; /* of exchange and compute; no bearing on results */
 } dgm_engine_config;
 
 /* dgm_engine_open - Collective. The model is loaded; comm, kernels, pool outlive the engine. */
@@ -43,6 +53,7 @@ void dgm_engine_close(dgm_engine *e);
 typedef struct dgm_target {
     const int32_t *prompt;
     int n_prompt;
+    int experts; /* number of the decoder's set in cfg.sets; 0: all */
 } dgm_target;
 
 typedef struct dgm_job {
@@ -52,6 +63,7 @@ typedef struct dgm_job {
     int n_source;
     const dgm_target *targets;
     int n_targets; /* encoded once for all of them */
+    int experts;   /* number of the encoder's set in cfg.sets; 0: all */
     bool score;
     dgm_decode_options options;
 } dgm_job;
@@ -90,13 +102,17 @@ typedef struct dgm_engine_stats {
     uint64_t steps, encoded_tokens, decoded_rows,
         exchange_bytes; /* this rank; exchange: sent to others */
     double exchange_wait_s;
-    uint64_t peak_rss_bytes;
+    uint64_t peak_rss_bytes; /* known after the stop */
 } dgm_engine_stats;
 /* dgm_engine_all_stats - rank 0, after the last step: one entry a rank (gathered with the stop). */
 const dgm_engine_stats *dgm_engine_all_stats(const dgm_engine *e);
+/* dgm_engine_gather_gates - Collective, after the stop, with cfg.record: dgm_gate_record_gather. */
+struct dgm_gate_stats;
+DGM_MUST_CHECK int dgm_engine_gather_gates(dgm_engine *e, struct dgm_gate_stats *out);
 /* dgm_engine_set_clock - from now on this rank's stages go on `clock`; NULL, as at first: on none. Between steps. */
 void dgm_engine_set_clock(dgm_engine *e, dgm_stage_clock *clock);
-/* dgm_engine_plan_bytes - what the engine reserves on a rank with this configuration, for the start line. */
-size_t dgm_engine_bytes(const dgm_engine *e);
+/* dgm_engine_set_observer - from now on this rank's matrices show their rows to `observer` (f32 rows only: not with compute
+ * int8); NULL, as at first: to nobody. Between steps. */
+void dgm_engine_set_observer(dgm_engine *e, const dgm_observer *observer);
 
 #endif

@@ -1,6 +1,7 @@
 #include "runtime/model.h"
 
 #include "runtime/config_model.h"
+#include "runtime/expert_sets.h"
 #include "runtime/weights.h"
 
 #include <errno.h>
@@ -187,7 +188,8 @@ void dgm_model_rank_bytes(uint64_t *dense_bytes, uint64_t *expert_bytes, const d
     *expert_bytes = 0;
     for (size_t i = 0; i < m->files->n_slots; i++) {
         const dgm_slot *s = &m->files->slots[i];
-        if (s->expert >= 0 && dgm_placement_default_owner(s->expert, ranks) == rank)
+        if (s->expert >= 0 && dgm_placement_default_owner(s->expert, ranks) == rank &&
+            (m->sets == NULL || dgm_expert_sets_wanted(m->sets, s->moe, s->expert)))
             *expert_bytes += dgm_weights_bytes(s);
     }
 }

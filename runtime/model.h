@@ -96,6 +96,8 @@ typedef struct dgm_model {
     dgm_placement placement;
     uint8_t *
         unchecked; /* packed: [MoE layers * n_experts], 1 until an expert's checksums were compared; else NULL */
+    const struct dgm_expert_sets
+        *sets; /* borrowed; experts outside all of them are not loaded; NULL: all are */
     struct dgm_model_files *files; /* private to model*.c, weights*.c */
 } dgm_model;
 

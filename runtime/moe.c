@@ -3,6 +3,7 @@
 #include "kernels/gemm.h"
 #include "kernels/route.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,17 +22,25 @@ typedef struct assignment {
     int32_t at;   /* place in the order by expert */
 } assignment;
 
+/* What one half of a step's rows needs in one layer. */
+typedef struct half {
+    dgm_xchg *xchg;
+    dgm_arena
+        scratch; /* reserved for the worst case, touched as far as used; empty between layers */
+    const trip *trips; /* [rows], from begin to end */
+    int rows;
+} half;
+
 struct dgm_moe {
     const dgm_model *model;
-    dgm_xchg *xchg;
+    half halves[DGM_HALVES];
     int ranks, max_ffn, bad;
-    bool int8; /* rows travel as int8 */
+    int n_encoder; /* MoE layers of the encoder */
+    bool int8;     /* rows travel as int8 */
     size_t row_bytes;
     char bad_text[512];
-    dgm_arena
-        scratch;    /* what one layer needs; reserved for the worst case, touched as far as used */
-    int32_t *n_to;  /* [ranks] */
-    int32_t *n_for; /* [most experts + 1] first place of each expert in the order by expert */
+    int32_t *n_to;      /* [ranks] */
+    int32_t *n_for;     /* [most experts + 1] first place of each expert in the order by expert */
     dgm_gemm_job *jobs; /* [most experts] */
 };
 
@@ -81,16 +90,20 @@ int dgm_moe_create(dgm_moe **out, const dgm_model *model, dgm_comm *comm, int ma
     m->row_bytes = m->int8 ? sizeof(float) + (d + 3) / 4 * 4 : d * sizeof(float);
     m->ranks = dgm_comm_size(comm);
     m->max_ffn = widest_ffn(model);
+    for (int l = 0; l < model->stack[DGM_ENCODER].n_layers; l++)
+        m->n_encoder += model->stack[DGM_ENCODER].layers[l].sparse;
     m->n_to = calloc((size_t)m->ranks, sizeof *m->n_to);
     m->n_for = calloc(n_experts + 1, sizeof *m->n_for);
     m->jobs = calloc(n_experts, sizeof *m->jobs);
     int rc = DGM_OK;
     if (m->n_to == NULL || m->n_for == NULL || m->jobs == NULL)
         rc = dgm_fail(DGM_ENOMEM, "out of memory for %zu experts", n_experts);
-    if (rc == DGM_OK)
-        rc = dgm_arena_init_huge(&m->scratch, scratch_bytes(model, m->ranks, max_rows, n_threads));
-    if (rc == DGM_OK)
-        rc = dgm_xchg_create(&m->xchg, comm, m->row_bytes, model->cfg.d_model, max_rows);
+    for (int i = 0; rc == DGM_OK && i < DGM_HALVES; i++) {
+        half *b = &m->halves[i];
+        rc = dgm_arena_init_huge(&b->scratch, scratch_bytes(model, m->ranks, max_rows, n_threads));
+        if (rc == DGM_OK)
+            rc = dgm_xchg_create(&b->xchg, comm, m->row_bytes, model->cfg.d_model, max_rows);
+    }
     if (rc != DGM_OK) {
         dgm_moe_destroy(m);
         return rc;
@@ -103,8 +116,10 @@ void dgm_moe_destroy(dgm_moe *m)
 {
     if (m == NULL)
         return;
-    dgm_xchg_destroy(m->xchg);
-    dgm_arena_fini(&m->scratch);
+    for (int i = 0; i < DGM_HALVES; i++) {
+        dgm_xchg_destroy(m->halves[i].xchg);
+        dgm_arena_fini(&m->halves[i].scratch);
+    }
     free(m->n_to);
     free(m->n_for);
     free(m->jobs);
@@ -120,23 +135,46 @@ static void fail_here(dgm_moe *m, int rc)
     (void)snprintf(m->bad_text, sizeof m->bad_text, "%s", dgm_error_text());
 }
 
+/* keep_logits - for statistics: this layer's part of what a row leaves. */
+static void keep_logits(const dgm_moe *m, float *row, const dgm_layer *layer, const float *logits)
+{
+    const int n = layer->router.n, before = layer->moe_index < m->n_encoder ? 0 : m->n_encoder;
+    memcpy(row + (size_t)(layer->moe_index - before) * (size_t)n, logits, (size_t)n * sizeof *row);
+}
+
+/* mask - of a row's experts, those that its language does not keep. */
+static void mask(const dgm_moe *m, float *logits, const uint8_t *kept, const dgm_layer *layer)
+{
+    const int *n = m->model->cfg.n_experts;
+    const int enc = layer->moe_index < m->n_encoder ? layer->moe_index : m->n_encoder;
+    kept += (size_t)enc * (size_t)n[DGM_ENCODER] +
+            (size_t)(layer->moe_index - enc) * (size_t)n[DGM_DECODER];
+    for (int e = 0; e < layer->router.n; e++)
+        if (kept[e] == 0)
+            logits[e] = -INFINITY;
+}
+
 /* Stage 5: two experts for each row, or one. */
-static int route(dgm_moe *m, const dgm_forward *f, dgm_row_tag *tags, const float *h,
-                 const dgm_layer *layer, int rows)
+static int route(dgm_moe *m, half *b, const dgm_forward *f, dgm_row_tag *tags, const float *h,
+                 const dgm_layer *layer, int rows, int first)
 {
     const int n_experts = layer->router.n;
-    float *logits = dgm_arena_push(&m->scratch, (size_t)rows * (size_t)n_experts * sizeof(float));
+    float *logits = dgm_arena_push(&b->scratch, (size_t)rows * (size_t)n_experts * sizeof(float));
     const dgm_linear router = {.w = layer->router};
     dgm_block_linear(f, logits, h, &router, NULL, 0, rows);
     for (int r = 0; r < rows; r++) {
-        const float *l = logits + (size_t)r * (size_t)n_experts;
+        float *l = logits + (size_t)r * (size_t)n_experts;
+        if (f->gates != NULL)
+            keep_logits(m, f->gates[first + r], layer, l);
+        if (f->experts != NULL && f->experts[first + r] != NULL)
+            mask(m, l, f->experts[first + r], layer);
         const int rc = m->model->cfg.top_k == 1
                            ? dgm_route_top1(tags[r].expert, tags[r].gate, f->kern, l, n_experts)
                            : dgm_route_top2(tags[r].expert, tags[r].gate, l, n_experts);
         if (rc != DGM_OK)
             return dgm_fail(rc,
                             "mixture-of-experts layer %d, row %d: a router logit is not a number",
-                            layer->moe_index, r);
+                            layer->moe_index, first + r);
     }
     return DGM_OK;
 }
@@ -163,8 +201,8 @@ static void put_row(const dgm_moe *m, const dgm_forward *f, char *to, const floa
 }
 
 /* Stage 6, outward: count, lay out, and write each row once for each rank that holds an expert of it. */
-static void pack_rows(dgm_moe *m, const dgm_forward *f, trip *trips, const dgm_row_tag *tags,
-                      const float *h, const dgm_layer *layer, int rows)
+static void pack_rows(dgm_moe *m, half *b, const dgm_forward *f, trip *trips,
+                      const dgm_row_tag *tags, const float *h, const dgm_layer *layer, int rows)
 {
     memset(m->n_to, 0, (size_t)m->ranks * sizeof *m->n_to);
     for (int r = 0; r < rows; r++) {
@@ -173,12 +211,12 @@ static void pack_rows(dgm_moe *m, const dgm_forward *f, trip *trips, const dgm_r
         for (int i = 0; i < 2; i++)
             t->at[i] = t->peer[i] < 0 ? -1 : m->n_to[t->peer[i]]++;
     }
-    dgm_xchg_reserve(m->xchg, m->n_to);
+    dgm_xchg_reserve(b->xchg, m->n_to);
     for (int r = 0; r < rows; r++) {
         const trip *t = &trips[r];
         char *first = NULL;
         for (int i = 0; i < 2 && t->peer[i] >= 0; i++) {
-            const dgm_xchg_part part = dgm_xchg_out(m->xchg, t->peer[i]);
+            const dgm_xchg_part part = dgm_xchg_out(b->xchg, t->peer[i]);
             dgm_row_tag tag = tags[r];
             if (t->peer[1] >= 0) /* two ranks: each is told its own expert only */
                 tag = (dgm_row_tag){.expert = {tag.expert[i], -1}, .gate = {tag.gate[i], 0}};
@@ -193,16 +231,16 @@ static void pack_rows(dgm_moe *m, const dgm_forward *f, trip *trips, const dgm_r
 }
 
 /* Lists what came in, in the order peer, row, best first; m->n_for[e] becomes expert e's first place. */
-static int list_assignments(dgm_moe *m, assignment **list, int n_experts)
+static int list_assignments(dgm_moe *m, half *b, assignment **list, int n_experts)
 {
     const size_t d = (size_t)m->model->cfg.d_model;
     int n_rows = 0, n = 0;
     for (int p = 0; p < m->ranks; p++)
-        n_rows += dgm_xchg_in(m->xchg, p).n_rows;
-    *list = dgm_arena_push(&m->scratch, 2 * (size_t)n_rows * sizeof **list);
+        n_rows += dgm_xchg_in(b->xchg, p).n_rows;
+    *list = dgm_arena_push(&b->scratch, 2 * (size_t)n_rows * sizeof **list);
     memset(m->n_for, 0, ((size_t)n_experts + 1) * sizeof *m->n_for);
     for (int p = 0; p < m->ranks; p++) {
-        const dgm_xchg_part part = dgm_xchg_in(m->xchg, p);
+        const dgm_xchg_part part = dgm_xchg_in(b->xchg, p);
         for (int i = 0; i < 2 * part.n_rows; i++) {
             const size_t r = (size_t)i / 2;
             const int32_t e = part.tags[r].expert[i % 2];
@@ -227,7 +265,7 @@ typedef struct rows_in {
 } rows_in;
 
 /* One of an expert's two matrices over the rows of every expert: one parallel region. */
-static void run_matrix(dgm_moe *m, const dgm_forward *f, float *y, const rows_in *in,
+static void run_matrix(dgm_moe *m, half *b, const dgm_forward *f, float *y, const rows_in *in,
                        const dgm_layer *layer, int second)
 {
     int n_jobs = 0;
@@ -255,13 +293,15 @@ static void run_matrix(dgm_moe *m, const dgm_forward *f, float *y, const rows_in
             job->q_scale = in->scale + at;
         } else {
             job->x = in->x + at * k;
+            dgm_observe(f->observer, &w->w, job->x, rows);
         }
     }
-    dgm_gemm(f->kern, f->pool, m->jobs, n_jobs, &m->scratch);
+    dgm_gemm(f->kern, f->pool, m->jobs, n_jobs, &b->scratch);
+    dgm_comm_progress(f->comm);
 }
 
 /* gather - what came in, in the order by expert; `x` [n, d] is room for it if it is f32. */
-static rows_in gather(dgm_moe *m, const assignment *list, int n, float *x)
+static rows_in gather(const dgm_moe *m, half *b, const assignment *list, int n, float *x)
 {
     const size_t d = (size_t)m->model->cfg.d_model;
     if (!m->int8) {
@@ -269,8 +309,8 @@ static rows_in gather(dgm_moe *m, const assignment *list, int n, float *x)
             memcpy(x + (size_t)list[i].at * d, list[i].row, m->row_bytes);
         return (rows_in){.x = x};
     }
-    int8_t *q = dgm_arena_push(&m->scratch, (size_t)n * d);
-    float *scale = dgm_arena_push(&m->scratch, (size_t)n * sizeof *scale);
+    int8_t *q = dgm_arena_push(&b->scratch, (size_t)n * d);
+    float *scale = dgm_arena_push(&b->scratch, (size_t)n * sizeof *scale);
     for (int i = 0; i < n; i++) {
         memcpy(&scale[list[i].at], list[i].row, sizeof *scale);
         memcpy(q + (size_t)list[i].at * d, list[i].row + sizeof *scale, d);
@@ -301,11 +341,11 @@ static uint64_t count_active(const dgm_moe *m, const dgm_layer *layer)
 }
 
 /* Stage 7: the experts of this rank over everybody's rows; weighed results go into the replies. How many rows. */
-static int serve_experts(dgm_moe *m, const dgm_forward *f, const dgm_layer *layer)
+static int serve_experts(dgm_moe *m, half *b, const dgm_forward *f, const dgm_layer *layer)
 {
     const size_t d = (size_t)m->model->cfg.d_model;
     assignment *list;
-    const int n = list_assignments(m, &list, layer->router.n);
+    const int n = list_assignments(m, b, &list, layer->router.n);
     if (n == 0)
         return 0;
     const int rc = use_experts(m, f, layer);
@@ -316,11 +356,11 @@ static int serve_experts(dgm_moe *m, const dgm_forward *f, const dgm_layer *laye
             memset(list[i].reply, 0, d * sizeof *list[i].reply);
         return 0;
     }
-    float *x = dgm_arena_push(&m->scratch, (size_t)n * d * sizeof *x);
-    float *t = dgm_arena_push(&m->scratch, (size_t)n * (size_t)m->max_ffn * sizeof(float));
-    const rows_in in = gather(m, list, n, x), hidden = {.x = t};
-    run_matrix(m, f, t, &in, layer, 0);
-    run_matrix(m, f, x, &hidden, layer, 1);
+    float *x = dgm_arena_push(&b->scratch, (size_t)n * d * sizeof *x);
+    float *t = dgm_arena_push(&b->scratch, (size_t)n * (size_t)m->max_ffn * sizeof(float));
+    const rows_in in = gather(m, b, list, n, x), hidden = {.x = t};
+    run_matrix(m, b, f, t, &in, layer, 0);
+    run_matrix(m, b, f, x, &hidden, layer, 1);
     for (int i = 0; i < n; i++) {
         const assignment *a = &list[i];
         float *y = x + (size_t)a->at * d;
@@ -333,15 +373,15 @@ static int serve_experts(dgm_moe *m, const dgm_forward *f, const dgm_layer *laye
 }
 
 /* Stage 8, at home: x += share (+ share), in gate order. */
-static void combine(dgm_moe *m, const dgm_forward *f, float *x, const trip *trips, int rows)
+static void combine(const dgm_moe *m, half *b, const dgm_forward *f, float *x)
 {
     const int d = m->model->cfg.d_model;
-    float *sum = dgm_arena_push(&m->scratch, (size_t)d * sizeof(float));
-    for (int r = 0; r < rows; r++) {
-        const trip *t = &trips[r];
-        const float *y = dgm_xchg_back(m->xchg, t->peer[0]) + (size_t)t->at[0] * (size_t)d;
+    float *sum = dgm_arena_push(&b->scratch, (size_t)d * sizeof(float));
+    for (int r = 0; r < b->rows; r++) {
+        const trip *t = &b->trips[r];
+        const float *y = dgm_xchg_back(b->xchg, t->peer[0]) + (size_t)t->at[0] * (size_t)d;
         if (t->peer[1] >= 0) {
-            f->kern->add(sum, y, dgm_xchg_back(m->xchg, t->peer[1]) + (size_t)t->at[1] * (size_t)d,
+            f->kern->add(sum, y, dgm_xchg_back(b->xchg, t->peer[1]) + (size_t)t->at[1] * (size_t)d,
                          d);
             y = sum;
         }
@@ -350,40 +390,68 @@ static void combine(dgm_moe *m, const dgm_forward *f, float *x, const trip *trip
     }
 }
 
-int dgm_moe_forward(dgm_moe *m, const dgm_forward *f, float *x, const float *h,
-                    const dgm_layer *layer, int rows)
+int dgm_moe_begin(dgm_moe *m, int which, const dgm_forward *f, const float *h,
+                  const dgm_layer *layer, int rows, int first)
 {
-    const size_t mark = dgm_arena_mark(&m->scratch);
+    half *b = &m->halves[which];
     if (m->bad != DGM_OK)
         rows = 0;
-    dgm_row_tag *tags = dgm_arena_push(&m->scratch, (size_t)rows * sizeof *tags);
-    trip *trips = dgm_arena_push(&m->scratch, (size_t)rows * sizeof *trips);
+    dgm_row_tag *tags = dgm_arena_push(&b->scratch, (size_t)rows * sizeof *tags);
+    trip *trips = dgm_arena_push(&b->scratch, (size_t)rows * sizeof *trips);
     /* A rank that fails alone must still turn up, or its peers wait until their deadline: it sends nobody
      * anything, its status rides with the counts, and it goes on serving its experts to the others. */
     int64_t began = dgm_stage_begin(f->clock);
-    const int routed = rows > 0 ? route(m, f, tags, h, layer, rows) : DGM_OK;
+    const int routed = rows > 0 ? route(m, b, f, tags, h, layer, rows, first) : DGM_OK;
     if (routed != DGM_OK) {
         fail_here(m, routed);
         rows = 0;
     }
     dgm_stage_end(f->clock, DGM_STAGE_ROUTER, began, rows, 0);
     began = dgm_stage_begin(f->clock);
-    pack_rows(m, f, trips, tags, h, layer, rows);
-    int worst; /* whoever failed tells the coordinator in its report */
-    DGM_TRY(dgm_xchg_dispatch(m->xchg, m->bad, &worst));
+    pack_rows(m, b, f, trips, tags, h, layer, rows);
+    b->trips = trips;
+    b->rows = rows;
+    DGM_TRY(dgm_xchg_dispatch_begin(b->xchg, m->bad));
     dgm_stage_end(f->clock, DGM_STAGE_EXCHANGE, began, rows, 0);
+    return DGM_OK;
+}
+
+int dgm_moe_serve(dgm_moe *m, int which, const dgm_forward *f, const dgm_layer *layer)
+{
+    half *b = &m->halves[which];
+    int64_t began = dgm_stage_begin(f->clock);
+    int worst; /* whoever failed tells the coordinator in its report */
+    DGM_TRY(dgm_xchg_dispatch_end(b->xchg, &worst));
+    dgm_stage_end(f->clock, DGM_STAGE_EXCHANGE, began, 0, 0);
     began = dgm_stage_begin(f->clock);
-    const int served = serve_experts(m, f, layer);
+    const int served = serve_experts(m, b, f, layer);
     dgm_stage_end(f->clock, DGM_STAGE_EXPERTS, began, served,
                   f->clock == NULL ? 0 : count_active(m, layer));
     began = dgm_stage_begin(f->clock);
-    DGM_TRY(dgm_xchg_combine(m->xchg));
+    DGM_TRY(dgm_xchg_combine_begin(b->xchg));
+    dgm_stage_end(f->clock, DGM_STAGE_EXCHANGE, began, 0, 0);
+    return DGM_OK;
+}
+
+int dgm_moe_end(dgm_moe *m, int which, const dgm_forward *f, float *x)
+{
+    half *b = &m->halves[which];
+    int64_t began = dgm_stage_begin(f->clock);
+    DGM_TRY(dgm_xchg_combine_end(b->xchg));
     dgm_stage_end(f->clock, DGM_STAGE_EXCHANGE, began, 0, 0);
     began = dgm_stage_begin(f->clock);
-    combine(m, f, x, trips, rows);
-    dgm_stage_end(f->clock, DGM_STAGE_COMBINE, began, rows, 0);
-    dgm_arena_pop(&m->scratch, mark);
+    combine(m, b, f, x);
+    dgm_stage_end(f->clock, DGM_STAGE_COMBINE, began, b->rows, 0);
+    dgm_arena_pop(&b->scratch, 0);
     return DGM_OK;
+}
+
+int dgm_moe_forward(dgm_moe *m, const dgm_forward *f, float *x, const float *h,
+                    const dgm_layer *layer, int rows)
+{
+    DGM_TRY(dgm_moe_begin(m, 0, f, h, layer, rows, 0));
+    DGM_TRY(dgm_moe_serve(m, 0, f, layer));
+    return dgm_moe_end(m, 0, f, x);
 }
 
 int dgm_moe_verdict(dgm_moe *m)
@@ -395,5 +463,13 @@ int dgm_moe_verdict(dgm_moe *m)
 
 dgm_xchg_stats dgm_moe_exchange_stats(const dgm_moe *m)
 {
-    return dgm_xchg_get_stats(m->xchg);
+    dgm_xchg_stats sum = {0};
+    for (int i = 0; i < DGM_HALVES; i++) {
+        const dgm_xchg_stats s = dgm_xchg_get_stats(m->halves[i].xchg);
+        sum.rounds += s.rounds;
+        sum.rows_sent += s.rows_sent;
+        sum.bytes_sent += s.bytes_sent;
+        sum.wait_s += s.wait_s;
+    }
+    return sum;
 }

@@ -6,6 +6,9 @@
  * (and adds, when it holds both experts), so a row travels once to each rank and comes back as one row,
  * with the same bits wherever its experts live. Nothing is ever dropped. With top 1 there is one term, of the gate
  * that dgm_route_top1 gives.
+ *
+ * The rows of a step may come in two halves, each with its own exchange: what is between begin and serve, and between
+ * serve and end, of one half overlaps with the work of the other (docs/adr/0010).
  * Source: NLLB-200 MoE as in arXiv 2212.09811.
  */
 #ifndef DGM_RUNTIME_MOE_H
@@ -26,12 +29,26 @@ DGM_MUST_CHECK int dgm_moe_create(dgm_moe **out, const dgm_model *model, dgm_com
 void dgm_moe_destroy(dgm_moe *m);
 
 /*
- * dgm_moe_forward - x [rows, d] += MoE(h [rows, d]). Collective. DGM_EPEER, DGM_EDEADLINE: the epoch is over.
- * A local failure (a NaN router logit) waits: this rank sends nobody anything for the rest of the step, still
- * serves its experts to the others, and tells dgm_moe_verdict.
+ * dgm_moe_forward - x [rows, d] += MoE(h [rows, d]): begin, serve, end of half 0. Collective. DGM_EPEER, DGM_EDEADLINE: the
+ * epoch is over. A local failure (a NaN router logit) waits: this rank sends nobody anything for the rest of the step,
+ * still serves its experts to the others, and tells dgm_moe_verdict.
  */
 DGM_MUST_CHECK int dgm_moe_forward(dgm_moe *m, const dgm_forward *f, float *x, const float *h,
                                    const dgm_layer *layer, int rows);
+
+/*
+ * Its three pieces, for one of DGM_HALVES. Each is collective; all ranks call them in the same order, with rows or without.
+ *   dgm_moe_begin  routes h [rows, d] and sends the rows; h is free when it returns
+ *   dgm_moe_serve  waits for rows, runs this rank's experts, and sends the results
+ *   dgm_moe_end    waits for results; x [rows, d] += them
+ * first: the number of the half's first row in the step, for messages.
+ */
+enum { DGM_HALVES = 2 };
+DGM_MUST_CHECK int dgm_moe_begin(dgm_moe *m, int half, const dgm_forward *f, const float *h,
+                                 const dgm_layer *layer, int rows, int first);
+DGM_MUST_CHECK int dgm_moe_serve(dgm_moe *m, int half, const dgm_forward *f,
+                                 const dgm_layer *layer);
+DGM_MUST_CHECK int dgm_moe_end(dgm_moe *m, int half, const dgm_forward *f, float *x);
 
 /* dgm_moe_verdict - DGM_OK, or the local failure of this step (its sentence is in dgm_error_text again); clears it. */
 int dgm_moe_verdict(dgm_moe *m);

@@ -46,7 +46,7 @@ size_t dgm_plan_job_bytes(const dgm_job *job)
 {
     size_t bytes = padded(sizeof(dgm_plan_job)) + padded(4 * (size_t)job->n_source);
     for (int t = 0; t < job->n_targets; t++)
-        bytes += padded(4) + padded(4 * (size_t)job->targets[t].n_prompt);
+        bytes += padded(8) + padded(4 * (size_t)job->targets[t].n_prompt);
     return bytes;
 }
 
@@ -57,11 +57,13 @@ void dgm_plan_put_job(dgm_buf *b, const dgm_job *job)
                                .n_source = job->n_source,
                                .n_targets = job->n_targets,
                                .score = job->score,
+                               .experts = job->experts,
                                .options = job->options};
     dgm_buf_put(b, &head, sizeof head);
     dgm_buf_put(b, job->source, (size_t)job->n_source * sizeof(int32_t));
     for (int t = 0; t < job->n_targets; t++) {
-        dgm_buf_put(b, &job->targets[t].n_prompt, sizeof(int32_t));
+        const int32_t head_of[2] = {job->targets[t].n_prompt, job->targets[t].experts};
+        dgm_buf_put(b, head_of, sizeof head_of);
         dgm_buf_put(b, job->targets[t].prompt, (size_t)job->targets[t].n_prompt * sizeof(int32_t));
     }
 }
@@ -75,10 +77,13 @@ void dgm_plan_get_job(dgm_job *job, dgm_target *targets, const dgm_buf *b, size_
                      .targets = targets,
                      .n_targets = head->n_targets,
                      .score = head->score != 0,
+                     .experts = head->experts,
                      .options = head->options};
     job->source = dgm_buf_get(b, at, (size_t)head->n_source * sizeof(int32_t));
     for (int t = 0; t < head->n_targets; t++) {
-        targets[t].n_prompt = *(const int32_t *)dgm_buf_get(b, at, sizeof(int32_t));
+        const int32_t *head_of = dgm_buf_get(b, at, 2 * sizeof *head_of);
+        targets[t].n_prompt = head_of[0];
+        targets[t].experts = head_of[1];
         targets[t].prompt = dgm_buf_get(b, at, (size_t)targets[t].n_prompt * sizeof(int32_t));
     }
 }

@@ -9,7 +9,8 @@
 
 #include "runtime/engine.h"
 
-enum { DGM_PLAN_ENCODE = 1, DGM_PLAN_DECODE = 2, DGM_PLAN_STOP = 4 };
+/* OVERLAP: in two halves (runtime/layers.h). */
+enum { DGM_PLAN_ENCODE = 1, DGM_PLAN_DECODE = 2, DGM_PLAN_STOP = 4, DGM_PLAN_OVERLAP = 8 };
 
 typedef struct dgm_plan_head {
     uint32_t step, flags;
@@ -17,10 +18,10 @@ typedef struct dgm_plan_head {
     char sentence[512];
 } dgm_plan_head;
 
-/* Then for each job: this, the source ids, and for each target an int32 n_prompt and the prompt. */
+/* Then for each job: this, the source ids, and for each target n_prompt and its experts, int32, and the prompt. */
 typedef struct dgm_plan_job {
     uint64_t id, line;
-    int32_t n_source, n_targets, score, pad;
+    int32_t n_source, n_targets, score, experts;
     dgm_decode_options options;
 } dgm_plan_job;
 

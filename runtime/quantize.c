@@ -43,6 +43,9 @@ typedef struct job {
     void *panels;
     dgm_quantize_error *errors; /* [rows] */
     float *scales;              /* of a matrix, as in the file */
+    /* with calibration: */
+    dgm_feedback_error *outputs; /* [rows] */
+    dgm_arena scratch;
 } job;
 
 /* ---- runs ---- */
@@ -70,6 +73,11 @@ static run run_at(const job *j, size_t at)
     r.chunk = chunk < DGM_PANEL ? DGM_PANEL : chunk < rows ? chunk : rows;
     r.groups = dgm_packed_groups(r.first->k, j->opt->group);
     return r;
+}
+
+static bool is_calibrated(const job *j, const run *r)
+{
+    return j->opt->calibration != NULL && is_integer(r->type);
 }
 
 /* ---- plan ---- */
@@ -124,7 +132,9 @@ static int plan(job *j)
     size_t n = 0;
     for (size_t i = 0; i < f->n_slots;) {
         const run r = run_at(j, i);
-        const int rc = plan_run(j, &r, list, &n);
+        int rc = plan_run(j, &r, list, &n);
+        if (rc == DGM_OK && is_calibrated(j, &r))
+            rc = dgm_calibration_want(j->opt->calibration, r.first->matrix);
         if (rc != DGM_OK) {
             for (size_t t = 0; t < n; t++)
                 free(list[t].name);
@@ -204,28 +214,40 @@ static int read_run(job *j, const run *r, int row, int rows)
 /* ---- one chunk of a matrix ---- */
 
 typedef struct chunk {
-    const job *j;
+    job *j;
     const run *r;
     dgm_packed w;  /* the chunk as a matrix of its own */
     float *scales; /* of its outputs */
 } chunk;
 
-/* `own` [k] is this row's own memory; the row is in j->rows and j->narrow. */
-static void pack_row(const chunk *c, int i, float *own)
+static dgm_quantizer quantizer_of(const chunk *c)
+{
+    return (dgm_quantizer){c->w.type, c->j->opt->group, c->j->opt->rule, c->j->opt->clip};
+}
+
+/* `own` [k] is this row's own memory, and keeps its scales; the row is in j->rows, and comes to stand in j->narrow. */
+static void round_row(const chunk *c, int i, float *own)
+{
+    const int k = c->w.k;
+    const float *row = c->j->rows + (size_t)i * (size_t)k;
+    uint16_t *narrow = c->j->narrow + (size_t)i * (size_t)k;
+    const dgm_quantizer z = quantizer_of(c);
+    if (is_integer(c->w.type))
+        dgm_quantize_row((int8_t *)narrow, own, row, k, &z);
+    for (int x = 0; c->w.type == DGM_W_BF16 && x < k; x++)
+        narrow[x] = dgm_bf16_round(row[x]);
+}
+
+static void pack_row(const chunk *c, int i, const float *own)
 {
     const job *j = c->j;
     const int k = c->w.k;
-    const float *row = j->rows + (size_t)i * (size_t)k;
-    uint16_t *narrow = j->narrow + (size_t)i * (size_t)k;
+    const uint16_t *narrow = j->narrow + (size_t)i * (size_t)k;
     if (c->w.type == DGM_W_F32) {
-        dgm_pack((float *)j->panels, row, DGM_F32, i, 1, k);
+        dgm_pack((float *)j->panels, j->rows + (size_t)i * (size_t)k, DGM_F32, i, 1, k);
     } else if (c->w.type == DGM_W_BF16) {
-        for (int x = 0; x < k; x++)
-            narrow[x] = dgm_bf16_round(row[x]);
         dgm_pack_bf16(j->panels, narrow, i, 1, k);
     } else {
-        const dgm_quantizer z = {c->w.type, j->opt->group, j->opt->rule, j->opt->clip};
-        dgm_quantize_row((int8_t *)narrow, own, row, k, &z);
         for (int g = 0; g < c->r->groups; g++)
             c->scales[dgm_packed_scale_at(c->r->groups, i, g)] = own[g];
         dgm_pack_integers(j->panels, c->w.type, (const int8_t *)narrow, i, 1, k);
@@ -245,15 +267,28 @@ static void measure_row(const chunk *c, int i, float *own)
     c->j->errors[i] = e;
 }
 
-static void chunk_part(void *ctx, int part, int n_parts)
+static float *own_memory(const chunk *c, int i)
+{
+    return (float *)c->j->raw + (size_t)i * (size_t)c->w.k; /* read, so free again */
+}
+
+static void round_part(void *ctx, int part, int n_parts)
+{
+    const chunk *c = ctx;
+    int begin, end;
+    dgm_pool_share(&begin, &end, c->w.n, part, n_parts);
+    for (int i = begin; i < end; i++)
+        round_row(c, i, own_memory(c, i));
+}
+
+static void pack_part(void *ctx, int part, int n_parts)
 {
     const chunk *c = ctx;
     int begin, end;
     dgm_pool_share(&begin, &end, c->w.n, part, n_parts);
     for (int i = begin; i < end; i++) {
-        float *own = (float *)c->j->raw + (size_t)i * (size_t)c->w.k; /* read, so free again */
-        pack_row(c, i, own);
-        measure_row(c, i, own);
+        pack_row(c, i, own_memory(c, i));
+        measure_row(c, i, own_memory(c, i));
     }
 }
 
@@ -272,6 +307,49 @@ static int add_errors(const chunk *c)
     return DGM_OK;
 }
 
+/* ---- feedback ---- */
+
+/* The next matrix's factors, or *use false: it is rounded without feedback. */
+static int open_feedback(dgm_feedback *f, bool *use, const job *j, const run *r)
+{
+    const dgm_moments *m;
+    *use = false;
+    if (!is_calibrated(j, r))
+        return DGM_OK;
+    DGM_TRY(dgm_calibration_next(&m, j->opt->calibration));
+    if (m->rows < (uint64_t)m->n * DGM_QUANTIZE_ROWS) {
+        j->report->n_few++;
+        return DGM_OK;
+    }
+    DGM_TRY(dgm_feedback_init(f, use, m, DGM_QUANTIZE_DAMP, j->pool));
+    *(*use ? &j->report->n_fed : &j->report->n_unsolved) += 1;
+    return DGM_OK;
+}
+
+static int feed_back(const chunk *c, dgm_feedback *f)
+{
+    job *j = c->j;
+    const dgm_slot *s = c->r->first;
+    const size_t k = (size_t)c->w.k;
+    const dgm_quantizer z = quantizer_of(c);
+    const dgm_moments_tools tools = {j->opt->kern, j->pool, &j->scratch};
+    const dgm_feedback_rows rows = {.rows = c->w.n,
+                                    .w = j->rows,
+                                    .q = (int8_t *)j->narrow,
+                                    .ldq = k * sizeof *j->narrow,
+                                    .scale = j->raw,
+                                    .ld_scale = k,
+                                    .error = j->outputs};
+    DGM_TRY(dgm_feedback_run(f, &rows, &z, &tools));
+    dgm_feedback_error *sum = &j->report->output[1 + s->layer][s->part];
+    for (int i = 0; i < c->w.n; i++) {
+        sum->all += j->outputs[i].all;
+        sum->alone += j->outputs[i].alone;
+        sum->fed += j->outputs[i].fed;
+    }
+    return DGM_OK;
+}
+
 /* ---- one run ---- */
 
 static int write_vector(job *j, const run *r)
@@ -280,28 +358,41 @@ static int write_vector(job *j, const run *r)
     return dgm_model_writer_put(j->out, j->rows, (size_t)r->first->n * sizeof(float));
 }
 
+static int write_chunk(job *j, const run *r, int row, dgm_feedback *f)
+{
+    const int n = r->first->n, k = r->first->k, rows = n - row < r->chunk ? n - row : r->chunk;
+    chunk c = {.j = j, .r = r, .scales = j->scales + (size_t)row * (size_t)r->groups};
+    c.w = (dgm_packed){.n = rows,
+                       .k = k,
+                       .type = r->type,
+                       .group = j->opt->group,
+                       .data = j->panels,
+                       .scale = c.scales};
+    DGM_TRY(read_run(j, r, row, rows));
+    dgm_packed_clear(j->panels, r->type, rows, k);
+    dgm_pool_run(j->pool, round_part, &c);
+    if (f != NULL)
+        DGM_TRY(feed_back(&c, f));
+    dgm_pool_run(j->pool, pack_part, &c);
+    DGM_TRY(add_errors(&c));
+    return dgm_model_writer_put(j->out, j->panels, dgm_packed_bytes(r->type, rows, k));
+}
+
 static int write_matrix(job *j, const run *r)
 {
-    const int n = r->first->n, k = r->first->k;
-    const size_t groups = (size_t)r->groups;
-    const size_t scale_bytes = dgm_packed_panels(n) * DGM_PANEL * groups * sizeof(float);
+    const int n = r->first->n;
+    const size_t scale_bytes = dgm_packed_panels(n) * DGM_PANEL * (size_t)r->groups * sizeof(float);
+    dgm_feedback f;
+    bool use;
     if (is_integer(r->type))
         memset(j->scales, 0, scale_bytes);
-    for (int row = 0; row < n; row += r->chunk) {
-        const int rows = n - row < r->chunk ? n - row : r->chunk;
-        chunk c = {.j = j, .r = r, .scales = j->scales + (size_t)row * groups};
-        c.w = (dgm_packed){.n = rows,
-                           .k = k,
-                           .type = r->type,
-                           .group = j->opt->group,
-                           .data = j->panels,
-                           .scale = c.scales};
-        DGM_TRY(read_run(j, r, row, rows));
-        dgm_packed_clear(j->panels, r->type, rows, k);
-        dgm_pool_run(j->pool, chunk_part, &c);
-        DGM_TRY(add_errors(&c));
-        DGM_TRY(dgm_model_writer_put(j->out, j->panels, dgm_packed_bytes(r->type, rows, k)));
-    }
+    DGM_TRY(open_feedback(&f, &use, j, r));
+    int rc = DGM_OK;
+    for (int row = 0; rc == DGM_OK && row < n; row += r->chunk)
+        rc = write_chunk(j, r, row, use ? &f : NULL);
+    if (use)
+        dgm_feedback_fini(&f);
+    DGM_TRY(rc);
     return is_integer(r->type) ? dgm_model_writer_put(j->out, j->scales, scale_bytes) : DGM_OK;
 }
 
@@ -326,7 +417,7 @@ static size_t larger(size_t a, size_t b)
 static int allocate(job *j)
 {
     const struct dgm_model_files *f = j->m->files;
-    size_t weights = 1, rows = 1, scales = 1;
+    size_t weights = 1, rows = 1, scales = 1, feedback = 1;
     for (size_t i = 0; i < f->n_slots; i++) {
         const run r = run_at(j, i);
         const size_t padded = dgm_packed_panels(r.first->n) * DGM_PANEL;
@@ -334,6 +425,8 @@ static int allocate(job *j)
         rows = larger(rows, (size_t)r.chunk);
         if (is_integer(r.type))
             scales = larger(scales, padded * (size_t)r.groups);
+        feedback = larger(feedback,
+                          dgm_feedback_scratch_bytes(r.chunk, r.first->k, dgm_pool_size(j->pool)));
     }
     j->rows = malloc(weights * sizeof *j->rows);
     j->raw = malloc(weights * sizeof(float)); /* chunks are whole panels, and f32 has the largest */
@@ -343,10 +436,15 @@ static int allocate(job *j)
     j->errors = malloc(rows * sizeof *j->errors);
     j->report->n_layers = j->m->cfg.n_layers[DGM_ENCODER] + j->m->cfg.n_layers[DGM_DECODER];
     j->report->error = calloc((size_t)j->report->n_layers + 1, sizeof *j->report->error);
+    if (j->opt->calibration != NULL) {
+        j->outputs = malloc(rows * sizeof *j->outputs);
+        j->report->output = calloc((size_t)j->report->n_layers + 1, sizeof *j->report->output);
+    }
     if (j->rows == NULL || j->raw == NULL || j->panels == NULL || j->narrow == NULL ||
-        j->scales == NULL || j->errors == NULL || j->report->error == NULL)
+        j->scales == NULL || j->errors == NULL || j->report->error == NULL ||
+        (j->opt->calibration != NULL && (j->outputs == NULL || j->report->output == NULL)))
         return dgm_fail(DGM_ENOMEM, "out of memory for %zu weights at a time", weights);
-    return DGM_OK;
+    return j->opt->calibration == NULL ? DGM_OK : dgm_arena_init(&j->scratch, feedback);
 }
 
 static void release(job *j)
@@ -357,6 +455,16 @@ static void release(job *j)
     free(j->narrow);
     free(j->scales);
     free(j->errors);
+    free(j->outputs);
+    dgm_arena_fini(&j->scratch);
+}
+
+void dgm_quantize_report_free(dgm_quantize_report *report)
+{
+    free(report->error);
+    free(report->output);
+    report->error = NULL;
+    report->output = NULL;
 }
 
 static int write_rest(job *j)

@@ -17,6 +17,15 @@ static json_t *weights_json(const dgm_quantize_options *o)
                      o->clip ? "mse" : "none");
 }
 
+static json_t *calibration_json(const dgm_calibration *c)
+{
+    const dgm_calibration_facts f = dgm_calibration_get_facts(c);
+    char text[24];
+    (void)snprintf(text, sizeof text, "%016" PRIx64, f.hash);
+    return json_pack("{s:s, s:I, s:I, s:f}", "text", text, "lines", (json_int_t)f.lines, "tokens",
+                     (json_int_t)f.tokens, "damp", DGM_QUANTIZE_DAMP);
+}
+
 /* What was done before stays in front. */
 static json_t *history_json(const json_t *before, const dgm_model *in,
                             const dgm_quantize_options *o)
@@ -26,6 +35,8 @@ static json_t *history_json(const json_t *before, const dgm_model *in,
     json_t *options = weights_json(o);
     (void)json_object_set_new(options, "compute",
                               json_string(o->compute == DGM_COMPUTE_INT8 ? "int8" : "f32"));
+    if (o->calibration != NULL)
+        (void)json_object_set_new(options, "calibration", calibration_json(o->calibration));
     json_t *all = json_is_array(before) ? json_copy((json_t *)before) : json_array();
     (void)json_array_append_new(
         all, json_pack("{s:s, s:o, s:s}", "tool", "quantize", "options", options, "from", from));

@@ -97,3 +97,14 @@ void dgm_quantize_row(int8_t *q, float *scale, const float *w, int k, const dgm_
     for (int i = 0, g = 0; i < k; i += step, g++)
         scale[g] = quantize_group(q + i, w + i, k - i < step ? k - i : step, &r, z->clip);
 }
+
+int dgm_quantize_one(float w, float scale, const dgm_quantizer *z)
+{
+    const range r = range_of(z);
+    if (scale == 0)
+        return 0;
+    const float x = w / scale;
+    /* what was fed back may be anything, and a conversion of what does not fit is undefined */
+    return x > (float)r.low ? round_into(x < (float)r.high ? x : (float)r.high, r.low, r.high)
+                            : r.low;
+}

@@ -30,4 +30,7 @@ typedef struct dgm_quantizer {
 /* dgm_quantize_row - q [k], scale [groups] of w [k], which are finite. Local. */
 void dgm_quantize_row(int8_t *q, float *scale, const float *w, int k, const dgm_quantizer *z);
 
+/* dgm_quantize_one - the q of any w under a scale that is given: dgm_quantize_row's where that made the scale. */
+int dgm_quantize_one(float w, float scale, const dgm_quantizer *z);
+
 #endif

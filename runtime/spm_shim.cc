@@ -65,6 +65,11 @@ extern "C" const char *dgm_spm_piece(const dgm_spm *s, int32_t id)
     return s->processor.IdToPiece(id).c_str();
 }
 
+extern "C" int32_t dgm_spm_find(const dgm_spm *s, const char *piece, size_t len)
+{
+    return s->processor.PieceToId({piece, len});
+}
+
 extern "C" int dgm_spm_encode(const dgm_spm *s, int32_t **ids, int *n, const char *text, size_t len)
 try {
     std::vector<int> found;

@@ -25,6 +25,9 @@ int dgm_spm_size(const dgm_spm *s);
 /* dgm_spm_piece - NUL-terminated, lives as long as s; 0 <= id < size. */
 const char *dgm_spm_piece(const dgm_spm *s, int32_t id);
 
+/* dgm_spm_find - the id of a piece [len bytes], 0 (<unk>) when there is none. Any thread. */
+int32_t dgm_spm_find(const dgm_spm *s, const char *piece, size_t len);
+
 /* dgm_spm_encode - *ids is malloc'ed with room for two more than *n; unknown characters are 0. Any thread. */
 DGM_MUST_CHECK int dgm_spm_encode(const dgm_spm *s, int32_t **ids, int *n, const char *text,
                                   size_t len);

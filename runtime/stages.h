@@ -2,7 +2,8 @@
  * stages.h - where the time of a step goes, when somebody asks.
  *
  * dgm_forward carries a clock or NULL; NULL, the usual case, costs one test a stage. Engine thread only. A stage's time
- * is that of the thread that leads the pool, waiting included. The stages of a step do not overlap.
+ * is that of the thread that leads the pool, waiting included. Stages share that thread, so their times add up also where
+ * one half of a step's rows travels while the other computes: the exchange has what is spent in it, not what it lasts.
  */
 #ifndef DGM_RUNTIME_STAGES_H
 #define DGM_RUNTIME_STAGES_H
@@ -19,7 +20,7 @@ enum dgm_stage {
     DGM_STAGE_CROSS,
     DGM_STAGE_FFN, /* dense layers */
     DGM_STAGE_ROUTER,
-    DGM_STAGE_EXCHANGE, /* rows out and back, with waiting */
+    DGM_STAGE_EXCHANGE, /* rows out and back: packing, beginning, waiting for the end */
     DGM_STAGE_EXPERTS,
     DGM_STAGE_COMBINE,
     DGM_STAGE_VOCABULARY,
@@ -30,6 +31,8 @@ enum dgm_stage {
 typedef struct dgm_stage_total {
     int64_t ns;
     uint64_t rows;
+    uint64_t
+        passes; /* times that rows went through: once a layer and step, or once for each half of it */
     uint64_t units; /* attention: keys over all rows; experts: how many had rows */
     uint64_t
         distinct; /* attention over a cache: keys, those that several rows of a sentence see once */
@@ -55,6 +58,7 @@ static inline void dgm_stage_end(dgm_stage_clock *c, enum dgm_stage s, int64_t b
     dgm_stage_total *t = &c->total[c->stack][s];
     t->ns += dgm_now_ns() - began;
     t->rows += (uint64_t)rows;
+    t->passes += rows > 0;
     t->units += units;
 }
 

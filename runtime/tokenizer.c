@@ -130,9 +130,10 @@ int dgm_tok_decode(const dgm_tokenizer *t, char **text, size_t *len, const int32
     return DGM_OK;
 }
 
+static const char *const specials[FIRST_PIECE] = {"<s>", "<pad>", "</s>", "<unk>"};
+
 const char *dgm_tok_piece(const dgm_tokenizer *t, int32_t id)
 {
-    static const char *const specials[FIRST_PIECE] = {"<s>", "<pad>", "</s>", "<unk>"};
     if (id >= 0 && id < FIRST_PIECE)
         return specials[id];
     if (dgm_tok_is_text(t, id))
@@ -141,6 +142,25 @@ const char *dgm_tok_piece(const dgm_tokenizer *t, int32_t id)
     if (l != NULL)
         return l->code;
     return id == t->langs.mask ? "<mask>" : "<unused>";
+}
+
+static bool is_named(const char *name, const char *piece, size_t len)
+{
+    return strlen(name) == len && memcmp(name, piece, len) == 0;
+}
+
+int32_t dgm_tok_find(const dgm_tokenizer *t, const char *piece, size_t len)
+{
+    const int32_t id = dgm_spm_find(t->spm, piece, len) + 1;
+    if (dgm_tok_is_text(t, id))
+        return id;
+    for (int32_t i = 0; i < FIRST_PIECE; i++)
+        if (is_named(specials[i], piece, len))
+            return i;
+    for (int i = 0; i < t->langs.n; i++)
+        if (is_named(t->langs.rows[i].code, piece, len))
+            return t->langs.rows[i].id;
+    return is_named("<mask>", piece, len) ? t->langs.mask : -1;
 }
 
 bool dgm_tok_is_word_start(const dgm_tokenizer *t, int32_t id)

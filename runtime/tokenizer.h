@@ -48,6 +48,9 @@ DGM_MUST_CHECK int dgm_tok_decode(const dgm_tokenizer *t, char **text, size_t *l
 
 /* dgm_tok_piece - the surface of one id for people to read: "▁Mann", "deu_Latn", "</s>"; never NULL. */
 const char *dgm_tok_piece(const dgm_tokenizer *t, int32_t id);
+/* dgm_tok_find - the reverse: the id whose surface is piece [len bytes], -1 when there is none. Rows past the tokeniser
+ * have no surface of their own, so "<unused>" is not found. */
+int32_t dgm_tok_find(const dgm_tokenizer *t, const char *piece, size_t len);
 /* dgm_tok_is_word_start - the id's piece begins with U+2581. */
 bool dgm_tok_is_word_start(const dgm_tokenizer *t, int32_t id);
 /* dgm_tok_is_text - the id is a piece of text: no special token, code, <mask> or row past the tokeniser. */

@@ -91,12 +91,12 @@ static twin *find(const dgm_twins *t, uint64_t hash, const dgm_buf *job)
     return w;
 }
 
-int dgm_twins_join(dgm_twins *t, const dgm_job *job, uint64_t *key, bool *first)
+int dgm_twins_join(dgm_twins *t, const dgm_job *job, bool alone, uint64_t *key, bool *first)
 {
     dgm_buf b;
     DGM_TRY(describe(&b, job));
     const uint64_t hash = XXH3_64bits(b.base, b.used);
-    twin *w = find(t, hash, &b);
+    twin *w = alone ? NULL : find(t, hash, &b);
     *first = w == NULL;
     if (w != NULL) {
         free(b.base);

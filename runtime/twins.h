@@ -16,9 +16,10 @@ void dgm_twins_destroy(dgm_twins *t);
 
 /*
  * dgm_twins_join - *key: what the job is computed as. *first: it is the first of its kind and has to be submitted under
- * *key; else it comes with the results of *key, to which dgm_twins_done adds its id. DGM_ENOMEM.
+ * *key (always when `alone`); else it comes with the results of *key, to which dgm_twins_done adds its id. DGM_ENOMEM.
  */
-DGM_MUST_CHECK int dgm_twins_join(dgm_twins *t, const dgm_job *job, uint64_t *key, bool *first);
+DGM_MUST_CHECK int dgm_twins_join(dgm_twins *t, const dgm_job *job, bool alone, uint64_t *key,
+                                  bool *first);
 
 /* dgm_twins_leave - takes back the join of a first one that could not be submitted. */
 void dgm_twins_leave(dgm_twins *t, uint64_t key);

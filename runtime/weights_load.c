@@ -1,4 +1,5 @@
 /* Reading a rank's part of the weights into memory, in kernel layout. */
+#include "runtime/expert_sets.h"
 #include "runtime/weights.h"
 
 #include <math.h>
@@ -40,7 +41,10 @@ static int load_slot(const dgm_model *m, const dgm_slot *s, void *piece, dgm_com
 
 bool dgm_slot_is_mine(const dgm_model *m, const dgm_slot *s, int rank, bool dense)
 {
-    return s->expert < 0 ? dense : dgm_placement_owner(&m->placement, s->moe, s->expert) == rank;
+    if (s->expert < 0)
+        return dense;
+    return dgm_placement_owner(&m->placement, s->moe, s->expert) == rank &&
+           (m->sets == NULL || dgm_expert_sets_wanted(m->sets, s->moe, s->expert));
 }
 
 /* begins_expert - an expert's slots follow one another. */

@@ -2,14 +2,17 @@
 
 #include "base/arena.h"
 #include "base/clock.h"
+#include "base/memory.h"
+#include "runtime/batch.h"
 #include "runtime/decoder.h"
 #include "runtime/encoder.h"
+#include "runtime/expert_sets.h"
+#include "runtime/gate_record.h"
 #include "runtime/moe.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 /* One target of one sentence. */
 typedef struct slot {
@@ -18,10 +21,13 @@ typedef struct slot {
     int target, memory, n_source; /* memory: slot of the cross cache */
     int n_prompt, fed;            /* prompt tokens, and how many went through the decoder */
     int look_from, look_to;
-    int n_rows;      /* rows in the step at hand */
-    int32_t *prompt; /* [max_target] */
-    float *logp;     /* [max_target] of prompt tokens, when scoring */
-    int16_t *looked; /* [max_target, max_beam] source position that each row looked at */
+    int32_t source_code;       /* of its language */
+    int experts;               /* set of the decoder, or 0 */
+    int n_rows;                /* rows in the step at hand */
+    int32_t *prompt;           /* [max_target] */
+    const dgm_shortlist *list; /* what it chooses from; NULL: all ids */
+    float *logp;               /* [max_target] of prompt tokens, when scoring */
+    int16_t *looked;           /* [max_target, max_beam] source position that each row looked at */
     void *search_mem;
     dgm_search *search; /* NULL while the prompt is fed */
     dgm_decode_options options;
@@ -33,6 +39,7 @@ struct dgm_worker {
     dgm_forward f;
     dgm_arena life, step;
     dgm_moe *moe;
+    dgm_gate_record *record; /* NULL: no statistics */
     dgm_kvcache kv;
     int n_slots;
     slot *slots;         /* [n_slots] */
@@ -41,6 +48,7 @@ struct dgm_worker {
     dgm_buf report;
     dgm_engine_stats stats;
     dgm_comm *comm;
+    double decode_s;
 };
 
 /* The widest options that a job may bring: sizes follow from them. */
@@ -63,6 +71,13 @@ static int max_rows(const dgm_engine_config *cfg, int slots)
     return slots * (cfg->max_beam > cfg->prompt_rows ? cfg->max_beam : cfg->prompt_rows);
 }
 
+/* The most source tokens that rank 0 gives one rank in a step (runtime/batch.h). */
+static int max_tokens(const dgm_engine_config *cfg, int ranks)
+{
+    const int dense = cfg->dense_ranks == 0 ? ranks : cfg->dense_ranks;
+    return dgm_batch_share(cfg->batch_tokens, dense) + cfg->max_source;
+}
+
 static int max_best(const dgm_engine_config *cfg)
 {
     return 2 * cfg->max_beam + cfg->max_target;
@@ -76,16 +91,17 @@ static size_t slot_bytes(const dgm_engine_config *cfg, const dgm_model *model)
            4 * 64;
 }
 
-static size_t step_bytes(const dgm_engine_config *cfg, int slots, const dgm_model *model,
-                         int n_threads)
+static size_t step_bytes(const dgm_engine_config *cfg, int slots, int tokens,
+                         const dgm_model *model, int n_threads)
 {
-    const int rows = max_rows(cfg, slots), tokens = cfg->batch_tokens + cfg->max_source;
+    const int rows = max_rows(cfg, slots);
     const int most = rows > tokens ? rows : tokens;
     const int keys = cfg->max_source > cfg->max_target ? cfg->max_source : cfg->max_target;
     const size_t best =
         (size_t)max_best(cfg) * 8 + 128 + (size_t)model->cfg.vocab_size * sizeof(float) + 64;
-    return (size_t)rows * (sizeof(dgm_decoder_row) + sizeof(dgm_vocab_row) + best + 64) +
-           (size_t)tokens * ((size_t)model->cfg.d_model * sizeof(float) + 16) +
+    return (size_t)rows *
+               (sizeof(dgm_decoder_row) + sizeof(dgm_vocab_row) + best + 64 + 2 * sizeof(void *)) +
+           (size_t)tokens * ((size_t)model->cfg.d_model * sizeof(float) + 16 + 2 * sizeof(void *)) +
            dgm_block_scratch_bytes(model, most, keys, n_threads) +
            dgm_encoder_scratch_bytes(model, tokens) +
            dgm_decoder_scratch_bytes(model, rows, tokens, cfg->max_target, cfg->max_source,
@@ -111,14 +127,14 @@ static void lay_out_slots(dgm_worker *w)
     w->report.base = dgm_arena_push(&w->life, w->report.cap);
 }
 
-int dgm_worker_create(dgm_worker **out, const dgm_engine_config *cfg, int slots,
+int dgm_worker_create(dgm_worker **out, const dgm_engine_config *cfg, int slots, int most_slots,
                       const dgm_model *model, const dgm_kernels *kern, dgm_pool *pool,
                       dgm_comm *comm)
 {
     dgm_worker *w = calloc(1, sizeof *w);
     if (w == NULL)
         return dgm_fail(DGM_ENOMEM, "out of memory for the engine");
-    const int n_threads = dgm_pool_size(pool);
+    const int n_threads = dgm_pool_size(pool), tokens = max_tokens(cfg, dgm_comm_size(comm));
     w->cfg = *cfg;
     w->n_slots = slots;
     w->comm = comm;
@@ -127,21 +143,25 @@ int dgm_worker_create(dgm_worker **out, const dgm_engine_config *cfg, int slots,
                          .pool = pool,
                          .comm = comm,
                          .compute = cfg->compute,
+                         .lists = cfg->lists,
                          .step = &w->step};
     const size_t life = (size_t)slots * (sizeof(slot) + sizeof(int) + slot_bytes(cfg, model)) +
                         (size_t)cfg->max_targets * sizeof *w->targets +
                         dgm_report_bytes(cfg, slots) + 65536;
     int rc = dgm_arena_init(&w->life, life);
     if (rc == DGM_OK)
-        rc = dgm_arena_init_huge(&w->step, step_bytes(cfg, slots, model, n_threads));
+        rc = dgm_arena_init_huge(&w->step, step_bytes(cfg, slots, tokens, model, n_threads));
     if (rc == DGM_OK)
         rc = dgm_kvcache_init(&w->kv, model, slots, cfg->max_beam, cfg->max_target, cfg->max_source,
                               cfg->kv_bf16);
     if (rc == DGM_OK && dgm_config_most_experts(&model->cfg) > 0) {
-        const int rows = max_rows(cfg, slots), tokens = cfg->batch_tokens + cfg->max_source;
+        const int rows = max_rows(cfg, most_slots);
         rc = dgm_moe_create(&w->moe, model, comm, rows > tokens ? rows : tokens, n_threads,
                             cfg->compute);
     }
+    if (rc == DGM_OK && cfg->record)
+        rc = dgm_gate_record_create(&w->record, model, kern, tokens, slots, cfg->max_beam,
+                                    cfg->max_target);
     if (rc != DGM_OK) {
         dgm_worker_destroy(w);
         return rc;
@@ -157,15 +177,24 @@ void dgm_worker_destroy(dgm_worker *w)
     if (w == NULL)
         return;
     dgm_moe_destroy(w->moe);
+    dgm_gate_record_destroy(w->record);
     dgm_kvcache_fini(&w->kv);
     dgm_arena_fini(&w->step);
     dgm_arena_fini(&w->life);
     free(w);
 }
 
-size_t dgm_worker_bytes(const dgm_worker *w)
+/* The id of a source's language. */
+static int32_t source_code(const dgm_worker *w, const dgm_job *job)
 {
-    return w->life.cap + w->step.cap + w->kv.self.bytes + w->kv.cross.bytes;
+    return job->source[w->f.model->cfg.source_suffix ? job->n_source - 1 : 0];
+}
+
+/* run_of - of a target of a job, in the statistics. */
+static int run_of(int *run, const dgm_worker *w, int32_t source, int32_t target, bool score)
+{
+    return dgm_gate_record_run(run, w->record, source, target,
+                               score ? DGM_GATES_FORCED : DGM_GATES_BEAM);
 }
 
 /* Gives each target of a job a slot; they share the encoding in `memory`. */
@@ -190,11 +219,14 @@ static void admit(dgm_worker *w, const dgm_job *job, int memory)
         s->look_to = suffix ? job->n_source - 2 : job->n_source - 1;
         s->n_prompt = job->targets[t].n_prompt;
         memcpy(s->prompt, job->targets[t].prompt, (size_t)s->n_prompt * sizeof *s->prompt);
+        s->list = job->score ? NULL : dgm_shortlists_find(w->cfg.lists, s->prompt[1]);
         s->fed = 0;
         s->logp[0] = 0;
         s->search = NULL;
         s->options = job->options;
         s->entered_s = dgm_now_s();
+        s->source_code = source_code(w, job);
+        s->experts = job->targets[t].experts;
     }
 }
 
@@ -207,15 +239,81 @@ static int free_memory(const dgm_worker *w)
     return i;
 }
 
+/* count_tokens - of the sentences that were encoded; a source counts for each of its targets. */
+static int count_tokens(dgm_worker *w, const dgm_buf *plan, size_t at, const int32_t *starts,
+                        int n_jobs)
+{
+    for (int j = 0; j < n_jobs; j++) {
+        dgm_job job;
+        dgm_plan_get_job(&job, w->targets, plan, &at);
+        for (int t = 0; t < job.n_targets; t++) {
+            int run;
+            DGM_TRY(run_of(&run, w, source_code(w, &job), job.targets[t].prompt[1], job.score));
+            for (int i = starts[j]; i < starts[j + 1]; i++)
+                dgm_gate_record_add(w->record, run, DGM_ENCODER,
+                                    dgm_gate_record_token(w->record, i));
+        }
+    }
+    return DGM_OK;
+}
+
+/* count_path - the rows that a hypothesis of n ids went through: its last id was never fed. rows NULL: 0. */
+static int count_path(const dgm_worker *w, const slot *s, const uint8_t *rows, int n)
+{
+    int run;
+    if (w->record == NULL)
+        return DGM_OK;
+    DGM_TRY(run_of(&run, w, s->source_code, s->prompt[1], s->score));
+    for (int p = 0; p < n; p++)
+        dgm_gate_record_add(
+            w->record, run, DGM_DECODER,
+            dgm_gate_record_row(w->record, (int)(s - w->slots), p, rows == NULL ? 0 : rows[p]));
+    return DGM_OK;
+}
+
+/* token_gates - where the logits of n source tokens go, or NULL. */
+static float *const *token_gates(dgm_worker *w, int n)
+{
+    if (w->record == NULL)
+        return NULL;
+    float **to = dgm_arena_push(&w->step, (size_t)n * sizeof *to);
+    for (int i = 0; i < n; i++)
+        to[i] = dgm_gate_record_token(w->record, i);
+    return to;
+}
+
+static float *const *row_gates(dgm_worker *w, const dgm_decoder_row *rows, int n)
+{
+    if (w->record == NULL)
+        return NULL;
+    float **to = dgm_arena_push(&w->step, (size_t)n * sizeof *to);
+    for (int r = 0; r < n; r++)
+        to[r] = dgm_gate_record_row(w->record, rows[r].slot, rows[r].pos, rows[r].row);
+    return to;
+}
+
+/* row_experts - the sets of a step's rows, or NULL. */
+static const uint8_t *const *row_experts(dgm_worker *w, const dgm_decoder_row *rows, int n)
+{
+    if (w->cfg.sets == NULL)
+        return NULL;
+    const uint8_t **of = dgm_arena_push(&w->step, (size_t)n * sizeof *of);
+    for (int r = 0; r < n; r++)
+        of[r] = dgm_expert_set(w->cfg.sets, w->slots[rows[r].slot].experts);
+    return of;
+}
+
 /* Stage 4 for the plan's new sentences. */
 static int encode(dgm_worker *w, const dgm_buf *plan, size_t at, int n_jobs)
 {
+    const size_t first_job = at;
     const size_t mark = dgm_arena_mark(&w->step);
-    const int most = w->cfg.batch_tokens + w->cfg.max_source;
+    const int most = max_tokens(&w->cfg, dgm_comm_size(w->comm));
     int32_t *ids = dgm_arena_push(&w->step, (size_t)most * sizeof *ids);
     int32_t *pos = dgm_arena_push(&w->step, (size_t)most * sizeof *pos);
     int32_t *starts = dgm_arena_push(&w->step, ((size_t)n_jobs + 1) * sizeof *starts);
     int *memory = dgm_arena_push(&w->step, ((size_t)n_jobs + 1) * sizeof *memory);
+    const uint8_t **experts = dgm_arena_push(&w->step, (size_t)most * sizeof *experts);
     dgm_encoder_batch b = {.n_seqs = n_jobs, .ids = ids, .pos = pos, .starts = starts};
     starts[0] = 0;
     for (int j = 0; j < n_jobs; j++) {
@@ -224,6 +322,8 @@ static int encode(dgm_worker *w, const dgm_buf *plan, size_t at, int n_jobs)
         DGM_ASSERT(b.n_tokens + job.n_source <= most);
         for (int i = 0; i < job.n_source; i++) {
             ids[b.n_tokens] = job.source[i];
+            experts[b.n_tokens] =
+                w->cfg.sets == NULL ? NULL : dgm_expert_set(w->cfg.sets, job.experts);
             pos[b.n_tokens++] = i;
         }
         starts[j + 1] = b.n_tokens;
@@ -232,7 +332,11 @@ static int encode(dgm_worker *w, const dgm_buf *plan, size_t at, int n_jobs)
     }
     float *rows = dgm_arena_push(&w->step, (size_t)b.n_tokens * (size_t)w->f.model->cfg.d_model *
                                                sizeof(float));
+    w->f.gates = token_gates(w, b.n_tokens);
+    w->f.experts = w->cfg.sets == NULL ? NULL : experts;
     DGM_TRY(dgm_encoder_forward(&w->f, rows, &b));
+    if (w->record != NULL)
+        DGM_TRY(count_tokens(w, plan, first_job, starts, n_jobs));
     if (n_jobs > 0)
         dgm_decoder_cross(&w->f, &w->kv, rows, starts, memory, n_jobs);
     w->stats.encoded_tokens += (uint64_t)b.n_tokens;
@@ -304,6 +408,7 @@ static int slot_rows(dgm_worker *w, dgm_decoder_row *rows, int i)
         row->slot = i;
         row->memory = s->memory;
         row->n_source = s->n_source;
+        row->list = s->list;
         if (s->options.alignment && s->look_to > s->look_from) {
             row->looked_at = &s->looked[row->pos * w->cfg.max_beam + row->row];
             row->look_from = s->look_from;
@@ -334,8 +439,9 @@ static void put_hyp(dgm_worker *w, const slot *s, const dgm_hypothesis *h, bool 
 }
 
 /* Writes a finished slot's result into the report and frees it. */
-static void finish(dgm_worker *w, slot *s)
+static int finish(dgm_worker *w, slot *s)
 {
+    int rc = DGM_OK;
     dgm_report_result head = {.id = s->id,
                               .seconds = dgm_now_s() - s->entered_s,
                               .target = s->target,
@@ -354,16 +460,20 @@ static void finish(dgm_worker *w, slot *s)
                              .ended = true};
         put_hyp(w, s, &h, true, head.has_align);
         place->n_hyps = 1;
+        rc = count_path(w, s, NULL, h.n);
     } else {
         for (; place->n_hyps < s->options.n_best && dgm_search_result(s->search, place->n_hyps, &h);
              place->n_hyps++)
             put_hyp(w, s, &h, head.has_logp, head.has_align);
+        if (dgm_search_result(s->search, 0, &h))
+            rc = count_path(w, s, h.rows, h.n);
     }
     ((dgm_report_head *)w->report.base)->n_results++;
     dgm_kv_drop(&w->kv.self, (int)(s - w->slots));
     if (--w->memory_users[s->memory] == 0)
         dgm_kv_drop(&w->kv.cross, s->memory);
     s->live = false;
+    return rc;
 }
 
 static void advance_score(slot *s, const dgm_decoder_row *rows)
@@ -400,7 +510,11 @@ static int decode(dgm_worker *w)
     for (int i = 0; i < w->n_slots; i++)
         if (w->slots[i].live)
             n += slot_rows(w, rows + n, i);
-    const int rc = dgm_decoder_step(&w->f, &w->kv, rows, n);
+    w->f.gates = row_gates(w, rows, n);
+    w->f.experts = row_experts(w, rows, n);
+    const double started = dgm_now_s();
+    int rc = dgm_decoder_step(&w->f, &w->kv, rows, n);
+    w->decode_s = dgm_now_s() - started;
     w->stats.decoded_rows += (uint64_t)n;
     const int64_t began = dgm_stage_begin(w->f.clock);
     const dgm_decoder_row *at = rows;
@@ -415,7 +529,7 @@ static int decode(dgm_worker *w)
         at += s->n_rows;
         if (s->score ? s->fed == s->n_prompt - 1
                      : s->search != NULL && dgm_search_rows(s->search) == 0)
-            finish(w, s);
+            rc = finish(w, s);
     }
     dgm_stage_end(w->f.clock, DGM_STAGE_SEARCH, began, n, 0);
     dgm_arena_pop(&w->step, mark);
@@ -435,18 +549,23 @@ int dgm_worker_step(dgm_worker *w, const dgm_buf *plan, dgm_buf *report)
     dgm_report_head *out =
         dgm_buf_put(&w->report, &(dgm_report_head){.step = head->step}, sizeof *out);
     int rc = DGM_OK;
+    w->f.overlap = w->moe != NULL && (head->flags & DGM_PLAN_OVERLAP);
     if (head->flags & DGM_PLAN_ENCODE)
         rc = encode(w, plan, at, head->n_jobs);
     if (!peer_gone(rc) && (head->flags & DGM_PLAN_DECODE))
         rc = decode(w);
     if (peer_gone(rc))
         return rc;
-    if (rc == DGM_OK && w->moe != NULL)
-        rc = dgm_moe_verdict(w->moe);
+    /* What failed on the way made logits fail at its end: the first one is told. */
+    const int bad = w->moe == NULL ? DGM_OK : dgm_moe_verdict(w->moe);
+    if (bad != DGM_OK)
+        rc = bad;
     out->status = rc;
     if (rc != DGM_OK)
         (void)snprintf(out->sentence, sizeof out->sentence, "%s", dgm_error_text());
     w->stats.steps++;
+    if (head->flags & DGM_PLAN_STOP)
+        w->stats.peak_rss_bytes = dgm_memory_peak();
     out->stats = dgm_worker_stats(w);
     *report = w->report;
     return DGM_OK;
@@ -457,16 +576,40 @@ void dgm_worker_set_clock(dgm_worker *w, dgm_stage_clock *clock)
     w->f.clock = clock;
 }
 
+void dgm_worker_set_observer(dgm_worker *w, const dgm_observer *observer)
+{
+    w->f.observer = observer;
+}
+
+double dgm_worker_decode_s(const dgm_worker *w)
+{
+    return w->decode_s;
+}
+
 dgm_engine_stats dgm_worker_stats(const dgm_worker *w)
 {
     dgm_engine_stats s = w->stats;
-    struct rusage usage;
-    if (getrusage(RUSAGE_SELF, &usage) == 0)
-        s.peak_rss_bytes = (uint64_t)usage.ru_maxrss * 1024;
     if (w->moe != NULL) {
         const dgm_xchg_stats x = dgm_moe_exchange_stats(w->moe);
         s.exchange_bytes = x.bytes_sent;
         s.exchange_wait_s = x.wait_s;
     }
     return s;
+}
+
+int dgm_worker_record_text(dgm_worker *w, const dgm_job *job)
+{
+    for (int t = 0; t < job->n_targets; t++) {
+        const dgm_target *target = &job->targets[t];
+        int run;
+        DGM_TRY(run_of(&run, w, source_code(w, job), target->prompt[1], job->score));
+        dgm_gate_record_text(w->record, run, job->source, job->n_source, target->prompt,
+                             job->score ? target->n_prompt : 0);
+    }
+    return DGM_OK;
+}
+
+int dgm_worker_gather_gates(dgm_worker *w, dgm_gate_stats *out)
+{
+    return dgm_gate_record_gather(out, w->record, w->comm);
 }

@@ -7,14 +7,16 @@
 #ifndef DGM_RUNTIME_WORKER_H
 #define DGM_RUNTIME_WORKER_H
 
+#include "runtime/observe.h"
 #include "runtime/plan.h"
 
 typedef struct dgm_worker dgm_worker;
 
-/* dgm_worker_create - with `slots` sentences at once (0: a rank that holds experts only). */
+/* dgm_worker_create - with `slots` sentences at once (0: a rank that holds experts only); most_slots: of the rank that has
+ * most, whose rows may all come here. */
 DGM_MUST_CHECK int dgm_worker_create(dgm_worker **out, const dgm_engine_config *cfg, int slots,
-                                     const dgm_model *model, const dgm_kernels *kern,
-                                     dgm_pool *pool, dgm_comm *comm);
+                                     int most_slots, const dgm_model *model,
+                                     const dgm_kernels *kern, dgm_pool *pool, dgm_comm *comm);
 void dgm_worker_destroy(dgm_worker *w);
 
 /*
@@ -25,9 +27,16 @@ DGM_MUST_CHECK int dgm_worker_step(dgm_worker *w, const dgm_buf *plan, dgm_buf *
 
 /* dgm_worker_set_clock - see dgm_engine_set_clock. */
 void dgm_worker_set_clock(dgm_worker *w, dgm_stage_clock *clock);
+/* dgm_worker_set_observer - see dgm_engine_set_observer. */
+void dgm_worker_set_observer(dgm_worker *w, const dgm_observer *observer);
+/* dgm_worker_decode_s - how long the last decode step took this rank, waiting included. */
+double dgm_worker_decode_s(const dgm_worker *w);
 /* dgm_worker_stats - this rank's totals so far. */
 dgm_engine_stats dgm_worker_stats(const dgm_worker *w);
-/* dgm_worker_bytes - address space reserved for slots, caches and steps. */
-size_t dgm_worker_bytes(const dgm_worker *w);
+
+/* With cfg.record. dgm_worker_record_text - rank 0: a job was taken. dgm_worker_gather_gates - dgm_gate_record_gather. */
+struct dgm_gate_stats;
+DGM_MUST_CHECK int dgm_worker_record_text(dgm_worker *w, const dgm_job *job);
+DGM_MUST_CHECK int dgm_worker_gather_gates(dgm_worker *w, struct dgm_gate_stats *out);
 
 #endif

@@ -247,3 +247,22 @@ int dgm_writer_commit(dgm_writer *w)
                         strerror(errno));
     return DGM_OK;
 }
+
+static int put_file(dgm_writer *w, const char *text)
+{
+    enum { WAIT_MS = 10000 };
+    DGM_TRY(dgm_writer_keep(w, 0));
+    DGM_TRY(dgm_writer_put(w, text, strlen(text)));
+    DGM_TRY(dgm_writer_put(w, "\n", 1));
+    DGM_TRY(dgm_writer_drain(w, WAIT_MS));
+    return dgm_writer_commit(w);
+}
+
+int dgm_writer_file(const char *path, const char *text)
+{
+    dgm_writer *w = NULL;
+    DGM_TRY(dgm_writer_open(&w, path));
+    const int rc = put_file(w, text);
+    dgm_writer_close(w);
+    return rc;
+}

@@ -39,6 +39,9 @@ DGM_MUST_CHECK int dgm_writer_flush(dgm_writer *w);
 DGM_MUST_CHECK int dgm_writer_drain(dgm_writer *w, int timeout_ms);
 size_t dgm_writer_pending(const dgm_writer *w);
 
+/* dgm_writer_file - `text` and a newline as a whole file, atomically. DGM_EOUTPUT. */
+DGM_MUST_CHECK int dgm_writer_file(const char *path, const char *text);
+
 /* dgm_writer_fd - what to poll for POLLOUT, or -1 when it never waits (a regular file). */
 int dgm_writer_fd(const dgm_writer *w);
 bool dgm_writer_is_part(const dgm_writer *w); /* writes FILE.part */

@@ -63,6 +63,11 @@ V_INLINE v16 v_u4(vline w, const int s)
     return (v16){u4(w.lo, s), u4(w.hi, s)};
 }
 
+V_INLINE v16 v_u4_few(vline w, const int s)
+{
+    return v_u4(w, s);
+}
+
 V_INLINE __m256 max_bits(__m256 m, __m256 x)
 {
     const __m256i a = _mm256_and_si256(_mm256_castps_si256(x), _mm256_set1_epi32(0x7fffffff));

@@ -11,11 +11,12 @@
 #define THIN_PANELS(rows)                                                                          \
     ((rows) == 1 ? 8 : (rows) <= 2 ? 4 : (rows) <= 4 ? 5 : (rows) <= 6 ? 4 : 3)
 
-#define WIDE_PANELS(rows, type) ((rows) == 1 ? (type) == DGM_W_INT4 ? 8 : 6 : (rows) <= 6 ? 4 : 3)
+#define WIDE_PANELS(rows, type) ((rows) == 1 && (type) != DGM_W_INT4 ? 6 : (rows) <= 6 ? 4 : 3)
 #define DOT_TILE_ROWS 12
 #define DOT_TILE_PANELS 2
+#define DOT_GROUP_ROWS 6
 #define DOT_THIN_ROWS 8
-#define DOT_THIN_PANELS(rows) ((rows) == 1 ? 6 : (rows) <= 6 ? 4 : 3)
+#define DOT_THIN_PANELS(rows, type, grouped) ((rows) == 1 ? 6 : (rows) <= 6 ? 4 : 3)
 
 #include "kernels/dot_kernels.h"
 #include "kernels/tile_kernels.h"

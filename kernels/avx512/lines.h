@@ -36,34 +36,59 @@ V_INLINE v16 v_s8(vline w, const int s)
     return _mm512_cvtepi32_ps(_mm512_srai_epi32(w, 24));
 }
 
-/* nibble - input s in the low four bits; what stands above them is for v_u4 to ignore. */
-V_INLINE vline nibble(vline w, const int s)
+/* looked_up - the nibble at bit `at`. A permutation looks at the low four bits of an index: it is a table of 16 floats. */
+V_INLINE v16 looked_up(vline w, const int at)
+{
+    const v16 table = _mm512_setr_ps(-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7);
+    return _mm512_permutexvar_ps(at == 0 ? w : _mm512_srli_epi32(w, (unsigned)at), table);
+}
+
+/* in_place - the same for bits up to 16: there it is part of the mantissa of 2^(23 - at) and counts ones. */
+V_INLINE v16 in_place(vline w, const int at)
+{
+    const vline nibble = _mm512_set1_epi32(15 << at), power = _mm512_set1_epi32((150 - at) << 23);
+    const v16 more = _mm512_set1_ps((float)(1 << (23 - at)) + 8.0f);
+    const vline number = _mm512_ternarylogic_epi32(w, nibble, power, 0xea); /* w & nibble | power */
+    return _mm512_sub_ps(_mm512_castsi512_ps(number), more);
+}
+
+V_INLINE v16 v_u4(vline w, const int s)
 {
     switch (s) {
     case 0:
-        return w;
+        return looked_up(w, 0);
     case 1:
-        return _mm512_srli_epi32(w, 8);
+        return looked_up(w, 8);
     case 2:
-        return _mm512_srli_epi32(w, 16);
+        return looked_up(w, 16);
     case 3:
-        return _mm512_srli_epi32(w, 24);
+        return looked_up(w, 24);
     case 4:
-        return _mm512_srli_epi32(w, 4);
+        return looked_up(w, 4);
     case 5:
-        return _mm512_srli_epi32(w, 12);
+        return looked_up(w, 12);
     case 6:
-        return _mm512_srli_epi32(w, 20);
+        return looked_up(w, 20);
     default:
-        return _mm512_srli_epi32(w, 28);
+        return looked_up(w, 28);
     }
 }
 
-/* A permutation looks at the low four bits of an index: it is a table of 16 floats. */
-V_INLINE v16 v_u4(vline w, const int s)
+/* v_u4_few - only two of four pipes shift and permute, only two subtract: so half the one way, half the other. */
+V_INLINE v16 v_u4_few(vline w, const int s)
 {
-    const v16 table = _mm512_setr_ps(-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7);
-    return _mm512_permutexvar_ps(nibble(w, s), table);
+    switch (s) {
+    case 1:
+        return in_place(w, 8);
+    case 2:
+        return in_place(w, 16);
+    case 4:
+        return in_place(w, 4);
+    case 5:
+        return in_place(w, 12);
+    default:
+        return v_u4(w, s);
+    }
 }
 
 V_INLINE v16 v_max_bits(v16 m, v16 x)

@@ -18,8 +18,9 @@
 #define WIDE_PANELS(rows, type) 1
 #define DOT_TILE_ROWS 4
 #define DOT_TILE_PANELS 1
+#define DOT_GROUP_ROWS 4
 #define DOT_THIN_ROWS 2
-#define DOT_THIN_PANELS(rows) 1
+#define DOT_THIN_PANELS(rows, type, grouped) 1
 
 #include "kernels/dot_kernels.h"
 #include "kernels/tile_kernels.h"

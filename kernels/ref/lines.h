@@ -40,6 +40,12 @@ V_INLINE v16 v_u4(vline w, const int s)
     return r;
 }
 
+/* v_u4_few - the same, by another way where one row or two wait for it. */
+V_INLINE v16 v_u4_few(vline w, const int s)
+{
+    return v_u4(w, s);
+}
+
 /* v_max_bits - the greater of m and |x| as integers: infinity above all numbers, NaN above infinity. */
 V_INLINE v16 v_max_bits(v16 m, v16 x)
 {

@@ -5,8 +5,19 @@
 
 #define DOT_TILE_ROWS 12
 #define DOT_TILE_PANELS 2
+#define DOT_GROUP_ROWS 6
 #define DOT_THIN_ROWS 8
-#define DOT_THIN_PANELS(rows) ((rows) == 1 ? 6 : (rows) <= 6 ? 4 : 3)
+/* Measured: two panels are streams enough where int8 waits for memory; of int4 with scales eight rows have both sums of
+ * one panel in registers. */
+#define DOT_THIN_PANELS(rows, type, grouped)                                                       \
+    ((type) == DGM_W_INT8 ? ((rows) == 1   ? 6                                                     \
+                             : (rows) == 2 ? 4                                                     \
+                                           : 2)                                                    \
+                          : ((rows) == 1   ? 8                                                     \
+                             : (rows) == 2 ? 6                                                     \
+                             : (rows) <= 4 ? 2                                                     \
+                             : (grouped)   ? 1                                                     \
+                                           : 3))
 
 #include "kernels/dot_kernels.h"
 

@@ -9,38 +9,17 @@
  * them, and scale the sums. Usage: gemm_peers THREADS [SECONDS_PER_SHAPE]. The libraries take their thread count from the
  * environment: see gemm_peers.sh.
  */
+#include "tests/bench/gemm_peers.h"
 #include "base/clock.h"
 #include "kernels/gemm.h"
 
 #include <cblas.h>
-#include <dnnl.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { MAX_ROUNDS = 400, MAX_ROWS = 512, MAX_K = 2048, MAX_N = 8192 };
 enum { OURS, BLAS_KN, BLAS_NK, ONEDNN, CONTENDERS };
 /* of int8 */
 enum { INTEGERS = CONTENDERS, INTEGERS_ONEDNN, ALL };
-
-#define CHECK(call)                                                                                \
-    do {                                                                                           \
-        if ((call) != 0) {                                                                         \
-            fprintf(stderr, "gemm_peers: %s failed\n", #call);                                     \
-            exit(1);                                                                               \
-        }                                                                                          \
-    } while (0)
-
-typedef struct shape {
-    int rows, k, n;
-} shape;
-
-typedef struct onednn {
-    dnnl_engine_t engine;
-    dnnl_stream_t stream;
-    dnnl_primitive_t product;
-    dnnl_memory_t x, w, y;
-} onednn;
 
 typedef struct bench {
     float *x, *y, *kn, *nk, *panels; /* kn, nk: the weights, row-major, either way round */
@@ -56,81 +35,9 @@ typedef struct bench {
     shape s;
 } bench;
 
-static void *floats(size_t n)
-{
-    float *p = aligned_alloc(4096, (n * sizeof *p + 4095) & ~(size_t)4095);
-    if (p == NULL)
-        exit(1);
-    static uint64_t state = 88172645463325252u;
-    for (size_t i = 0; i < n; i++) {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        p[i] = (float)(state >> 40) * 0x1p-23f - 1.0f;
-    }
-    return p;
-}
-
-static void dnn_memory(dnnl_memory_t *out, const dnnl_memory_desc_t *desc, dnnl_engine_t engine,
-                       void *data)
-{
-    CHECK(dnnl_memory_create(out, desc, engine, data));
-}
-
-/* dnn_open - an inner product whose weights are reordered once into the layout that oneDNN likes best. */
-static void dnn_open(onednn *d, bench *b, dnnl_data_type_t x_type, void *rows,
-                     dnnl_data_type_t w_type, void *weights)
-{
-    const dnnl_dims_t xd = {b->s.rows, b->s.k}, wd = {b->s.n, b->s.k}, yd = {b->s.rows, b->s.n};
-    dnnl_memory_desc_t x, w_any, w_plain, y;
-    dnnl_inner_product_desc_t desc;
-    dnnl_primitive_desc_t pd, rpd;
-    dnnl_primitive_t reorder;
-    dnnl_memory_t plain;
-    CHECK(dnnl_memory_desc_init_by_tag(&x, 2, xd, x_type, dnnl_ab));
-    CHECK(dnnl_memory_desc_init_by_tag(&w_plain, 2, wd, w_type, dnnl_ab));
-    CHECK(dnnl_memory_desc_init_by_tag(&w_any, 2, wd, w_type, dnnl_format_tag_any));
-    CHECK(dnnl_memory_desc_init_by_tag(&y, 2, yd, dnnl_f32, dnnl_ab));
-    CHECK(
-        dnnl_inner_product_forward_desc_init(&desc, dnnl_forward_inference, &x, &w_any, NULL, &y));
-    CHECK(dnnl_primitive_desc_create(&pd, &desc, NULL, d->engine, NULL));
-    const dnnl_memory_desc_t *w = dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0);
-    dnn_memory(&d->x, &x, d->engine, rows);
-    dnn_memory(&d->y, &y, d->engine, b->y);
-    dnn_memory(&plain, &w_plain, d->engine, weights);
-    dnn_memory(&d->w, w, d->engine, DNNL_MEMORY_ALLOCATE);
-    CHECK(dnnl_reorder_primitive_desc_create(&rpd, &w_plain, d->engine, w, d->engine, NULL));
-    CHECK(dnnl_primitive_create(&reorder, rpd));
-    const dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, plain}, {DNNL_ARG_TO, d->w}};
-    CHECK(dnnl_primitive_execute(reorder, d->stream, 2, args));
-    CHECK(dnnl_stream_wait(d->stream));
-    CHECK(dnnl_primitive_create(&d->product, pd));
-    dnnl_primitive_destroy(reorder);
-    dnnl_primitive_desc_destroy(rpd);
-    dnnl_primitive_desc_destroy(pd);
-    dnnl_memory_destroy(plain);
-}
-
-static void dnn_close(onednn *d)
-{
-    dnnl_primitive_destroy(d->product);
-    dnnl_memory_destroy(d->x);
-    dnnl_memory_destroy(d->w);
-    dnnl_memory_destroy(d->y);
-}
-
-static double now_s(int threads)
-{
-    struct timespec t;
-    (void)clock_gettime(threads == 1 ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static void run_one(bench *b, int who)
 {
     const shape s = b->s;
-    const dnnl_exec_arg_t args[] = {
-        {DNNL_ARG_SRC, b->dnn.x}, {DNNL_ARG_WEIGHTS, b->dnn.w}, {DNNL_ARG_DST, b->dnn.y}};
     dgm_gemm_job job = {.x = b->x,
                         .ldx = (size_t)s.k,
                         .y = b->y,
@@ -156,8 +63,7 @@ static void run_one(bench *b, int who)
                     b->nk, s.k, 0.0f, b->y, s.n);
         break;
     default:
-        CHECK(dnnl_primitive_execute(b->dnn.product, b->dnn.stream, 3, args));
-        CHECK(dnnl_stream_wait(b->dnn.stream));
+        onednn_run(&b->dnn);
     }
 }
 
@@ -171,23 +77,11 @@ static int differs(bench *b, const float *ours, int who)
     return 0;
 }
 
-static int by_value(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *v, int n)
-{
-    qsort(v, (size_t)n, sizeof *v, by_value);
-    return v[n / 2];
-}
-
 /* check - contender `who` against the first of its kind. */
 static void check(bench *b, int first, int who)
 {
     const size_t out = (size_t)b->s.rows * (size_t)b->s.n;
-    float *ours = floats(out);
+    float *ours = peers_floats(out);
     run_one(b, first);
     memcpy(ours, b->y, out * sizeof *ours);
     if (differs(b, ours, who)) {
@@ -206,12 +100,12 @@ static void rates(bench *b, double *rate, int begin, int end, int threads, doubl
     for (const double start = dgm_now_s();
          rounds < MAX_ROUNDS && (rounds < 5 || dgm_now_s() - start < seconds); rounds++)
         for (int c = begin; c < end; c++) {
-            const double t = now_s(threads);
+            const double t = peers_now_s(threads);
             run_one(b, c);
-            time_s[c][rounds] = now_s(threads) - t;
+            time_s[c][rounds] = peers_now_s(threads) - t;
         }
     for (int c = begin; c < end; c++)
-        rate[c] = work / median(time_s[c], rounds);
+        rate[c] = work / peers_median(time_s[c], rounds);
 }
 
 static void bench_shape(bench *b, int threads, double seconds)
@@ -224,13 +118,13 @@ static void bench_shape(bench *b, int threads, double seconds)
         for (int k = 0; k < b->s.k; k++)
             b->kn[(size_t)k * (size_t)b->s.n + (size_t)n] =
                 b->nk[(size_t)n * (size_t)b->s.k + (size_t)k];
-    dnn_open(&b->dnn, b, dnnl_f32, b->x, dnnl_f32, b->nk);
+    onednn_open(&b->dnn, b->s, (operand){dnnl_f32, b->x}, (operand){dnnl_f32, b->nk}, b->y);
     for (int c = 1; c < CONTENDERS; c++)
         check(b, OURS, c);
     rates(b, rate, OURS, CONTENDERS, threads, seconds);
     const double blas = rate[BLAS_KN] > rate[BLAS_NK] ? rate[BLAS_KN] : rate[BLAS_NK];
     const double best = blas > rate[ONEDNN] ? blas : rate[ONEDNN];
-    dnn_close(&b->dnn);
+    onednn_close(&b->dnn);
 
     b->integer_packed = (dgm_packed){.n = b->s.n,
                                      .k = b->s.k,
@@ -243,24 +137,14 @@ static void bench_shape(bench *b, int threads, double seconds)
         b->bytes[(size_t)r * (size_t)b->s.k] = 127;
     for (size_t i = 0; i < (size_t)b->s.rows * (size_t)b->s.k; i++)
         b->counts[i] = b->bytes[i];
-    dnn_open(&b->dnn, b, dnnl_u8, b->bytes, dnnl_s8, b->integers);
+    onednn_open(&b->dnn, b->s, (operand){dnnl_u8, b->bytes}, (operand){dnnl_s8, b->integers}, b->y);
     check(b, INTEGERS, INTEGERS_ONEDNN);
     rates(b, rate, INTEGERS, ALL, threads, seconds);
-    dnn_close(&b->dnn);
+    onednn_close(&b->dnn);
     printf("%7d %5d %5d %5d %8.1f %9.1f %8.1f %8.2f %10.1f %8.1f %8.2f\n", threads, b->s.rows,
            b->s.k, b->s.n, rate[OURS], blas, rate[ONEDNN], rate[OURS] / best, rate[INTEGERS],
            rate[INTEGERS_ONEDNN], rate[INTEGERS] / rate[INTEGERS_ONEDNN]);
     (void)fflush(stdout);
-}
-
-static void *bytes(size_t n)
-{
-    unsigned char *p = aligned_alloc(4096, (n + 4095) & ~(size_t)4095);
-    if (p == NULL)
-        exit(1);
-    for (size_t i = 0; i < n; i++)
-        p[i] = (unsigned char)((i * 2654435761u >> 11) % 128);
-    return p;
 }
 
 int main(int argc, char **argv)
@@ -278,20 +162,19 @@ int main(int argc, char **argv)
         fprintf(stderr, "gemm_peers: %s\n", dgm_error_text());
         return 1;
     }
-    CHECK(dnnl_engine_create(&b.dnn.engine, dnnl_cpu, 0));
-    CHECK(dnnl_stream_create(&b.dnn.stream, b.dnn.engine, dnnl_stream_default_flags));
-    b.x = floats((size_t)MAX_ROWS * MAX_N);
-    b.y = floats((size_t)MAX_ROWS * MAX_N);
-    b.kn = floats((size_t)MAX_K * MAX_N);
-    b.nk = floats((size_t)MAX_K * MAX_N);
-    b.panels = floats((size_t)MAX_K * MAX_N);
-    b.counts = floats((size_t)MAX_ROWS * MAX_N);
-    b.scales = floats(MAX_N);
+    onednn_start();
+    b.x = peers_floats((size_t)MAX_ROWS * MAX_N);
+    b.y = peers_floats((size_t)MAX_ROWS * MAX_N);
+    b.kn = peers_floats((size_t)MAX_K * MAX_N);
+    b.nk = peers_floats((size_t)MAX_K * MAX_N);
+    b.panels = peers_floats((size_t)MAX_K * MAX_N);
+    b.counts = peers_floats((size_t)MAX_ROWS * MAX_N);
+    b.scales = peers_floats(MAX_N);
     for (int i = 0; i < MAX_N; i++)
         b.scales[i] = 1.0f;
-    b.bytes = bytes((size_t)MAX_ROWS * MAX_N);
-    b.integers = bytes((size_t)MAX_K * MAX_N);
-    b.integer_panels = bytes((size_t)MAX_K * MAX_N);
+    b.bytes = peers_bytes((size_t)MAX_ROWS * MAX_N);
+    b.integers = peers_bytes((size_t)MAX_K * MAX_N);
+    b.integer_panels = peers_bytes((size_t)MAX_K * MAX_N);
     for (size_t i = 0; i < (size_t)MAX_K * MAX_N; i++)
         b.integers[i] = (int8_t)(b.integers[i] * 2 - 128);
     printf("G op/s, medians; ratio = ours (%s) / the faster of the others; then int8 x int8\n",

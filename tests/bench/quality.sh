@@ -4,7 +4,7 @@
 # usage: tests/bench/quality.sh [-m MODEL] [-b DRAGOMAN] [-o FOLDER] [-- OPTION...]
 #   -m   model directory (models/multi30k-token)
 #   -b   the program (build/release/dragoman)
-#   -o   keep the translations in this folder
+#   -o   keep the translations in this folder, and scores.tsv: direction, BLEU, chrF++
 #   what follows -- goes to `dragoman translate`, after --beam-size 4
 #
 # Prints a markdown table with the sacreBLEU signatures. Needs python3 with venv (python_env.sh).
@@ -54,13 +54,16 @@ read = lambda name: open(f"{out}/{name}.txt", encoding="utf-8").read().split("\n
 bleu, chrf, sums = BLEU(), CHRF(word_order=2), [0.0, 0.0]
 pairs = [(s, t) for s in langs for t in langs if s != t]
 print("| direction | BLEU | chrF++ |\n| --- | --- | --- |")
+table = []
 for s, t in pairs:
     hyp, ref = read(f"{s}-{t}"), [read(t)]
     if len(hyp) != len(ref[0]):
         sys.exit(f"{s}-{t}: {len(hyp)} lines, want {len(ref[0])}")
     scores = [m.corpus_score(hyp, ref).score for m in (bleu, chrf)]
     sums = [a + b for a, b in zip(sums, scores)]
+    table.append(f"{s}-{t}\t{scores[0]:.4f}\t{scores[1]:.4f}\n")
     print(f"| {s}-{t} | {scores[0]:.1f} | {scores[1]:.1f} |")
 print(f"| mean | {sums[0] / len(pairs):.1f} | {sums[1] / len(pairs):.1f} |")
+open(f"{out}/scores.tsv", "w").writelines(table)
 print(f"\nsacreBLEU: `{bleu.get_signature()}`, `{chrf.get_signature()}`")
 PY

@@ -9,7 +9,7 @@ enum { MAX_RANKS = 16 };
 
 struct message {
     struct message *next;
-    int from, to;
+    int from, to, lane;
     enum dgm_channel ch;
     uint32_t epoch;
     size_t bytes;
@@ -18,8 +18,11 @@ struct message {
 
 struct hub_link {
     dgm_link base;
-    dgm_wire *recvs;
-    int n_recvs, next;
+    struct {
+        dgm_wire *recvs;
+        int n_recvs, next;
+        enum dgm_channel ch;
+    } rounds[DGM_LANES];
 };
 
 /* mutex guards the list of messages on their way, oldest first. */
@@ -51,14 +54,13 @@ static void hub_close(dgm_link *l)
     free(l);
 }
 
-static int hub_post(dgm_link *l, int slot, enum dgm_channel ch, int peer, const void *buf,
-                    size_t bytes)
+static int send_to(dgm_link *l, int lane, enum dgm_channel ch, int peer, const void *buf,
+                   size_t bytes)
 {
-    (void)slot;
     struct message *m = malloc(sizeof *m + bytes);
     if (m == NULL)
         return dgm_fail(DGM_ENOMEM, "hub: out of memory");
-    *m = (struct message){NULL, l->rank, peer, ch, l->epoch, bytes};
+    *m = (struct message){NULL, l->rank, peer, lane, ch, l->epoch, bytes};
     if (bytes > 0)
         memcpy(m->data, buf, bytes);
     (void)pthread_mutex_lock(&mutex);
@@ -66,6 +68,13 @@ static int hub_post(dgm_link *l, int slot, enum dgm_channel ch, int peer, const 
     last = &m->next;
     (void)pthread_mutex_unlock(&mutex);
     return DGM_OK;
+}
+
+static int hub_post(dgm_link *l, int slot, enum dgm_channel ch, int peer, const void *buf,
+                    size_t bytes)
+{
+    (void)slot;
+    return send_to(l, 0, ch, peer, buf, bytes);
 }
 
 static bool hub_posted(dgm_link *l, int slot)
@@ -76,22 +85,22 @@ static bool hub_posted(dgm_link *l, int slot)
 
 /* The link of the list that holds the oldest such message; NULL when there is none. With the mutex
  * held. */
-static struct message **find(const dgm_link *l, enum dgm_channel ch, int peer)
+static struct message **find(const dgm_link *l, int lane, enum dgm_channel ch, int peer)
 {
     for (struct message **p = &first; *p != NULL; p = &(*p)->next) {
         const struct message *m = *p;
-        if (m->to == l->rank && m->ch == ch && m->epoch == l->epoch &&
+        if (m->to == l->rank && m->lane == lane && m->ch == ch && m->epoch == l->epoch &&
             (peer == DGM_ANY_PEER || m->from == peer))
             return p;
     }
     return NULL;
 }
 
-static bool receive(dgm_link *l, enum dgm_channel ch, int peer, void *buf, size_t *bytes)
+static bool receive(dgm_link *l, int lane, enum dgm_channel ch, int peer, void *buf, size_t *bytes)
 {
     struct message *m = NULL;
     (void)pthread_mutex_lock(&mutex);
-    struct message **p = find(l, ch, peer);
+    struct message **p = find(l, lane, ch, peer);
     if (p != NULL) {
         m = *p;
         *p = m->next;
@@ -109,26 +118,25 @@ static bool receive(dgm_link *l, enum dgm_channel ch, int peer, void *buf, size_
     return true;
 }
 
-static enum dgm_channel round_channel[MAX_RANKS];
-
 static int hub_begin(dgm_link *l, const dgm_round *r)
 {
     struct hub_link *h = (struct hub_link *)l;
-    h->recvs = r->recvs;
-    h->n_recvs = r->n_recvs;
-    h->next = 0;
-    round_channel[l->rank] = r->channel;
+    h->rounds[r->lane].recvs = r->recvs;
+    h->rounds[r->lane].n_recvs = r->n_recvs;
+    h->rounds[r->lane].next = 0;
+    h->rounds[r->lane].ch = r->channel;
     for (int i = 0; i < r->n_sends; i++)
-        DGM_TRY(hub_post(l, 0, r->channel, r->sends[i].peer, r->sends[i].buf, r->sends[i].bytes));
+        DGM_TRY(
+            send_to(l, r->lane, r->channel, r->sends[i].peer, r->sends[i].buf, r->sends[i].bytes));
     return DGM_OK;
 }
 
-static int hub_test(dgm_link *l, int *peer)
+static int hub_test(dgm_link *l, int lane, int *peer)
 {
     struct hub_link *h = (struct hub_link *)l;
-    for (; h->next < h->n_recvs; h->next++) {
-        dgm_wire *w = &h->recvs[h->next];
-        if (!receive(l, round_channel[l->rank], w->peer, w->buf, &w->bytes)) {
+    for (int *next = &h->rounds[lane].next; *next < h->rounds[lane].n_recvs; ++*next) {
+        dgm_wire *w = &h->rounds[lane].recvs[*next];
+        if (!receive(l, lane, h->rounds[lane].ch, w->peer, w->buf, &w->bytes)) {
             *peer = w->peer;
             return DGM_OK;
         }
@@ -140,7 +148,7 @@ static int hub_test(dgm_link *l, int *peer)
 static bool hub_probe(dgm_link *l, enum dgm_channel ch, int peer, int *from, size_t *bytes)
 {
     (void)pthread_mutex_lock(&mutex);
-    struct message **p = find(l, ch, peer);
+    struct message **p = find(l, 0, ch, peer);
     if (p != NULL) {
         *from = (*p)->from;
         *bytes = (*p)->bytes;
@@ -151,7 +159,7 @@ static bool hub_probe(dgm_link *l, enum dgm_channel ch, int peer, int *from, siz
 
 static int hub_take(dgm_link *l, enum dgm_channel ch, int from, void *buf, size_t bytes)
 {
-    return receive(l, ch, from, buf, &bytes)
+    return receive(l, 0, ch, from, buf, &bytes)
                ? DGM_OK
                : dgm_fail(DGM_EINTERNAL, "hub: nothing to take from rank %d", from);
 }

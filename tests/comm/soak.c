@@ -6,8 +6,9 @@
  * [--deadline-ms N]
  *        [--backend NAME] [--fail-rank R --fail-round N --fail-how exit|hang|sleep|status] [--cpu]
  *
- * Rank 0 tells the round in a plan, all exchange checked rows in each layer, everybody reports.
- * --rounds 0: until TERM or INT. --fail-*: rank R leaves in layer 3 of round N without a word,
+ * Rank 0 tells the round in a plan, all exchange checked rows in each layer, in two exchanges of which one is on its way
+ * while the other is worked on, everybody reports.
+ * --rounds 0: until TERM or INT. --fail-*: rank R leaves in layer 3 of round N, when it has begun one exchange, without a word,
  * loops, sleeps, or fails alone. --cpu: prints the CPU time used in the rounds as a share of the
  * time they took, worst rank.
  */
@@ -77,16 +78,17 @@ static void check(float found, float want)
     }
 }
 
-static void layer(dgm_comm *c, dgm_xchg *x, long round, long l)
+static int count(long round, long l, int from, int to)
+{
+    return (int)((round + l + to + from) % (opt.rows + 1));
+}
+
+static void leave(dgm_comm *c, dgm_xchg *x, long round, long l)
 {
     const int rank = dgm_comm_rank(c), size = dgm_comm_size(c);
     int32_t n_to[64];
-    int worst;
-    dgm_comm_at(c, "decode", (int)l);
-    if (rank == opt.fail_rank && round == opt.fail_round && l == 3)
-        fail_here(c);
     for (int r = 0; r < size; r++)
-        n_to[r] = (int32_t)((round + l + r + rank) % (opt.rows + 1));
+        n_to[r] = (int32_t)count(round, l, rank, r);
     dgm_xchg_reserve(x, n_to);
     for (int r = 0; r < size; r++) {
         const dgm_xchg_part p = dgm_xchg_out(x, r);
@@ -95,20 +97,47 @@ static void layer(dgm_comm *c, dgm_xchg *x, long round, long l)
             ((float *)p.rows)[(long)i * opt.width] = value(round, l, rank, r, i);
         }
     }
-    must(c, dgm_xchg_dispatch(x, DGM_OK, &worst));
-    for (int r = 0; r < size; r++) {
+    must(c, dgm_xchg_dispatch_begin(x, DGM_OK));
+}
+
+static void serve(dgm_comm *c, dgm_xchg *x, long round, long l)
+{
+    int worst;
+    must(c, dgm_xchg_dispatch_end(x, &worst));
+    for (int r = 0; r < dgm_comm_size(c); r++) {
         const dgm_xchg_part p = dgm_xchg_in(x, r);
         for (int i = 0; i < p.n_rows; i++) {
             const float sent = ((float *)p.rows)[(long)i * opt.width];
-            check(sent, value(round, l, r, rank, i));
+            check(sent, value(round, l, r, dgm_comm_rank(c), i));
             p.reply[(long)i * opt.width] = -sent;
         }
     }
-    must(c, dgm_xchg_combine(x));
-    for (int r = 0; r < size; r++) {
-        for (int i = 0; i < n_to[r]; i++)
+    must(c, dgm_xchg_combine_begin(x));
+}
+
+static void come_home(dgm_comm *c, dgm_xchg *x, long round, long l)
+{
+    const int rank = dgm_comm_rank(c);
+    must(c, dgm_xchg_combine_end(x));
+    for (int r = 0; r < dgm_comm_size(c); r++) {
+        for (int i = 0; i < count(round, l, rank, r); i++)
             check(dgm_xchg_back(x, r)[(long)i * opt.width], -value(round, l, rank, r, i));
     }
+}
+
+/* The two carry what two layers would: l, and l + 1000. */
+static void layer(dgm_comm *c, dgm_xchg *const x[2], long round, long l)
+{
+    dgm_comm_at(c, "decode", (int)l);
+    for (int i = 0; i < 2; i++) {
+        leave(c, x[i], round, l + 1000L * i);
+        if (i == 0 && dgm_comm_rank(c) == opt.fail_rank && round == opt.fail_round && l == 3)
+            fail_here(c);
+    }
+    for (int i = 0; i < 2; i++)
+        serve(c, x[i], round, l + 1000L * i);
+    for (int i = 0; i < 2; i++)
+        come_home(c, x[i], round, l + 1000L * i);
 }
 
 /* The round that rank 0 plans; -1 to stop. */
@@ -212,7 +241,7 @@ static void parse(int argc, char **argv)
 int main(int argc, char **argv)
 {
     dgm_comm *c = NULL;
-    dgm_xchg *x = NULL;
+    dgm_xchg *x[2] = {NULL, NULL};
     parse(argc, argv);
     (void)signal(SIGTERM, on_signal);
     (void)signal(SIGINT, on_signal);
@@ -224,8 +253,9 @@ int main(int argc, char **argv)
     }
     dgm_log_init(DGM_LOG_INFO, dgm_comm_rank(c), dgm_comm_size(c));
     dgm_log(DGM_LOG_INFO, "soak", "start %d ranks", dgm_comm_size(c));
-    must(c,
-         dgm_xchg_create(&x, c, (size_t)opt.width * sizeof(float), (int)opt.width, (int)opt.rows));
+    for (int i = 0; i < 2; i++)
+        must(c, dgm_xchg_create(&x[i], c, (size_t)opt.width * sizeof(float), (int)opt.width,
+                                (int)opt.rows));
     const double began = dgm_now_s(), cpu = cpu_s();
     long round = 0;
     for (; (round = plan(c, round)) >= 0; round++) {
@@ -240,7 +270,8 @@ int main(int argc, char **argv)
     must(c, dgm_comm_allgather(c, sigs, &sig, sizeof sig));
     if (dgm_comm_rank(c) == 0)
         (void)printf("soak: done on %d ranks\n", dgm_comm_size(c));
-    dgm_xchg_destroy(x);
+    for (int i = 0; i < 2; i++)
+        dgm_xchg_destroy(x[i]);
     dgm_comm_close(c);
     return sigs[0] != 0 ? 128 + sigs[0] : 0;
 }

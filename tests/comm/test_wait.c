@@ -99,6 +99,66 @@ static void test_silent_rank(void **state)
     }
 }
 
+/* Two exchanges in flight, as the halves of a step have them; ranks that get so far wait for dispatch 1, then for dispatch 2. */
+static int two_exchanges(dgm_comm *c)
+{
+    dgm_xchg *x[2] = {NULL, NULL};
+    const int32_t n_to[8] = {0};
+    int worst, rc = DGM_OK;
+    dgm_comm_at(c, "decode", 5);
+    for (int i = 0; i < 2; i++) {
+        rc = dgm_xchg_create(&x[i], c, 16, 4, 4);
+        if (rc != DGM_OK)
+            return rc;
+    }
+    for (int i = 0; rc == DGM_OK && i < 2; i++) {
+        dgm_xchg_reserve(x[i], n_to);
+        rc = dgm_xchg_dispatch_begin(x[i], DGM_OK);
+        dgm_comm_progress(c);
+    }
+    for (int i = 0; rc == DGM_OK && i < 2; i++) {
+        rc = dgm_xchg_dispatch_end(x[i], &worst);
+        if (rc == DGM_OK)
+            rc = dgm_xchg_combine_begin(x[i]);
+    }
+    for (int i = 0; i < 2; i++)
+        dgm_xchg_destroy(x[i]);
+    return rc;
+}
+
+/* The silent rank begins one of the two and says no more. */
+static void half_silent_fn(dgm_comm *c, void *ctx)
+{
+    const int silent = *(const int *)ctx;
+    const double began = dgm_now_s();
+    if (dgm_comm_rank(c) != silent) {
+        note(c, two_exchanges(c), began);
+        return;
+    }
+    dgm_xchg *x[2] = {NULL, NULL};
+    const int32_t n_to[8] = {0};
+    for (int i = 0; i < 2; i++)
+        if (dgm_xchg_create(&x[i], c, 16, 4, 4) != DGM_OK)
+            return;
+    dgm_xchg_reserve(x[0], n_to);
+    if (dgm_xchg_dispatch_begin(x[0], DGM_OK) == DGM_OK)
+        be_silent(2);
+    for (int i = 0; i < 2; i++)
+        dgm_xchg_destroy(x[i]);
+}
+
+/* The wait for the second exchange ends as that for the first would, and every later call says the same. */
+static void test_silent_between_two(void **state)
+{
+    (void)state;
+    memset(seen, 0, sizeof seen);
+    atomic_store(&finished, 0);
+    int silent = 1;
+    hub_run_leaving(3, &quick, half_silent_fn, &silent);
+    for (int r = 0; r < 3; r += 2)
+        expect(r, DGM_EDEADLINE, 1, "was lost in decode, layer 5 (dispatch): no sign of life");
+}
+
 static void chain_fn(dgm_comm *c, void *ctx)
 {
     (void)ctx;
@@ -181,7 +241,9 @@ static void gone_fn(dgm_comm *c, void *ctx)
     c->peers[1].proc = dgm_proc_of(pid);
     c->peers[1].here = dgm_proc_watch(&c->peers[1].proc);
     (void)kill(pid, SIGKILL);
-    note(c, one_exchange(c, 4), began);
+    /* With two in flight, the same: the verdict of the first wait is that of the second. */
+    const int two = two_exchanges(c), again = one_exchange(c, 4);
+    note(c, two == again ? two : DGM_EINTERNAL, began);
     (void)waitpid(pid, NULL, 0);
 }
 
@@ -189,7 +251,7 @@ static void test_ended_process(void **state)
 {
     (void)state;
     run(&patient, 2, gone_fn);
-    expect(0, DGM_EPEER, 1, "was lost in decode, layer 3 (dispatch): its process ended");
+    expect(0, DGM_EPEER, 1, "was lost in decode, layer 5 (dispatch): its process ended");
     assert_true(seen[0].seconds < 20);
 }
 
@@ -238,10 +300,10 @@ static void test_how_it_was_started(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_silent_rank),        cmocka_unit_test(test_chain_of_waits),
-        cmocka_unit_test(test_cycle_ends),         cmocka_unit_test(test_abort_reaches_all),
-        cmocka_unit_test(test_ended_process),      cmocka_unit_test(test_different_exchanges),
-        cmocka_unit_test(test_how_it_was_started),
+        cmocka_unit_test(test_silent_rank),         cmocka_unit_test(test_silent_between_two),
+        cmocka_unit_test(test_chain_of_waits),      cmocka_unit_test(test_cycle_ends),
+        cmocka_unit_test(test_abort_reaches_all),   cmocka_unit_test(test_ended_process),
+        cmocka_unit_test(test_different_exchanges), cmocka_unit_test(test_how_it_was_started),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -559,7 +559,8 @@ static void dots_of_every_number(void **state)
                 const int k = ks[i], n = 16 * np, group = t % 4 < 2 ? 0 : 32;
                 const dgm_wtype type = t % 2 == 0 ? DGM_W_INT8 : DGM_W_INT4;
                 const size_t ldq = (size_t)(k + 7) / 8 * 8, ldy = (size_t)n + 3;
-                const size_t size = (size_t)rows * ldy, tr = (size_t)kern.dot_tile_rows;
+                const size_t size = (size_t)rows * ldy;
+                const size_t tr = (size_t)(tile ? kern.dot_tile_rows : rows + (int)i % 2);
                 const int groups = dgm_packed_groups(k, group);
                 if (rows > (tile ? kern.dot_tile_rows : kern.dot_thin_rows))
                     continue;
@@ -581,7 +582,7 @@ static void dots_of_every_number(void **state)
                         want[(size_t)r * ldy + (size_t)c] = naive_dots(&m, q + (size_t)r * ldq, c);
                 }
                 const dgm_panels w = panels_of(&m);
-                const dgm_dot_rows x = {tile ? packed : q, ldq, sums, (size_t)groups};
+                const dgm_dot_rows x = {packed, 4 * tr, sums, (size_t)groups};
                 if (tile)
                     tile_in_calls(&kern, y, ldy, &x, &w, k, rows, np, (rows + t / 2) % 2 == 0);
                 else

@@ -98,8 +98,6 @@ refuses '--comm-stall-ms: want at most --comm-deadline-ms' translate --comm-stal
 # ---- not yet ----
 refuses '--compute: want auto, f32 or int8' translate --compute int4
 refuses '--retry: checks is not in this version' translate --retry checks
-refuses '--keep: not in this version' translate --keep x
-refuses '--record-stats: not in this version' translate --record-stats x
 
 # ---- where values come from ----
 m=$here/models/multi30k-token

@@ -29,7 +29,7 @@ dragoman)
     text=$here/models/sample/pictures.eng_Latn.txt
     for i in $(seq 1000); do sed "s/^/$i /" "$text"; done >"$dir/long" # equal lines would be computed once
     finite=(translate -m "$here/models/multi30k-token" -s eng_Latn -t deu_Latn --threads 1 --with-score)
-    endless=("${finite[@]}" -i "$dir/long")
+    endless=("${finite[@]}" -i "$dir/long" --overlap on) # two exchanges in flight, as soak has
     finite+=(-i "$text")
     "$1" "${finite[@]}" >"$dir/want" 2>/dev/null
     ;;

@@ -54,6 +54,18 @@ grep -Eq '^all +0\.00[45][0-9]+ +0\.00[45][0-9]+ +0\.00[45][0-9]+ +0\.08[0-9]+$'
 size() { stat -c %s "$dir/$1/model.safetensors"; }
 [ "$(size int8-int8)" -lt $(($(size bf16-bf16) * 55 / 100)) ] || fail "int8 is not about half of bf16"
 [ "$(size int4-int8)" -lt $(($(size int8-int8) * 65 / 100)) ] || fail "int4 experts are not about half of int8"
+
+# Experts of int4 with a scale an output, d 1024: an eighth of f32 within 3 in 100, in the file and in memory. An output's scale is 4 bytes
+# to 512 of integers, and biases stay f32.
+wide=(synth --like demo --d-model 1024 --heads 16 --ffn 2048 --layers "2,2" --sparse-step 2 --experts 2)
+"$dragoman" "${wide[@]}" --weights f32 --dense f32 -o "$dir/wide" 2>"$dir/err" || { fail "synth of d 1024"; cat "$dir/err"; }
+"$dragoman" quantize -m "$dir/wide" -o "$dir/wide-int4" --experts int4 --clip none >"$dir/out" 2>"$dir/err" ||
+    { fail "quantize of d 1024"; cat "$dir/err"; }
+for name in wide wide-int4; do "$dragoman" inspect "$dir/$name" --json; done |
+    jq -es 'map(.parts.experts) | all(.[0].file_bytes / .[1].file_bytes, .[0].memory_bytes / .[1].memory_bytes;
+        . > 8 / 1.03 and . <= 8) and .[0].file_bytes > 2 * 2 * 2 * 1024 * 2048 * 4' >/dev/null ||
+    fail "d 1024: experts of int4 are not an eighth of f32"
+rm -rf "$dir/wide" "$dir/wide-int4"
 for f in generation_config.json sentencepiece.bpe.model tokenizer_config.json; do
     cmp -s "$model/$f" "$dir/int8-int8/$f" || fail "$f was not copied"
 done

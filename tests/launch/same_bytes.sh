@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The promise: text and scores do not depend on batch, threads, ranks, dense ranks or instruction set.
+# The promise: text and scores do not depend on batch, threads, ranks, dense ranks, instruction set or overlap.
 # usage: same_bytes.sh DRAGOMAN_BINARY
 # One factor at a time against one plain run, on the demonstration model, compared with cmp.
 set -u
@@ -44,8 +44,20 @@ for n in 1 7 4096; do same "--batch-tokens $n" "$dragoman" "${base[@]}" --batch-
 for n in 1 24 2048; do same "--batch-rows $n" "$dragoman" "${base[@]}" --batch-rows $n; done
 if command -v mpirun >/dev/null; then
     for n in 1 2 3 4 8; do same "$n ranks" "$here/launch/dragoman-mpirun" -n $n "${base[@]}" --threads 1; done
+    for n in 1 2 4; do same "$n ranks, overlap" "$here/launch/dragoman-mpirun" -n $n "${base[@]}" --threads 1 --overlap on; done
     same "3 ranks, 1 dense" "$here/launch/dragoman-mpirun" -n 3 "${base[@]}" --threads 1 --dense-ranks 1
-    same "3 ranks, 2 dense, 2 threads" "$here/launch/dragoman-mpirun" -n 3 "${base[@]}" --threads 2 --dense-ranks 2 --batch-tokens 64
+    same "3 ranks, 2 dense, 2 threads, overlap" "$here/launch/dragoman-mpirun" -n 3 "${base[@]}" --threads 2 --dense-ranks 2 \
+        --batch-tokens 64 --overlap on
+    # More rows in a step than the rank that holds experts only would have for sentences of its own.
+    head -n 9 "$dir/in" >"$dir/few"
+    crowd=(translate -m "$here/models/multi30k-token" -s eng_Latn -t deu_Latn -i "$dir/few" --with-score --beam-size 128
+        --max-length 5 --batch-rows 2048)
+    cp "$dir/want" "$dir/all"
+    "$dragoman" "${crowd[@]}" --threads 1 >"$dir/want" 2>"$dir/err" || [ $? -eq 1 ] || { cat "$dir/err"; exit 1; } # 1: cut off
+    runs=$((runs + 1))
+    "$here/launch/dragoman-mpirun" -n 2 "${crowd[@]}" --threads 1 --dense-ranks 1 --batch-tokens 64 >"$dir/got" 2>"$dir/err"
+    cmp -s "$dir/want" "$dir/got" || { echo "many rows, 1 dense of 2 ranks: other bytes"; tail -n 3 "$dir/err"; bad=1; }
+    cp "$dir/all" "$dir/want"
 else
     echo "skip: ranks, mpirun is not installed"
 fi

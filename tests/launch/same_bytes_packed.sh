@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # same_bytes.sh for quantised models: for each pair of types and each compute, text and scores do not depend on batch,
-# threads, ranks, dense ranks or instruction set; and types that lose nothing give the source's text.
+# threads, ranks, dense ranks, instruction set or overlap; and types that lose nothing give the source's text.
 # usage: same_bytes_packed.sh DRAGOMAN_BINARY
 set -u
 dragoman=$1
@@ -33,6 +33,7 @@ for isa in ref avx2 avx512 vnni; do
     if grep -qw "$flag" /proc/cpuinfo; then isas+=("$isa"); else echo "skip: isa $isa is not on this CPU"; fi
 done
 
+overlap=off
 # all NAME TRANSLATE_OPTION...: one factor at a time; some: the ones that differ most.
 all() {
     local name=$1 isa n
@@ -42,8 +43,10 @@ all() {
     for n in 1 7; do same "$name, --batch-tokens $n" "$dragoman" "$@" --batch-tokens $n; done
     for n in 1 24; do same "$name, --batch-rows $n" "$dragoman" "$@" --batch-rows $n; done
     [ -n "$mpirun" ] || return
-    for n in 1 2 3 4; do same "$name, $n ranks" "$mpirun" -n $n "$@" --threads 1; done
-    same "$name, 3 ranks, 1 dense" "$mpirun" -n 3 "$@" --threads 1 --dense-ranks 1
+    for n in 1 2 3 4; do same "$name, $n ranks, overlap $overlap" "$mpirun" -n $n "$@" --threads 1 --overlap $overlap; done
+    same "$name, 3 ranks, 1 dense, overlap $overlap" "$mpirun" -n 3 "$@" --threads 1 --dense-ranks 1 --overlap $overlap
+    # so that the next ones, of the other compute or type, run the other way
+    if [ $overlap = on ]; then overlap=off; else overlap=on; fi
 }
 some() {
     local name=$1
@@ -64,7 +67,7 @@ for types in int8-int8 int8-bf16 int8-f32 int4-int8 int4-bf16 int4-f32 bf16-int8
         "$dragoman" "${run[@]}" --threads 1 >"$dir/want" 2>"$dir/err" ||
             { echo "$types, compute $compute: failed"; tail -n 3 "$dir/err"; bad=1; continue; }
         case $types in
-        int8-int8 | int4-int8-32) all "$types, compute $compute" "${run[@]}" ;;
+        int8-int8 | int4-int8-32) all "$types, compute $compute" "${run[@]}" ;; # off, on, off, on: int8 overlaps
         *) some "$types, compute $compute" "${run[@]}" ;;
         esac
         case $types in

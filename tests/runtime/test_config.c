@@ -222,6 +222,8 @@ static void refuses_by_key(void **state)
          "dragoman.weights.group: wanted 0 or a multiple of 32, found 48"},
         {WEIGHTS("\"dense\":\"int8\",\"group\":-32"),
          "group: wanted a whole number from 0 to 1024, found -32"},
+        {WEIGHTS("\"dense\":\"int8\",\"group\":2048"),
+         "group: wanted a whole number from 0 to 1024, found 2048"},
         {"{\"moe_eval_capacity_token_fraction\":\"1\"}",
          "moe_eval_capacity_token_fraction: wanted a number"},
         {"{\"second_expert_policy\":\"best\"}", "second_expert_policy: wanted all, found best"},

@@ -6,6 +6,7 @@
 #include "runtime/engine.h"
 
 #include "runtime/quantize.h"
+#include "runtime/shortlist.h"
 #include "tests/runtime/testmodel.h"
 
 #include <math.h>
@@ -49,6 +50,7 @@ typedef struct rig {
     dgm_kernels kern;
     dgm_pool *pool;
     dgm_engine *engine;
+    dgm_shortlists lists;
     char *dir;
 } rig;
 
@@ -63,15 +65,20 @@ static dgm_engine_config usual(void)
                                .prompt_rows = 4};
 }
 
+static int draws, min_length; /* of decode() */
+static float penalty = 1;
+
 static dgm_decode_options decode(int beam)
 {
     return (dgm_decode_options){.beam = beam,
                                 .n_best = beam,
                                 .max_length = 20,
+                                .min_length = min_length,
                                 .length_penalty = 1,
-                                .repetition_penalty = 1,
+                                .repetition_penalty = penalty,
                                 .sampling_topp = 1,
                                 .temperature = 1,
+                                .sampling = draws,
                                 .eos_id = 2,
                                 .token_scores = 1,
                                 .alignment = 1};
@@ -89,6 +96,15 @@ static void pack_model(char *path, size_t size, const char *dir)
         fail_msg("%s", dgm_error_text());
     free(report.error);
     dgm_model_close(m);
+}
+
+static const dgm_vmap *mapping; /* NULL: targets choose from all ids */
+
+static void choose_lists(rig *g)
+{
+    const int32_t codes[] = {CODE_B, CODE_A};
+    assert_int_equal(dgm_shortlists_choose(&g->lists, mapping, codes, 2), DGM_OK);
+    assert_int_equal(dgm_shortlists_gather(&g->lists, g->model, NULL), DGM_OK);
 }
 
 static void open_rig(rig *g, const dgm_engine_config *cfg, int n_threads, bool nan)
@@ -112,13 +128,18 @@ static void open_rig(rig *g, const dgm_engine_config *cfg, int n_threads, bool n
         ((float *)g->model->stack[DGM_ENCODER].layers[1].router.data)[3] = NAN;
     assert_int_equal(dgm_kernels_select(&g->kern, "auto"), DGM_OK);
     assert_int_equal(dgm_pool_create(&g->pool, n_threads), DGM_OK);
-    assert_int_equal(dgm_engine_open(&g->engine, cfg, g->model, &g->kern, g->pool, g->comm),
+    dgm_engine_config with = *cfg;
+    if (mapping != NULL)
+        choose_lists(g);
+    with.lists = &g->lists;
+    assert_int_equal(dgm_engine_open(&g->engine, &with, g->model, &g->kern, g->pool, g->comm),
                      DGM_OK);
 }
 
 static void close_rig(rig *g)
 {
     dgm_engine_close(g->engine);
+    dgm_shortlists_fini(&g->lists);
     dgm_pool_destroy(g->pool);
     dgm_model_close(g->model);
     dgm_comm_close(g->comm);
@@ -163,7 +184,8 @@ static void run(outcome (*out)[2], const dgm_engine_config *cfg, int n_threads, 
     rig g;
     open_rig(&g, cfg, n_threads, false);
     const int32_t prompts[2][2] = {{2, CODE_B}, {2, CODE_A}};
-    const dgm_target targets[2] = {{prompts[0], 2}, {prompts[1], 2}};
+    const dgm_target targets[2] = {{.prompt = prompts[0], .n_prompt = 2},
+                                   {.prompt = prompts[1], .n_prompt = 2}};
     int n_sent = 0, n_done = 0;
     counting = 0;
     while (n_done < N_LINES * n_targets) {
@@ -227,6 +249,28 @@ static void batching_and_threads_do_not_matter(void **state)
     same();
 }
 
+/* Beams of a sentence, tokens of a prompt and sentences to encode are cut apart: the same numbers, nothing allocated. */
+static void two_halves_compute_the_same(void **state)
+{
+    (void)state;
+    dgm_engine_config c = usual();
+    run(want, &c, 1, 1, 4);
+    c.overlap = DGM_OVERLAP_ON;
+    run(got, &c, 1, 1, 4);
+    same();
+    for (int rows = 1; rows <= 9;
+         rows += 4) { /* one sentence of 4 rows, or few: halves of odd sizes */
+        c.batch_rows = rows;
+        c.batch_tokens = rows * 7;
+        run(got, &c, 2, 1, 4);
+        same();
+    }
+    c = usual();
+    c.overlap = DGM_OVERLAP_OFF;
+    run(got, &c, 1, 1, 4);
+    same();
+}
+
 /* Mapped, checked on first use in the middle of a step (which allocates nothing, as always), and the same numbers. */
 static void packed_models_compute_the_same(void **state)
 {
@@ -278,7 +322,8 @@ static void submit(rig *g, uint64_t id, int line, int n_targets, int beam, bool 
 {
     int32_t ids[32];
     const int32_t prompts[2][2] = {{2, CODE_B}, {2, CODE_A}};
-    const dgm_target targets[2] = {{prompts[0], 2}, {prompts[1], 2}};
+    const dgm_target targets[2] = {{.prompt = prompts[0], .n_prompt = 2},
+                                   {.prompt = prompts[1], .n_prompt = 2}};
     dgm_job job = {.id = id,
                    .line = id,
                    .source = ids,
@@ -347,7 +392,7 @@ static void scoring_agrees_with_decoding(void **state)
         int32_t ids[32], prompt[MAX_OUT] = {2};
         const outcome *w = &want[i][0];
         memcpy(prompt + 1, w->ids, (size_t)w->n * sizeof *prompt);
-        const dgm_target target = {prompt, w->n + 1};
+        const dgm_target target = {.prompt = prompt, .n_prompt = w->n + 1};
         const dgm_job job = {.id = (uint64_t)i,
                              .source = ids,
                              .n_source = source(ids, i),
@@ -368,6 +413,241 @@ static void scoring_agrees_with_decoding(void **state)
     close_rig(&g);
 }
 
+/* What the targets B and A of the tests below may use; `every` [VOCAB] is filled by the first of them. */
+static const int32_t few_b[] = {2, 7, 20, 33, 34, 60, 61, 90, 119},
+                     few_a[] = {0, 2, 5, 8, 40, 41, 42, 77, 78, 79, 80, 99};
+static int32_t every[VOCAB];
+static const dgm_vmap_list some_lists[] = {{CODE_A, 12, few_a}, {CODE_B, 9, few_b}},
+                           one_list[] = {{CODE_B, 9, few_b}},
+                           full_lists[] = {{CODE_A, VOCAB, every}, {CODE_B, VOCAB, every}};
+static const dgm_vmap some = {(dgm_vmap_list *)some_lists, 2}, one = {(dgm_vmap_list *)one_list, 1},
+                      full = {(dgm_vmap_list *)full_lists, 2};
+
+static void same_target(int t)
+{
+    for (int i = 0; i < N_LINES; i++)
+        if (memcmp(&want[i][t], &got[i][t], sizeof(outcome)) != 0)
+            fail_msg("line %d target %d differs: scores %.9g and %.9g", i, t,
+                     (double)want[i][t].score, (double)got[i][t].score);
+}
+
+/* all_listed - but for the code, which is given. */
+static void all_listed(int t, const dgm_vmap_list *l)
+{
+    for (int i = 0; i < N_LINES; i++)
+        for (int k = 1; k < got[i][t].n; k++) {
+            int at = 0;
+            while (at < l->n && l->ids[at] != got[i][t].ids[k])
+                at++;
+            if (at == l->n)
+                fail_msg("line %d: id %d is not listed", i, got[i][t].ids[k]);
+        }
+}
+
+/* Two languages with lists of their own in the same steps, in any batch; one with and one without. */
+static void lists_depend_on_no_batch(int beam)
+{
+    dgm_engine_config c = usual();
+    mapping = NULL;
+    run(want, &c, 1, 2, beam);
+    mapping = &one;
+    run(got, &c, 1, 2, beam);
+    same_target(1);
+    all_listed(0, &some_lists[1]);
+    mapping = &some;
+    run(want, &c, 1, 2, beam);
+    for (int i = 0; i < 2; i++) {
+        c.batch_rows = i == 0 ? 9 : 400;
+        c.batch_tokens = i == 0 ? 7 : 4096;
+        c.prompt_rows = 1 + 5 * i;
+        run(got, &c, 1 + i, 2, beam);
+        same_target(0);
+        same_target(1);
+        all_listed(0, &some_lists[1]);
+        all_listed(1, &some_lists[0]);
+    }
+    run(got, &c, 3, 1, beam); /* a target alone */
+    same_target(0);
+    mapping = NULL;
+}
+
+static void lists_hold_whatever_chooses(void **state)
+{
+    (void)state;
+    lists_depend_on_no_batch(4);
+    lists_depend_on_no_batch(1);
+    min_length = 9;
+    penalty = 1.5F;
+    lists_depend_on_no_batch(3);
+    penalty = 0.7F; /* wants all logits, which are those of the list */
+    lists_depend_on_no_batch(4);
+    draws = 1;
+    lists_depend_on_no_batch(1);
+    draws = min_length = 0;
+    penalty = 1;
+    packing = &(const dgm_quantize_options){.experts = DGM_W_INT8, .dense = DGM_W_INT8};
+    lists_depend_on_no_batch(4);
+    packing = NULL;
+}
+
+static void a_list_of_all_is_none(void **state)
+{
+    (void)state;
+    const dgm_engine_config c = usual();
+    for (int32_t id = 0; id < VOCAB; id++)
+        every[id] = id;
+    for (int i = 0; i < 3; i++) {
+        draws = i == 1;
+        penalty = i == 2 ? 0.7F : 1;
+        mapping = NULL;
+        run(want, &c, 1, 2, draws ? 1 : 4);
+        mapping = &full;
+        run(got, &c, 2, 2, draws ? 1 : 4);
+        same_target(0);
+        same_target(1);
+    }
+    draws = 0;
+    penalty = 1;
+    mapping = NULL;
+}
+
+/* log_p_of - of `id` behind the first n tokens of w, as score has it. */
+static double log_p_of(rig *g, int line, const outcome *w, int n, int32_t id)
+{
+    int32_t ids[32], prompt[MAX_OUT] = {2};
+    memcpy(prompt + 1, w->ids, (size_t)n * sizeof *prompt);
+    prompt[1 + n] = id;
+    const dgm_target target = {.prompt = prompt, .n_prompt = n + 2};
+    const dgm_job job = {.source = ids,
+                         .n_source = source(ids, line),
+                         .targets = &target,
+                         .n_targets = 1,
+                         .score = true,
+                         .options = decode(1)};
+    assert_int_equal(dgm_engine_submit(g->engine, &job), DGM_OK);
+    dgm_result r;
+    do
+        assert_int_equal(dgm_engine_step(g->engine), DGM_OK);
+    while (!dgm_engine_poll(g->engine, &r));
+    const double p = (double)r.hyps[0].logp[n];
+    assert_false(dgm_engine_poll(g->engine, &r));
+    return p;
+}
+
+/* Greedy takes the listed id of the largest log p, which is that of all ids normalised again: by force. Scoring itself
+ * knows no lists. */
+static void a_list_renormalises(void **state)
+{
+    (void)state;
+    enum { LINES = 4 };
+    const dgm_engine_config c = usual();
+    mapping = &some;
+    run(want, &c, 1, 1, 1);
+    rig g;
+    open_rig(&g, &c, 1, false);
+    for (int i = 0; i < LINES; i++)
+        for (int n = 1; n < want[i][0].n; n++) {
+            const outcome *w = &want[i][0];
+            double sum = 0, chosen = 0, best = -INFINITY;
+            for (int k = 0; k < some_lists[1].n; k++) {
+                const double p = log_p_of(&g, i, w, n, few_b[k]);
+                sum += exp(p);
+                best = fmax(best, p);
+                if (few_b[k] == w->ids[n])
+                    chosen = p;
+            }
+            assert_true(chosen == best);
+            if (fabs((double)w->logp[n] - (chosen - log(sum))) > 1e-5)
+                fail_msg("line %d token %d: log p %.9g, want %.9g", i, n, (double)w->logp[n],
+                         chosen - log(sum));
+        }
+    close_rig(&g);
+    mapping = NULL;
+}
+
+/* How many rows each matrix was shown. */
+enum { MOST_SEEN = 64 };
+typedef struct seen {
+    const dgm_packed *w[MOST_SEEN];
+    int rows[MOST_SEEN], n;
+} seen;
+
+static void note(void *ctx, const dgm_packed *w, const float *x, int rows)
+{
+    seen *s = ctx;
+    int i = 0;
+    while (i < s->n && s->w[i] != w)
+        i++;
+    assert_true(i < MOST_SEEN);
+    s->n += i == s->n;
+    s->w[i] = w;
+    s->rows[i] += rows;
+    for (int j = 0; j < rows * w->k; j++)
+        assert_true(isfinite(x[j]));
+}
+
+static int rows_of(const seen *s, const dgm_packed *w)
+{
+    for (int i = 0; i < s->n; i++)
+        if (s->w[i] == w)
+            return s->rows[i];
+    return 0;
+}
+
+static void observers_see_every_row_of_every_matrix(void **state)
+{
+    (void)state;
+    enum { LINES = 5, PROMPT = 7 };
+    dgm_engine_config c = usual();
+    rig g;
+    seen s = {.n = 0};
+    const dgm_observer o = {note, &s};
+    int sources = 0, done = 0;
+    open_rig(&g, &c, 1, false);
+    dgm_engine_set_observer(g.engine, &o);
+    for (int i = 0; i < LINES; i++) {
+        int32_t ids[32], prompt[PROMPT] = {2, CODE_A, 10 + i, 11, 12, 13, 2};
+        const dgm_target target = {.prompt = prompt, .n_prompt = PROMPT};
+        const dgm_job job = {.id = (uint64_t)i,
+                             .source = ids,
+                             .n_source = source(ids, i),
+                             .targets = &target,
+                             .n_targets = 1,
+                             .score = true,
+                             .options = decode(1)};
+        sources += job.n_source;
+        assert_int_equal(dgm_engine_submit(g.engine, &job), DGM_OK);
+    }
+    for (dgm_result r; done < LINES;)
+        for (assert_int_equal(dgm_engine_step(g.engine), DGM_OK); dgm_engine_poll(g.engine, &r);)
+            done++;
+    /* the last token is never fed, and the first one's successor, the code, is given */
+    const int targets = LINES * (PROMPT - 1);
+    assert_int_equal(rows_of(&s, &g.model->embed), targets - LINES);
+    for (int stack = 0; stack < DGM_STACKS; stack++)
+        for (int l = 0; l < g.model->stack[stack].n_layers; l++) {
+            const dgm_layer *layer = &g.model->stack[stack].layers[l];
+            const int rows = stack == DGM_ENCODER ? sources : targets;
+            assert_int_equal(rows_of(&s, &layer->qkv.w), rows);
+            assert_int_equal(rows_of(&s, &layer->self_out.w), rows);
+            if (stack == DGM_DECODER) {
+                assert_int_equal(rows_of(&s, &layer->cross_q.w), rows);
+                assert_int_equal(rows_of(&s, &layer->cross_kv.w), sources);
+                assert_int_equal(rows_of(&s, &layer->cross_out.w), rows);
+            }
+            int fc1 = layer->sparse ? 0 : rows_of(&s, &layer->ffn.fc1.w),
+                fc2 = layer->sparse ? 0 : rows_of(&s, &layer->ffn.fc2.w);
+            for (int e = 0; layer->sparse && e < layer->router.n; e++) {
+                fc1 += rows_of(&s, &layer->experts[e].fc1.w);
+                fc2 += rows_of(&s, &layer->experts[e].fc2.w);
+            }
+            assert_int_equal(fc1, layer->sparse ? 2 * rows : rows);
+            assert_int_equal(fc2, fc1);
+        }
+    dgm_engine_set_observer(g.engine, NULL);
+    close_rig(&g);
+}
+
 static void looks_stay_inside_the_text(void **state)
 {
     (void)state;
@@ -381,25 +661,48 @@ static void looks_stay_inside_the_text(void **state)
     }
 }
 
+/* How a step with `lines` sentences ends when a number is none: an encoder's router, or position 16, which only the longest
+ * sentence has (the third of four, of 17 tokens). */
+static void fail_with_nan(char *text, size_t size, dgm_overlap_mode overlap, int lines, bool router)
+{
+    dgm_engine_config c = usual();
+    rig g;
+    c.overlap = overlap;
+    open_rig(&g, &c, 1, router);
+    if (!router)
+        ((float *)g.model->positions)[(size_t)(16 + 2) * (size_t)g.model->cfg.d_model] = NAN;
+    const int32_t prompt[2] = {2, CODE_B};
+    const dgm_target target = {.prompt = prompt, .n_prompt = 2};
+    for (int i = 0; i < lines; i++) {
+        int32_t ids[32];
+        const dgm_job job = {.id = (uint64_t)i,
+                             .line = (uint64_t)i,
+                             .source = ids,
+                             .n_source = source(ids, lines - i),
+                             .targets = &target,
+                             .n_targets = 1,
+                             .options = decode(2)};
+        assert_int_equal(dgm_engine_submit(g.engine, &job), DGM_OK);
+    }
+    assert_int_equal(dgm_engine_step(g.engine), DGM_ENAN);
+    (void)snprintf(text, size, "%s", dgm_error_text());
+    /* Everything has come home: the rank could go on. */
+    assert_int_equal(dgm_engine_stop(g.engine, DGM_OK, ""), DGM_OK);
+    close_rig(&g);
+}
+
 static void a_nan_names_layer_and_row(void **state)
 {
     (void)state;
-    const dgm_engine_config c = usual();
-    rig g;
-    open_rig(&g, &c, 1, true);
-    const int32_t prompt[2] = {2, CODE_B};
-    const dgm_target target = {prompt, 2};
-    int32_t ids[32];
-    const dgm_job job = {.source = ids,
-                         .n_source = source(ids, 1),
-                         .targets = &target,
-                         .n_targets = 1,
-                         .options = decode(2)};
-    assert_int_equal(dgm_engine_submit(g.engine, &job), DGM_OK);
-    assert_int_equal(dgm_engine_step(g.engine), DGM_ENAN);
-    assert_non_null(strstr(dgm_error_text(), "layer"));
-    assert_non_null(strstr(dgm_error_text(), "row"));
-    close_rig(&g);
+    char whole[512], halves[512];
+    fail_with_nan(whole, sizeof whole, DGM_OVERLAP_OFF, 1, true);
+    assert_non_null(strstr(whole, "layer"));
+    assert_non_null(strstr(whole, "row"));
+    /* In the second half rows are counted from the first one's. */
+    fail_with_nan(whole, sizeof whole, DGM_OVERLAP_OFF, 4, false);
+    fail_with_nan(halves, sizeof halves, DGM_OVERLAP_ON, 4, false);
+    assert_non_null(strstr(whole, "row 25"));
+    assert_string_equal(whole, halves);
 }
 
 static void what_cannot_fit_is_refused(void **state)
@@ -409,7 +712,7 @@ static void what_cannot_fit_is_refused(void **state)
     rig g;
     open_rig(&g, &c, 1, false);
     const int32_t prompt[2] = {2, CODE_B}, ids[64] = {CODE_A};
-    const dgm_target target = {prompt, 2};
+    const dgm_target target = {.prompt = prompt, .n_prompt = 2};
     dgm_job job = {
         .source = ids, .n_source = 25, .targets = &target, .n_targets = 1, .options = decode(4)};
     assert_int_equal(dgm_engine_submit(g.engine, &job), DGM_EINPUT);
@@ -426,11 +729,16 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(batching_and_threads_do_not_matter),
+        cmocka_unit_test(two_halves_compute_the_same),
         cmocka_unit_test(packed_models_compute_the_same),
         cmocka_unit_test(integers_depend_on_no_batch),
         cmocka_unit_test(targets_share_an_encoding),
         cmocka_unit_test(equal_jobs_are_computed_once),
         cmocka_unit_test(scoring_agrees_with_decoding),
+        cmocka_unit_test(lists_hold_whatever_chooses),
+        cmocka_unit_test(a_list_of_all_is_none),
+        cmocka_unit_test(a_list_renormalises),
+        cmocka_unit_test(observers_see_every_row_of_every_matrix),
         cmocka_unit_test(looks_stay_inside_the_text),
         cmocka_unit_test(a_nan_names_layer_and_row),
         cmocka_unit_test(what_cannot_fit_is_refused),

@@ -145,6 +145,63 @@ static void check(const char *config, int kept_encoder, int kept_decoder)
     close_rig(&g);
 }
 
+typedef struct watch {
+    const rig *g;
+    const dgm_layer *layer;
+    const float *h; /* [ROWS, D] */
+    int calls[2];   /* rows of fc1, of fc2 */
+} watch;
+
+/* fc1 of an expert sees rows of h; fc2 of the same expert what fc1 makes of them. */
+static void watch_rows(void *ctx, const dgm_packed *w, const float *x, int rows)
+{
+    static float seen[MAX_EXPERTS][ROWS * MAX_F];
+    watch *a = ctx;
+    int e = 0;
+    while (e < a->layer->router.n && w != &a->layer->experts[e].fc1.w &&
+           w != &a->layer->experts[e].fc2.w)
+        e++;
+    if (e == a->layer->router.n)
+        return; /* the router */
+    const bool second = w == &a->layer->experts[e].fc2.w;
+    a->calls[second] += rows;
+    for (int r = 0; r < rows; r++) {
+        const float *row = x + (size_t)r * (size_t)w->k;
+        if (second) {
+            assert_memory_equal(row, seen[e] + r * w->k, (size_t)w->k * sizeof *row);
+            continue;
+        }
+        int at = 0;
+        while (at < ROWS && memcmp(row, a->h + (size_t)at * D, D * sizeof *row) != 0)
+            at++;
+        assert_true(at < ROWS);
+        char stem[128];
+        (void)snprintf(stem, sizeof stem, "encoder.layers.1.ffn.experts.expert_%d.fc1", e);
+        const int ffn = a->layer->experts[e].fc1.w.n;
+        linear(seen[e] + r * ffn, a->g, stem, row, ffn, D);
+        for (int i = 0; i < ffn; i++)
+            seen[e][r * ffn + i] = seen[e][r * ffn + i] > 0 ? seen[e][r * ffn + i] : 0;
+    }
+}
+
+static void observers_see_what_each_expert_sees(void **state)
+{
+    (void)state;
+    static float x[ROWS * D], h[ROWS * D];
+    const testmodel spec = testmodel_small();
+    rig g;
+    open_rig(&g, &spec);
+    for (int i = 0; i < ROWS * D; i++)
+        h[i] = (float)(i * 37 % 101 - 50) / 16;
+    watch a = {.g = &g, .layer = &g.model->stack[0].layers[1], .h = h};
+    const dgm_observer o = {watch_rows, &a};
+    g.f.observer = &o;
+    assert_int_equal(dgm_moe_forward(g.moe, &g.f, x, h, a.layer, ROWS), DGM_OK);
+    assert_int_equal(a.calls[0], 2 * ROWS);
+    assert_int_equal(a.calls[1], 2 * ROWS);
+    close_rig(&g);
+}
+
 static const char *const top_1 = "{\"moe_top_k\":1,\"normalize_gates\":false}";
 
 static void two_experts(void **state)
@@ -175,6 +232,7 @@ int main(void)
         cmocka_unit_test(two_experts),
         cmocka_unit_test(one_expert_with_its_softmax),
         cmocka_unit_test(stacks_keep_different_experts),
+        cmocka_unit_test(observers_see_what_each_expert_sees),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -173,6 +173,31 @@ static void bf16_is_the_nearest(void **state)
     }
 }
 
+/* With the scale of a row each weight alone becomes what it became in the row; what lies outside is clipped. */
+static void one_is_as_in_its_row(void **state)
+{
+    (void)state;
+    enum { K = 96 };
+    for (int c = 0; c < 8; c++) {
+        const dgm_quantizer z = {c & 1 ? DGM_W_INT4 : DGM_W_INT8, c & 2 ? 32 : 0,
+                                 c & 4 ? DGM_SCALE_127 : DGM_SCALE_PAPER, true};
+        float w[K], scale[3];
+        int8_t q[K];
+        for (int i = 0; i < K; i++)
+            w[i] = draw();
+        dgm_quantize_row(q, scale, w, K, &z);
+        for (int i = 0; i < K; i++)
+            assert_int_equal(dgm_quantize_one(w[i], scale[z.group == 0 ? 0 : i / 32], &z), q[i]);
+    }
+    const dgm_quantizer z = {DGM_W_INT4, 0, DGM_SCALE_PAPER, false};
+    assert_int_equal(dgm_quantize_one(1e30f, 1, &z), 7);
+    assert_int_equal(dgm_quantize_one(-1e30f, 1, &z), -8);
+    assert_int_equal(dgm_quantize_one(INFINITY, 1e-30f, &z), 7);
+    assert_int_equal(dgm_quantize_one(5, 0, &z), 0);
+    assert_int_equal(dgm_quantize_one(2.5f, 1, &z), 3);
+    assert_int_equal(dgm_quantize_one(-2.5f, 1, &z), -3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -181,6 +206,7 @@ int main(void)
         cmocka_unit_test(nothing_is_divided_by_zero),
         cmocka_unit_test(clipping_is_the_best_of_its_grid),
         cmocka_unit_test(bf16_is_the_nearest),
+        cmocka_unit_test(one_is_as_in_its_row),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

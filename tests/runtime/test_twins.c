@@ -8,14 +8,15 @@
 #include <cmocka.h>
 
 static const int32_t source[] = {9, 4, 5, 2}, prompt[] = {2, 9};
-static const dgm_target targets[] = {{prompt, 2}, {prompt, 2}};
+static const dgm_target targets[] = {{.prompt = prompt, .n_prompt = 2},
+                                     {.prompt = prompt, .n_prompt = 2}};
 
 static uint64_t join(dgm_twins *t, uint64_t id, bool *first)
 {
     uint64_t key = 0;
     const dgm_job job = {
         .id = id, .line = id, .source = source, .n_source = 4, .targets = targets, .n_targets = 2};
-    assert_int_equal(dgm_twins_join(t, &job, &key, first), DGM_OK);
+    assert_int_equal(dgm_twins_join(t, &job, false, &key, first), DGM_OK);
     return key;
 }
 

@@ -1,0 +1,139 @@
+/* cmd_prune.c - `dragoman prune -m MODEL --stats FILE -k KEEP`: which experts each language keeps. */
+#include "launch/commands.h"
+#include "runtime/keep_choice.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Values in the order of the options' choices. */
+static const char *const metrics[] = {"top1", "top2", "load", "vanilla", "importance"};
+static const char *const algorithms[] = {"fixed", "threshold", "stack-thresholds"};
+static const char *const granularities[] = {"language", "pair", "all"};
+static const char *const modes[] = {"forced", "beam"};
+
+static int index_of(const char *name, const char *const *names, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (strcmp(name, names[i]) == 0)
+            return i;
+    return -1;
+}
+
+/* stats_mode - auto: what the best hypotheses used, if that was recorded. */
+static int stats_mode(const dgm_options *o, const dgm_gate_stats *s)
+{
+    const int mode = index_of(o->stats_mode, modes, 2);
+    for (int i = 0; mode < 0 && i < s->n_runs; i++)
+        if (s->runs[i].mode == DGM_GATES_BEAM)
+            return DGM_GATES_BEAM;
+    return mode < 0 ? DGM_GATES_FORCED : mode;
+}
+
+static int read_plan(dgm_keep_plan *p, const dgm_options *o, const dgm_gate_stats *s)
+{
+    *p = (dgm_keep_plan){
+        .metric = (enum dgm_metric)index_of(o->metric, metrics, DGM_METRICS),
+        .algorithm = (enum dgm_choice_algorithm)index_of(o->algorithm, algorithms, 3),
+        .granularity = (enum dgm_granularity)index_of(o->granularity, granularities, 3),
+        .mode = stats_mode(o, s),
+        .by_tokens = strcmp(o->average, "tokens") == 0,
+    };
+    if ((o->keep_total == 0) != (o->keep_encoder == 0))
+        return dgm_fail(DGM_EUSAGE, "--keep-total and --keep-encoder: want both or none");
+    if (o->keep_total > 0)
+        return dgm_budget_of_counts(&p->budget, s, o->keep_total, o->keep_encoder);
+    return dgm_budget_of_fraction(&p->budget, s, (double)o->fraction, (double)o->ratio);
+}
+
+static void print_counts(const dgm_keep *k)
+{
+    static const char *const stacks[DGM_STACKS] = {"encoder", "decoder"};
+    (void)printf("%-8s %-24s %9s  %s\n", "stack", "set", "experts", "by layer");
+    for (int s = 0; s < DGM_STACKS; s++)
+        for (int i = 0; i < k->n[s]; i++) {
+            const dgm_keep_set *set = &k->sets[s][i];
+            int all = 0, of = 0;
+            for (size_t e = 0; e < k->shape.n_experts; e++)
+                all += set->kept[e];
+            for (int l = 0; l < k->shape.n_layers; l++)
+                of += k->shape.layers[l].stack == s ? k->shape.layers[l].n_experts : 0;
+            (void)printf("%-8s %-24s %4d/%-4d ", stacks[s], set->name, all, of);
+            for (int l = 0; l < k->shape.n_layers; l++) {
+                const dgm_moe_layer *layer = &k->shape.layers[l];
+                int n = 0;
+                for (int e = 0; e < layer->n_experts; e++)
+                    n += set->kept[layer->first + (size_t)e];
+                if (layer->stack == s)
+                    (void)printf(" %d", n);
+            }
+            (void)printf("\n");
+        }
+}
+
+static int write_keep(const dgm_keep *k, const dgm_options *o, const dgm_gate_stats *s)
+{
+    char options[512];
+    uint64_t *corpora = calloc((size_t)s->n_runs + 1, sizeof *corpora);
+    if (corpora == NULL)
+        return dgm_fail(DGM_ENOMEM, "out of memory for the names of %d texts", s->n_runs);
+    for (int i = 0; i < s->n_runs; i++)
+        corpora[i] = s->runs[i].corpus;
+    (void)snprintf(
+        options, sizeof options,
+        "{\"metric\":\"%s\",\"algorithm\":\"%s\",\"granularity\":\"%s\",\"average\":\"%s\"}",
+        o->metric, o->algorithm, o->granularity, o->average);
+    const dgm_keep_origin origin = {s->n_runs > 0 ? options : NULL, corpora, s->n_runs};
+    const int rc = dgm_keep_write(k, o->keep, &origin);
+    free(corpora);
+    if (rc == DGM_OK)
+        print_counts(k);
+    return rc;
+}
+
+static int choose(const dgm_options *o, const dgm_model *m)
+{
+    dgm_gate_stats s;
+    dgm_keep k = {0};
+    dgm_keep_plan plan;
+    DGM_TRY(dgm_gates_read(&s, o->stats));
+    int rc = dgm_keep_init(&k, &m->cfg, m->hash);
+    if (rc == DGM_OK && (s.model != m->hash || !dgm_moe_shape_equal(&s.shape, &k.shape)))
+        rc = dgm_fail(DGM_EINPUT, "%s is of another model: want %016llx, found %016llx", o->stats,
+                      (unsigned long long)m->hash, (unsigned long long)s.model);
+    if (rc == DGM_OK)
+        rc = read_plan(&plan, o, &s);
+    if (rc == DGM_OK)
+        rc = dgm_keep_choose(&k, &s, &plan);
+    if (rc == DGM_OK)
+        rc = write_keep(&k, o, &s);
+    dgm_keep_fini(&k);
+    dgm_gates_fini(&s);
+    return rc;
+}
+
+static int prune(const dgm_options *o)
+{
+    dgm_model *m = NULL;
+    if (o->keep[0] == '\0')
+        return dgm_fail(DGM_EUSAGE, "prune: want -k FILE, where the experts to keep are written");
+    if (o->stats[0] == '\0')
+        return dgm_fail(DGM_EUSAGE, "prune: want --stats FILE, as dragoman stats writes it");
+    DGM_TRY(
+        dgm_model_open(&m, o->model, &(dgm_model_options){.dropless = true, .source_order = -1}));
+    const int rc =
+        dgm_config_most_experts(&m->cfg) > 0
+            ? choose(o, m)
+            : dgm_fail(DGM_EMODEL, "%s: want a mixture of experts, found a dense model", o->model);
+    dgm_model_close(m);
+    return rc;
+}
+
+int dgm_cmd_prune(const dgm_options *o)
+{
+    const int rc = prune(o);
+    if (rc != DGM_OK)
+        (void)fprintf(stderr, "dragoman: %s\n", dgm_error_text());
+    return dgm_exit_code(rc);
+}

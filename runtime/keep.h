@@ -1,0 +1,72 @@
+/*
+ * keep.h - which experts each language keeps: keep files.
+ *
+ * A set belongs to a stack and has a name: a language (encoder: of the source, decoder: of the target), a pair as
+ * `eng_Latn-deu_Latn`, or `*` for all. A direction uses its pair's set, else its language's, else that of `*`.
+ */
+#ifndef DGM_RUNTIME_KEEP_H
+#define DGM_RUNTIME_KEEP_H
+
+#include "runtime/moe_shape.h"
+
+enum { DGM_KEEP_NAME = 128 };
+
+typedef struct dgm_keep_set {
+    char name[DGM_KEEP_NAME];
+    uint8_t *kept; /* [shape.n_experts] 1: kept; 0 outside the set's stack */
+} dgm_keep_set;
+
+typedef struct dgm_keep {
+    uint64_t model; /* hash; 0: any model of the shape */
+    dgm_moe_shape shape;
+    dgm_keep_set *sets[DGM_STACKS]; /* [n], by name */
+    int n[DGM_STACKS];
+} dgm_keep;
+
+/* dgm_keep_init - without sets. DGM_ENOMEM. */
+DGM_MUST_CHECK int dgm_keep_init(dgm_keep *k, const dgm_model_config *c, uint64_t model);
+void dgm_keep_fini(dgm_keep *k);
+
+/* dgm_keep_add - a set of `stack`, of which kept [shape.n_experts] is copied as far as the stack goes; replaces one of the
+ * same name. DGM_ENOMEM. */
+DGM_MUST_CHECK int dgm_keep_add(dgm_keep *k, int stack, const char *name, const uint8_t *kept);
+
+/* dgm_keep_named - the set of that very name, or NULL. */
+const dgm_keep_set *dgm_keep_named(const dgm_keep *k, int stack, const char *name);
+/* dgm_keep_find - the set of a direction in a stack; NULL if there is none. */
+const dgm_keep_set *dgm_keep_find(const dgm_keep *k, int stack, const char *src, const char *tgt);
+
+/* How a stack's sets overlap. Jaccard of two sets: experts in both over experts in either. */
+typedef struct dgm_keep_overlap {
+    int n_sets, experts;      /* of the stack */
+    int all_union, all_share; /* kept by any of the sets, and by every one */
+    double mean, least, most; /* Jaccard over the pairs of sets; 1 where there is none */
+} dgm_keep_overlap;
+
+/* dgm_keep_compare - of those sets whose names are among names [n], or all when n is 0. */
+dgm_keep_overlap dgm_keep_compare(const dgm_keep *k, int stack, const char *const *names, int n);
+
+/*
+ * dgm_keep_read - a keep file for a model of configuration c. `model`: its hash, 0 if unknown. DGM_EINPUT with one
+ * sentence: not JSON, another model, an unknown layer or expert, a layer with fewer experts than a token needs.
+ */
+DGM_MUST_CHECK int dgm_keep_read(dgm_keep *k, const char *path, const dgm_model_config *c,
+                                 uint64_t model);
+
+/* dgm_keep_import - the lists that the authors of arXiv 2212.09811 released: an object, code -> ascending numbers of
+ * experts, counted over the layers of the encoder, then of the decoder. DGM_EINPUT as above. */
+DGM_MUST_CHECK int dgm_keep_import(dgm_keep *k, const char *path, const dgm_model_config *c,
+                                   uint64_t model);
+
+/* What a keep file says of its making; NULL and 0: nothing. */
+typedef struct dgm_keep_origin {
+    const char *options;     /* a JSON object */
+    const uint64_t *corpora; /* [n] of the statistics */
+    int n;
+} dgm_keep_origin;
+
+/* dgm_keep_write - atomic. DGM_EOUTPUT. */
+DGM_MUST_CHECK int dgm_keep_write(const dgm_keep *k, const char *path,
+                                  const dgm_keep_origin *origin);
+
+#endif

@@ -1,0 +1,101 @@
+#include "runtime/keep_choice.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct chooser {
+    dgm_keep *keep;
+    const dgm_gate_stats *s;
+    const dgm_keep_plan *plan;
+    double *values[2]; /* [n_experts]; the second is where a decoder's come from */
+    uint8_t *kept;
+} chooser;
+
+static bool counts(const chooser *c, const dgm_gates_run *r)
+{
+    return c->plan->mode < 0 || c->plan->mode == (int)r->mode;
+}
+
+/* choose - sets named `name` from the encoder's values of directions that start in `src`, the decoder's of those that end in
+ * `tgt` (NULL: any). A stack without such directions gets none. */
+static int choose(const chooser *c, const char *name, const dgm_gates_filter *enc,
+                  const dgm_gates_filter *dec)
+{
+    if (dgm_keep_named(c->keep, DGM_ENCODER, name) != NULL ||
+        dgm_keep_named(c->keep, DGM_DECODER, name) != NULL)
+        return DGM_OK; /* from an earlier run */
+    const dgm_moe_shape *shape = &c->s->shape;
+    int n[DGM_STACKS];
+    DGM_TRY(dgm_metric_values(c->values[0], &n[DGM_ENCODER], c->s, c->plan->metric, enc));
+    DGM_TRY(dgm_metric_values(c->values[1], &n[DGM_DECODER], c->s, c->plan->metric, dec));
+    for (int l = 0; l < shape->n_layers; l++) {
+        const dgm_moe_layer *layer = &shape->layers[l];
+        if (layer->stack == DGM_DECODER)
+            memcpy(c->values[0] + layer->first, c->values[1] + layer->first,
+                   (size_t)layer->n_experts * sizeof(double));
+    }
+    if (c->plan->algorithm == DGM_CHOOSE_THRESHOLD && (n[0] == 0 || n[1] == 0))
+        return dgm_fail(DGM_EUSAGE,
+                        "one threshold for encoder and decoder: want directions from and into %s, "
+                        "found none %s it",
+                        name, n[0] == 0 ? "from" : "into");
+    DGM_TRY(dgm_choose_experts(c->kept, c->values[0], c->s, c->plan->algorithm, &c->plan->budget));
+    for (int stack = 0; stack < DGM_STACKS; stack++)
+        if (n[stack] > 0)
+            DGM_TRY(dgm_keep_add(c->keep, stack, name, c->kept));
+    return DGM_OK;
+}
+
+static dgm_gates_filter filter(const chooser *c, const char *src, const char *tgt)
+{
+    return (dgm_gates_filter){src, tgt, c->plan->mode, c->plan->by_tokens};
+}
+
+static int choose_language(const chooser *c, const char *lang)
+{
+    const dgm_gates_filter enc = filter(c, lang, NULL), dec = filter(c, NULL, lang);
+    return choose(c, lang, &enc, &dec);
+}
+
+static int choose_run(const chooser *c, const dgm_gates_run *r)
+{
+    char pair[DGM_KEEP_NAME + 1];
+    if (c->plan->granularity == DGM_BY_LANGUAGE) {
+        DGM_TRY(choose_language(c, r->src));
+        return choose_language(c, r->tgt);
+    }
+    (void)snprintf(pair, sizeof pair, "%s-%s", r->src, r->tgt);
+    const bool all = c->plan->granularity == DGM_BY_ALL;
+    const dgm_gates_filter f = all ? filter(c, NULL, NULL) : filter(c, r->src, r->tgt);
+    return choose(c, all ? "*" : pair, &f, &f);
+}
+
+static int choose_all(const chooser *c)
+{
+    int n = 0;
+    if (c->values[0] == NULL || c->values[1] == NULL || c->kept == NULL)
+        return dgm_fail(DGM_ENOMEM, "out of memory for the values of %zu experts",
+                        c->s->shape.n_experts);
+    for (int i = 0; i < c->s->n_runs; i++) {
+        if (!counts(c, &c->s->runs[i]))
+            continue;
+        DGM_TRY(choose_run(c, &c->s->runs[i]));
+        n++;
+    }
+    return n > 0 ? DGM_OK
+                 : dgm_fail(DGM_EINPUT, "statistics: want a direction of the wanted kind, found "
+                                        "none");
+}
+
+int dgm_keep_choose(dgm_keep *keep, const dgm_gate_stats *s, const dgm_keep_plan *plan)
+{
+    const size_t n = s->shape.n_experts + 1;
+    chooser c = {
+        keep, s, plan, {calloc(n, sizeof(double)), calloc(n, sizeof(double))}, calloc(n, 1)};
+    const int rc = choose_all(&c);
+    free(c.values[0]);
+    free(c.values[1]);
+    free(c.kept);
+    return rc;
+}

@@ -1,0 +1,112 @@
+#!/usr/bin/env bash
+# `dragoman stats`, `prune` and --keep: what routers prefer, which experts stay, and translating with those alone.
+# usage: experts.sh DRAGOMAN_BINARY COMPARE_GATES
+set -u
+dragoman=$1 compare=$2
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+export DGM_MODEL=$here/models/multi30k-token DGM_LOG_LEVEL=warn DRAGOMAN=$dragoman
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+bad=0
+
+fail() {
+    echo "$1"
+    sed 's/^/    /' "$dir/err" | head -n 5
+    bad=1
+}
+
+# run CODE COMMAND...
+run() {
+    local want=$1 got
+    shift
+    "$@" >"$dir/out" 2>"$dir/err"
+    got=$?
+    [ "$got" -eq "$want" ] || fail "$*: exit code $got, not $want"
+}
+says() { grep -q -- "$1" "$dir/err" || fail "does not say '$1'"; }
+same() { cmp -s "$1" "$2" || fail "$3"; }
+# shellcheck disable=SC2317 # run calls it
+ranks() { "$here/launch/dragoman-mpirun" -n "$@"; }
+
+for l in en de; do gzip -dc "$here/tests/data/multi30k/test_2016_flickr.$l.gz" | head -n 40 >"$dir/$l"; done
+
+# Against Hugging Face: forced translations in both directions.
+run 0 "$dragoman" stats -s en -t de -i "$dir/en" --reference "$dir/de" -o "$dir/ende"
+run 0 "$dragoman" stats -s de -t en -i "$dir/de" --reference "$dir/en" -o "$dir/deen"
+run 0 "$dragoman" stats --merge "$dir/ende" "$dir/deen" -o "$dir/both"
+run 0 "$compare" "$dir/both" "$here/tests/golden/experts/gates.json"
+[ -s "$dir/out" ] && head -n 5 "$dir/out"
+run 4 "$dragoman" stats --merge "$dir/both" "$dir/deen" -o "$dir/x"
+says 'is counted already'
+
+# The same bytes for any batch, instruction set, overlap and number of ranks; equal lines count each.
+head -n 20 "$dir/en" | cat - "$dir/en" >"$dir/twice"
+run 0 "$dragoman" stats -s en -t de,fr -i "$dir/twice" -o "$dir/want"
+run 0 "$dragoman" stats -s en -t de,fr -i "$dir/twice" -o "$dir/got" --isa ref --batch-rows 5 --batch-tokens 30
+same "$dir/want" "$dir/got" "other statistics with small batches"
+run 0 ranks 3 stats -s en -t de,fr -i "$dir/twice" -o "$dir/got" --threads 1
+same "$dir/want" "$dir/got" "other statistics on 3 ranks"
+run 0 ranks 2 stats -s en -t de,fr -i "$dir/twice" -o "$dir/got" --threads 1 --dense-ranks 1
+same "$dir/want" "$dir/got" "other statistics with one dense rank"
+
+# What the best hypotheses used is what they give as forced translations; translating tells the same on the way.
+run 0 "$dragoman" translate -s en -t de -i "$dir/en" -o "$dir/hyp" --record-stats "$dir/beam" --beam-size 3
+run 0 "$dragoman" stats -s en -t de -i "$dir/en" --reference "$dir/hyp" -o "$dir/forced"
+run 0 "$compare" "$dir/beam" "$dir/forced"
+
+# Keeping all changes nothing; keeping few is the same on any number of ranks, and loads less.
+run 0 "$dragoman" prune --stats "$dir/both" -k "$dir/all.json" --fraction 0 --ratio 1
+run 0 "$dragoman" translate -s en -t de -i "$dir/en" -k "$dir/all.json"
+cp "$dir/out" "$dir/full"
+run 0 "$dragoman" translate -s en -t de -i "$dir/en"
+same "$dir/full" "$dir/out" "a keep file of all experts changes the text"
+run 0 "$dragoman" prune --stats "$dir/both" -k "$dir/keep.json"
+grep -q '^encoder  eng_Latn  *18/64  *9 9$' "$dir/out" || fail "counts of the encoder: $(cat "$dir/out")"
+grep -q '^decoder  deu_Latn  *6/64  *3 3$' "$dir/out" || fail "counts of the decoder"
+run 0 "$dragoman" translate -s en -t de -i "$dir/en" -k "$dir/keep.json"
+cp "$dir/out" "$dir/kept"
+cmp -s "$dir/kept" "$dir/full" && fail "24 of 128 experts give the same text"
+for n in 2 3 4; do
+    run 0 ranks "$n" translate -s en -t de -i "$dir/en" -k "$dir/keep.json" --threads 1
+    same "$dir/kept" "$dir/out" "$n ranks: other bytes with a keep file"
+done
+run 0 "$dragoman" translate -s en -t de -i "$dir/en" -k "$dir/keep.json" --isa ref --batch-rows 5
+same "$dir/kept" "$dir/out" "small batches: other bytes with a keep file"
+weights() { DGM_LOG_LEVEL=info "$dragoman" translate -s en -t de "$@" </dev/null 2>&1 | grep -o '[0-9.]* MiB of weights' | cut -d. -f1; }
+[ "$(weights -k "$dir/keep.json")" -lt $(($(weights) / 2)) ] || fail "a keep file does not make the model smaller"
+run 0 "$dragoman" quantize -o "$dir/int8" --experts int8 --dense int8
+run 4 "$dragoman" translate -m "$dir/int8" -s en -t de -i "$dir/en" -k "$dir/keep.json"
+says 'is of another model'
+
+# Sets by pair and for all; languages that are not there.
+run 0 "$dragoman" prune --stats "$dir/both" -k "$dir/pair.json" --granularity pair --algorithm threshold --fraction 0.5
+run 0 "$dragoman" translate -s en -t de -i "$dir/en" -k "$dir/pair.json"
+run 4 "$dragoman" translate -s en -t fr -i "$dir/en" -k "$dir/pair.json"
+says 'keeps no encoder experts for eng_Latn'
+run 0 "$dragoman" translate -s en -t fr -i "$dir/en" -k "$dir/pair.json" --keep-missing exact
+run 0 "$dragoman" prune --stats "$dir/both" -k "$dir/any.json" --granularity all --metric top2 --average tokens --fraction 0.5
+run 0 "$dragoman" translate -s en -t de -i "$dir/en" -k "$dir/any.json"
+run 4 "$dragoman" translate -s en -t fr -i "$dir/en" -k "$dir/keep.json"
+says 'keeps no decoder experts for fra_Latn'
+run 2 "$dragoman" prune --stats "$dir/both" -k "$dir/x" --fraction 0.99
+says 'the largest fraction that can be removed is 0.9375'
+run 2 "$dragoman" prune --stats "$dir/both" -k "$dir/x" --keep-total 20
+says 'want both or none'
+run 4 "$dragoman" prune --stats "$dir/both" -k "$dir/x" --stats-mode beam
+says 'want a direction of the wanted kind'
+run 4 "$dragoman" prune -m "$dir/int8" --stats "$dir/both" -k "$dir/x"
+says 'is of another model'
+sed 's/"top1":\[\[[0-9]*/"top1":[[99999/' "$dir/both" >"$dir/edited"
+run 4 "$dragoman" prune --stats "$dir/edited" -k "$dir/x"
+says 'top1: want as many first places in each layer as tokens'
+run 2 "$dragoman" stats -s en -t de -i "$dir/en"
+says 'want -o FILE'
+run 2 "$dragoman" prune -k "$dir/x"
+says 'want --stats FILE'
+[ -e "$dir/x" ] && fail "a refused command left a file"
+
+# A run that goes on does so with the same experts only.
+head -n 3 "$dir/kept" >"$dir/part.part"
+run 0 "$dragoman" translate -s en -t de -i "$dir/en" -k "$dir/keep.json" -o "$dir/part"
+same "$dir/kept" "$dir/part" "going on with a keep file gives other bytes"
+exit $bad

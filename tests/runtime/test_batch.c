@@ -1,0 +1,114 @@
+/* Which sentences enter a step, and on which rank. */
+#include "runtime/batch.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+enum { RANKS = 3, MOST = 32 };
+
+typedef struct taken {
+    int n, rank[MOST], length[MOST], tokens[RANKS], all;
+} taken;
+
+static void take(void *ctx, int rank, const dgm_job *job)
+{
+    taken *t = ctx;
+    t->rank[t->n] = rank;
+    t->length[t->n++] = job->n_source;
+    t->tokens[rank] += job->n_source;
+    t->all += job->n_source;
+}
+
+static dgm_batch *fill(int slots, int batch_tokens, const int *lengths, int n)
+{
+    static const int32_t ids[256];
+    const dgm_target target = {.prompt = ids, .n_prompt = 2};
+    dgm_batch *b;
+    assert_int_equal(dgm_batch_create(&b, RANKS, slots, batch_tokens), DGM_OK);
+    for (int i = 0; i < n; i++) {
+        const dgm_job job = {
+            .source = ids, .n_source = lengths[i], .targets = &target, .n_targets = 1};
+        assert_int_equal(dgm_batch_push(b, &job), DGM_OK);
+    }
+    return b;
+}
+
+static void test_shares(void **state)
+{
+    (void)state;
+    const int lengths[] = {10, 10, 10, 10, 10, 10, 10, 10, 10, 10};
+    dgm_batch *b = fill(8, 60, lengths, 10);
+    taken t = {0};
+    dgm_batch_form(b, take, &t);
+    assert_int_equal(t.n, 6);
+    for (int r = 0; r < RANKS; r++)
+        assert_int_equal(t.tokens[r], 20);
+    assert_int_equal(dgm_batch_waiting(b), 4);
+    assert_int_equal(dgm_batch_running(b), 6);
+    dgm_batch_destroy(b);
+}
+
+/* A rank whose slots are the freest gets no more than its share, and order is kept. */
+static void test_one_free_rank(void **state)
+{
+    (void)state;
+    const int lengths[] = {5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5};
+    dgm_batch *b = fill(4, 1000, lengths, 12);
+    taken t = {0};
+    dgm_batch_form(b, take, &t);
+    assert_int_equal(t.n, 12);
+    for (int i = 0; i < 4; i++)
+        dgm_batch_done(b, 1);
+    dgm_batch_destroy(b);
+
+    b = fill(8, 30, lengths, 12);
+    t = (taken){0};
+    dgm_batch_form(b, take, &t);
+    assert_int_equal(t.n, 6);
+    for (int i = 0; i < 2; i++)
+        dgm_batch_done(b, 1);
+    t = (taken){0};
+    dgm_batch_form(b, take, &t);
+    assert_int_equal(t.n, 6);
+    assert_int_equal(t.rank[0], 1);
+    assert_int_equal(t.tokens[1], 10);
+    dgm_batch_destroy(b);
+}
+
+/* A sentence longer than a share, or than all of batch_tokens, still enters. */
+static void test_long(void **state)
+{
+    (void)state;
+    const int lengths[] = {100, 3, 25, 4};
+    dgm_batch *b = fill(8, 30, lengths, 4);
+    taken t = {0};
+    dgm_batch_form(b, take, &t);
+    assert_int_equal(t.n, 1);
+    assert_int_equal(t.length[0], 100);
+    t = (taken){0};
+    dgm_batch_form(
+        b, take,
+        &t); /* 3 on one rank, 25 on another, which exceeds its share of 10; 4 would make 32 */
+    assert_int_equal(t.n, 2);
+    assert_int_equal(t.length[0], 3);
+    assert_int_equal(t.length[1], 25);
+    assert_true(t.rank[0] != t.rank[1]);
+    t = (taken){0};
+    dgm_batch_form(b, take, &t);
+    assert_int_equal(t.n, 1);
+    assert_int_equal(dgm_batch_waiting(b), 0);
+    dgm_batch_destroy(b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_shares),
+        cmocka_unit_test(test_one_free_rank),
+        cmocka_unit_test(test_long),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
