@@ -92,25 +92,19 @@ static int longest(const int *length, int n)
     return most;
 }
 
-static dgm_engine_config limits(const bench *b)
+static int limits(dgm_engine_config *cfg, const bench *b)
 {
-    const dgm_model_config *c = &b->session.model->cfg;
-    const char *compute = b->o->compute;
     int most = 1;
     for (int i = 0; i < b->n_cases; i++)
         most = b->batch[i] > most ? b->batch[i] : most;
-    dgm_engine_config cfg = {.batch_tokens = most * b->o->src_tokens,
-                             .batch_rows = most * b->o->beam,
-                             .dense_ranks = b->session.dense_ranks,
-                             .max_source = b->o->src_tokens,
-                             .max_target = longest(b->length, b->n_lengths) + START,
-                             .max_beam = b->o->beam,
-                             .max_targets = 1,
-                             .compute = c->compute,
-                             .prompt_rows = 4};
-    if (strcmp(compute, "auto") != 0)
-        cfg.compute = strcmp(compute, "int8") == 0 ? DGM_COMPUTE_INT8 : DGM_COMPUTE_F32;
-    return cfg;
+    *cfg = (dgm_engine_config){.batch_tokens = most * b->o->src_tokens,
+                               .batch_rows = most * b->o->beam,
+                               .max_source = b->o->src_tokens,
+                               .max_target = longest(b->length, b->n_lengths) + START,
+                               .max_beam = b->o->beam,
+                               .max_targets = 1,
+                               .prompt_rows = 4};
+    return dgm_session_types(cfg, &b->session);
 }
 
 static int submit(const bench *b, int line, int length)
@@ -170,7 +164,7 @@ static int translate(const bench *b, pass *p, int at, int n, bool pruned)
         }
     }
     p->seconds += dgm_now_s() - began;
-    p->rows += clock.total[DGM_DECODER][DGM_STAGE_VOCABULARY].rows;
+    p->rows += clock.total[DGM_DECODER][DGM_STAGE_EMBED].rows;
     dgm_engine_set_clock(e, NULL);
     return DGM_OK;
 }
@@ -239,7 +233,9 @@ static int run(bench *b)
     int rc = read_lengths(b); /* every rank needs the longest */
     if (rc == DGM_OK)
         rc = prepare(b);
-    const dgm_engine_config cfg = limits(b);
+    dgm_engine_config cfg = {0};
+    if (rc == DGM_OK)
+        rc = limits(&cfg, b);
     DGM_TRY(dgm_session_load(s, rc, &cfg));
     return s->rank == 0 ? run_cases(b) : dgm_session_serve(s);
 }
