@@ -81,12 +81,13 @@ int dgm_gates_merge(dgm_gate_stats *s, const dgm_gate_stats *from)
                         (unsigned long long)s->model, (unsigned long long)from->model);
     for (int i = 0; i < from->n_runs; i++) {
         const dgm_gates_run *r = &from->runs[i];
-        dgm_gates_run *copy;
+        dgm_gates_run *copy = NULL;
         for (int k = 0; k < s->n_runs; k++)
             if (same_text(&s->runs[k], r))
                 return dgm_fail(DGM_EINPUT, "%s to %s: the text %016llx is counted already", r->src,
                                 r->tgt, (unsigned long long)r->corpus);
         DGM_TRY(dgm_gates_add_run(&copy, s));
+        DGM_ASSERT(copy != NULL && copy->sum[0] != NULL);
         uint64_t *sums = copy->sum[0];
         *copy = *r;
         for (int k = 0; k < DGM_GATES_SUMS; k++) {

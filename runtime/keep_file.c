@@ -220,8 +220,10 @@ static int read_file(dgm_keep *k, const char *path, const dgm_model_config *c, u
     const reader r = {path, k, c->top_k, calloc(k->shape.n_experts + 1, 1)};
     int rc = r.kept == NULL ? dgm_fail(DGM_ENOMEM, "%s: out of memory", path)
                             : dgm_input_json(&j, path, MAX_FILE);
-    if (rc == DGM_OK)
+    if (rc == DGM_OK) {
+        DGM_ASSERT(j.root != NULL && r.kept != NULL);
         rc = get(&r, j.root, model);
+    }
     dgm_json_close(&j);
     free(r.kept);
     if (rc != DGM_OK)

@@ -4,52 +4,15 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "runtime/batch.h"
-#include "runtime/decoder.h"
 #include "runtime/encoder.h"
 #include "runtime/expert_sets.h"
-#include "runtime/gate_record.h"
-#include "runtime/moe.h"
+#include "runtime/worker_state.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* One target of one sentence. */
-typedef struct slot {
-    bool live, score;
-    uint64_t id, line;
-    int target, memory, n_source; /* memory: slot of the cross cache */
-    int n_prompt, fed;            /* prompt tokens, and how many went through the decoder */
-    int look_from, look_to;
-    int32_t source_code;       /* of its language */
-    int experts;               /* set of the decoder, or 0 */
-    int n_rows;                /* rows in the step at hand */
-    int32_t *prompt;           /* [max_target] */
-    const dgm_shortlist *list; /* what it chooses from; NULL: all ids */
-    float *logp;               /* [max_target] of prompt tokens, when scoring */
-    int16_t *looked;           /* [max_target, max_beam] source position that each row looked at */
-    void *search_mem;
-    dgm_search *search; /* NULL while the prompt is fed */
-    dgm_decode_options options;
-    double entered_s;
-} slot;
-
-struct dgm_worker {
-    dgm_engine_config cfg;
-    dgm_forward f;
-    dgm_arena life, step;
-    dgm_moe *moe;
-    dgm_gate_record *record; /* NULL: no statistics */
-    dgm_kvcache kv;
-    int n_slots;
-    slot *slots;         /* [n_slots] */
-    int *memory_users;   /* [n_slots] targets that use an encoding */
-    dgm_target *targets; /* [max_targets] of the job being read */
-    dgm_buf report;
-    dgm_engine_stats stats;
-    dgm_comm *comm;
-    double decode_s;
-};
+typedef dgm_worker_slot slot;
 
 /* The widest options that a job may bring: sizes follow from them. */
 static dgm_decode_options widest(const dgm_engine_config *cfg)
@@ -184,19 +147,6 @@ void dgm_worker_destroy(dgm_worker *w)
     free(w);
 }
 
-/* The id of a source's language. */
-static int32_t source_code(const dgm_worker *w, const dgm_job *job)
-{
-    return job->source[w->f.model->cfg.source_suffix ? job->n_source - 1 : 0];
-}
-
-/* run_of - of a target of a job, in the statistics. */
-static int run_of(int *run, const dgm_worker *w, int32_t source, int32_t target, bool score)
-{
-    return dgm_gate_record_run(run, w->record, source, target,
-                               score ? DGM_GATES_FORCED : DGM_GATES_BEAM);
-}
-
 /* Gives each target of a job a slot; they share the encoding in `memory`. */
 static void admit(dgm_worker *w, const dgm_job *job, int memory)
 {
@@ -225,7 +175,7 @@ static void admit(dgm_worker *w, const dgm_job *job, int memory)
         s->search = NULL;
         s->options = job->options;
         s->entered_s = dgm_now_s();
-        s->source_code = source_code(w, job);
+        s->source_code = dgm_worker_source_code(w, job);
         s->experts = job->targets[t].experts;
     }
 }
@@ -237,70 +187,6 @@ static int free_memory(const dgm_worker *w)
         i++;
     DGM_ASSERT(i < w->n_slots);
     return i;
-}
-
-/* count_tokens - of the sentences that were encoded; a source counts for each of its targets. */
-static int count_tokens(dgm_worker *w, const dgm_buf *plan, size_t at, const int32_t *starts,
-                        int n_jobs)
-{
-    for (int j = 0; j < n_jobs; j++) {
-        dgm_job job;
-        dgm_plan_get_job(&job, w->targets, plan, &at);
-        for (int t = 0; t < job.n_targets; t++) {
-            int run;
-            DGM_TRY(run_of(&run, w, source_code(w, &job), job.targets[t].prompt[1], job.score));
-            for (int i = starts[j]; i < starts[j + 1]; i++)
-                dgm_gate_record_add(w->record, run, DGM_ENCODER,
-                                    dgm_gate_record_token(w->record, i));
-        }
-    }
-    return DGM_OK;
-}
-
-/* count_path - the rows that a hypothesis of n ids went through: its last id was never fed. rows NULL: 0. */
-static int count_path(const dgm_worker *w, const slot *s, const uint8_t *rows, int n)
-{
-    int run;
-    if (w->record == NULL)
-        return DGM_OK;
-    DGM_TRY(run_of(&run, w, s->source_code, s->prompt[1], s->score));
-    for (int p = 0; p < n; p++)
-        dgm_gate_record_add(
-            w->record, run, DGM_DECODER,
-            dgm_gate_record_row(w->record, (int)(s - w->slots), p, rows == NULL ? 0 : rows[p]));
-    return DGM_OK;
-}
-
-/* token_gates - where the logits of n source tokens go, or NULL. */
-static float *const *token_gates(dgm_worker *w, int n)
-{
-    if (w->record == NULL)
-        return NULL;
-    float **to = dgm_arena_push(&w->step, (size_t)n * sizeof *to);
-    for (int i = 0; i < n; i++)
-        to[i] = dgm_gate_record_token(w->record, i);
-    return to;
-}
-
-static float *const *row_gates(dgm_worker *w, const dgm_decoder_row *rows, int n)
-{
-    if (w->record == NULL)
-        return NULL;
-    float **to = dgm_arena_push(&w->step, (size_t)n * sizeof *to);
-    for (int r = 0; r < n; r++)
-        to[r] = dgm_gate_record_row(w->record, rows[r].slot, rows[r].pos, rows[r].row);
-    return to;
-}
-
-/* row_experts - the sets of a step's rows, or NULL. */
-static const uint8_t *const *row_experts(dgm_worker *w, const dgm_decoder_row *rows, int n)
-{
-    if (w->cfg.sets == NULL)
-        return NULL;
-    const uint8_t **of = dgm_arena_push(&w->step, (size_t)n * sizeof *of);
-    for (int r = 0; r < n; r++)
-        of[r] = dgm_expert_set(w->cfg.sets, w->slots[rows[r].slot].experts);
-    return of;
 }
 
 /* Stage 4 for the plan's new sentences. */
@@ -332,11 +218,11 @@ static int encode(dgm_worker *w, const dgm_buf *plan, size_t at, int n_jobs)
     }
     float *rows = dgm_arena_push(&w->step, (size_t)b.n_tokens * (size_t)w->f.model->cfg.d_model *
                                                sizeof(float));
-    w->f.gates = token_gates(w, b.n_tokens);
+    w->f.gates = dgm_worker_token_gates(w, b.n_tokens);
     w->f.experts = w->cfg.sets == NULL ? NULL : experts;
     DGM_TRY(dgm_encoder_forward(&w->f, rows, &b));
     if (w->record != NULL)
-        DGM_TRY(count_tokens(w, plan, first_job, starts, n_jobs));
+        DGM_TRY(dgm_worker_count_tokens(w, plan, first_job, starts, n_jobs));
     if (n_jobs > 0)
         dgm_decoder_cross(&w->f, &w->kv, rows, starts, memory, n_jobs);
     w->stats.encoded_tokens += (uint64_t)b.n_tokens;
@@ -460,13 +346,13 @@ static int finish(dgm_worker *w, slot *s)
                              .ended = true};
         put_hyp(w, s, &h, true, head.has_align);
         place->n_hyps = 1;
-        rc = count_path(w, s, NULL, h.n);
+        rc = dgm_worker_count_path(w, s, NULL, h.n);
     } else {
         for (; place->n_hyps < s->options.n_best && dgm_search_result(s->search, place->n_hyps, &h);
              place->n_hyps++)
             put_hyp(w, s, &h, head.has_logp, head.has_align);
         if (dgm_search_result(s->search, 0, &h))
-            rc = count_path(w, s, h.rows, h.n);
+            rc = dgm_worker_count_path(w, s, h.rows, h.n);
     }
     ((dgm_report_head *)w->report.base)->n_results++;
     dgm_kv_drop(&w->kv.self, (int)(s - w->slots));
@@ -510,8 +396,8 @@ static int decode(dgm_worker *w)
     for (int i = 0; i < w->n_slots; i++)
         if (w->slots[i].live)
             n += slot_rows(w, rows + n, i);
-    w->f.gates = row_gates(w, rows, n);
-    w->f.experts = row_experts(w, rows, n);
+    w->f.gates = dgm_worker_row_gates(w, rows, n);
+    w->f.experts = dgm_worker_row_experts(w, rows, n);
     const double started = dgm_now_s();
     int rc = dgm_decoder_step(&w->f, &w->kv, rows, n);
     w->decode_s = dgm_now_s() - started;
@@ -595,21 +481,4 @@ dgm_engine_stats dgm_worker_stats(const dgm_worker *w)
         s.exchange_wait_s = x.wait_s;
     }
     return s;
-}
-
-int dgm_worker_record_text(dgm_worker *w, const dgm_job *job)
-{
-    for (int t = 0; t < job->n_targets; t++) {
-        const dgm_target *target = &job->targets[t];
-        int run;
-        DGM_TRY(run_of(&run, w, source_code(w, job), target->prompt[1], job->score));
-        dgm_gate_record_text(w->record, run, job->source, job->n_source, target->prompt,
-                             job->score ? target->n_prompt : 0);
-    }
-    return DGM_OK;
-}
-
-int dgm_worker_gather_gates(dgm_worker *w, dgm_gate_stats *out)
-{
-    return dgm_gate_record_gather(out, w->record, w->comm);
 }

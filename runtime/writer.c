@@ -251,6 +251,7 @@ int dgm_writer_commit(dgm_writer *w)
 static int put_file(dgm_writer *w, const char *text)
 {
     enum { WAIT_MS = 10000 };
+    DGM_ASSERT(w != NULL);
     DGM_TRY(dgm_writer_keep(w, 0));
     DGM_TRY(dgm_writer_put(w, text, strlen(text)));
     DGM_TRY(dgm_writer_put(w, "\n", 1));

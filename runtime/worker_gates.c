@@ -1,0 +1,93 @@
+#include "runtime/worker_state.h"
+
+#include "runtime/expert_sets.h"
+
+int32_t dgm_worker_source_code(const dgm_worker *w, const dgm_job *job)
+{
+    return job->source[w->f.model->cfg.source_suffix ? job->n_source - 1 : 0];
+}
+
+/* run_of - of a target of a job, in the statistics. */
+static int run_of(int *run, const dgm_worker *w, int32_t source, int32_t target, bool score)
+{
+    return dgm_gate_record_run(run, w->record, source, target,
+                               score ? DGM_GATES_FORCED : DGM_GATES_BEAM);
+}
+
+int dgm_worker_count_tokens(dgm_worker *w, const dgm_buf *plan, size_t at, const int32_t *starts,
+                            int n_jobs)
+{
+    for (int j = 0; j < n_jobs; j++) {
+        dgm_job job;
+        dgm_plan_get_job(&job, w->targets, plan, &at);
+        for (int t = 0; t < job.n_targets; t++) {
+            int run;
+            DGM_TRY(run_of(&run, w, dgm_worker_source_code(w, &job), job.targets[t].prompt[1],
+                           job.score));
+            for (int i = starts[j]; i < starts[j + 1]; i++)
+                dgm_gate_record_add(w->record, run, DGM_ENCODER,
+                                    dgm_gate_record_token(w->record, i));
+        }
+    }
+    return DGM_OK;
+}
+
+int dgm_worker_count_path(const dgm_worker *w, const dgm_worker_slot *s, const uint8_t *rows, int n)
+{
+    int run;
+    if (w->record == NULL)
+        return DGM_OK;
+    DGM_TRY(run_of(&run, w, s->source_code, s->prompt[1], s->score));
+    for (int p = 0; p < n; p++)
+        dgm_gate_record_add(
+            w->record, run, DGM_DECODER,
+            dgm_gate_record_row(w->record, (int)(s - w->slots), p, rows == NULL ? 0 : rows[p]));
+    return DGM_OK;
+}
+
+float *const *dgm_worker_token_gates(dgm_worker *w, int n)
+{
+    if (w->record == NULL)
+        return NULL;
+    float **to = dgm_arena_push(&w->step, (size_t)n * sizeof *to);
+    for (int i = 0; i < n; i++)
+        to[i] = dgm_gate_record_token(w->record, i);
+    return to;
+}
+
+float *const *dgm_worker_row_gates(dgm_worker *w, const dgm_decoder_row *rows, int n)
+{
+    if (w->record == NULL)
+        return NULL;
+    float **to = dgm_arena_push(&w->step, (size_t)n * sizeof *to);
+    for (int r = 0; r < n; r++)
+        to[r] = dgm_gate_record_row(w->record, rows[r].slot, rows[r].pos, rows[r].row);
+    return to;
+}
+
+const uint8_t *const *dgm_worker_row_experts(dgm_worker *w, const dgm_decoder_row *rows, int n)
+{
+    if (w->cfg.sets == NULL)
+        return NULL;
+    const uint8_t **of = dgm_arena_push(&w->step, (size_t)n * sizeof *of);
+    for (int r = 0; r < n; r++)
+        of[r] = dgm_expert_set(w->cfg.sets, w->slots[rows[r].slot].experts);
+    return of;
+}
+
+int dgm_worker_record_text(dgm_worker *w, const dgm_job *job)
+{
+    for (int t = 0; t < job->n_targets; t++) {
+        const dgm_target *target = &job->targets[t];
+        int run;
+        DGM_TRY(run_of(&run, w, dgm_worker_source_code(w, job), target->prompt[1], job->score));
+        dgm_gate_record_text(w->record, run, job->source, job->n_source, target->prompt,
+                             job->score ? target->n_prompt : 0);
+    }
+    return DGM_OK;
+}
+
+int dgm_worker_gather_gates(dgm_worker *w, dgm_gate_stats *out)
+{
+    return dgm_gate_record_gather(out, w->record, w->comm);
+}
