@@ -1,5 +1,6 @@
 /* cmd_inspect.c - `dragoman inspect MODEL [-n RANKS] [--json] [--verify]`: what a model is. Reads headers only. */
 #include "launch/commands.h"
+#include "launch/inspect_keep.h"
 
 #include "runtime/model.h"
 #include "runtime/tokenizer.h"
@@ -236,9 +237,11 @@ int dgm_cmd_inspect(const dgm_options *o)
 {
     /* dropless: what would be unsafe to translate with may still be looked at. */
     const dgm_model_options opt = {.dropless = true, .source_order = -1};
+    const char *dir = o->n_args > 0 ? o->args[0] : o->model;
+    const bool keep = o->keep[0] != '\0';
     dgm_model *m = NULL;
-    int rc = dgm_model_open(&m, o->n_args > 0 ? o->args[0] : o->model, &opt);
-    if (rc == DGM_OK)
+    int rc = keep ? dgm_inspect_keep(o, dir) : dgm_model_open(&m, dir, &opt);
+    if (rc == DGM_OK && !keep)
         rc = inspect(m, o);
     dgm_model_close(m);
     if (rc != DGM_OK)

@@ -1,5 +1,6 @@
-/* cmd_prune.c - `dragoman prune -m MODEL --stats FILE -k KEEP`: which experts each language keeps. */
+/* cmd_prune.c - `dragoman prune -m MODEL --stats FILE -k KEEP`: which experts each language keeps; --import LIST: as others chose. */
 #include "launch/commands.h"
+#include "runtime/config_model.h"
 #include "runtime/keep_choice.h"
 
 #include <math.h>
@@ -113,19 +114,42 @@ static int choose(const dgm_options *o, const dgm_model *m)
     return rc;
 }
 
+static int no_experts(const dgm_options *o)
+{
+    return dgm_fail(DGM_EMODEL, "%s: want a mixture of experts, found a dense model", o->model);
+}
+
+/* import - lists of others know no model: what they say holds for any of the shape, whose weights need not be there. */
+static int import(const dgm_options *o)
+{
+    const dgm_model_options opt = {.dropless = true, .source_order = -1};
+    const dgm_gate_stats none = {0};
+    dgm_model_config c;
+    dgm_keep k;
+    DGM_TRY(dgm_config_read(&c, o->model, &opt));
+    if (dgm_config_most_experts(&c) == 0)
+        return no_experts(o);
+    DGM_TRY(dgm_keep_import(&k, o->import, &c, 0));
+    const int rc = write_keep(&k, o, &none);
+    dgm_keep_fini(&k);
+    return rc;
+}
+
 static int prune(const dgm_options *o)
 {
     dgm_model *m = NULL;
     if (o->keep[0] == '\0')
         return dgm_fail(DGM_EUSAGE, "prune: want -k FILE, where the experts to keep are written");
+    if (o->import[0] != '\0' && o->stats[0] != '\0')
+        return dgm_fail(DGM_EUSAGE, "prune: want --stats or --import, found both");
+    if (o->import[0] != '\0')
+        return import(o);
     if (o->stats[0] == '\0')
-        return dgm_fail(DGM_EUSAGE, "prune: want --stats FILE, as dragoman stats writes it");
+        return dgm_fail(DGM_EUSAGE, "prune: want --stats FILE, as dragoman stats writes it, or "
+                                    "--import FILE");
     DGM_TRY(
         dgm_model_open(&m, o->model, &(dgm_model_options){.dropless = true, .source_order = -1}));
-    const int rc =
-        dgm_config_most_experts(&m->cfg) > 0
-            ? choose(o, m)
-            : dgm_fail(DGM_EMODEL, "%s: want a mixture of experts, found a dense model", o->model);
+    const int rc = dgm_config_most_experts(&m->cfg) > 0 ? choose(o, m) : no_experts(o);
     dgm_model_close(m);
     return rc;
 }

@@ -31,7 +31,7 @@ static const struct command_text {
      "write a model of random weights, to measure what a shape costs", 0, false},
     {"stats", "-s CODE -t CODE -i FILE [--reference FILE] -o FILE [options]",
      "which experts the tokens of a text prefer", 4096, true},
-    {"prune", "-m MODEL --stats FILE -k FILE [options]",
+    {"prune", "-m MODEL --stats FILE|--import FILE -k FILE [options]",
      "choose the experts that each language keeps", 0, true},
 };
 

@@ -85,7 +85,8 @@ typedef struct dgm_options {
     int batch_tokens, batch_rows;
 
     /* inspect, bench */
-    int ranks; /* -n */
+    int ranks;             /* -n */
+    const char *languages; /* with --keep; "": all */
     bool json, verify;
 
     /* quantize */
@@ -96,7 +97,7 @@ typedef struct dgm_options {
     int calibration_memory;                /* MiB; 0: half of what the machine has left */
 
     /* prune */
-    const char *stats, *metric, *algorithm, *granularity, *average, *stats_mode;
+    const char *stats, *import, *metric, *algorithm, *granularity, *average, *stats_mode;
     float fraction, ratio;
     int keep_total, keep_encoder;
 

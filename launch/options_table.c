@@ -114,8 +114,9 @@ const dgm_opt dgm_option_rows[] = {
         "other computes; auto tries both ways on some steps when ranks are on several hosts, and "
         "keeps the faster",
         "On a fast network it costs time: weights are read twice"),
-    TEXT("keep", 'k', model_group, keep, "", "FILE", T | S | G | P, RESULT,
-         "experts that each language keeps, as dragoman prune writes them; others are not loaded",
+    TEXT("keep", 'k', model_group, keep, "", "FILE", T | S | G | P | I, RESULT,
+         "experts that each language keeps, as dragoman prune writes them; others are not loaded; "
+         "inspect: what such a file keeps",
          "Fewer experts cost quality: dragoman score-text measures it"),
     CHOICE("keep-missing", model_group, keep_missing, "error", "error|exact", NULL, T | S | G,
            RESULT, "a language that the keep file does not list: an error, or all experts", NULL),
@@ -234,6 +235,8 @@ const dgm_opt dgm_option_rows[] = {
     SWITCH("json", 0, look_group, json, X | L | I | B, NONE, "JSON for programs", NULL),
     INT("ranks", 'n', look_group, ranks, "1", 1, 65536, "N", I, NONE,
         "show what each of N ranks would hold", NULL),
+    TEXT("languages", 0, look_group, languages, "", "CODE,..", I, NONE,
+         "inspect --keep: of these sets alone", NULL),
     SWITCH("verify", 0, look_group, verify, I, HERE, "read and check every tensor", NULL),
 
     TEXT("batch", 0, look_group, batch, "1,8,32", "N,..", B, NONE,
@@ -281,6 +284,11 @@ const dgm_opt dgm_option_rows[] = {
     /* Experts by language */
     TEXT("stats", 0, prune_group, stats, "", "FILE", P, NONE, "statistics, of dragoman stats",
          NULL),
+    TEXT(
+        "import", 0, prune_group, import, "", "FILE", P, NONE,
+        "instead of statistics: lists of experts as the authors of arXiv 2212.09811 released them, "
+        "a JSON object of language codes and ascending numbers over all layers",
+        NULL),
     CHOICE(
         "metric", prune_group, metric, "importance", "top1|top2|load|vanilla|importance", NULL, P,
         NONE,

@@ -441,3 +441,12 @@ int dgm_config_parse(dgm_model_config *out, const dgm_config_files *f, const dgm
     *out = c;
     return DGM_OK;
 }
+
+int dgm_config_read(dgm_model_config *out, const char *dir, const dgm_model_options *opt)
+{
+    dgm_config_files files;
+    DGM_TRY(dgm_config_load(&files, dir));
+    const int rc = dgm_config_parse(out, &files, opt);
+    dgm_config_unload(&files);
+    return rc;
+}

@@ -26,6 +26,10 @@ void dgm_config_unload(dgm_config_files *f);
 DGM_MUST_CHECK int dgm_config_parse(dgm_model_config *out, const dgm_config_files *f,
                                     const dgm_model_options *opt);
 
+/* dgm_config_read - load and parse: of a directory that may have no weights. DGM_EMODEL. */
+DGM_MUST_CHECK int dgm_config_read(dgm_model_config *out, const char *dir,
+                                   const dgm_model_options *opt);
+
 /* dgm_config_is_sparse - layer `i` of `stack` is a mixture of experts. */
 static inline bool dgm_config_is_sparse(const dgm_model_config *c, int stack, int i)
 {

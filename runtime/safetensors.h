@@ -54,6 +54,8 @@ void dgm_st_header_fini(dgm_st_header *h);
 /* All tensors of a directory: model.safetensors or pytorch_model.bin, or the shards that the index of either names. */
 typedef struct dgm_tensors dgm_tensors;
 
+/* dgm_tensors_there - dir has weights of one of those names. */
+bool dgm_tensors_there(const char *dir);
 /* dgm_tensors_open - reads and checks all headers, no data. Files stay open. DGM_EMODEL. */
 DGM_MUST_CHECK int dgm_tensors_open(dgm_tensors **out, const char *dir);
 void dgm_tensors_close(dgm_tensors *t);

@@ -296,6 +296,14 @@ static int open_weights(dgm_tensors *t, const char *dir)
                     dir);
 }
 
+bool dgm_tensors_there(const char *dir)
+{
+    for (size_t i = 0; i < sizeof weights / sizeof weights[0]; i++)
+        if (exists(dir, weights[i].file) || exists(dir, weights[i].index))
+            return true;
+    return false;
+}
+
 int dgm_tensors_open(dgm_tensors **out, const char *dir)
 {
     dgm_tensors *t = calloc(1, sizeof *t);

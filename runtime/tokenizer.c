@@ -55,11 +55,7 @@ err_free:
 int dgm_tokenizer_open_dir(dgm_tokenizer **out, struct dgm_model_config *cfg, const char *dir)
 {
     const dgm_model_options opt = {.dropless = true, .source_order = -1};
-    dgm_config_files files;
-    DGM_TRY(dgm_config_load(&files, dir));
-    const int rc = dgm_config_parse(cfg, &files, &opt);
-    dgm_config_unload(&files);
-    DGM_TRY(rc);
+    DGM_TRY(dgm_config_read(cfg, dir, &opt));
     return dgm_tokenizer_open(out, dir, cfg->vocab_size);
 }
 

@@ -105,6 +105,35 @@ run 2 "$dragoman" prune -k "$dir/x"
 says 'want --stats FILE'
 [ -e "$dir/x" ] && fail "a refused command left a file"
 
+# Lists as the paper's authors released them, for a model of which only the configuration is there.
+mkdir "$dir/config" && cp "$DGM_MODEL/config.json" "$dir/config/"
+echo '{"eng_Latn":[0,1,2,3,32,33,64,65,96,97],"deu_Latn":[0,1,10,11,32,40,64,70,96,97],"fra_Latn":[2,3,32,33,80,81,100,101]}' >"$dir/list"
+run 0 "$dragoman" prune -m "$dir/config" --import "$dir/list" -k "$dir/imported"
+run 0 "$dragoman" inspect "$dir/config" --keep "$dir/imported" --json
+jq -e '.languages == ["deu_Latn", "eng_Latn", "fra_Latn"] and .ranks == []
+    and (.encoder | .experts == 64 and .kept == {"deu_Latn": 6, "eng_Latn": 6, "fra_Latn": 4} and .kept_union == 9 and .kept_by_all == 1
+        and (.jaccard_mean - (3 / 9 + 4 / 6 + 1 / 9) / 3 | fabs) < 1e-12
+        and (.jaccard_min - 1 / 9 | fabs) < 1e-12 and (.jaccard_max - 4 / 6 | fabs) < 1e-12)
+    and (.decoder | .kept_union == 9 and .kept_by_all == 0 and .jaccard_min == 0 and (.jaccard_max - 3 / 5 | fabs) < 1e-12)' "$dir/out" >/dev/null ||
+    fail "inspect --keep: $(cat "$dir/out")"
+run 0 "$dragoman" inspect "$dir/config" --keep "$dir/imported" --languages eng_Latn,deu_Latn
+grep -q '^encoder      2       64        9        3  0.3333, 0.3333, 0.3333$' "$dir/out" || fail "two languages: $(cat "$dir/out")"
+run 1 "$dragoman" translate -s en -t de -i "$dir/en" -k "$dir/imported" --max-length 30
+run 2 "$dragoman" inspect --keep "$dir/imported" --languages xyz
+says 'has no set named xyz'
+sed 's/97\]/128]/' "$dir/list" >"$dir/outside"
+run 4 "$dragoman" prune -m "$dir/config" --import "$dir/outside" -k "$dir/x"
+says 'want whole numbers from 0 to 127, ascending, found 128'
+run 2 "$dragoman" prune --import "$dir/list" --stats "$dir/both" -k "$dir/x"
+says 'want --stats or --import, found both'
+
+# What ranks would hold: experts of the union, spread as they are at a start.
+run 0 "$dragoman" inspect --keep "$dir/keep.json" --languages deu_Latn --json -n 3
+kept=$(jq '[.ranks[].expert_bytes] | add' "$dir/out")
+run 0 "$dragoman" inspect --json -n 3
+jq -e --argjson kept "$kept" '$kept * 128 == ([.ranks[].expert_bytes] | add) * (18 + 6)' "$dir/out" >/dev/null ||
+    fail "24 of 128 experts have $kept bytes"
+
 # A run that goes on does so with the same experts only.
 head -n 3 "$dir/kept" >"$dir/part.part"
 run 0 "$dragoman" translate -s en -t de -i "$dir/en" -k "$dir/keep.json" -o "$dir/part"

@@ -1,0 +1,200 @@
+#include "launch/inspect_keep.h"
+
+#include "runtime/config_model.h"
+#include "runtime/expert_sets.h"
+#include "runtime/keep.h"
+#include "runtime/model.h"
+#include "runtime/safetensors.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOST_NAMES = 1024 };
+
+static const char *const stack_names[DGM_STACKS] = {"encoder", "decoder"};
+
+typedef struct facts {
+    const dgm_options *o;
+    dgm_model *m; /* NULL: the directory has no weights */
+    dgm_model_config cfg;
+    dgm_keep keep;
+    char *list; /* names points into it */
+    const char *names[MOST_NAMES];
+    int n_names;          /* 0: all sets */
+    dgm_expert_sets sets; /* those that are looked at */
+} facts;
+
+/* read_names - of --languages; each must have a set. */
+static int read_names(facts *f)
+{
+    f->list = strdup(f->o->languages);
+    if (f->list == NULL)
+        return dgm_fail(DGM_ENOMEM, "out of memory for a list of languages");
+    char *rest = NULL;
+    for (char *name = strtok_r(f->list, ",", &rest); name != NULL;
+         name = strtok_r(NULL, ",", &rest)) {
+        if (f->n_names == MOST_NAMES)
+            return dgm_fail(DGM_EUSAGE, "--languages: want at most %d", MOST_NAMES);
+        if (dgm_keep_named(&f->keep, DGM_ENCODER, name) == NULL &&
+            dgm_keep_named(&f->keep, DGM_DECODER, name) == NULL)
+            return dgm_fail(DGM_EUSAGE, "--languages: %s has no set named %s", f->o->keep, name);
+        f->names[f->n_names++] = name;
+    }
+    return DGM_OK;
+}
+
+static bool wanted(const facts *f, const char *name)
+{
+    for (int i = 0; i < f->n_names; i++)
+        if (strcmp(f->names[i], name) == 0)
+            return true;
+    return f->n_names == 0;
+}
+
+static int collect(facts *f)
+{
+    DGM_TRY(dgm_expert_sets_init(&f->sets, &f->cfg));
+    for (int s = 0; s < DGM_STACKS; s++)
+        for (int i = 0; i < f->keep.n[s]; i++) {
+            int number;
+            if (wanted(f, f->keep.sets[s][i].name))
+                DGM_TRY(dgm_expert_sets_add(&number, &f->sets, &f->keep.sets[s][i]));
+        }
+    return DGM_OK;
+}
+
+static int kept_by(const facts *f, const dgm_keep_set *set)
+{
+    int n = 0;
+    for (size_t e = 0; e < f->keep.shape.n_experts; e++)
+        n += set->kept[e];
+    return n;
+}
+
+/* ---- for people ---- */
+
+static double gib(uint64_t bytes)
+{
+    return (double)bytes / (1 << 30);
+}
+
+static void print(const facts *f)
+{
+    (void)printf("%-8s %5s %8s %8s %8s  %s\n", "stack", "sets", "experts", "union", "by all",
+                 "Jaccard: mean, least, greatest");
+    for (int s = 0; s < DGM_STACKS; s++) {
+        const dgm_keep_overlap o = dgm_keep_compare(&f->keep, s, f->names, f->n_names);
+        (void)printf("%-8s %5d %8d %8d %8d  %.4f, %.4f, %.4f\n", stack_names[s], o.n_sets,
+                     o.experts, o.all_union, o.all_share, o.mean, o.least, o.most);
+    }
+    (void)printf("\n%-8s %-24s %8s\n", "stack", "set", "keeps");
+    for (int s = 0; s < DGM_STACKS; s++)
+        for (int i = 0; i < f->keep.n[s]; i++)
+            if (wanted(f, f->keep.sets[s][i].name))
+                (void)printf("%-8s %-24s %8d\n", stack_names[s], f->keep.sets[s][i].name,
+                             kept_by(f, &f->keep.sets[s][i]));
+    if (f->m == NULL)
+        return;
+    (void)printf("\n%-8s %14s %14s %14s\n", "rank", "experts GiB", "dense GiB", "together GiB");
+    for (int r = 0; r < f->o->ranks; r++) {
+        uint64_t dense, experts;
+        dgm_model_rank_bytes(&dense, &experts, f->m, r, f->o->ranks, true);
+        (void)printf("%-8d %14.3f %14.3f %14.3f\n", r, gib(experts), gib(dense),
+                     gib(experts + dense));
+    }
+}
+
+/* ---- for programs ---- */
+
+static json_t *stack_json(const facts *f, int s)
+{
+    const dgm_keep_overlap o = dgm_keep_compare(&f->keep, s, f->names, f->n_names);
+    json_t *kept = json_object();
+    for (int i = 0; i < f->keep.n[s]; i++)
+        if (wanted(f, f->keep.sets[s][i].name))
+            (void)json_object_set_new(kept, f->keep.sets[s][i].name,
+                                      json_integer(kept_by(f, &f->keep.sets[s][i])));
+    return json_pack("{s:i, s:o, s:i, s:i, s:f, s:f, s:f}", "experts", o.experts, "kept", kept,
+                     "kept_union", o.all_union, "kept_by_all", o.all_share, "jaccard_mean", o.mean,
+                     "jaccard_min", o.least, "jaccard_max", o.most);
+}
+
+static json_t *ranks_json(const facts *f)
+{
+    json_t *ranks = json_array();
+    for (int r = 0; f->m != NULL && r < f->o->ranks; r++) {
+        uint64_t dense, experts;
+        dgm_model_rank_bytes(&dense, &experts, f->m, r, f->o->ranks, true);
+        (void)json_array_append_new(ranks, json_pack("{s:i, s:I, s:I}", "rank", r, "expert_bytes",
+                                                     (json_int_t)experts, "dense_bytes",
+                                                     (json_int_t)dense));
+    }
+    return ranks;
+}
+
+/* The names of all sets that are looked at, each once. */
+static json_t *languages_json(const facts *f)
+{
+    json_t *all = json_array();
+    for (int s = 0; s < DGM_STACKS; s++)
+        for (int i = 0; i < f->keep.n[s]; i++) {
+            const char *name = f->keep.sets[s][i].name;
+            const bool seen = s > 0 && dgm_keep_named(&f->keep, DGM_ENCODER, name) != NULL;
+            if (wanted(f, name) && !seen)
+                (void)json_array_append_new(all, json_string(name));
+        }
+    return all;
+}
+
+static int print_json(const facts *f)
+{
+    json_t *all = json_pack("{s:o, s:o, s:o, s:o}", "languages", languages_json(f), "encoder",
+                            stack_json(f, DGM_ENCODER), "decoder", stack_json(f, DGM_DECODER),
+                            "ranks", ranks_json(f));
+    char *text = all == NULL ? NULL : json_dumps(all, JSON_COMPACT);
+    json_decref(all);
+    if (text == NULL)
+        return dgm_fail(DGM_ENOMEM, "out of memory for JSON");
+    (void)puts(text);
+    free(text);
+    return DGM_OK;
+}
+
+/* ---- both ---- */
+
+static int open_model(facts *f, const char *dir)
+{
+    const dgm_model_options opt = {.dropless = true, .source_order = -1};
+    DGM_TRY(dgm_config_read(&f->cfg, dir, &opt));
+    if (dgm_config_most_experts(&f->cfg) == 0)
+        return dgm_fail(DGM_EMODEL, "%s: want a mixture of experts, found a dense model", dir);
+    return dgm_tensors_there(dir) ? dgm_model_open(&f->m, dir, &opt) : DGM_OK;
+}
+
+static int look(facts *f, const char *dir)
+{
+    DGM_TRY(open_model(f, dir));
+    DGM_TRY(dgm_keep_read(&f->keep, f->o->keep, &f->cfg, f->m == NULL ? 0 : f->m->hash));
+    DGM_TRY(read_names(f));
+    DGM_TRY(collect(f));
+    if (f->m != NULL)
+        f->m->sets = &f->sets;
+    if (f->o->json)
+        return print_json(f);
+    print(f);
+    return DGM_OK;
+}
+
+int dgm_inspect_keep(const dgm_options *o, const char *dir)
+{
+    facts f = {.o = o};
+    const int rc = look(&f, dir);
+    dgm_model_close(f.m);
+    dgm_keep_fini(&f.keep);
+    dgm_expert_sets_fini(&f.sets);
+    free(f.list);
+    return rc;
+}
