@@ -261,6 +261,7 @@ static int prepare(filter *f)
                    .split = split_of(o)},
         .targets = f->targets,
         .experts = f->stream.experts,
+        .shape = &s->sets.shape,
         .n_targets = f->n_targets,
         .start_id = s->model->cfg.decoder_start_id,
         .eos_id = s->model->cfg.eos_id,
@@ -341,6 +342,11 @@ static void show_summary(const filter *f)
             (unsigned long long)t->lines, statuses, (unsigned long long)t->sentences,
             (unsigned long long)t->tokens, t->seconds,
             t->seconds > 0 ? (double)t->tokens / t->seconds : 0);
+    if (t->absent.n > 0)
+        dgm_log(
+            DGM_LOG_INFO, "end",
+            "experts that are not kept would have had %.4f of the gates on average, %.4f at most",
+            t->absent.sum / (double)t->absent.n, (double)t->absent.most);
     if (t->flagged > 0)
         dgm_log(DGM_LOG_WARN, "end", "%llu lines are flagged%s", (unsigned long long)t->flagged,
                 f->files.report == NULL ? " (--report FILE says which)" : "");

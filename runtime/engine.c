@@ -281,7 +281,8 @@ static void read_result(dgm_engine *e)
                              .n_hyps = res->n_hyps,
                              .hyps = e->hyps,
                              .align = res->has_align ? e->align : NULL,
-                             .seconds = res->seconds};
+                             .seconds = res->seconds,
+                             .absent = res->absent};
     e->ids = dgm_twins_done(e->twins, res->id, &e->n_ids);
     e->at_id = 0;
     e->poll_left--;

@@ -82,6 +82,22 @@ DGM_MUST_CHECK int dgm_engine_stop(dgm_engine *e, int status, const char *senten
 /* dgm_engine_serve - ranks above 0: runs steps until stop; returns the status that rank 0 gave (sentence in dgm_error_text). */
 DGM_MUST_CHECK int dgm_engine_serve(dgm_engine *e);
 
+/*
+ * dgm_absent - gate weight that a result went without because of cfg.sets: for each token in each MoE layer, what the gates
+ * that it would have had without sets give to experts outside its set. 0 is nothing, 1 all. Source: arXiv 2212.09811 prunes
+ * so; the measure is ours.
+ */
+typedef struct dgm_absent {
+    double sum;        /* over tokens of the source and of the best hypothesis, and MoE layers */
+    int64_t n;         /* how many those are; 0: nothing was masked */
+    double worst_mean; /* over the tokens of the layer where it is greatest, */
+    int32_t worst; /* which is this one: MoE layers of encoder, then decoder; -1: nothing lost */
+    float most;    /* of one token in one layer */
+} dgm_absent;
+
+/* dgm_absent_add - of two parts of a line, or two lines. */
+void dgm_absent_add(dgm_absent *sum, const dgm_absent *part);
+
 typedef struct dgm_result {
     uint64_t id;
     int target; /* which of the job's targets */
@@ -92,6 +108,7 @@ typedef struct dgm_result {
     const int16_t *const
         *align;     /* per hypothesis [n] source position that each token looked at, or NULL */
     double seconds; /* from entering the encoder to the end */
+    dgm_absent absent;
 } dgm_result;
 
 /* dgm_engine_poll - rank 0: the next finished target; false when there is none now. Valid until the next poll; all must

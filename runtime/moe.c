@@ -135,23 +135,75 @@ static void fail_here(dgm_moe *m, int rc)
     (void)snprintf(m->bad_text, sizeof m->bad_text, "%s", dgm_error_text());
 }
 
-/* keep_logits - for statistics: this layer's part of what a row leaves. */
-static void keep_logits(const dgm_moe *m, float *row, const dgm_layer *layer, const float *logits)
+/* layer_of - number of a layer among the MoE layers of its stack. */
+static int layer_of(const dgm_moe *m, const dgm_layer *layer)
 {
-    const int n = layer->router.n, before = layer->moe_index < m->n_encoder ? 0 : m->n_encoder;
-    memcpy(row + (size_t)(layer->moe_index - before) * (size_t)n, logits, (size_t)n * sizeof *row);
+    return layer->moe_index < m->n_encoder ? layer->moe_index : layer->moe_index - m->n_encoder;
 }
 
-/* mask - of a row's experts, those that its language does not keep. */
-static void mask(const dgm_moe *m, float *logits, const uint8_t *kept, const dgm_layer *layer)
+/* lost - of the gates that a row would have without a set, what falls on experts outside it. */
+static float lost(const dgm_row_tag *tag, const uint8_t *kept, int top_k)
+{
+    if (top_k == 1) /* its gate is not renormalised, but all of it is gone */
+        return kept[tag->expert[0]] ? 0.0f : 1.0f;
+    float sum = 0.0f;
+    for (int i = 0; i < 2; i++)
+        if (tag->expert[i] >= 0 && !kept[tag->expert[i]])
+            sum += tag->gate[i];
+    return sum;
+}
+
+/* kept_in - the part of a row's set that is about this layer. */
+static const uint8_t *kept_in(const dgm_moe *m, const uint8_t *set, const dgm_layer *layer)
 {
     const int *n = m->model->cfg.n_experts;
     const int enc = layer->moe_index < m->n_encoder ? layer->moe_index : m->n_encoder;
-    kept += (size_t)enc * (size_t)n[DGM_ENCODER] +
-            (size_t)(layer->moe_index - enc) * (size_t)n[DGM_DECODER];
+    return set + (size_t)enc * (size_t)n[DGM_ENCODER] +
+           (size_t)(layer->moe_index - enc) * (size_t)n[DGM_DECODER];
+}
+
+/* keep_logits - for statistics: this layer's part of what a row leaves. */
+static void keep_logits(const dgm_moe *m, float *row, const dgm_layer *layer, const float *logits)
+{
+    const size_t n = (size_t)layer->router.n;
+    memcpy(row + (size_t)layer_of(m, layer) * n, logits, n * sizeof *row);
+}
+
+/* choose - two experts for a row, or one. */
+static int choose(const dgm_moe *m, const dgm_forward *f, dgm_row_tag *tag, const float *logits,
+                  int n)
+{
+    return m->model->cfg.top_k == 1 ? dgm_route_top1(tag->expert, tag->gate, f->kern, logits, n)
+                                    : dgm_route_top2(tag->expert, tag->gate, logits, n);
+}
+
+/* choose_kept - the same among those of a set: what that loses is told, then logits outside it become -infinity. */
+static int choose_kept(const dgm_moe *m, const dgm_forward *f, dgm_row_tag *tag, float *logits,
+                       const dgm_layer *layer, const uint8_t *set, float *absent)
+{
+    const uint8_t *kept = kept_in(m, set, layer);
+    DGM_TRY(choose(m, f, tag, logits, layer->router.n));
+    if (absent != NULL)
+        absent[layer_of(m, layer)] = lost(tag, kept, m->model->cfg.top_k);
     for (int e = 0; e < layer->router.n; e++)
         if (kept[e] == 0)
             logits[e] = -INFINITY;
+    return choose(m, f, tag, logits, layer->router.n);
+}
+
+/* route_row - stage 5 for row `at` of the step. */
+static int route_row(const dgm_moe *m, const dgm_forward *f, dgm_row_tag *tag, float *logits,
+                     const dgm_layer *layer, int at)
+{
+    const uint8_t *set = f->experts != NULL ? f->experts[at] : NULL;
+    float *absent = f->absent != NULL ? f->absent[at] : NULL;
+    if (f->gates != NULL)
+        keep_logits(m, f->gates[at], layer, logits);
+    if (set != NULL)
+        return choose_kept(m, f, tag, logits, layer, set, absent);
+    if (absent != NULL)
+        absent[layer_of(m, layer)] = 0.0f;
+    return choose(m, f, tag, logits, layer->router.n);
 }
 
 /* Stage 5: two experts for each row, or one. */
@@ -163,14 +215,8 @@ static int route(dgm_moe *m, half *b, const dgm_forward *f, dgm_row_tag *tags, c
     const dgm_linear router = {.w = layer->router};
     dgm_block_linear(f, logits, h, &router, NULL, 0, rows);
     for (int r = 0; r < rows; r++) {
-        float *l = logits + (size_t)r * (size_t)n_experts;
-        if (f->gates != NULL)
-            keep_logits(m, f->gates[first + r], layer, l);
-        if (f->experts != NULL && f->experts[first + r] != NULL)
-            mask(m, l, f->experts[first + r], layer);
-        const int rc = m->model->cfg.top_k == 1
-                           ? dgm_route_top1(tags[r].expert, tags[r].gate, f->kern, l, n_experts)
-                           : dgm_route_top2(tags[r].expert, tags[r].gate, l, n_experts);
+        const int rc =
+            route_row(m, f, &tags[r], logits + (size_t)r * (size_t)n_experts, layer, first + r);
         if (rc != DGM_OK)
             return dgm_fail(rc,
                             "mixture-of-experts layer %d, row %d: a router logit is not a number",

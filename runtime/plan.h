@@ -36,6 +36,7 @@ typedef struct dgm_report_head {
 typedef struct dgm_report_result {
     uint64_t id;
     double seconds;
+    dgm_absent absent;
     int32_t target, n_hyps, has_logp, has_align;
 } dgm_report_result;
 

@@ -23,19 +23,25 @@ bool dgm_line_status_flagged(enum dgm_line_status s)
     return statuses[s].flagged;
 }
 
+static json_t *mass_json(double mass)
+{
+    return mass == 0 ? json_integer(0) : json_real(mass);
+}
+
 int dgm_report_format(char **json, size_t *len, const dgm_line_report *r)
 {
     /* A message may quote a file name, which need not be UTF-8; JSON must be. */
     json_t *message = json_string(r->message);
     if (message == NULL)
         message = json_string("");
-    /* Every expert that a line asks for is there in this version: no mass is absent, no layer is the worst. */
     json_t *o = json_pack(
-        "{s:I, s:s*, s:s, s:i, s:i, s:o, s:f, s:i, s:n, s:i, s:o}", "line", (json_int_t)r->line,
-        "target", r->target, "status", dgm_line_status_name(r->status), "src_tokens", r->src_tokens,
-        "tgt_tokens", r->tgt_tokens, "score", r->has_score ? json_real(r->score) : json_null(),
-        "seconds", r->seconds, "absent_mass", 0, "worst_layer", "segments", r->segments, "message",
-        message);
+        "{s:I, s:s*, s:s, s:i, s:i, s:o, s:f, s:o, s:o, s:o, s:i, s:o}", "line",
+        (json_int_t)r->line, "target", r->target, "status", dgm_line_status_name(r->status),
+        "src_tokens", r->src_tokens, "tgt_tokens", r->tgt_tokens, "score",
+        r->has_score ? json_real(r->score) : json_null(), "seconds", r->seconds, "absent_mass",
+        mass_json(r->absent_mass), "absent_most", mass_json(r->absent_most), "worst_layer",
+        r->worst_layer[0] != '\0' ? json_string(r->worst_layer) : json_null(), "segments",
+        r->segments, "message", message);
     char *text = o == NULL ? NULL : json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(9));
     json_decref(o);
     char *line = text == NULL ? NULL : malloc(strlen(text) + 2);

@@ -37,6 +37,8 @@ typedef struct dgm_line_report {
     int src_tokens, tgt_tokens; /* pieces of text, without codes and </s>; of the best hypothesis */
     bool has_score;
     double score, seconds;
+    double absent_mass, absent_most; /* gate weight lost, mean and most; see dgm_absent */
+    char worst_layer[24];            /* "decoder 3", or "" */
     int segments;
     const char *message; /* "" or why */
 } dgm_line_report;

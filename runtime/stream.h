@@ -12,6 +12,7 @@
 
 #include "runtime/engine.h"
 #include "runtime/lines.h"
+#include "runtime/moe_shape.h"
 #include "runtime/report.h"
 #include "runtime/segment.h"
 #include "runtime/writer_resume.h"
@@ -35,8 +36,9 @@ typedef struct dgm_stream_config {
     const dgm_stream_target *targets;
     int n_targets;
     int32_t start_id, eos_id;
-    int experts;    /* of the encoder: see dgm_job */
-    int max_target; /* ids of the longest prompt that the engine takes */
+    int experts;                /* of the encoder: see dgm_job */
+    const dgm_moe_shape *shape; /* to name layers; NULL: no experts are masked */
+    int max_target;             /* ids of the longest prompt that the engine takes */
     dgm_decode_options decode;
     bool
         score; /* `beside` holds translations to score, else prefixes that translations must have */
@@ -66,7 +68,8 @@ typedef struct dgm_stream_totals {
         [DGM_LINE_STATUSES]; /* lines of this run; with several targets the worst of them */
     uint64_t flagged;        /* lines, those of an earlier run included */
     double seconds;
-    bool stopped; /* *stop was set before the end of the text */
+    bool stopped;      /* *stop was set before the end of the text */
+    dgm_absent absent; /* over all results of this run */
 } dgm_stream_totals;
 
 /*

@@ -24,6 +24,7 @@ typedef struct dgm_stream_part {
     dgm_stream_hyp *hyps; /* [n_hyps] best first */
     int n_hyps;
     double seconds;
+    dgm_absent absent;
 } dgm_stream_part;
 
 typedef struct dgm_stream_line {

@@ -84,6 +84,7 @@ static int take_results(dgm_stream *s)
         const int segment = (int)(r.id & ((1U << DGM_STREAM_SEGMENT_BITS) - 1));
         DGM_ASSERT(line >= s->head && line < s->tail);
         dgm_stream_line *l = dgm_stream_at(s, line);
+        dgm_absent_add(&s->totals->absent, &r.absent);
         DGM_TRY(dgm_stream_line_take(l, s->cfg, segment, &r, &s->totals->tokens));
         dgm_stream_note_ready(s, l);
     }

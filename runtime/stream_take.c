@@ -100,6 +100,7 @@ int dgm_stream_line_take(dgm_stream_line *l, const dgm_stream_config *cfg, int s
     dgm_stream_part *part = &l->parts[segment * cfg->n_targets + r->target];
     l->left--;
     part->seconds = r->seconds;
+    part->absent = r->absent;
     if (r->status != DGM_OK)
         return dgm_stream_line_refused(l, cfg, r->status);
     if (r->n_hyps < 1)

@@ -164,6 +164,30 @@ static int source_tokens(const dgm_stream_line *l, const dgm_stream_config *cfg)
     return n;
 }
 
+/* join_absent - over the segments of a line. */
+static dgm_absent join_absent(const dgm_stream_line *l, const dgm_stream_config *cfg, int t)
+{
+    dgm_absent all = {.worst = -1};
+    for (int s = 0; s < l->segments.n; s++)
+        dgm_absent_add(&all, &l->parts[s * cfg->n_targets + t].absent);
+    return all;
+}
+
+static void put_absent(dgm_line_report *r, const dgm_stream_line *l, const dgm_stream_config *cfg,
+                       int t)
+{
+    const dgm_absent a = join_absent(l, cfg, t);
+    if (a.n == 0)
+        return;
+    r->absent_mass = a.sum / (double)a.n;
+    r->absent_most = (double)a.most;
+    if (a.worst >= 0) {
+        const dgm_moe_layer *worst = &cfg->shape->layers[a.worst];
+        (void)snprintf(r->worst_layer, sizeof r->worst_layer, "%s %d",
+                       worst->stack == DGM_ENCODER ? "encoder" : "decoder", worst->index);
+    }
+}
+
 static int put_report(const dgm_stream_line *l, const dgm_stream_config *cfg, int t)
 {
     dgm_line_report r = {.line = l->number,
@@ -183,6 +207,7 @@ static int put_report(const dgm_stream_line *l, const dgm_stream_config *cfg, in
             r.seconds = p->seconds > r.seconds ? p->seconds : r.seconds;
             cut = cut || !p->hyps[0].ended;
         }
+        put_absent(&r, l, cfg, t);
         if (l->status == DGM_LINE_STATUS_TRUNCATED && !cut)
             r.status = l->segments.n > 1 ? DGM_LINE_STATUS_SPLIT : DGM_LINE_STATUS_OK;
     }

@@ -63,8 +63,8 @@ static size_t step_bytes(const dgm_engine_config *cfg, int slots, int tokens,
     const size_t best =
         (size_t)max_best(cfg) * 8 + 128 + (size_t)model->cfg.vocab_size * sizeof(float) + 64;
     return (size_t)rows *
-               (sizeof(dgm_decoder_row) + sizeof(dgm_vocab_row) + best + 64 + 2 * sizeof(void *)) +
-           (size_t)tokens * ((size_t)model->cfg.d_model * sizeof(float) + 16 + 2 * sizeof(void *)) +
+               (sizeof(dgm_decoder_row) + sizeof(dgm_vocab_row) + best + 64 + 3 * sizeof(void *)) +
+           (size_t)tokens * ((size_t)model->cfg.d_model * sizeof(float) + 16 + 3 * sizeof(void *)) +
            dgm_block_scratch_bytes(model, most, keys, n_threads) +
            dgm_encoder_scratch_bytes(model, tokens) +
            dgm_decoder_scratch_bytes(model, rows, tokens, cfg->max_target, cfg->max_source,
@@ -122,6 +122,8 @@ int dgm_worker_create(dgm_worker **out, const dgm_engine_config *cfg, int slots,
         rc = dgm_moe_create(&w->moe, model, comm, rows > tokens ? rows : tokens, n_threads,
                             cfg->compute);
     }
+    if (rc == DGM_OK && cfg->sets != NULL && cfg->sets->n > 0)
+        rc = dgm_lost_mass_create(&w->lost, model, tokens, slots, cfg->max_beam, cfg->max_target);
     if (rc == DGM_OK && cfg->record)
         rc = dgm_gate_record_create(&w->record, model, kern, tokens, slots, cfg->max_beam,
                                     cfg->max_target);
@@ -141,6 +143,7 @@ void dgm_worker_destroy(dgm_worker *w)
         return;
     dgm_moe_destroy(w->moe);
     dgm_gate_record_destroy(w->record);
+    dgm_lost_mass_destroy(w->lost);
     dgm_kvcache_fini(&w->kv);
     dgm_arena_fini(&w->step);
     dgm_arena_fini(&w->life);
@@ -219,8 +222,11 @@ static int encode(dgm_worker *w, const dgm_buf *plan, size_t at, int n_jobs)
     float *rows = dgm_arena_push(&w->step, (size_t)b.n_tokens * (size_t)w->f.model->cfg.d_model *
                                                sizeof(float));
     w->f.gates = dgm_worker_token_gates(w, b.n_tokens);
+    w->f.absent = dgm_worker_token_absent(w, b.n_tokens);
     w->f.experts = w->cfg.sets == NULL ? NULL : experts;
     DGM_TRY(dgm_encoder_forward(&w->f, rows, &b));
+    for (int j = 0; w->lost != NULL && j < n_jobs; j++)
+        dgm_lost_mass_source(w->lost, memory[j], starts[j], starts[j + 1] - starts[j]);
     if (w->record != NULL)
         DGM_TRY(dgm_worker_count_tokens(w, plan, first_job, starts, n_jobs));
     if (n_jobs > 0)
@@ -334,7 +340,7 @@ static int finish(dgm_worker *w, slot *s)
                               .has_logp = s->score || s->options.token_scores,
                               .has_align = s->options.alignment};
     dgm_report_result *place = dgm_buf_put(&w->report, &head, sizeof head);
-    dgm_hypothesis h;
+    dgm_hypothesis h, best = {0};
     if (s->score) {
         float sum = 0;
         for (int i = 1; i < s->n_prompt - 1; i++)
@@ -346,14 +352,18 @@ static int finish(dgm_worker *w, slot *s)
                              .ended = true};
         put_hyp(w, s, &h, true, head.has_align);
         place->n_hyps = 1;
-        rc = dgm_worker_count_path(w, s, NULL, h.n);
+        best = h;
     } else {
         for (; place->n_hyps < s->options.n_best && dgm_search_result(s->search, place->n_hyps, &h);
              place->n_hyps++)
             put_hyp(w, s, &h, head.has_logp, head.has_align);
-        if (dgm_search_result(s->search, 0, &h))
-            rc = dgm_worker_count_path(w, s, h.rows, h.n);
+        if (!dgm_search_result(s->search, 0, &best))
+            best = (dgm_hypothesis){0};
     }
+    rc = dgm_worker_count_path(w, s, best.rows, best.n);
+    if (w->lost != NULL)
+        place->absent =
+            dgm_lost_mass_path(w->lost, s->memory, (int)(s - w->slots), best.rows, best.n);
     ((dgm_report_head *)w->report.base)->n_results++;
     dgm_kv_drop(&w->kv.self, (int)(s - w->slots));
     if (--w->memory_users[s->memory] == 0)
@@ -397,6 +407,7 @@ static int decode(dgm_worker *w)
         if (w->slots[i].live)
             n += slot_rows(w, rows + n, i);
     w->f.gates = dgm_worker_row_gates(w, rows, n);
+    w->f.absent = dgm_worker_row_absent(w, rows, n);
     w->f.experts = dgm_worker_row_experts(w, rows, n);
     const double started = dgm_now_s();
     int rc = dgm_decoder_step(&w->f, &w->kv, rows, n);

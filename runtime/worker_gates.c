@@ -65,6 +65,26 @@ float *const *dgm_worker_row_gates(dgm_worker *w, const dgm_decoder_row *rows, i
     return to;
 }
 
+float *const *dgm_worker_token_absent(dgm_worker *w, int n)
+{
+    if (w->lost == NULL)
+        return NULL;
+    float **to = dgm_arena_push(&w->step, (size_t)n * sizeof *to);
+    for (int i = 0; i < n; i++)
+        to[i] = dgm_lost_mass_token(w->lost, i);
+    return to;
+}
+
+float *const *dgm_worker_row_absent(dgm_worker *w, const dgm_decoder_row *rows, int n)
+{
+    if (w->lost == NULL)
+        return NULL;
+    float **to = dgm_arena_push(&w->step, (size_t)n * sizeof *to);
+    for (int r = 0; r < n; r++)
+        to[r] = dgm_lost_mass_row(w->lost, rows[r].slot, rows[r].pos, rows[r].row);
+    return to;
+}
+
 const uint8_t *const *dgm_worker_row_experts(dgm_worker *w, const dgm_decoder_row *rows, int n)
 {
     if (w->cfg.sets == NULL)

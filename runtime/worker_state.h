@@ -4,6 +4,7 @@
 
 #include "runtime/decoder.h"
 #include "runtime/gate_record.h"
+#include "runtime/lost_mass.h"
 #include "runtime/moe.h"
 #include "runtime/worker.h"
 
@@ -33,6 +34,7 @@ struct dgm_worker {
     dgm_arena life, step;
     dgm_moe *moe;
     dgm_gate_record *record; /* NULL: no statistics */
+    dgm_lost_mass *lost;     /* NULL: nothing is masked */
     dgm_kvcache kv;
     int n_slots;
     dgm_worker_slot *slots; /* [n_slots] */
@@ -52,6 +54,9 @@ int32_t dgm_worker_source_code(const dgm_worker *w, const dgm_job *job);
 /* dgm_worker_token_gates, dgm_worker_row_gates - dgm_forward.gates of n source tokens, of decoder rows. From the step. */
 float *const *dgm_worker_token_gates(dgm_worker *w, int n);
 float *const *dgm_worker_row_gates(dgm_worker *w, const dgm_decoder_row *rows, int n);
+/* dgm_worker_token_absent, dgm_worker_row_absent - dgm_forward.absent, likewise. */
+float *const *dgm_worker_token_absent(dgm_worker *w, int n);
+float *const *dgm_worker_row_absent(dgm_worker *w, const dgm_decoder_row *rows, int n);
 /* dgm_worker_row_experts - dgm_forward.experts of decoder rows. From the step. */
 const uint8_t *const *dgm_worker_row_experts(dgm_worker *w, const dgm_decoder_row *rows, int n);
 

@@ -78,6 +78,21 @@ run 0 "$dragoman" quantize -o "$dir/int8" --experts int8 --dense int8
 run 4 "$dragoman" translate -m "$dir/int8" -s en -t de -i "$dir/en" -k "$dir/keep.json"
 says 'is of another model'
 
+# What is lost of the gates, against Hugging Face's model with the same experts masked; nothing where all are kept.
+golden=$here/tests/golden/experts
+head -n 5 "$dir/en" >"$dir/five"
+for n in 1 2; do
+    run 0 ranks "$n" translate -s en -t de -i "$dir/five" -k "$golden/absent.json" --report "$dir/report.$n" --threads 1
+    jq -r '[.absent_mass, .absent_most, .worst_layer] | join(" ")' "$dir/report.$n" | paste -d ' ' - "$golden/absent.txt" |
+        awk 'function far(a, b) { return a - b > 1e-5 || b - a > 1e-5 }
+             far($1, $5) || far($2, $6) || $3 != $7 || $4 != $8 { bad = 1 } END { exit bad || NR != 5 }' ||
+        fail "gates lost, $n ranks: $(cat "$dir/report.$n")"
+done
+DGM_LOG_LEVEL=info run 0 "$dragoman" translate -s en -t de -i "$dir/five" -k "$golden/absent.json"
+says 'experts that are not kept would have had 0\.[0-9]* of the gates on average, [01]\.[0-9]* at most'
+run 0 "$dragoman" translate -s en -t de -i "$dir/five" -k "$dir/all.json" --report "$dir/report"
+jq -es 'all(.[]; .absent_mass == 0 and .absent_most == 0 and .worst_layer == null)' "$dir/report" >/dev/null || fail "all kept, yet lost"
+
 # Sets by pair and for all; languages that are not there.
 run 0 "$dragoman" prune --stats "$dir/both" -k "$dir/pair.json" --granularity pair --algorithm threshold --fraction 0.5
 run 0 "$dragoman" translate -s en -t de -i "$dir/en" -k "$dir/pair.json"

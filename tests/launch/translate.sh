@@ -153,7 +153,7 @@ line 1 '^$'
 runs 1 --report "$dir/report"
 lines 6
 lines 6 "$dir/report"
-sed -n 1p "$dir/report" | grep -Eq '^\{"line":1,"status":"ok","src_tokens":[0-9]+,"tgt_tokens":[0-9]+,"score":-[0-9.]+,"seconds":[0-9.e-]+,"absent_mass":0,"worst_layer":null,"segments":1,"message":""\}$' || fail "report line 1"
+sed -n 1p "$dir/report" | grep -Eq '^\{"line":1,"status":"ok","src_tokens":[0-9]+,"tgt_tokens":[0-9]+,"score":-[0-9.]+,"seconds":[0-9.e-]+,"absent_mass":0,"absent_most":0,"worst_layer":null,"segments":1,"message":""\}$' || fail "report line 1"
 sed -n 5p "$dir/report" | grep -q '"status":"empty"' || fail "report line 5"
 sed -n 6p "$dir/report" | grep -q '"status":"bad_input".*byte 2 (0xff) is not UTF-8' || fail "report line 6"
 

@@ -48,16 +48,18 @@ static void test_report(void **state)
                          .segments = 1,
                          .message = ""};
     expect_report(
-        &r, "{\"line\":1,\"status\":\"ok\",\"src_tokens\":9,\"tgt_tokens\":11,\"score\":-0.41,"
-            "\"seconds\":0.02,\"absent_mass\":0,\"worst_layer\":null,\"segments\":1,"
-            "\"message\":\"\"}\n");
+        &r,
+        "{\"line\":1,\"status\":\"ok\",\"src_tokens\":9,\"tgt_tokens\":11,\"score\":-0.41,"
+        "\"seconds\":0.02,\"absent_mass\":0,\"absent_most\":0,\"worst_layer\":null,\"segments\":1,"
+        "\"message\":\"\"}\n");
     r = (dgm_line_report){.line = UINT64_C(1) << 40,
                           .target = "deu_Latn",
                           .status = DGM_LINE_STATUS_BAD_INPUT,
                           .message = "a \"b\"\n\xff"};
     expect_report(&r, "{\"line\":1099511627776,\"target\":\"deu_Latn\",\"status\":\"bad_input\","
                       "\"src_tokens\":0,\"tgt_tokens\":0,\"score\":null,\"seconds\":0.0,"
-                      "\"absent_mass\":0,\"worst_layer\":null,\"segments\":0,\"message\":\"\"}\n");
+                      "\"absent_mass\":0,\"absent_most\":0,\"worst_layer\":null,\"segments\":0,"
+                      "\"message\":\"\"}\n");
     r.message = "a \"b\"";
     char *json = NULL;
     size_t len;
