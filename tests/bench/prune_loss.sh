@@ -1,0 +1,75 @@
+#!/bin/sh
+# prune_loss.sh - what keeping some experts for each language costs: chrF++, BLEU, spBLEU and length of the translations of
+# test_2016_flickr in all 12 directions of Multi30k, with statistics of val; means, and the worst direction.
+#
+# usage: tests/bench/prune_loss.sh [-m MODEL] [-b DRAGOMAN] [-o FOLDER] [-n LINES] -- VARIANT...
+#   -m   model (models/multi30k-token)          -b   the program (build/release/dragoman)
+#   -o   keep statistics, translations and keep files in this folder; statistics that are there are not taken again
+#   -n   lines of val and of test (1000)
+# A VARIANT is one word of the shell: options of `dragoman prune`:
+#   prune_loss.sh -- '--fraction 0.5' '--fraction 0.75' '--fraction 0.8125' '--fraction 0.8125 --granularity all'
+#
+# Prints a markdown table, a row a variant. Beam 4. About 15 seconds for each variant, and a minute before.
+set -eu
+ROOT=$(cd "$(dirname "$0")/../.." && pwd)
+
+model=$ROOT/models/multi30k-token program=$ROOT/build/release/dragoman out='' lines=1000
+while getopts m:b:o:n: flag; do
+    case $flag in
+    m) model=$OPTARG ;;
+    b) program=$OPTARG ;;
+    o) out=$OPTARG ;;
+    n) lines=$OPTARG ;;
+    *) sed -n '/^# usage/,/^$/s/^# //p' "$0" >&2; exit 2 ;;
+    esac
+done
+shift $((OPTIND - 1))
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+[ -n "$out" ] || out=$work
+mkdir -p "$out"
+export DGM_LOG_LEVEL=error
+
+for l in en de fr cs; do
+    for text in val test_2016_flickr; do
+        gzip -dc "$ROOT/tests/data/multi30k/$text.$l.gz" | head -n "$lines" >"$out/$text.$l"
+    done
+done
+if [ ! -s "$out/stats.json" ]; then
+    for s in en de fr cs; do
+        targets=$(for t in en de fr cs; do [ "$s" = "$t" ] || printf '%s,' "$t"; done)
+        "$program" stats -m "$model" -s "$s" -t "${targets%,}" -i "$out/val.$s" -o "$out/stats.$s" || [ $? -eq 1 ]
+    done
+    "$program" stats --merge "$out"/stats.?? -o "$out/stats.json"
+fi
+
+# scores NAME OPTION...: a line a direction: chrF++, BLEU, spBLEU, length ratio, lines that were cut
+scores() {
+    name=$1
+    shift
+    for s in en de fr cs; do
+        for t in en de fr cs; do
+            [ "$s" != "$t" ] || continue
+            "$program" translate -m "$model" -s "$s" -t "$t" -i "$out/test_2016_flickr.$s" --report "$work/report" "$@" >"$work/hyp" || [ $? -eq 1 ]
+            "$program" score-text -m "$model" "$work/hyp" "$out/test_2016_flickr.$t" |
+                awk -v d="$s-$t" -v cut="$(grep -c '"status":"truncated"' "$work/report" || true)" '
+                    { v[$1] = $2 } END { print d, v["chrF++"], v["BLEU"], v["spBLEU"], v["length"], cut }'
+        done
+    done >"$out/$name.scores"
+}
+
+scores source
+echo "| | experts a layer | chrF++ lost, mean | worst direction | BLEU lost | spBLEU lost | length ratio | cut lines |"
+echo "| --- | --- | --- | --- | --- | --- | --- | --- |"
+for variant; do
+    name=$(printf %s "$variant" | tr -cs 'a-zA-Z0-9.' _)
+    # shellcheck disable=SC2086 # options are words
+    "$program" prune -m "$model" --stats "$out/stats.json" -k "$out/$name.keep" $variant >"$out/$name.txt"
+    scores "$name" -k "$out/$name.keep"
+    kept=$(awk '$1 == "encoder" && !e { e = $4 } $1 == "decoder" && !d { d = $4 } END { print e " + " d }' "$out/$name.txt")
+    paste -d ' ' "$out/source.scores" "$out/$name.scores" | awk -v variant="$variant" -v kept="$kept" '
+        { n++; c += $2 - $8; b += $3 - $9; p += $4 - $10; r += $11; cut += $12
+          if (n == 1 || $2 - $8 > most) { most = $2 - $8; worst = $1 } }
+        END { printf "| %s | %s | %.2f | %.2f (%s) | %.2f | %.2f | %.3f | %d |\n", variant, kept, c / n, most, worst, b / n, p / n, r / n, cut }'
+done
+awk '{ c += $2; b += $3; p += $4; r += $5 } END { printf "| not pruned: means | 32 + 32 | %.2f | | %.2f | %.2f | %.3f | |\n", c / NR, b / NR, p / NR, r / NR }' "$out/source.scores"
