@@ -128,6 +128,8 @@ static int get_layers(const reader *r, const json_t *root)
         s->shape.layers[s->shape.n_layers++] =
             (dgm_moe_layer){stack, (int)index, (int)experts, s->shape.n_experts};
         s->shape.n_experts += (size_t)experts;
+        if (s->shape.n_experts > MAX_EXPERTS)
+            return bad(r, "layers", "at most 1048576 experts in all");
     }
     return DGM_OK;
 }
