@@ -6,8 +6,6 @@
 #include "runtime/model.h"
 #include "runtime/safetensors.h"
 
-#include <inttypes.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,32 +44,16 @@ static int read_names(facts *f)
     return DGM_OK;
 }
 
-static bool wanted(const facts *f, const char *name)
-{
-    for (int i = 0; i < f->n_names; i++)
-        if (strcmp(f->names[i], name) == 0)
-            return true;
-    return f->n_names == 0;
-}
-
 static int collect(facts *f)
 {
     DGM_TRY(dgm_expert_sets_init(&f->sets, &f->cfg));
     for (int s = 0; s < DGM_STACKS; s++)
         for (int i = 0; i < f->keep.n[s]; i++) {
             int number;
-            if (wanted(f, f->keep.sets[s][i].name))
+            if (dgm_keep_among(f->keep.sets[s][i].name, f->names, f->n_names))
                 DGM_TRY(dgm_expert_sets_add(&number, &f->sets, &f->keep.sets[s][i]));
         }
     return DGM_OK;
-}
-
-static int kept_by(const facts *f, const dgm_keep_set *set)
-{
-    int n = 0;
-    for (size_t e = 0; e < f->keep.shape.n_experts; e++)
-        n += set->kept[e];
-    return n;
 }
 
 /* ---- for people ---- */
@@ -93,9 +75,9 @@ static void print(const facts *f)
     (void)printf("\n%-8s %-24s %8s\n", "stack", "set", "keeps");
     for (int s = 0; s < DGM_STACKS; s++)
         for (int i = 0; i < f->keep.n[s]; i++)
-            if (wanted(f, f->keep.sets[s][i].name))
+            if (dgm_keep_among(f->keep.sets[s][i].name, f->names, f->n_names))
                 (void)printf("%-8s %-24s %8d\n", stack_names[s], f->keep.sets[s][i].name,
-                             kept_by(f, &f->keep.sets[s][i]));
+                             dgm_keep_count(&f->keep, &f->keep.sets[s][i]));
     if (f->m == NULL)
         return;
     (void)printf("\n%-8s %14s %14s %14s\n", "rank", "experts GiB", "dense GiB", "together GiB");
@@ -107,58 +89,11 @@ static void print(const facts *f)
     }
 }
 
-/* ---- for programs ---- */
-
-static json_t *stack_json(const facts *f, int s)
-{
-    const dgm_keep_overlap o = dgm_keep_compare(&f->keep, s, f->names, f->n_names);
-    json_t *kept = json_object();
-    for (int i = 0; i < f->keep.n[s]; i++)
-        if (wanted(f, f->keep.sets[s][i].name))
-            (void)json_object_set_new(kept, f->keep.sets[s][i].name,
-                                      json_integer(kept_by(f, &f->keep.sets[s][i])));
-    return json_pack("{s:i, s:o, s:i, s:i, s:f, s:f, s:f}", "experts", o.experts, "kept", kept,
-                     "kept_union", o.all_union, "kept_by_all", o.all_share, "jaccard_mean", o.mean,
-                     "jaccard_min", o.least, "jaccard_max", o.most);
-}
-
-static json_t *ranks_json(const facts *f)
-{
-    json_t *ranks = json_array();
-    for (int r = 0; f->m != NULL && r < f->o->ranks; r++) {
-        uint64_t dense, experts;
-        dgm_model_rank_bytes(&dense, &experts, f->m, r, f->o->ranks, true);
-        (void)json_array_append_new(ranks, json_pack("{s:i, s:I, s:I}", "rank", r, "expert_bytes",
-                                                     (json_int_t)experts, "dense_bytes",
-                                                     (json_int_t)dense));
-    }
-    return ranks;
-}
-
-/* The names of all sets that are looked at, each once. */
-static json_t *languages_json(const facts *f)
-{
-    json_t *all = json_array();
-    for (int s = 0; s < DGM_STACKS; s++)
-        for (int i = 0; i < f->keep.n[s]; i++) {
-            const char *name = f->keep.sets[s][i].name;
-            const bool seen = s > 0 && dgm_keep_named(&f->keep, DGM_ENCODER, name) != NULL;
-            if (wanted(f, name) && !seen)
-                (void)json_array_append_new(all, json_string(name));
-        }
-    return all;
-}
-
 static int print_json(const facts *f)
 {
-    json_t *all = json_pack("{s:o, s:o, s:o, s:o}", "languages", languages_json(f), "encoder",
-                            stack_json(f, DGM_ENCODER), "decoder", stack_json(f, DGM_DECODER),
-                            "ranks", ranks_json(f));
-    char *text = all == NULL ? NULL : json_dumps(all, JSON_COMPACT);
-    json_decref(all);
-    if (text == NULL)
-        return dgm_fail(DGM_ENOMEM, "out of memory for JSON");
-    (void)puts(text);
+    char *text;
+    DGM_TRY(dgm_keep_json(&text, &f->keep, f->names, f->n_names, f->m, f->o->ranks));
+    (void)puts(text); /* main asks whether it arrived */
     free(text);
     return DGM_OK;
 }

@@ -86,15 +86,23 @@ const dgm_keep_set *dgm_keep_find(const dgm_keep *k, int stack, const char *src,
 
 /* ---- overlap ---- */
 
-static bool wanted(const dgm_keep_set *set, const char *const *names, int n)
+bool dgm_keep_among(const char *name, const char *const *names, int n)
 {
     for (int i = 0; i < n; i++)
-        if (strcmp(set->name, names[i]) == 0)
+        if (strcmp(name, names[i]) == 0)
             return true;
     return n == 0;
 }
 
-/* add_pair - the Jaccard similarity of two sets. */
+int dgm_keep_count(const dgm_keep *k, const dgm_keep_set *set)
+{
+    int n = 0;
+    for (size_t e = 0; e < k->shape.n_experts; e++)
+        n += set->kept[e];
+    return n;
+}
+
+/* jaccard - the similarity of two sets. */
 static double jaccard(const dgm_keep *k, const dgm_keep_set *a, const dgm_keep_set *b)
 {
     size_t both = 0, either = 0;
@@ -113,7 +121,7 @@ static void compare_pairs(dgm_keep_overlap *o, const dgm_keep *k, int stack,
     for (int i = 0; i < k->n[stack]; i++)
         for (int j = 0; j < i; j++) {
             const dgm_keep_set *a = &k->sets[stack][i], *b = &k->sets[stack][j];
-            if (!wanted(a, names, n) || !wanted(b, names, n))
+            if (!dgm_keep_among(a->name, names, n) || !dgm_keep_among(b->name, names, n))
                 continue;
             const double x = jaccard(k, a, b);
             o->least = x < o->least ? x : o->least;
@@ -128,13 +136,13 @@ dgm_keep_overlap dgm_keep_compare(const dgm_keep *k, int stack, const char *cons
 {
     dgm_keep_overlap o = {.mean = 1, .least = 1, .most = 1};
     for (int i = 0; i < k->n[stack]; i++)
-        o.n_sets += wanted(&k->sets[stack][i], names, n);
+        o.n_sets += dgm_keep_among(k->sets[stack][i].name, names, n);
     for (int l = 0; l < k->shape.n_layers; l++) {
         const dgm_moe_layer *layer = &k->shape.layers[l];
         for (int e = 0; layer->stack == stack && e < layer->n_experts; e++) {
             int by = 0;
             for (int i = 0; i < k->n[stack]; i++)
-                by += wanted(&k->sets[stack][i], names, n) &&
+                by += dgm_keep_among(k->sets[stack][i].name, names, n) &&
                       k->sets[stack][i].kept[layer->first + (size_t)e];
             o.experts++;
             o.all_union += by > 0;

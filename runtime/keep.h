@@ -36,6 +36,11 @@ const dgm_keep_set *dgm_keep_named(const dgm_keep *k, int stack, const char *nam
 /* dgm_keep_find - the set of a direction in a stack; NULL if there is none. */
 const dgm_keep_set *dgm_keep_find(const dgm_keep *k, int stack, const char *src, const char *tgt);
 
+/* dgm_keep_count - experts that a set keeps. */
+int dgm_keep_count(const dgm_keep *k, const dgm_keep_set *set);
+/* dgm_keep_among - name is one of names [n], or n is 0. */
+bool dgm_keep_among(const char *name, const char *const *names, int n);
+
 /* How a stack's sets overlap. Jaccard of two sets: experts in both over experts in either. */
 typedef struct dgm_keep_overlap {
     int n_sets, experts;      /* of the stack */
@@ -68,5 +73,12 @@ typedef struct dgm_keep_origin {
 /* dgm_keep_write - atomic. DGM_EOUTPUT. */
 DGM_MUST_CHECK int dgm_keep_write(const dgm_keep *k, const char *path,
                                   const dgm_keep_origin *origin);
+
+/*
+ * dgm_keep_json - for programs, as one JSON object: what the sets named (all when n is 0) keep and share, and what each of
+ * `ranks` ranks of m would hold with m->sets; m NULL: no ranks. *text is malloc'ed (the caller frees). DGM_ENOMEM.
+ */
+DGM_MUST_CHECK int dgm_keep_json(char **text, const dgm_keep *k, const char *const *names, int n,
+                                 const dgm_model *m, int ranks);
 
 #endif
