@@ -39,7 +39,7 @@ run() {
     p=$(grep -cE '^ *[0-9]+/[0-9]+ Test +#.* Passed ' "$log.out")
     s=$(grep -cE '^ *[0-9]+/[0-9]+ Test +#.*\*\*\*Skipped ' "$log.out")
     f=$(grep -cE '^ *[0-9]+/[0-9]+ Test +#.*\*\*\*(Failed|Timeout|Exception|Not Run|Subprocess)' "$log.out")
-    c=$(grep -E '^[0-9]+: \[  SKIPPED \] [a-z_0-9]+$' "$log.out" | sort -u | wc -l)
+    c=$(grep -E '^[0-9]+: (\[  SKIPPED \] [a-z_0-9]+$|(SKIP|skip(ped)?:))' "$log.out" | sort -u | wc -l)
     grep -E '^[0-9]+: *(\[  SKIPPED \]|SKIP|skip(ped)?:)' "$log.out" | sort -u
     if [ "$f" -gt 0 ] || [ $((p + s)) -eq 0 ]; then
         # what failed, with its output

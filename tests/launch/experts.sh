@@ -49,6 +49,12 @@ same "$dir/want" "$dir/got" "other statistics on 3 ranks"
 run 0 ranks 2 stats -s en -t de,fr -i "$dir/twice" -o "$dir/got" --threads 1 --dense-ranks 1
 same "$dir/want" "$dir/got" "other statistics with one dense rank"
 
+cat "$dir/en" "$dir/en" >"$dir/doubled"
+run 0 "$dragoman" stats -s en -t de -i "$dir/en" -o "$dir/once"
+run 0 "$dragoman" stats -s en -t de -i "$dir/doubled" -o "$dir/got"
+[ "$(jq -c '.runs[0] | .tokens.encoder, .tokens.decoder, .top1[3][] | . * 2' "$dir/once")" = \
+    "$(jq -c '.runs[0] | .tokens.encoder, .tokens.decoder, .top1[3][]' "$dir/got")" ] || fail "a text twice does not count twice"
+
 # What the best hypotheses used is what they give as forced translations; translating tells the same on the way.
 run 0 "$dragoman" translate -s en -t de -i "$dir/en" -o "$dir/hyp" --record-stats "$dir/beam" --beam-size 3
 run 0 "$dragoman" stats -s en -t de -i "$dir/en" --reference "$dir/hyp" -o "$dir/forced"
