@@ -4,6 +4,7 @@
 #include "launch/filter_files.h"
 #include "launch/filter_vmap.h"
 #include "launch/session.h"
+#include "runtime/cut.h"
 #include "runtime/footprint.h"
 #include "runtime/stream.h"
 
@@ -166,20 +167,30 @@ static int resolve_targets(filter *f)
     return DGM_OK;
 }
 
+/* keep_source - for sentences: the keep file, or the cut model that has it. */
+static const char *keep_source(const filter *f)
+{
+    const char *keep = f->session.options->keep;
+    return keep[0] != '\0' ? keep : f->session.model->dir;
+}
+
 /* set_of - the set of a direction in a stack, or 0 with --keep-missing exact. */
 static int set_of(int *number, filter *f, const dgm_keep *keep, int stack, const char *src,
                   const char *tgt)
 {
     const dgm_options *o = f->session.options;
     const dgm_keep_set *set = dgm_keep_find(keep, stack, src, tgt);
+    const char *lang = stack == DGM_ENCODER ? src : tgt;
     *number = 0;
+    if (set != NULL || o->keep[0] == '\0' || strcmp(o->keep_missing, "exact") == 0)
+        DGM_TRY(dgm_cut_check_set(f->session.model, stack, set, lang, o->keep));
     if (set != NULL)
         return dgm_expert_sets_add(number, &f->session.sets, set);
     if (strcmp(o->keep_missing, "exact") == 0)
         return DGM_OK;
-    return dgm_fail(
-        DGM_EINPUT, "%s keeps no %s experts for %s (--keep-missing exact uses all of them)",
-        o->keep, stack == DGM_ENCODER ? "encoder" : "decoder", stack == DGM_ENCODER ? src : tgt);
+    return dgm_fail(DGM_EINPUT,
+                    "%s keeps no %s experts for %s (--keep-missing exact uses all of them)",
+                    keep_source(f), stack == DGM_ENCODER ? "encoder" : "decoder", lang);
 }
 
 static int find_sets(filter *f, const dgm_keep *keep, const char *src)
@@ -193,20 +204,20 @@ static int find_sets(filter *f, const dgm_keep *keep, const char *src)
             return dgm_fail(DGM_EUSAGE,
                             "%s: encoder sets of %s into %s and %s differ, and a line is encoded "
                             "once: want one target",
-                            f->session.options->keep, src, f->targets[0].lang, t->lang);
+                            keep_source(f), src, f->targets[0].lang, t->lang);
         f->stream.experts = encoder;
     }
     return DGM_OK;
 }
 
-/* choose_experts - from the keep file, if there is one: the sets of all directions of this job. */
+/* choose_experts - from the keep file, if there is one, or that of a cut model: the sets of all directions of this job. */
 static int choose_experts(filter *f, int32_t source_code)
 {
     const dgm_session *s = &f->session;
     dgm_keep keep;
-    if (s->options->keep[0] == '\0')
+    if (s->options->keep[0] == '\0' && s->model->cut == NULL)
         return DGM_OK;
-    DGM_TRY(dgm_keep_read(&keep, s->options->keep, &s->model->cfg, s->model->hash));
+    DGM_TRY(dgm_cut_read_keep(&keep, s->options->keep, s->model));
     const int rc = find_sets(f, &keep, dgm_tok_piece(s->tok, source_code));
     dgm_keep_fini(&keep);
     return rc;

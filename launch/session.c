@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "launch/session_cpus.h"
+#include "runtime/cut.h"
 #include "runtime/footprint.h"
 
 #include <errno.h>
@@ -278,8 +279,10 @@ static void show_start(const dgm_session *s, const dgm_engine_config *cfg)
     (void)snprintf(n_experts, sizeof n_experts,
                    experts[DGM_ENCODER] == experts[DGM_DECODER] ? "%d" : "%d+%d",
                    experts[DGM_ENCODER], experts[DGM_DECODER]);
-    dgm_log(DGM_LOG_INFO, "start", "%s: %s, %d+%d layers, %s experts%s", s->options->model,
+    dgm_log(DGM_LOG_INFO, "start", "%s: %s, %d+%d layers, %s experts%s%s%s", s->options->model,
             m->model_type, m->n_layers[DGM_ENCODER], m->n_layers[DGM_DECODER], n_experts,
+            s->model->cut != NULL ? ", cut for " : "",
+            s->model->cut != NULL ? s->model->cut->directions : "",
             m->synthetic ? "; random weights (dragoman synth): what it writes means nothing" : "");
     dgm_log(DGM_LOG_INFO, "start",
             "%d rank%s on %d host%s, isa %s, %s thread%s a rank, batch of %d tokens and %d rows, "

@@ -315,6 +315,8 @@ static int read_model(dgm_model_config *c, const dgm_json *j, bool dropless)
     DGM_TRY(dgm_json_bool(&scale, j, "scale_embedding"));
     c->embed_scale = scale ? (float)sqrt((double)c->d_model) : 1.0f;
     c->expert_scale = 1.0f;
+    const json_t *dtype = json_object_get(j->root, "torch_dtype");
+    c->bf16 = json_is_string(dtype) && strcmp(json_string_value(dtype), "bfloat16") == 0;
     c->top_k = 1;
     if (strcmp(c->model_type, "nllb-moe") == 0)
         DGM_TRY(read_moe(c, j, dropless));

@@ -19,7 +19,7 @@ static json_t *stack_json(const dgm_keep *k, int s, const char *const *names, in
 static json_t *ranks_json(const dgm_model *m, int n)
 {
     json_t *ranks = json_array();
-    for (int r = 0; m != NULL && r < n; r++) {
+    for (int r = 0; r < n; r++) {
         uint64_t dense, experts;
         dgm_model_rank_bytes(&dense, &experts, m, r, n, true);
         (void)json_array_append_new(ranks, json_pack("{s:i, s:I, s:I}", "rank", r, "expert_bytes",

@@ -211,8 +211,7 @@ static int encode(dgm_worker *w, const dgm_buf *plan, size_t at, int n_jobs)
         DGM_ASSERT(b.n_tokens + job.n_source <= most);
         for (int i = 0; i < job.n_source; i++) {
             ids[b.n_tokens] = job.source[i];
-            experts[b.n_tokens] =
-                w->cfg.sets == NULL ? NULL : dgm_expert_set(w->cfg.sets, job.experts);
+            experts[b.n_tokens] = dgm_worker_mask(w, job.experts);
             pos[b.n_tokens++] = i;
         }
         starts[j + 1] = b.n_tokens;
@@ -223,7 +222,7 @@ static int encode(dgm_worker *w, const dgm_buf *plan, size_t at, int n_jobs)
                                                sizeof(float));
     w->f.gates = dgm_worker_token_gates(w, b.n_tokens);
     w->f.absent = dgm_worker_token_absent(w, b.n_tokens);
-    w->f.experts = w->cfg.sets == NULL ? NULL : experts;
+    w->f.experts = dgm_worker_masks(w) ? experts : NULL;
     DGM_TRY(dgm_encoder_forward(&w->f, rows, &b));
     for (int j = 0; w->lost != NULL && j < n_jobs; j++)
         dgm_lost_mass_source(w->lost, memory[j], starts[j], starts[j + 1] - starts[j]);

@@ -1,5 +1,6 @@
 #include "runtime/worker_state.h"
 
+#include "runtime/cut.h"
 #include "runtime/expert_sets.h"
 
 int32_t dgm_worker_source_code(const dgm_worker *w, const dgm_job *job)
@@ -85,13 +86,24 @@ float *const *dgm_worker_row_absent(dgm_worker *w, const dgm_decoder_row *rows, 
     return to;
 }
 
+const uint8_t *dgm_worker_mask(const dgm_worker *w, int number)
+{
+    const uint8_t *set = w->cfg.sets == NULL ? NULL : dgm_expert_set(w->cfg.sets, number);
+    return set != NULL || w->f.model->cut == NULL ? set : w->f.model->cut->there;
+}
+
+bool dgm_worker_masks(const dgm_worker *w)
+{
+    return w->cfg.sets != NULL || w->f.model->cut != NULL;
+}
+
 const uint8_t *const *dgm_worker_row_experts(dgm_worker *w, const dgm_decoder_row *rows, int n)
 {
-    if (w->cfg.sets == NULL)
+    if (!dgm_worker_masks(w))
         return NULL;
     const uint8_t **of = dgm_arena_push(&w->step, (size_t)n * sizeof *of);
     for (int r = 0; r < n; r++)
-        of[r] = dgm_expert_set(w->cfg.sets, w->slots[rows[r].slot].experts);
+        of[r] = dgm_worker_mask(w, w->slots[rows[r].slot].experts);
     return of;
 }
 
