@@ -79,6 +79,8 @@ static void print(const facts *f)
             if (dgm_keep_among(f->keep.sets[s][i].name, f->names, f->n_names))
                 (void)printf("%-8s %-24s %8d\n", stack_names[s], f->keep.sets[s][i].name,
                              dgm_keep_count(&f->keep, &f->keep.sets[s][i]));
+    (void)printf("\nweights of these on disk: %.1f GiB (%llu bytes)\n",
+                 gib(dgm_model_file_bytes(f->m)), (unsigned long long)dgm_model_file_bytes(f->m));
     (void)printf("\n%-8s %14s %14s %14s\n", "rank", "experts GiB", "dense GiB", "together GiB");
     for (int r = 0; r < f->o->ranks; r++) {
         uint64_t dense, experts;

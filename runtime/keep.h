@@ -82,8 +82,8 @@ DGM_MUST_CHECK int dgm_keep_write(const dgm_keep *k, const char *path,
                                   const dgm_keep_origin *origin);
 
 /*
- * dgm_keep_json - for programs, as one JSON object: what the sets named (all when n is 0) keep and share, and what each of
- * `ranks` ranks of m would hold with m->sets. *text is malloc'ed (the caller frees). DGM_ENOMEM.
+ * dgm_keep_json - for programs, as one JSON object: what the sets named (all when n is 0) keep and share; with m->sets, the bytes
+ * of weights in files and what each of `ranks` ranks of m would hold. *text is malloc'ed (the caller frees). DGM_ENOMEM.
  */
 DGM_MUST_CHECK int dgm_keep_json(char **text, const dgm_keep *k, const char *const *names, int n,
                                  const dgm_model *m, int ranks);

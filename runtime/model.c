@@ -201,6 +201,22 @@ void dgm_model_rank_bytes(uint64_t *dense_bytes, uint64_t *expert_bytes, const d
     }
 }
 
+uint64_t dgm_model_file_bytes(const dgm_model *m)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < m->files->n_slots; i++) {
+        const dgm_slot *s = &m->files->slots[i];
+        if (s->expert >= 0 && m->sets != NULL &&
+            !dgm_expert_sets_wanted(m->sets, s->moe, s->expert))
+            continue;
+        sum += s->tensor != NULL ? s->tensor->bytes
+               : s->form != DGM_SLOT_ROWS
+                   ? dgm_weights_bytes(s)
+                   : (uint64_t)s->rows * (uint64_t)s->k * dgm_dtype_bytes(m->cfg.dtype);
+    }
+    return sum;
+}
+
 int dgm_model_rank_experts(const dgm_model *m, int stack, int rank, int ranks)
 {
     int most = 0;

@@ -42,7 +42,8 @@ typedef struct dgm_model_config {
     int max_length; /* of a target, start token and code counted (generation_config.json); 200 by default */
     int max_source; /* longest source in ids, code and </s> counted: min of positions and model_max_length */
     bool source_suffix; /* legacy_behaviour: pieces </s> code instead of code pieces </s> */
-    bool bf16; /* torch_dtype of a Hugging Face directory, for whom has no weights to look at */
+    dgm_dtype
+        dtype;      /* torch_dtype of a Hugging Face directory, for who has no weights to look at */
     bool synthetic; /* random weights, made by `dragoman synth` to measure a shape */
     dgm_weight_types weights;
     dgm_compute compute; /* dragoman.compute: what --compute auto means */
@@ -166,6 +167,8 @@ void dgm_model_get_size(dgm_model_size *out, const dgm_model *m);
 void dgm_model_rank_bytes(uint64_t *dense_bytes, uint64_t *expert_bytes, const dgm_model *m,
                           int rank, int ranks, bool dense);
 
+/* dgm_model_file_bytes - of the weights of the dense part and of the experts in m->sets (all when NULL), as files hold them. */
+uint64_t dgm_model_file_bytes(const dgm_model *m);
 /* dgm_model_rank_experts - experts of a layer of `stack` on `rank` of `ranks`, of the layer that has most there. */
 int dgm_model_rank_experts(const dgm_model *m, int stack, int rank, int ranks);
 

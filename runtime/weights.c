@@ -332,14 +332,14 @@ static int check_leftovers(const binder *b)
  * A Hugging Face matrix of BF16 tensors stays BF16 in memory: widening is exact, so the bits of what is computed are
  * those of f32, from half the bytes. Anything else becomes f32.
  */
-static void choose_types(const struct dgm_model_files *f, bool bf16)
+static void choose_types(const struct dgm_model_files *f, dgm_dtype described)
 {
     for (size_t i = 0; i < f->n_slots; i++)
         if (f->slots[i].form == DGM_SLOT_ROWS && f->slots[i].matrix != NULL)
             f->slots[i].matrix->type = DGM_W_BF16;
     for (size_t i = 0; i < f->n_slots; i++)
         if (f->slots[i].form == DGM_SLOT_ROWS && f->slots[i].matrix != NULL &&
-            !(f->tensors == NULL ? bf16 : f->slots[i].tensor->dtype == DGM_BF16))
+            (f->tensors == NULL ? (int)described : f->slots[i].tensor->dtype) != DGM_BF16)
             f->slots[i].matrix->type = DGM_W_F32;
 }
 
@@ -376,7 +376,7 @@ int dgm_weights_bind(dgm_model *m)
     DGM_TRY(bind_stack(&b, DGM_DECODER));
     if (m->files->tensors != NULL)
         DGM_TRY(check_leftovers(&b));
-    choose_types(m->files, m->cfg.bf16);
+    choose_types(m->files, m->cfg.dtype);
     shape_absent(m);
     return DGM_OK;
 }
