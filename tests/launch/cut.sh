@@ -3,19 +3,11 @@
 # refuses what it was not cut for; a run that ends early leaves nothing that loads.
 # usage: cut.sh DRAGOMAN_BINARY
 set -u
+# shellcheck source=tests/launch/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 dragoman=$1
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 model=$here/models/multi30k-token
 export DGM_MODEL=$model DGM_LOG_LEVEL=warn DRAGOMAN=$dragoman
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-bad=0
-
-fail() {
-    echo "$1"
-    sed 's/^/    /' "$dir/err" | head -n 5
-    bad=1
-}
 
 # run CODE COMMAND...
 run() {
