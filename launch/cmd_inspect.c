@@ -129,7 +129,9 @@ static void print_experts(const facts *f)
 
 static void print_cut(const dgm_cut *cut)
 {
-    (void)printf("%-12s cut for %s, of model %016" PRIx64 "\n", "there", cut->directions, cut->of);
+    char directions[1024];
+    dgm_cut_list(directions, sizeof directions, cut);
+    (void)printf("%-12s cut for %s, of model %016" PRIx64 "\n", "there", directions, cut->of);
     for (int s = 0; s < DGM_STACKS; s++) {
         (void)printf("%-12s %s experts by layer:", "", stack_names[s]);
         for (int l = 0; l < cut->shape.n_layers; l++)

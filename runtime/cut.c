@@ -21,7 +21,7 @@ static const char *const stack_names[DGM_STACKS] = {"encoder", "decoder"};
 typedef struct reader {
     const char *path;
     dgm_cut *cut;
-    int least; /* experts of a layer */
+    int top_k;
 } reader;
 
 static int bad(const reader *r, const char *key, const char *want)
@@ -39,29 +39,31 @@ static int read_hash(uint64_t *out, const reader *r, const json_t *root, const c
 
 static int read_directions(const reader *r, const json_t *list)
 {
-    size_t len = 0;
-    FILE *f = open_memstream(&r->cut->directions, &len);
-    if (f == NULL)
-        return dgm_fail(DGM_ENOMEM, "out of memory for a list of directions");
-    bool good = json_is_array(list) && json_array_size(list) > 0;
-    for (size_t i = 0; good && i < json_array_size(list); i++) {
+    const size_t n = json_is_array(list) ? json_array_size(list) : 0;
+    r->cut->directions = calloc(n + 1, sizeof *r->cut->directions);
+    if (r->cut->directions == NULL)
+        return dgm_fail(DGM_ENOMEM, "out of memory for %zu directions", n);
+    for (size_t i = 0; i < n; i++) {
         const char *name = json_string_value(json_array_get(list, i));
-        good = name != NULL && dgm_printable(name) == name;
-        (void)fprintf(f, "%s%s", i > 0 ? ", " : "", good ? name : "");
+        if (name == NULL || dgm_printable(name) != name)
+            return bad(r, "for", "names such as eng_Latn-deu_Latn");
+        r->cut->directions[i] = strdup(name);
+        if (r->cut->directions[i] == NULL)
+            return dgm_fail(DGM_ENOMEM, "out of memory for %zu directions", n);
+        r->cut->n_directions++;
     }
-    if (fclose(f) != 0)
-        return dgm_fail(DGM_ENOMEM, "out of memory for a list of directions");
-    return good ? DGM_OK : bad(r, "for", "a list such as [\"eng_Latn-deu_Latn\"]");
+    return n > 0 ? DGM_OK : bad(r, "for", "a list such as [\"eng_Latn-deu_Latn\"]");
 }
 
 static int read_layer(const reader *r, const dgm_moe_layer *layer, const json_t *ids)
 {
     char key[48], want[96];
     double before = -1;
+    const int least = r->top_k < layer->n_experts ? r->top_k : layer->n_experts;
     (void)snprintf(key, sizeof key, "experts.%s.%d", stack_names[layer->stack], layer->index);
-    (void)snprintf(want, sizeof want, "at least %d whole numbers from 0 to %d, ascending", r->least,
+    (void)snprintf(want, sizeof want, "at least %d whole numbers from 0 to %d, ascending", least,
                    layer->n_experts - 1);
-    if (!json_is_array(ids) || json_array_size(ids) < (size_t)r->least)
+    if (!json_is_array(ids) || json_array_size(ids) < (size_t)least)
         return bad(r, key, want);
     for (size_t i = 0; i < json_array_size(ids); i++) {
         const json_t *value = json_array_get(ids, i);
@@ -131,9 +133,27 @@ void dgm_cut_free(dgm_cut *cut)
     if (cut == NULL)
         return;
     dgm_moe_shape_fini(&cut->shape);
+    for (int i = 0; i < cut->n_directions; i++)
+        free(cut->directions[i]);
     free(cut->directions);
     free(cut->there);
     free(cut);
+}
+
+void dgm_cut_list(char *text, size_t size, const dgm_cut *cut)
+{
+    enum { MORE = sizeof " and 2147483647 more" };
+    size_t used = 0;
+    int i = 0;
+    for (; i < cut->n_directions; i++) {
+        const size_t len = strlen(cut->directions[i]) + 2;
+        if (i > 0 && used + len + MORE > size)
+            break;
+        used += (size_t)snprintf(text + used, size - used, "%s%s", i > 0 ? ", " : "",
+                                 cut->directions[i]);
+    }
+    if (i < cut->n_directions && used < size)
+        (void)snprintf(text + used, size - used, " and %d more", cut->n_directions - i);
 }
 
 /* ---- what is there ---- */
@@ -193,6 +213,18 @@ int dgm_cut_read_keep(dgm_keep *k, const char *path, const dgm_model *m)
     return rc;
 }
 
+static int lacks(const dgm_model *m, const dgm_moe_layer *layer, int expert, const char *lang,
+                 const char *path)
+{
+    char directions[160];
+    dgm_cut_list(directions, sizeof directions, m->cut);
+    return dgm_fail(path[0] == '\0' ? DGM_EUSAGE : DGM_EINPUT,
+                    "%s lacks %s experts of %s%s%s, the first of them %d in layer %d: it was cut "
+                    "for %s",
+                    m->dir, stack_names[layer->stack], lang, path[0] == '\0' ? "" : " in ", path,
+                    expert, layer->index, directions);
+}
+
 int dgm_cut_check_set(const dgm_model *m, int stack, const dgm_keep_set *set, const char *lang,
                       const char *path)
 {
@@ -202,11 +234,7 @@ int dgm_cut_check_set(const dgm_model *m, int stack, const dgm_keep_set *set, co
         for (int e = 0; layer->stack == stack && e < layer->n_experts; e++) {
             const size_t at = layer->first + (size_t)e;
             if (cut->there[at] == 0 && (set == NULL || set->kept[at] != 0))
-                return dgm_fail(path[0] == '\0' ? DGM_EUSAGE : DGM_EINPUT,
-                                "%s was cut for %s: it lacks %s experts of %s, the first of them "
-                                "%d in layer %d%s%s",
-                                m->dir, cut->directions, stack_names[stack], lang, e, layer->index,
-                                path[0] == '\0' ? "" : ", that are kept in ", path);
+                return lacks(m, layer, e, lang, path);
         }
     }
     return DGM_OK;

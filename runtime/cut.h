@@ -14,9 +14,10 @@
 #define DGM_CUT_KEEP_NAME "keep.json"
 
 typedef struct dgm_cut {
-    uint64_t of;      /* keep files of this model are the directory's too */
-    uint64_t keep;    /* XXH3 of keep.json */
-    char *directions; /* "eng_Latn-deu_Latn, ..." */
+    uint64_t of;       /* keep files of this model are the directory's too */
+    uint64_t keep;     /* XXH3 of keep.json */
+    char **directions; /* [n_directions] "eng_Latn-deu_Latn" */
+    int n_directions;
     dgm_moe_shape shape;
     uint8_t *there; /* [shape.n_experts] 1: the directory has it */
 } dgm_cut;
@@ -27,6 +28,9 @@ DGM_MUST_CHECK int dgm_cut_read(dgm_cut **out, const dgm_config_file *f, const d
 DGM_MUST_CHECK int dgm_cut_check_keep(const dgm_cut *cut, const char *dir);
 /* dgm_cut_free - NULL is fine. */
 void dgm_cut_free(dgm_cut *cut);
+
+/* dgm_cut_list - directions for a sentence, "eng_Latn-deu_Latn, fra_Latn-deu_Latn and 7 more": as many as fit `size`. */
+void dgm_cut_list(char *text, size_t size, const dgm_cut *cut);
 
 /* dgm_cut_has - expert of MoE layer `moe` is there; all are with cut NULL. */
 bool dgm_cut_has(const dgm_cut *cut, int moe, int expert);

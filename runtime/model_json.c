@@ -65,10 +65,13 @@ static json_t *cut_json(const dgm_cut *cut)
         const dgm_moe_layer *layer = &cut->shape.layers[l];
         (void)json_array_append_new(there[layer->stack], json_integer(dgm_cut_count(cut, layer)));
     }
+    json_t *directions = json_array();
+    for (int i = 0; i < cut->n_directions; i++)
+        (void)json_array_append_new(directions, json_string(cut->directions[i]));
     char of[24];
     (void)snprintf(of, sizeof of, "%016" PRIx64, cut->of);
-    return json_pack("{s:s, s:s, s:{s:o, s:o}}", "of", of, "for", cut->directions, "experts",
-                     "encoder", there[DGM_ENCODER], "decoder", there[DGM_DECODER]);
+    return json_pack("{s:s, s:o, s:{s:o, s:o}}", "of", of, "for", directions, "experts", "encoder",
+                     there[DGM_ENCODER], "decoder", there[DGM_DECODER]);
 }
 
 static json_t *config_json(const dgm_model *m, int n_langs)

@@ -104,7 +104,8 @@ static void check_tensors(const char *from, const char *to, const uint8_t *kept)
     }
     assert_int_equal(b->files->n_slots, n);
     assert_int_equal(b->cut->of, a->cut != NULL ? a->cut->of : a->hash);
-    assert_string_equal(b->cut->directions, "eng_Latn-deu_Latn, fra_Latn-deu_Latn");
+    assert_int_equal(b->cut->n_directions, 2);
+    assert_string_equal(b->cut->directions[1], "fra_Latn-deu_Latn");
     assert_memory_equal(b->cut->there, kept, 8);
     assert_true(b->hash != a->hash);
     if (dgm_model_verify(b) != DGM_OK || dgm_model_load(b, 0, 1, true, NULL) != DGM_OK)
@@ -287,7 +288,7 @@ static void test_changed_config(void **state)
         {list, "\"experts\":[]", "experts.encoder.1: wanted"},
         {"\"for\":[\"eng_Latn-deu_Latn\",\"fra_Latn-deu_Latn\"]", "\"for\":[]",
          "dragoman.cut.for: wanted a list"},
-        {"\"for\":[\"eng_Latn-deu_Latn\"", "\"for\":[7", "dragoman.cut.for: wanted a list"},
+        {"\"for\":[\"eng_Latn-deu_Latn\"", "\"for\":[7", "dragoman.cut.for: wanted names"},
         {"\"of\":\"", "\"of\":\"x", "dragoman.cut.of: wanted a hash"},
         {"\"keep\":\"", "\"keeps\":\"", "dragoman.cut.keep: wanted a hash"},
         {"\"cut\":{", "\"was\":{", "wanted a tensor model.encoder.layers.1.ffn.experts.expert_1"},
@@ -355,11 +356,14 @@ static void test_sets(void **state)
     assert_int_equal(dgm_cut_check_set(m, DGM_ENCODER, set, "eng_Latn", ""), DGM_OK);
     set->kept[1] = 1; /* not there */
     assert_int_equal(dgm_cut_check_set(m, DGM_ENCODER, set, "eng_Latn", ""), DGM_EUSAGE);
-    assert_non_null(strstr(dgm_error_text(), "was cut for eng_Latn-deu_Latn, fra_Latn-deu_Latn: it "
-                                             "lacks encoder experts of eng_Latn, the first of them "
-                                             "1 in layer 1"));
+    assert_non_null(strstr(dgm_error_text(),
+                           " lacks encoder experts of eng_Latn, the first of them 1 in layer 1: it "
+                           "was cut for eng_Latn-deu_Latn, fra_Latn-deu_Latn"));
     assert_int_equal(dgm_cut_check_set(m, DGM_ENCODER, set, "eng_Latn", "k"), DGM_EINPUT);
     assert_int_equal(dgm_cut_check_set(m, DGM_DECODER, NULL, "deu_Latn", ""), DGM_EUSAGE);
+    char text[40];
+    dgm_cut_list(text, sizeof text, m->cut);
+    assert_string_equal(text, "eng_Latn-deu_Latn and 1 more");
     dgm_keep_fini(&k);
     dgm_model_close(m);
 }
