@@ -32,7 +32,8 @@ translate() { "$dragoman" translate -s en -t de -i "$dir/en" --with-score "$@"; 
 # shellcheck disable=SC2317 # run calls it
 ranks() { "$here/launch/dragoman-mpirun" -n "$@"; }
 
-for l in en de; do gzip -dc "$here/tests/data/multi30k/test_2016_flickr.$l.gz" | head -n 3 >"$dir/$l"; done
+# short lines: ranks that share a CPU take long for each step
+for l in en de; do gzip -dc "$here/tests/data/multi30k/test_2016_flickr.$l.gz" | awk "length < 40" | head -n 3 >"$dir/$l"; done
 run 0 "$dragoman" stats -s en -t de,fr -i "$dir/en" -o "$dir/en.stats"
 run 0 "$dragoman" stats -s de -t en -i "$dir/de" -o "$dir/de.stats"
 run 0 "$dragoman" stats --merge "$dir/en.stats" "$dir/de.stats" -o "$dir/stats"
