@@ -242,7 +242,9 @@ for i in $(seq 12); do
     fi
 done
 [ "$killed" -gt 0 ] || fail "every run had ended before it was killed"
-run 0 "$dragoman" prune -m "$dir/large" -k "$dir/large.keep" --for en-de -o "$dir/killed"
+# 166 MiB of weights with 20 MiB of memory
+(ulimit -d 20480; "$dragoman" prune -m "$dir/large" -k "$dir/large.keep" --for en-de -o "$dir/killed" >"$dir/out" 2>"$dir/err") ||
+    fail "cutting wants more than 20 MiB"
 run 0 "$dragoman" inspect "$dir/killed" --verify
 [ "$before" = "$(cat "$model"/* | cksum)" ] || fail "the source was changed"
 [ "$bad" -eq 0 ] && echo "cut: ok, $killed runs killed"
