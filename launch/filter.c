@@ -243,7 +243,8 @@ static int prepare(filter *f)
     DGM_TRY(dgm_filter_vmap_read(s, f->targets, f->n_targets));
     DGM_TRY(choose_experts(f, source_code));
     for (int i = 0; i < f->n_targets; i++)
-        DGM_TRY(dgm_tasks_find(&f->targets[i].task, &s->model->tasks, dgm_tok_piece(s->tok, source_code),
+        DGM_TRY(dgm_tasks_find(&f->targets[i].task, &s->model->tasks,
+                               dgm_tok_piece(s->tok, source_code),
                                dgm_tok_piece(s->tok, f->targets[i].code)));
     DGM_TRY(dgm_filter_files_open(&f->files, o, f->targets, f->n_targets));
     f->stream = (dgm_stream_config){

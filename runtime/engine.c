@@ -57,10 +57,10 @@ static int check_config(const dgm_engine_config *c, int ranks)
 static int open_coordinator(dgm_engine *e, int dense)
 {
     const size_t ranks = (size_t)e->ranks, plan = dgm_plan_bytes(&e->cfg, e->slots);
-    DGM_TRY(dgm_arena_init(
-        &e->memory, ranks * (plan + 2 * sizeof(dgm_buf) + sizeof *e->stats + 256) +
-                        (size_t)e->cfg.max_beam * (sizeof *e->hyps + sizeof *e->align) +
-                        (size_t)e->cfg.max_targets * sizeof *e->targets + 4096));
+    DGM_TRY(dgm_arena_init(&e->memory,
+                           ranks * (plan + 2 * sizeof(dgm_buf) + sizeof *e->stats + 256) +
+                               (size_t)e->cfg.max_beam * (sizeof *e->hyps + sizeof *e->align) +
+                               (size_t)e->cfg.max_targets * sizeof *e->targets + 4096));
     e->targets = dgm_arena_push(&e->memory, (size_t)e->cfg.max_targets * sizeof *e->targets);
     e->plans = dgm_arena_push(&e->memory, ranks * sizeof *e->plans);
     e->reports = dgm_arena_push(&e->memory, ranks * sizeof *e->reports);

@@ -76,11 +76,12 @@ typedef struct dgm_layer {
     dgm_linear qkv, self_out;                /* q, k, v fused: [3 d, d] */
     dgm_linear cross_q, cross_kv, cross_out; /* decoder only; k, v fused: [2 d, d] */
     bool sparse;
-    int moe_index;     /* number of this MoE layer over encoder then decoder; -1 when dense */
-    dgm_ffn ffn;       /* dense layers */
-    dgm_packed router; /* sparse layers: [n_experts of the stack, d], no bias; n even where no data is: routed by task */
-    dgm_packed tasks;  /* routed by task: [n_tasks, n_experts] logits */
-    dgm_ffn *experts;  /* sparse layers: [router.n] */
+    int moe_index; /* number of this MoE layer over encoder then decoder; -1 when dense */
+    dgm_ffn ffn;   /* dense layers */
+    dgm_packed
+        router; /* sparse layers: [n_experts of the stack, d], no bias; n even where no data is: routed by task */
+    dgm_packed tasks; /* routed by task: [n_tasks, n_experts] logits */
+    dgm_ffn *experts; /* sparse layers: [router.n] */
 } dgm_layer;
 
 typedef struct dgm_stack {

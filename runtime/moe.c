@@ -57,7 +57,8 @@ static size_t scratch_bytes(const dgm_model *model, int ranks, int max_rows, int
                  assigned = 2 * rows * (size_t)ranks;
     const int n_experts = dgm_config_most_experts(c);
     const int f = widest_ffn(model), wide = f > c->d_model ? f : c->d_model;
-    return rows * (((size_t)n_experts + (size_t)c->d_model) * sizeof(float) + sizeof(trip) + sizeof(dgm_row_tag)) +
+    return rows * (((size_t)n_experts + (size_t)c->d_model) * sizeof(float) + sizeof(trip) +
+                   sizeof(dgm_row_tag)) +
            assigned * (sizeof(assignment) + d + (1 + d + (size_t)f) * sizeof(float)) +
            dgm_gemm_scratch_bytes((int)assigned, n_experts, wide, wide, n_threads) + 65536;
 }
@@ -230,7 +231,8 @@ static void means_of(const dgm_forward *f, float *y, const float *h, int rows, i
 }
 
 /* task_logits - a row of the table, or what makes dgm_route choose the experts that were given by hand. */
-static void task_logits(const dgm_moe *m, float *logits, const dgm_layer *layer, int stack, int task)
+static void task_logits(const dgm_moe *m, float *logits, const dgm_layer *layer, int stack,
+                        int task)
 {
     if (m->model->cfg.routing[stack] == DGM_BY_TASK) {
         dgm_packed_read(logits, &layer->tasks, task);
@@ -243,8 +245,8 @@ static void task_logits(const dgm_moe *m, float *logits, const dgm_layer *layer,
 }
 
 /* logits_of - [rows, experts] of rows first .. of the step, from h [rows, d] or what stands for it. */
-static void logits_of(const dgm_moe *m, half *b, const dgm_forward *f, float *logits, const float *h,
-                      const dgm_layer *layer, int rows, int first)
+static void logits_of(const dgm_moe *m, half *b, const dgm_forward *f, float *logits,
+                      const float *h, const dgm_layer *layer, int rows, int first)
 {
     const int stack = layer->moe_index < m->n_encoder ? DGM_ENCODER : DGM_DECODER;
     const enum dgm_routing by = m->model->cfg.routing[stack];

@@ -27,8 +27,8 @@ static int read_kind(enum dgm_routing *out, const dgm_json *j, const char *stack
             *out = (enum dgm_routing)i;
             return DGM_OK;
         }
-    return dgm_fail(DGM_EMODEL, "%s: %s: wanted token, sentence, task or static, found %s", j->path, key,
-                    dgm_printable(name));
+    return dgm_fail(DGM_EMODEL, "%s: %s: wanted token, sentence, task or static, found %s", j->path,
+                    key, dgm_printable(name));
 }
 
 int dgm_routing_kinds(dgm_model_config *c, const dgm_json *j)
@@ -36,7 +36,8 @@ int dgm_routing_kinds(dgm_model_config *c, const dgm_json *j)
     const char *of = "target";
     for (int s = 0; s < DGM_STACKS; s++)
         DGM_TRY(read_kind(&c->routing[s], j, stacks[s]));
-    if (!dgm_routing_by_task(c->routing[DGM_ENCODER]) && !dgm_routing_by_task(c->routing[DGM_DECODER]))
+    if (!dgm_routing_by_task(c->routing[DGM_ENCODER]) &&
+        !dgm_routing_by_task(c->routing[DGM_DECODER]))
         return DGM_OK;
     DGM_TRY(dgm_json_string(&of, j, "routing_task"));
     if (strcmp(of, "target") != 0 && strcmp(of, "pair") != 0)
@@ -46,8 +47,8 @@ int dgm_routing_kinds(dgm_model_config *c, const dgm_json *j)
     const json_t *list = json_object_get(j->root, "routing_tasks");
     const size_t n = json_array_size(list); /* 0 for anything else */
     if (n < 1 || n > MAX_TASKS)
-        return dgm_fail(DGM_EMODEL, "%s: routing_tasks: wanted a list of 1 to %d tasks, found %s", j->path,
-                        MAX_TASKS, list == NULL ? "none" : "another value");
+        return dgm_fail(DGM_EMODEL, "%s: routing_tasks: wanted a list of 1 to %d tasks, found %s",
+                        j->path, MAX_TASKS, list == NULL ? "none" : "another value");
     c->n_tasks = (int)n;
     return DGM_OK;
 }
@@ -77,11 +78,12 @@ static int read_names(dgm_tasks *t, const dgm_json *j)
         const char *name = json_string_value(json_array_get(list, (size_t)i));
         if (name == NULL || !is_task(name, t->pairs))
             return dgm_fail(DGM_EMODEL, "%s: routing_tasks: wanted %s, found %s", j->path,
-                            t->pairs ? "directions such as eng_Latn-deu_Latn" : "codes such as deu_Latn",
+                            t->pairs ? "directions such as eng_Latn-deu_Latn"
+                                     : "codes such as deu_Latn",
                             name == NULL ? "another value" : dgm_printable(name));
         if (find(t, name, i) >= 0)
-            return dgm_fail(DGM_EMODEL, "%s: routing_tasks: wanted each task once, found %s twice", j->path,
-                            name);
+            return dgm_fail(DGM_EMODEL, "%s: routing_tasks: wanted each task once, found %s twice",
+                            j->path, name);
         (void)snprintf(t->name[i], DGM_TASK_NAME, "%s", name);
     }
     return DGM_OK;
@@ -95,7 +97,9 @@ static int read_experts(int16_t out[2], const json_t *list, int n_experts)
     if (n < 1 || n > 2)
         return DGM_EMODEL;
     for (size_t i = 0; i < n; i++) {
-        const double e = json_is_number(json_array_get(list, i)) ? json_number_value(json_array_get(list, i)) : -1;
+        const double e = json_is_number(json_array_get(list, i))
+                             ? json_number_value(json_array_get(list, i))
+                             : -1;
         if (!(e >= 0 && e < n_experts) || e != (int)e)
             return DGM_EMODEL;
         out[i] = (int16_t)e;
@@ -105,7 +109,8 @@ static int read_experts(int16_t out[2], const json_t *list, int n_experts)
 
 static int read_by_hand(dgm_tasks *t, const dgm_model_config *c, const dgm_json *j, int stack)
 {
-    const json_t *tables = json_object_get(json_object_get(j->root, "routing_static"), stacks[stack]);
+    const json_t *tables =
+        json_object_get(json_object_get(j->root, "routing_static"), stacks[stack]);
     const size_t layers = (size_t)t->n_layers[stack];
     t->by_hand[stack] = calloc((size_t)t->n * layers + 1, sizeof *t->by_hand[stack]);
     if (t->by_hand[stack] == NULL)
@@ -113,20 +118,23 @@ static int read_by_hand(dgm_tasks *t, const dgm_model_config *c, const dgm_json 
     for (int i = 0; i < t->n; i++) {
         const json_t *table = json_object_get(tables, t->name[i]);
         if (json_array_size(table) != layers)
-            return dgm_fail(DGM_EMODEL, "%s: routing_static.%s: wanted %zu lists of experts for %s, found %zu",
+            return dgm_fail(DGM_EMODEL,
+                            "%s: routing_static.%s: wanted %zu lists of experts for %s, found %zu",
                             j->path, stacks[stack], layers, t->name[i], json_array_size(table));
         for (size_t l = 0; l < layers; l++)
             if (read_experts(t->by_hand[stack][(size_t)i * layers + l], json_array_get(table, l),
                              c->n_experts[stack]) != DGM_OK)
-                return dgm_fail(DGM_EMODEL,
-                                "%s: routing_static.%s.%s: wanted one or two different experts below %d for "
-                                "each layer, found another list",
-                                j->path, stacks[stack], t->name[i], c->n_experts[stack]);
+                return dgm_fail(
+                    DGM_EMODEL,
+                    "%s: routing_static.%s.%s: wanted one or two different experts below %d for "
+                    "each layer, found another list",
+                    j->path, stacks[stack], t->name[i], c->n_experts[stack]);
     }
     return DGM_OK;
 }
 
-int dgm_tasks_read(dgm_tasks *t, const dgm_model_config *c, const int *moe_layers, const dgm_json *j)
+int dgm_tasks_read(dgm_tasks *t, const dgm_model_config *c, const int *moe_layers,
+                   const dgm_json *j)
 {
     *t = (dgm_tasks){.n = c->n_tasks, .pairs = c->routing_pairs};
     if (t->n == 0)
@@ -159,7 +167,8 @@ static const char *list_tasks(char *out, size_t size, const dgm_tasks *t)
     size_t used = 0;
     for (int i = 0; i < t->n && used < size; i++) {
         const bool last = used + 2 * DGM_TASK_NAME > size;
-        used += (size_t)snprintf(out + used, size - used, "%s%s", i > 0 ? ", " : "", last ? "..." : t->name[i]);
+        used += (size_t)snprintf(out + used, size - used, "%s%s", i > 0 ? ", " : "",
+                                 last ? "..." : t->name[i]);
         if (last)
             break;
     }
@@ -177,7 +186,9 @@ int dgm_tasks_find(int *task, const dgm_tasks *t, const char *source, const char
     else
         (void)snprintf(name, sizeof name, "%s", target);
     *task = find(t, name, t->n);
-    return *task >= 0 ? DGM_OK
-                      : dgm_fail(DGM_EINPUT, "%s: the model routes by task and has no such one: wanted one of %s",
-                                 name, list_tasks(known, sizeof known, t));
+    return *task >= 0
+               ? DGM_OK
+               : dgm_fail(DGM_EINPUT,
+                          "%s: the model routes by task and has no such one: wanted one of %s",
+                          name, list_tasks(known, sizeof known, t));
 }

@@ -42,18 +42,20 @@ enum { DGM_TASK_NAME = 48 };
 /* The tasks of a model; n 0: no stack is routed by them. */
 typedef struct dgm_tasks {
     int n;
-    bool pairs;                    /* source-target, else target */
-    char (*name)[DGM_TASK_NAME];   /* [n], in the order of the tables' rows */
-    int16_t (*by_hand[2])[2];      /* [n, MoE layers of the stack]; the second -1: one expert; NULL: not static */
+    bool pairs;                  /* source-target, else target */
+    char (*name)[DGM_TASK_NAME]; /* [n], in the order of the tables' rows */
+    int16_t (*by_hand[2])
+        [2]; /* [n, MoE layers of the stack]; the second -1: one expert; NULL: not static */
     int n_layers[2];
 } dgm_tasks;
 
 /* dgm_tasks_read - of a model whose kinds are known. moe_layers: how many each stack has. DGM_EMODEL, DGM_ENOMEM. */
-DGM_MUST_CHECK int dgm_tasks_read(dgm_tasks *t, const struct dgm_model_config *c, const int *moe_layers,
-                                  const struct dgm_json *j);
+DGM_MUST_CHECK int dgm_tasks_read(dgm_tasks *t, const struct dgm_model_config *c,
+                                  const int *moe_layers, const struct dgm_json *j);
 void dgm_tasks_fini(dgm_tasks *t);
 
 /* dgm_tasks_find - *task: the row of a direction; 0 where the model has no tasks. DGM_EINPUT names those that there are. */
-DGM_MUST_CHECK int dgm_tasks_find(int *task, const dgm_tasks *t, const char *source, const char *target);
+DGM_MUST_CHECK int dgm_tasks_find(int *task, const dgm_tasks *t, const char *source,
+                                  const char *target);
 
 #endif

@@ -22,8 +22,8 @@
 enum { DGM_STREAM_MAX_LINE_BYTES = 1 << 20, DGM_STREAM_MAX_TARGETS = 256 };
 
 typedef struct dgm_stream_target {
-    const char *lang; /* FLORES code */
-    int32_t code;     /* its id */
+    const char *lang;                  /* FLORES code */
+    int32_t code;                      /* its id */
     int experts, source_experts, task; /* see dgm_target */
 } dgm_stream_target;
 

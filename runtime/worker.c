@@ -117,8 +117,8 @@ int dgm_worker_create(dgm_worker **out, const dgm_engine_config *cfg, int slots,
                          .lists = cfg->lists,
                          .step = &w->step};
     const size_t life = (size_t)slots * (sizeof(slot) + sizeof(int) + slot_bytes(cfg, model)) +
-                        (size_t)cfg->max_targets * sizeof *w->targets +
-                        means_bytes(slots, model) + dgm_report_bytes(cfg, slots) + 65536;
+                        (size_t)cfg->max_targets * sizeof *w->targets + means_bytes(slots, model) +
+                        dgm_report_bytes(cfg, slots) + 65536;
     int rc = dgm_arena_init(&w->life, life);
     if (rc == DGM_OK)
         rc = dgm_arena_init_huge(&w->step, step_bytes(cfg, slots, tokens, model, n_threads));
@@ -229,10 +229,9 @@ static int encode(dgm_worker *w, const dgm_buf *plan, size_t at, int n_jobs)
         DGM_ASSERT(b.n_tokens + job.n_source <= most);
         for (int i = 0; i < job.n_source; i++) {
             ids[b.n_tokens] = job.source[i];
-            experts[b.n_tokens] =
-                w->cfg.sets == NULL
-                    ? NULL
-                    : dgm_expert_set(w->cfg.sets, job.targets[0].source_experts);
+            experts[b.n_tokens] = w->cfg.sets == NULL
+                                      ? NULL
+                                      : dgm_expert_set(w->cfg.sets, job.targets[0].source_experts);
             tasks[b.n_tokens] = job.targets[0].task;
             sentences[b.n_tokens] = j;
             pos[b.n_tokens++] = i;

@@ -15,8 +15,8 @@ typedef struct dgm_worker_slot {
     int target, memory, n_source; /* memory: slot of the cross cache */
     int n_prompt, fed;            /* prompt tokens, and how many went through the decoder */
     int look_from, look_to;
-    int32_t source_code;       /* of its language */
-    int experts;               /* set of the decoder, or 0 */
+    int32_t source_code; /* of its language */
+    int experts;         /* set of the decoder, or 0 */
     int task;
     int n_rows;                /* rows in the step at hand */
     int32_t *prompt;           /* [max_target] */
@@ -40,8 +40,9 @@ struct dgm_worker {
     int n_slots;
     dgm_worker_slot *slots; /* [n_slots] */
     int *memory_users;      /* [n_slots] targets that use an encoding */
-    float *means;           /* [n_slots, d] of encodings, where the decoder is routed by sentence; else NULL */
-    dgm_target *targets;    /* [max_targets] of the job being read */
+    float
+        *means; /* [n_slots, d] of encodings, where the decoder is routed by sentence; else NULL */
+    dgm_target *targets; /* [max_targets] of the job being read */
     dgm_buf report;
     dgm_engine_stats stats;
     dgm_comm *comm;
