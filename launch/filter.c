@@ -167,13 +167,6 @@ static int resolve_targets(filter *f)
     return DGM_OK;
 }
 
-/* keep_source - for sentences: the keep file, or the cut model that has it. */
-static const char *keep_source(const filter *f)
-{
-    const char *keep = f->session.options->keep;
-    return keep[0] != '\0' ? keep : f->session.model->dir;
-}
-
 /* set_of - the set of a direction in a stack, or 0 with --keep-missing exact. */
 static int set_of(int *number, filter *f, const dgm_keep *keep, int stack, const char *src,
                   const char *tgt)
@@ -190,22 +183,16 @@ static int set_of(int *number, filter *f, const dgm_keep *keep, int stack, const
         return DGM_OK;
     return dgm_fail(DGM_EINPUT,
                     "%s keeps no %s experts for %s (--keep-missing exact uses all of them)",
-                    keep_source(f), stack == DGM_ENCODER ? "encoder" : "decoder", lang);
+                    o->keep[0] != '\0' ? o->keep : f->session.model->dir,
+                    stack == DGM_ENCODER ? "encoder" : "decoder", lang);
 }
 
 static int find_sets(filter *f, const dgm_keep *keep, const char *src)
 {
     for (int i = 0; i < f->n_targets; i++) {
         dgm_stream_target *t = &f->targets[i];
-        int encoder;
-        DGM_TRY(set_of(&encoder, f, keep, DGM_ENCODER, src, t->lang));
+        DGM_TRY(set_of(&t->source_experts, f, keep, DGM_ENCODER, src, t->lang));
         DGM_TRY(set_of(&t->experts, f, keep, DGM_DECODER, src, t->lang));
-        if (i > 0 && encoder != f->stream.experts)
-            return dgm_fail(DGM_EUSAGE,
-                            "%s: encoder sets of %s into %s and %s differ, and a line is encoded "
-                            "once: want one target",
-                            keep_source(f), src, f->targets[0].lang, t->lang);
-        f->stream.experts = encoder;
     }
     return DGM_OK;
 }
@@ -260,6 +247,10 @@ static int prepare(filter *f)
     DGM_TRY(resolve_targets(f));
     DGM_TRY(dgm_filter_vmap_read(s, f->targets, f->n_targets));
     DGM_TRY(choose_experts(f, source_code));
+    for (int i = 0; i < f->n_targets; i++)
+        DGM_TRY(dgm_tasks_find(&f->targets[i].task, &s->model->tasks,
+                               dgm_tok_piece(s->tok, source_code),
+                               dgm_tok_piece(s->tok, f->targets[i].code)));
     DGM_TRY(dgm_filter_files_open(&f->files, o, f->targets, f->n_targets));
     f->stream = (dgm_stream_config){
         .tok = s->tok,
@@ -271,7 +262,6 @@ static int prepare(filter *f)
                    .max_ids = f->engine.max_source,
                    .split = split_of(o)},
         .targets = f->targets,
-        .experts = f->stream.experts,
         .shape = &s->sets.shape,
         .n_targets = f->n_targets,
         .start_id = s->model->cfg.decoder_start_id,

@@ -102,8 +102,11 @@ static int submit(dgm_calibration *c, size_t line, bool score)
 {
     const dgm_pair *p = &c->text.pairs[line];
     const dgm_model_config *m = &c->model->cfg;
-    const dgm_target target = {
-        .prompt = p->target, .n_prompt = p->n_target, .experts = p->experts[DGM_DECODER]};
+    const dgm_target target = {.prompt = p->target,
+                               .n_prompt = p->n_target,
+                               .experts = p->experts[DGM_DECODER],
+                               .source_experts = p->experts[DGM_ENCODER],
+                               .task = p->task};
     const dgm_job job = {.id = line,
                          .line = line,
                          .source = p->source,
@@ -111,7 +114,6 @@ static int submit(dgm_calibration *c, size_t line, bool score)
                          .targets = &target,
                          .n_targets = 1,
                          .score = score,
-                         .experts = p->experts[DGM_ENCODER],
                          .options = {.beam = 1,
                                      .n_best = 1,
                                      .max_length = m->max_length,

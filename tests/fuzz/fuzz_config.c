@@ -1,6 +1,7 @@
 /* config.json, generation_config.json and tokenizer_config.json, with NUL bytes between them: refused in one
  * sentence, or a configuration that the rest of the program can live with. */
 #include "base/log.h"
+#include "runtime/config_json.h"
 #include "runtime/cut.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -43,6 +44,23 @@ static void check_cut(const dgm_config_file *f, const dgm_model_config *c)
     dgm_cut_free(cut);
 }
 
+/* The tasks that rows are routed by: refused in one sentence, or each is found under its own name. */
+static void check_tasks(const dgm_model_config *c, const dgm_config_files *f)
+{
+    static const int layers[DGM_STACKS] = {2, 2};
+    dgm_json j;
+    dgm_tasks t;
+    if (c->n_tasks == 0 || c->routing_pairs ||
+        dgm_json_open(&j, "f", f->model.text, f->model.len, true) != DGM_OK)
+        return;
+    if (dgm_tasks_read(&t, c, layers, &j) == DGM_OK) {
+        for (int i = 0, found; i < t.n; i++)
+            DGM_ASSERT(dgm_tasks_find(&found, &t, "", t.name[i]) == DGM_OK && found == i);
+        dgm_tasks_fini(&t);
+    }
+    dgm_json_close(&j);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static char path[] = "f", text[3][8192];
@@ -69,5 +87,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     check(&c);
     check_cut(&f.model, &c);
+    check_tasks(&c, &f);
     return 0;
 }
