@@ -1,5 +1,6 @@
 /* cmd_prune.c - `dragoman prune -m MODEL --stats FILE -k KEEP`: which experts each language keeps; --import LIST: as others chose. */
 #include "launch/commands.h"
+#include "launch/prune_evaluate.h"
 #include "runtime/config_model.h"
 #include "runtime/keep_choice.h"
 
@@ -156,6 +157,8 @@ static int prune(const dgm_options *o)
 
 int dgm_cmd_prune(const dgm_options *o)
 {
+    if (o->evaluate)
+        return dgm_prune_evaluate(o);
     const int rc = prune(o);
     if (rc != DGM_OK)
         (void)fprintf(stderr, "dragoman: %s\n", dgm_error_text());

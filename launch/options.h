@@ -109,6 +109,7 @@ typedef struct dgm_options {
     const char *stats, *import, *metric, *algorithm, *granularity, *average, *stats_mode;
     float fraction, ratio;
     int keep_total, keep_encoder;
+    bool evaluate;
 
     /* bench layers, bench pruning */
     const char *batch; /* sentences at once, several after commas */

@@ -61,6 +61,10 @@ DGM_MUST_CHECK int dgm_gates_add_run(dgm_gates_run **out, dgm_gate_stats *s);
 void dgm_gates_count(dgm_gates_run *run, const dgm_moe_layer *layer, const dgm_kernels *kern,
                      const float *logits, float *room);
 
+/* dgm_gates_text - what a line adds to its run's corpus: ids of its source, and with a given translation those of start, code,
+ * pieces and </s> (n_tgt 0: none). */
+uint64_t dgm_gates_text(const int32_t *src, int n_src, const int32_t *tgt, int n_tgt);
+
 /* dgm_gates_merge - appends the runs of `from`. DGM_EINPUT: of another model, or a text that is there already with the
  * same direction and mode. */
 DGM_MUST_CHECK int dgm_gates_merge(dgm_gate_stats *s, const dgm_gate_stats *from);
