@@ -1,5 +1,6 @@
 /* cmd_prune.c - `dragoman prune -m MODEL --stats FILE -k KEEP`: which experts each language keeps; --import LIST: as others chose. */
 #include "launch/commands.h"
+#include "launch/prune_guards.h"
 #include "runtime/config_model.h"
 #include "runtime/keep_choice.h"
 
@@ -9,7 +10,7 @@
 #include <string.h>
 
 /* Values in the order of the options' choices. */
-static const char *const metrics[] = {"top1", "top2", "load", "vanilla", "importance"};
+static const char *const metrics[] = {"top1", "top2", "load", "vanilla", "importance", "gate"};
 static const char *const algorithms[] = {"fixed", "threshold", "stack-thresholds"};
 static const char *const granularities[] = {"language", "pair", "all"};
 static const char *const modes[] = {"forced", "beam"};
@@ -41,6 +42,7 @@ static int read_plan(dgm_keep_plan *p, const dgm_options *o, const dgm_gate_stat
         .mode = stats_mode(o, s),
         .by_tokens = strcmp(o->average, "tokens") == 0,
     };
+    DGM_TRY(dgm_prune_guards(p, o, s));
     if ((o->keep_total == 0) != (o->keep_encoder == 0))
         return dgm_fail(DGM_EUSAGE, "--keep-total and --keep-encoder: want both or none");
     if (o->keep_total > 0)
@@ -73,21 +75,34 @@ static void print_counts(const dgm_keep *k)
         }
 }
 
+/* describe - the options of a choice as a JSON object, malloc'ed; NULL when memory is short. */
+static char *describe(const dgm_options *o)
+{
+    static const char text[] =
+        "{\"metric\":\"%s\",\"algorithm\":\"%s\",\"granularity\":\"%s\",\"average\":\"%s\","
+        "\"protect_eos\":%s,\"decoder_keep\":\"%s\"}";
+    const size_t size = sizeof text + 128 + strlen(o->decoder_keep);
+    char *out = malloc(size);
+    if (out != NULL)
+        (void)snprintf(out, size, text, o->metric, o->algorithm, o->granularity, o->average,
+                       o->protect_eos ? "true" : "false", o->decoder_keep);
+    return out;
+}
+
 static int write_keep(const dgm_keep *k, const dgm_options *o, const dgm_gate_stats *s)
 {
-    char options[512];
+    char *options = describe(o);
     uint64_t *corpora = calloc((size_t)s->n_runs + 1, sizeof *corpora);
-    if (corpora == NULL)
-        return dgm_fail(DGM_ENOMEM, "out of memory for the names of %d texts", s->n_runs);
-    for (int i = 0; i < s->n_runs; i++)
+    int rc = DGM_OK;
+    if (options == NULL || corpora == NULL)
+        rc = dgm_fail(DGM_ENOMEM, "out of memory for the names of %d texts", s->n_runs);
+    for (int i = 0; rc == DGM_OK && i < s->n_runs; i++)
         corpora[i] = s->runs[i].corpus;
-    (void)snprintf(
-        options, sizeof options,
-        "{\"metric\":\"%s\",\"algorithm\":\"%s\",\"granularity\":\"%s\",\"average\":\"%s\"}",
-        o->metric, o->algorithm, o->granularity, o->average);
     const dgm_keep_origin origin = {s->n_runs > 0 ? options : NULL, corpora, s->n_runs};
-    const int rc = dgm_keep_write(k, o->keep, &origin);
+    if (rc == DGM_OK)
+        rc = dgm_keep_write(k, o->keep, &origin);
     free(corpora);
+    free(options);
     if (rc == DGM_OK)
         print_counts(k);
     return rc;
@@ -97,7 +112,7 @@ static int choose(const dgm_options *o, const dgm_model *m)
 {
     dgm_gate_stats s;
     dgm_keep k = {0};
-    dgm_keep_plan plan;
+    dgm_keep_plan plan = {0};
     DGM_TRY(dgm_gates_read(&s, o->stats));
     int rc = dgm_keep_init(&k, &m->cfg, m->hash);
     if (rc == DGM_OK && (s.model != m->hash || !dgm_moe_shape_equal(&s.shape, &k.shape)))
@@ -109,6 +124,7 @@ static int choose(const dgm_options *o, const dgm_model *m)
         rc = dgm_keep_choose(&k, &s, &plan);
     if (rc == DGM_OK)
         rc = write_keep(&k, o, &s);
+    free((void *)plan.targets);
     dgm_keep_fini(&k);
     dgm_gates_fini(&s);
     return rc;

@@ -100,6 +100,8 @@ typedef struct dgm_options {
     const char *stats, *import, *metric, *algorithm, *granularity, *average, *stats_mode;
     float fraction, ratio;
     int keep_total, keep_encoder;
+    bool protect_eos;
+    const char *decoder_keep; /* LANG=FRACTION,.. or "" */
 
     /* bench layers, bench pruning */
     const char *batch; /* sentences at once, several after commas */

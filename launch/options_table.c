@@ -290,10 +290,11 @@ const dgm_opt dgm_option_rows[] = {
         "a JSON object of language codes and ascending numbers over all layers",
         NULL),
     CHOICE(
-        "metric", prune_group, metric, "importance", "top1|top2|load|vanilla|importance", NULL, P,
-        NONE,
+        "metric", prune_group, metric, "importance", "top1|top2|load|vanilla|importance|gate",
+        NULL, P, NONE,
         "value of an expert, from its share of first places: alone, with second places, times its "
-        "mean weight, times its weight where it is first, times the exponential of that",
+        "mean weight, times its weight where it is first, times the exponential of that; gate: its "
+        "share of the gates of all tokens",
         NULL),
     CHOICE(
         "algorithm", prune_group, algorithm, "fixed", "fixed|threshold|stack-thresholds", NULL, P,
@@ -318,6 +319,13 @@ const dgm_opt dgm_option_rows[] = {
         "instead of fraction and ratio: how many experts stay, over all layers", NULL),
     INT("keep-encoder", 0, prune_group, keep_encoder, "0", 0, 1048576, "N", P, NONE,
         "how many of them in the encoder", NULL),
+    SWITCH("protect-eos", 0, prune_group, protect_eos, P, NONE,
+           "keep in each decoder layer, before the metric chooses the rest of the budget, the "
+           "experts that have 90 % of the gate weight where sentences end",
+           "Where they are more than the budget, those with the most weight stay"),
+    TEXT("decoder-keep", 0, prune_group, decoder_keep, "", "LANG=X,..", P, NONE,
+         "part of the decoder's experts to keep for a target language, whatever the budget says",
+         NULL),
 
     /* Synthetic models */
     TEXT(
