@@ -75,30 +75,39 @@ static void print_counts(const dgm_keep *k)
         }
 }
 
-/* describe - the options of a choice as a JSON object, malloc'ed; NULL when memory is short. */
-static char *describe(const dgm_options *o)
+/* describe - a choice as a JSON object, malloc'ed; NULL when memory is short. */
+static char *describe(const dgm_options *o, const dgm_keep_plan *p)
 {
-    static const char text[] =
-        "{\"metric\":\"%s\",\"algorithm\":\"%s\",\"granularity\":\"%s\",\"average\":\"%s\","
-        "\"protect_eos\":%s,\"decoder_keep\":\"%s\"}";
-    const size_t size = sizeof text + 128 + strlen(o->decoder_keep);
+    enum { EACH = DGM_GATES_NAME + 32 };
+    const size_t size = 512 + (size_t)p->n_targets * EACH;
     char *out = malloc(size);
-    if (out != NULL)
-        (void)snprintf(out, size, text, o->metric, o->algorithm, o->granularity, o->average,
-                       o->protect_eos ? "true" : "false", o->decoder_keep);
+    if (out == NULL)
+        return NULL;
+    int n = snprintf(out, size,
+                     "{\"metric\":\"%s\",\"algorithm\":\"%s\",\"granularity\":\"%s\","
+                     "\"average\":\"%s\",\"protect_eos\":%s,\"decoder_keep\":{",
+                     o->metric, o->algorithm, o->granularity, o->average,
+                     p->protect_eos ? "true" : "false");
+    for (int i = 0; i < p->n_targets; i++)
+        n += snprintf(out + n, size - (size_t)n, "%s\"%s\":%g", i > 0 ? "," : "",
+                      p->targets[i].target, p->targets[i].fraction);
+    (void)snprintf(out + n, size - (size_t)n, "}}");
     return out;
 }
 
-static int write_keep(const dgm_keep *k, const dgm_options *o, const dgm_gate_stats *s)
+/* write_keep - p NULL: of others' choice. */
+static int write_keep(const dgm_keep *k, const dgm_options *o, const dgm_gate_stats *s,
+                      const dgm_keep_plan *p)
 {
-    char *options = describe(o);
+    static const dgm_keep_plan none = {0};
+    char *options = describe(o, p != NULL ? p : &none);
     uint64_t *corpora = calloc((size_t)s->n_runs + 1, sizeof *corpora);
     int rc = DGM_OK;
     if (options == NULL || corpora == NULL)
         rc = dgm_fail(DGM_ENOMEM, "out of memory for the names of %d texts", s->n_runs);
     for (int i = 0; rc == DGM_OK && i < s->n_runs; i++)
         corpora[i] = s->runs[i].corpus;
-    const dgm_keep_origin origin = {s->n_runs > 0 ? options : NULL, corpora, s->n_runs};
+    const dgm_keep_origin origin = {p != NULL ? options : NULL, corpora, s->n_runs};
     if (rc == DGM_OK)
         rc = dgm_keep_write(k, o->keep, &origin);
     free(corpora);
@@ -123,7 +132,7 @@ static int choose(const dgm_options *o, const dgm_model *m)
     if (rc == DGM_OK)
         rc = dgm_keep_choose(&k, &s, &plan);
     if (rc == DGM_OK)
-        rc = write_keep(&k, o, &s);
+        rc = write_keep(&k, o, &s, &plan);
     free((void *)plan.targets);
     dgm_keep_fini(&k);
     dgm_gates_fini(&s);
@@ -146,7 +155,7 @@ static int import(const dgm_options *o)
     if (dgm_config_most_experts(&c) == 0)
         return no_experts(o);
     DGM_TRY(dgm_keep_import(&k, o->import, &c, 0));
-    const int rc = write_keep(&k, o, &none);
+    const int rc = write_keep(&k, o, &none, NULL);
     dgm_keep_fini(&k);
     return rc;
 }

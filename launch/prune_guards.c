@@ -1,5 +1,6 @@
 #include "launch/prune_guards.h"
 
+#include "base/config.h"
 #include "runtime/lang.h"
 
 #include <stdio.h>
@@ -79,19 +80,22 @@ static int read_list(dgm_keep_plan *p, dgm_target_budget *to, const char *list,
 
 int dgm_prune_guards(dgm_keep_plan *p, const dgm_options *o, const dgm_gate_stats *s)
 {
-    const char *list = o->decoder_keep;
-    size_t n = 1;
+    int n_lists;
+    const char *const *lists = dgm_config_list(o->table, "decoder-keep", &n_lists);
+    size_t n = 0;
     p->protect_eos = o->protect_eos;
-    if (list[0] == '\0')
+    if (o->decoder_keep[0] == '\0')
         return DGM_OK;
     if (p->granularity == DGM_BY_ALL)
         return dgm_fail(DGM_EUSAGE, "--decoder-keep: want --granularity language or pair, where a "
                                     "target has a set of its own, found all");
-    for (const char *c = list; *c != '\0'; c++)
-        n += *c == ',';
+    for (int i = 0; i < n_lists; i++)
+        n += strlen(lists[i]) + 1; /* more than it names */
     dgm_target_budget *to = calloc(n, sizeof *to);
     if (to == NULL)
         return dgm_fail(DGM_ENOMEM, "out of memory for %zu budgets", n);
     p->targets = to;
-    return read_list(p, to, list, s);
+    for (int i = 0; i < n_lists; i++)
+        DGM_TRY(read_list(p, to, lists[i], s));
+    return DGM_OK;
 }

@@ -55,6 +55,30 @@ run 0 "$dragoman" stats -s en -t de -i "$dir/doubled" -o "$dir/got"
 [ "$(jq -c '.runs[0] | .tokens.encoder, .tokens.decoder, .top1[3][] | . * 2' "$dir/once")" = \
     "$(jq -c '.runs[0] | .tokens.encoder, .tokens.decoder, .top1[3][]' "$dir/got")" ] || fail "a text twice does not count twice"
 
+# Several directions in one run are the same runs merged; -k with a stack whose set is missing uses all of it.
+run 0 "$dragoman" stats -s en -t de -i "$dir/en" --reference "$dir/de" -s de -t en -i "$dir/de" --reference "$dir/en" -o "$dir/got"
+same "$dir/both" "$dir/got" "two directions in one run: other statistics"
+run 0 ranks 2 stats -s en -s de -t de -t en -i "$dir/en" -i "$dir/de" --reference "$dir/de" --reference "$dir/en" -o "$dir/got" --threads 1
+same "$dir/both" "$dir/got" "two directions in one run on 2 ranks: other statistics"
+run 2 "$dragoman" stats -s en -t de -i "$dir/en" -s de -t en -o "$dir/x"
+says 'want as many -s as -t, -i and (if any) --reference, found 2, 2, 1 and 0'
+run 2 "$dragoman" stats -s en -t de -i "$dir/en" -s eng -t fr,de -i "$dir/en" -o "$dir/x"
+says 'eng_Latn into deu_Latn is there twice'
+run 2 "$dragoman" stats -s en -t de -i "$dir/en" -s de -t en -i "$dir/de" -o "$dir/x" --report "$dir/x"
+says '--report: want one direction with it, found 2'
+
+# Several directions in one run are the same runs merged.
+run 0 "$dragoman" stats -s en -t de -i "$dir/en" --reference "$dir/de" -s de -t en -i "$dir/de" --reference "$dir/en" -o "$dir/got"
+same "$dir/both" "$dir/got" "two directions in one run: other statistics"
+run 0 ranks 2 stats -s en -s de -t de -t en -i "$dir/en" -i "$dir/de" --reference "$dir/de" --reference "$dir/en" -o "$dir/got" --threads 1
+same "$dir/both" "$dir/got" "two directions in one run on 2 ranks: other statistics"
+run 2 "$dragoman" stats -s en -t de -i "$dir/en" -s de -t en -o "$dir/x"
+says 'want as many -s as -t, -i and (if any) --reference, found 2, 2, 1 and 0'
+run 2 "$dragoman" stats -s en -t de -i "$dir/en" -s eng -t fr,de -i "$dir/en" -o "$dir/x"
+says 'eng_Latn into deu_Latn is there twice'
+run 2 "$dragoman" stats -s en -t de -i "$dir/en" -s de -t en -i "$dir/de" -o "$dir/x" --report "$dir/x"
+says '--report: want one direction with it, found 2'
+
 # What the best hypotheses used is what they give as forced translations; translating tells the same on the way.
 run 0 "$dragoman" translate -s en -t de -i "$dir/en" -o "$dir/hyp" --record-stats "$dir/beam" --beam-size 3
 run 0 "$dragoman" stats -s en -t de -i "$dir/en" --reference "$dir/hyp" -o "$dir/forced"
@@ -109,6 +133,10 @@ run 0 "$dragoman" prune --stats "$dir/both" -k "$dir/any.json" --granularity all
 run 0 "$dragoman" translate -s en -t de -i "$dir/en" -k "$dir/any.json"
 run 4 "$dragoman" translate -s en -t fr -i "$dir/en" -k "$dir/keep.json"
 says 'keeps no decoder experts for fra_Latn'
+sed 's/"deu_Latn":{[^}]*},*//g' "$dir/keep.json" >"$dir/lacking"
+run 0 "$dragoman" translate -s en -t de -i "$dir/five" -k "$dir/lacking" --keep-missing exact
+jq 'del(.decoder.deu_Latn)' "$dir/keep.json" >"$dir/lacking"
+run 0 "$dragoman" translate -s en -t de -i "$dir/five" -k "$dir/lacking" --keep-missing exact
 run 2 "$dragoman" prune --stats "$dir/both" -k "$dir/x" --fraction 0.99
 says 'the largest fraction that can be removed is 0.9375'
 run 2 "$dragoman" prune --stats "$dir/both" -k "$dir/x" --keep-total 20
