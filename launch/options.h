@@ -110,7 +110,9 @@ typedef struct dgm_options {
     float fraction, ratio;
     int keep_total, keep_encoder;
     bool protect_eos;
-    const char *decoder_keep; /* LANG=FRACTION,.. or "" */
+    const char *decoder_keep;         /* LANG=FRACTION,.. or "": the last of */
+    const char *const *decoder_keeps; /* [n_decoder_keeps] */
+    int n_decoder_keeps;
 
     /* bench layers, bench pruning */
     const char *batch; /* sentences at once, several after commas */

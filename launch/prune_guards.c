@@ -1,6 +1,5 @@
 #include "launch/prune_guards.h"
 
-#include "base/config.h"
 #include "runtime/lang.h"
 
 #include <stdio.h>
@@ -80,8 +79,6 @@ static int read_list(dgm_keep_plan *p, dgm_target_budget *to, const char *list,
 
 int dgm_prune_guards(dgm_keep_plan *p, const dgm_options *o, const dgm_gate_stats *s)
 {
-    int n_lists;
-    const char *const *lists = dgm_config_list(o->table, "decoder-keep", &n_lists);
     size_t n = 0;
     p->protect_eos = o->protect_eos;
     if (o->decoder_keep[0] == '\0')
@@ -89,13 +86,13 @@ int dgm_prune_guards(dgm_keep_plan *p, const dgm_options *o, const dgm_gate_stat
     if (p->granularity == DGM_BY_ALL)
         return dgm_fail(DGM_EUSAGE, "--decoder-keep: want --granularity language or pair, where a "
                                     "target has a set of its own, found all");
-    for (int i = 0; i < n_lists; i++)
-        n += strlen(lists[i]) + 1; /* more than it names */
+    for (int i = 0; i < o->n_decoder_keeps; i++)
+        n += strlen(o->decoder_keeps[i]) + 1; /* more than it names */
     dgm_target_budget *to = calloc(n, sizeof *to);
     if (to == NULL)
         return dgm_fail(DGM_ENOMEM, "out of memory for %zu budgets", n);
     p->targets = to;
-    for (int i = 0; i < n_lists; i++)
-        DGM_TRY(read_list(p, to, lists[i], s));
+    for (int i = 0; i < o->n_decoder_keeps; i++)
+        DGM_TRY(read_list(p, to, o->decoder_keeps[i], s));
     return DGM_OK;
 }
