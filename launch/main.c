@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "comm/comm.h"
 #include "launch/commands.h"
+#include "launch/prune_sweep.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -126,7 +127,7 @@ static bool alone(const dgm_options *o)
 {
     const bool kernels = o->command == DGM_COMMAND_BENCH && o->n_args > 0 &&
                          (strcmp(o->args[0], "kernels") == 0 || strcmp(o->args[0], "experts") == 0);
-    const bool choosing = o->command == DGM_COMMAND_PRUNE && !o->evaluate;
+    const bool choosing = o->command == DGM_COMMAND_PRUNE && !dgm_prune_measures(o);
     return !commands[o->command].ranks || kernels || choosing;
 }
 

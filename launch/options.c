@@ -223,6 +223,7 @@ int dgm_options_open(dgm_options *o, enum dgm_command command, int argc, char *c
     o->args = dgm_config_args(o->table, &o->n_args);
     DGM_TRY(check(o));
     DGM_TRY(list_directions(o));
+    o->decoder_keeps = dgm_config_list(o->table, "decoder-keep", &o->n_decoder_keeps);
     return name_model(o);
 }
 

@@ -109,7 +109,14 @@ typedef struct dgm_options {
     const char *stats, *import, *metric, *algorithm, *granularity, *average, *stats_mode;
     float fraction, ratio;
     int keep_total, keep_encoder;
-    bool evaluate;
+    bool evaluate, sweep;
+    float max_loss;
+    const char *loss_of;            /* worst, mean */
+    const char *fractions, *ratios; /* several after commas; fractions "": as the command does */
+    bool protect_eos;
+    const char *decoder_keep;         /* LANG=FRACTION,.. or "": the last of */
+    const char *const *decoder_keeps; /* [n_decoder_keeps] */
+    int n_decoder_keeps;
 
     /* bench layers, bench pruning */
     const char *batch; /* sentences at once, several after commas */

@@ -360,7 +360,7 @@ static int finish(dgm_worker *w, slot *s)
         if (!dgm_search_result(s->search, 0, &best))
             best = (dgm_hypothesis){0};
     }
-    rc = dgm_worker_count_path(w, s, best.rows, best.n);
+    rc = dgm_worker_count_path(w, s, &best);
     if (w->lost != NULL)
         place->absent =
             dgm_lost_mass_path(w->lost, s->memory, (int)(s - w->slots), best.rows, best.n);

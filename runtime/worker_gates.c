@@ -26,22 +26,25 @@ int dgm_worker_count_tokens(dgm_worker *w, const dgm_buf *plan, size_t at, const
                            job.score));
             for (int i = starts[j]; i < starts[j + 1]; i++)
                 dgm_gate_record_add(w->record, run, DGM_ENCODER,
-                                    dgm_gate_record_token(w->record, i));
+                                    dgm_gate_record_token(w->record, i), false);
         }
     }
     return DGM_OK;
 }
 
-int dgm_worker_count_path(const dgm_worker *w, const dgm_worker_slot *s, const uint8_t *rows, int n)
+int dgm_worker_count_path(const dgm_worker *w, const dgm_worker_slot *s, const dgm_hypothesis *h)
 {
+    const int32_t eos = w->f.model->cfg.eos_id;
     int run;
     if (w->record == NULL)
         return DGM_OK;
     DGM_TRY(run_of(&run, w, s->source_code, s->prompt[1], s->score));
-    for (int p = 0; p < n; p++)
-        dgm_gate_record_add(
-            w->record, run, DGM_DECODER,
-            dgm_gate_record_row(w->record, (int)(s - w->slots), p, rows == NULL ? 0 : rows[p]));
+    for (int p = 0; p < h->n; p++) { /* the row at position p predicted ids[p] */
+        const int row = h->rows == NULL ? 0 : h->rows[p];
+        dgm_gate_record_add(w->record, run, DGM_DECODER,
+                            dgm_gate_record_row(w->record, (int)(s - w->slots), p, row),
+                            h->ids[p] == eos);
+    }
     return DGM_OK;
 }
 

@@ -64,9 +64,9 @@ const uint8_t *const *dgm_worker_row_experts(dgm_worker *w, const dgm_decoder_ro
  * the phase that is over; a source counts for each of its targets. DGM_ENOMEM. */
 DGM_MUST_CHECK int dgm_worker_count_tokens(dgm_worker *w, const dgm_buf *plan, size_t at,
                                            const int32_t *starts, int n_jobs);
-/* dgm_worker_count_path - the rows that a hypothesis of n ids went through: its last id was never fed. rows NULL: 0.
+/* dgm_worker_count_path - the rows that a hypothesis went through: its last id was never fed. rows NULL: 0.
  * DGM_ENOMEM. */
 DGM_MUST_CHECK int dgm_worker_count_path(const dgm_worker *w, const dgm_worker_slot *s,
-                                         const uint8_t *rows, int n);
+                                         const dgm_hypothesis *h);
 
 #endif
