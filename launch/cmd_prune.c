@@ -1,6 +1,8 @@
 /* cmd_prune.c - `dragoman prune -m MODEL --stats FILE -k KEEP`: which experts each language keeps; --import LIST: as others chose. */
 #include "launch/commands.h"
 #include "launch/prune_guards.h"
+#include "launch/prune_loss.h"
+#include "launch/prune_plan.h"
 #include "runtime/config_model.h"
 #include "runtime/keep_choice.h"
 
@@ -11,7 +13,8 @@
 
 /* Values in the order of the options' choices. */
 static const char *const metrics[] = {"top1", "top2", "load", "vanilla", "importance", "gate"};
-static const char *const algorithms[] = {"fixed", "threshold", "stack-thresholds"};
+static const char *const algorithms[] = {"fixed", "threshold", "stack-thresholds", "loss",
+                                         "loss-even"};
 static const char *const granularities[] = {"language", "pair", "all"};
 static const char *const modes[] = {"forced", "beam"};
 
@@ -33,11 +36,11 @@ static int stats_mode(const dgm_options *o, const dgm_gate_stats *s)
     return mode < 0 ? DGM_GATES_FORCED : mode;
 }
 
-static int read_plan(dgm_keep_plan *p, const dgm_options *o, const dgm_gate_stats *s)
+int dgm_prune_plan(dgm_keep_plan *p, const dgm_options *o, const dgm_gate_stats *s)
 {
     *p = (dgm_keep_plan){
         .metric = (enum dgm_metric)index_of(o->metric, metrics, DGM_METRICS),
-        .algorithm = (enum dgm_choice_algorithm)index_of(o->algorithm, algorithms, 3),
+        .algorithm = (enum dgm_choice_algorithm)index_of(o->algorithm, algorithms, 5),
         .granularity = (enum dgm_granularity)index_of(o->granularity, granularities, 3),
         .mode = stats_mode(o, s),
         .by_tokens = strcmp(o->average, "tokens") == 0,
@@ -95,9 +98,8 @@ static char *describe(const dgm_options *o, const dgm_keep_plan *p)
     return out;
 }
 
-/* write_keep - p NULL: of others' choice. */
-static int write_keep(const dgm_keep *k, const dgm_options *o, const dgm_gate_stats *s,
-                      const dgm_keep_plan *p)
+int dgm_prune_write(const dgm_keep *k, const dgm_options *o, const dgm_gate_stats *s,
+                    const dgm_keep_plan *p)
 {
     static const dgm_keep_plan none = {0};
     char *options = describe(o, p != NULL ? p : &none);
@@ -128,11 +130,11 @@ static int choose(const dgm_options *o, const dgm_model *m)
         rc = dgm_fail(DGM_EINPUT, "%s is of another model: want %016llx, found %016llx", o->stats,
                       (unsigned long long)m->hash, (unsigned long long)s.model);
     if (rc == DGM_OK)
-        rc = read_plan(&plan, o, &s);
+        rc = dgm_prune_plan(&plan, o, &s);
     if (rc == DGM_OK)
         rc = dgm_keep_choose(&k, &s, &plan);
     if (rc == DGM_OK)
-        rc = write_keep(&k, o, &s, &plan);
+        rc = dgm_prune_write(&k, o, &s, &plan);
     free((void *)plan.targets);
     dgm_keep_fini(&k);
     dgm_gates_fini(&s);
@@ -155,7 +157,7 @@ static int import(const dgm_options *o)
     if (dgm_config_most_experts(&c) == 0)
         return no_experts(o);
     DGM_TRY(dgm_keep_import(&k, o->import, &c, 0));
-    const int rc = write_keep(&k, o, &none, NULL);
+    const int rc = dgm_prune_write(&k, o, &none, NULL);
     dgm_keep_fini(&k);
     return rc;
 }
@@ -181,6 +183,8 @@ static int prune(const dgm_options *o)
 
 int dgm_cmd_prune(const dgm_options *o)
 {
+    if (strncmp(o->algorithm, "loss", 4) == 0)
+        return dgm_prune_loss(o);
     const int rc = prune(o);
     if (rc != DGM_OK)
         (void)fprintf(stderr, "dragoman: %s\n", dgm_error_text());
