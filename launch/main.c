@@ -127,7 +127,9 @@ static bool alone(const dgm_options *o)
 {
     const bool kernels = o->command == DGM_COMMAND_BENCH && o->n_args > 0 &&
                          (strcmp(o->args[0], "kernels") == 0 || strcmp(o->args[0], "experts") == 0);
-    const bool choosing = o->command == DGM_COMMAND_PRUNE && !dgm_prune_measures(o);
+    /* what translates or scores is a job of all ranks */
+    const bool choosing = o->command == DGM_COMMAND_PRUNE && !dgm_prune_measures(o) &&
+                          strncmp(o->algorithm, "loss", 4) != 0;
     return !commands[o->command].ranks || kernels || choosing;
 }
 

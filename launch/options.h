@@ -107,7 +107,8 @@ typedef struct dgm_options {
 
     /* prune */
     const char *stats, *import, *metric, *algorithm, *granularity, *average, *stats_mode;
-    float fraction, ratio;
+    const char *from; /* keep file, or "" */
+    float fraction, ratio, end_weight;
     int keep_total, keep_encoder;
     bool evaluate, sweep;
     float max_loss;

@@ -300,8 +300,8 @@ const dgm_opt dgm_option_rows[] = {
         "share of the gates of all tokens",
         NULL),
     CHOICE(
-        "algorithm", prune_group, algorithm, "fixed", "fixed|threshold|stack-thresholds", NULL, P,
-        NONE,
+        "algorithm", prune_group, algorithm, "fixed",
+        "fixed|threshold|stack-thresholds|loss|loss-even", NULL, P, NONE,
         "as many experts in each layer of a stack; or as many as reach a threshold of value, one "
         "for all layers or one for each stack",
         NULL),
@@ -322,6 +322,10 @@ const dgm_opt dgm_option_rows[] = {
         "instead of fraction and ratio: how many experts stay, over all layers", NULL),
     INT("keep-encoder", 0, prune_group, keep_encoder, "0", 0, 1048576, "N", P, NONE,
         "how many of them in the encoder", NULL),
+    TEXT("from", 0, prune_group, from, "", "FILE", P, NONE,
+         "algorithms loss: begin with the experts that this keep file keeps, instead of all", NULL),
+    {"end-weight", 0, prune_group, DGM_OPT_FLOAT, AT(end_weight), "0", 0, 1000, NULL, NULL, "X", P,
+     NONE, "algorithms loss: </s> counts so many times more", NULL},
     SWITCH(
         "evaluate", 0, prune_group, evaluate, P, NONE,
         "translate the texts of -i with all experts and with those of --keep, and tell what that "

@@ -15,7 +15,7 @@ static bool bounds_loss(const dgm_options *o)
 
 bool dgm_prune_measures(const dgm_options *o)
 {
-    return o->command == DGM_COMMAND_PRUNE && (o->evaluate || o->sweep || bounds_loss(o));
+    return o->evaluate || o->sweep || bounds_loss(o);
 }
 
 /* ---- before the model is loaded ---- */
@@ -208,6 +208,11 @@ static int check(const dgm_options *o)
         return dgm_fail(DGM_EUSAGE,
                         "prune: want --stats FILE with --sweep and --max-loss, as dragoman stats "
                         "writes it");
+    if (strncmp(o->algorithm, "loss", 4) == 0)
+        return dgm_fail(DGM_EUSAGE,
+                        "prune: want an --algorithm that goes by statistics with --sweep and "
+                        "--max-loss, found %s",
+                        o->algorithm);
     if (bounds_loss(o) && o->keep[0] == '\0')
         return dgm_fail(DGM_EUSAGE,
                         "prune --max-loss: want -k FILE, where the experts to keep are written");

@@ -4,7 +4,7 @@
 
 #include "launch/options.h"
 
-/* dgm_prune_measures - the command translates (--evaluate, --sweep, --max-loss), so it is a job of all ranks. */
+/* dgm_prune_measures - prune measures quality: --evaluate, --sweep, --max-loss. */
 bool dgm_prune_measures(const dgm_options *o);
 
 /* dgm_prune_sweep - on every rank. Returns the exit code. */

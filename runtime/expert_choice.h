@@ -22,6 +22,8 @@ enum dgm_choice_algorithm {
     DGM_CHOOSE_FIXED,            /* as many in each layer of a stack */
     DGM_CHOOSE_THRESHOLD,        /* one threshold on the cumulative value for all layers */
     DGM_CHOOSE_STACK_THRESHOLDS, /* one for each stack */
+    DGM_CHOOSE_LOSS, /* by the loss of given translations (keep_search.h): not by dgm_choose_experts */
+    DGM_CHOOSE_LOSS_EVEN /* as many in each layer of a stack */
 };
 
 /* How many experts to keep in all layers of each stack. */

@@ -20,13 +20,13 @@ static bool counts(const chooser *c, const dgm_gates_run *r)
     return c->plan->mode < 0 || c->plan->mode == (int)r->mode;
 }
 
-/* budget_of - the plan's, or what a target language has of its own. */
-static int budget_of(dgm_expert_budget *b, const chooser *c, const char *tgt)
+int dgm_keep_plan_budget(dgm_expert_budget *b, const dgm_keep_plan *plan, const dgm_gate_stats *s,
+                         const char *tgt)
 {
-    *b = c->plan->budget;
-    for (int i = 0; tgt != NULL && i < c->plan->n_targets; i++)
-        if (strcmp(c->plan->targets[i].target, tgt) == 0)
-            return dgm_budget_decoder(b, c->s, c->plan->targets[i].fraction);
+    *b = plan->budget;
+    for (int i = 0; tgt != NULL && i < plan->n_targets; i++)
+        if (strcmp(plan->targets[i].target, tgt) == 0)
+            return dgm_budget_decoder(b, s, plan->targets[i].fraction);
     return DGM_OK;
 }
 
@@ -75,7 +75,7 @@ static int choose(const chooser *c, const char *name, const dgm_gates_filter *en
                         "found none %s it",
                         name, n[0] == 0 ? "from" : "into");
     dgm_expert_budget budget;
-    DGM_TRY(budget_of(&budget, c, dec->tgt));
+    DGM_TRY(dgm_keep_plan_budget(&budget, c->plan, c->s, dec->tgt));
     if (c->plan->protect_eos)
         DGM_TRY(dgm_eos_experts(c->guard, c->s, dec));
     DGM_TRY(dgm_choose_experts(c->kept, c->values[0], c->guard, c->s, c->plan->algorithm, &budget));

@@ -30,6 +30,10 @@ typedef struct dgm_keep_plan {
         protect_eos; /* dgm_eos_experts stay, as far as a layer's budget goes; a warning says what did not fit */
 } dgm_keep_plan;
 
+/* dgm_keep_plan_budget - the plan's, or what a target language (NULL: any) has of its own. DGM_EUSAGE. */
+DGM_MUST_CHECK int dgm_keep_plan_budget(dgm_expert_budget *b, const dgm_keep_plan *plan,
+                                        const dgm_gate_stats *s, const char *tgt);
+
 /*
  * dgm_keep_choose - adds a set for each language or pair that the statistics know. *keep is of the same model. DGM_EINPUT
  * when no run counts or protect_eos finds no gates, DGM_EUSAGE when one threshold for both stacks lacks a language on one

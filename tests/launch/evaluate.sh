@@ -3,18 +3,10 @@
 # --max-loss: the same for many choices.
 # usage: evaluate.sh DRAGOMAN_BINARY
 set -u
+# shellcheck source=tests/launch/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 dragoman=$1
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 export DGM_MODEL=$here/models/multi30k-token DGM_LOG_LEVEL=warn DRAGOMAN=$dragoman
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-bad=0
-
-fail() {
-    echo "$1"
-    sed 's/^/    /' "$dir/err" | head -n 5
-    bad=1
-}
 
 # run CODE COMMAND...
 run() {
@@ -158,6 +150,8 @@ run 2 "$dragoman" prune --sweep --max-loss 1 --stats "$dir/stats" "${both[@]}"
 says 'want --sweep or --max-loss, found both'
 run 2 "$dragoman" prune --sweep "${both[@]}"
 says 'want --stats FILE'
+run 2 "$dragoman" prune --sweep --stats "$dir/stats" --algorithm loss "${both[@]}"
+says 'want an --algorithm that goes by statistics'
 run 2 "$dragoman" prune --max-loss 1 --stats "$dir/stats" "${both[@]}"
 says 'want -k FILE'
 run 2 "$dragoman" prune --sweep --stats "$dir/stats" "${both[@]}" --fractions 0.5,1.5
