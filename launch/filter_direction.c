@@ -180,6 +180,7 @@ static int set_of(int *number, dgm_session *s, const dgm_keep *keep, int stack, 
 {
     const dgm_options *o = s->options;
     const dgm_keep_set *set = dgm_keep_find(keep, stack, src, tgt);
+    *number = 0;
     if (set != NULL)
         return dgm_expert_sets_add(number, &s->sets, set);
     if (strcmp(o->keep_missing, "exact") == 0)
@@ -194,7 +195,7 @@ int dgm_filter_experts(dgm_filter_direction *d, dgm_session *s, const dgm_keep *
     const char *src = dgm_tok_piece(s->tok, d->source);
     for (int i = 0; keep != NULL && i < d->n_targets; i++) {
         dgm_stream_target *t = &d->targets[i];
-        int encoder;
+        int encoder = 0;
         DGM_TRY(set_of(&encoder, s, keep, DGM_ENCODER, src, t->lang));
         DGM_TRY(set_of(&t->experts, s, keep, DGM_DECODER, src, t->lang));
         if (i > 0 && encoder != d->experts)

@@ -164,6 +164,7 @@ static int show_found(const search *a)
 {
     const dgm_options *o = a->s->o;
     const dgm_point *p = a->best;
+    DGM_ASSERT(p != NULL || a->nearest != NULL); /* there is one that removes experts */
     if (p == NULL)
         return dgm_fail(DGM_EINPUT,
                         "--max-loss %g: no choice of fewer experts loses so little on these texts; "

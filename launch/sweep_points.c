@@ -175,11 +175,11 @@ static int add_pair(dgm_sweep *s, dgm_evaluation *e, double fraction, double rat
 
 int dgm_sweep_points(dgm_sweep *s, dgm_evaluation *e)
 {
-    numbers fractions, ratios;
+    numbers fractions = {.n = 0}, ratios = {.n = 0};
     DGM_TRY(read_grid(&fractions, &ratios, s->o));
     DGM_TRY(dgm_prune_stats(&s->stats, s->o, e->session.model));
-    s->before = calloc((size_t)e->n, sizeof *s->before);
-    s->points = calloc((size_t)(1 + fractions.n * ratios.n), sizeof *s->points);
+    s->before = calloc((size_t)e->n, sizeof(dgm_quality *));
+    s->points = calloc(1 + (size_t)fractions.n * (size_t)ratios.n, sizeof *s->points);
     if (s->before == NULL || s->points == NULL)
         return dgm_fail(DGM_ENOMEM, "out of memory for choices of experts");
     DGM_TRY(add_point(s, e, NULL, 0, 0));
