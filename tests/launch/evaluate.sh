@@ -138,6 +138,8 @@ grep -q '^fewest bytes within 1.5 chrF++ (worst): fraction 0\.[0-9]*, ratio 1: [
 f=$(sed -n 's/^fewest .* fraction \([0-9.]*\), .*/\1/p' "$dir/out")
 awk -v f="$f" '/^  0/ && $1 > 0 { near = $1 - f < 1e-3 && f - $1 < 1e-3; if (near) { seen = 1; if ($10 > 1.505) bad = 1 } else if ($1 > f && $10 < 1.495) bad = 1 }
      END { exit bad || !seen }' <(sed 's/, /,/' "$dir/out") || fail "not the fewest: $(cat "$dir/out")"
+case $f in 0.25) next=0.5000 ;; 0.5) next=0.6250 ;; 0.625) next=0.7500 ;; 0.75) next=0.8750 ;; *) fail "found $f, of which the test learns nothing" ;; esac
+grep -q "^  $next " "$dir/out" || fail "$next was not tried: $(cat "$dir/out")"
 run 0 "$dragoman" prune --stats "$dir/stats" -k "$dir/chosen" --fraction "$f" --ratio 1
 cmp -s "$dir/chosen" "$dir/found" || fail "the file is not of the choice that was found"
 run 4 "$dragoman" prune --max-loss 0 --stats "$dir/stats" --fractions 0.875 --ratios 1 "${both[@]}" -k "$dir/x"
