@@ -1,5 +1,6 @@
 /* cmd_prune.c - `dragoman prune -m MODEL --stats FILE -k KEEP`: which experts each language keeps; --import LIST: as others chose. */
 #include "launch/commands.h"
+#include "launch/prune_evaluate.h"
 #include "launch/prune_guards.h"
 #include "launch/prune_loss.h"
 #include "launch/prune_plan.h"
@@ -183,7 +184,9 @@ static int prune(const dgm_options *o)
 
 int dgm_cmd_prune(const dgm_options *o)
 {
-    if (strncmp(o->algorithm, "loss", 4) == 0)
+    if (o->evaluate)
+        return dgm_prune_evaluate(o);
+    if (dgm_prune_by_loss(o))
         return dgm_prune_loss(o);
     const int rc = prune(o);
     if (rc != DGM_OK)

@@ -174,24 +174,6 @@ int dgm_filter_languages(dgm_filter_direction *d, const dgm_session *s)
     return resolve_targets(d, s);
 }
 
-/* whole_stack - the number of the set of all experts of a stack. */
-static int whole_stack(int *number, dgm_session *s, int stack)
-{
-    const dgm_moe_shape *shape = &s->sets.shape;
-    *number = 0;
-    if (shape->n_experts == 0)
-        return DGM_OK;
-    dgm_keep_set all = {.kept = calloc(shape->n_experts, 1)};
-    if (all.kept == NULL)
-        return dgm_fail(DGM_ENOMEM, "out of memory for a set of experts");
-    for (int l = 0; l < shape->n_layers; l++)
-        if (shape->layers[l].stack == stack)
-            memset(all.kept + shape->layers[l].first, 1, (size_t)shape->layers[l].n_experts);
-    const int rc = dgm_expert_sets_add(number, &s->sets, &all);
-    free(all.kept);
-    return rc;
-}
-
 /* set_of - the set of a direction in a stack; all of the stack with --keep-missing exact. */
 static int set_of(int *number, dgm_session *s, const dgm_keep *keep, int stack, const char *src,
                   const char *tgt)
@@ -201,7 +183,7 @@ static int set_of(int *number, dgm_session *s, const dgm_keep *keep, int stack, 
     if (set != NULL)
         return dgm_expert_sets_add(number, &s->sets, set);
     if (strcmp(o->keep_missing, "exact") == 0)
-        return whole_stack(number, s, stack);
+        return dgm_expert_sets_add_all(number, &s->sets, stack);
     return dgm_fail(
         DGM_EINPUT, "%s keeps no %s experts for %s (--keep-missing exact uses all of them)",
         o->keep, stack == DGM_ENCODER ? "encoder" : "decoder", stack == DGM_ENCODER ? src : tgt);

@@ -110,6 +110,7 @@ typedef struct dgm_options {
     const char *from; /* keep file, or "" */
     float fraction, ratio, end_weight;
     int keep_total, keep_encoder;
+    bool evaluate;
     bool protect_eos;
     const char *decoder_keep;         /* LANG=FRACTION,.. or "": the last of */
     const char *const *decoder_keeps; /* [n_decoder_keeps] */

@@ -193,6 +193,11 @@ static int run(job *j, const dgm_options *o)
     return j->session.rank == 0 ? choose(j) : dgm_session_serve(&j->session);
 }
 
+bool dgm_prune_by_loss(const dgm_options *o)
+{
+    return strncmp(o->algorithm, "loss", 4) == 0;
+}
+
 int dgm_prune_loss(const dgm_options *o)
 {
     job j = {.session.options = o};

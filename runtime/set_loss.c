@@ -13,7 +13,7 @@ typedef struct set {
 typedef struct text {
     dgm_pairs pairs;
     int set[DGM_STACKS];
-    double tokens;  /* of the translations, </s> counted, codes not */
+    double tokens;  /* of the translations, codes and </s> counted, as scores count them */
     double *loss;   /* [pairs.n] as sets stand */
     uint8_t *marks; /* [pairs.n, n_experts] which experts each line went to */
 } text;
@@ -101,7 +101,7 @@ int dgm_set_loss_add_text(dgm_set_loss *l, dgm_pairs *pairs, int encoder, int de
               .loss = calloc(pairs->n + 1, sizeof *t.loss),
               .marks = calloc(pairs->n * l->n_experts + 1, 1)};
     for (size_t i = 0; i < t.pairs.n; i++)
-        t.tokens += t.pairs.pairs[i].n_target - 2;
+        t.tokens += t.pairs.pairs[i].n_target - 1;
     *pairs = (dgm_pairs){0};
     if (more == NULL || t.loss == NULL || t.marks == NULL) {
         dgm_pairs_free(&t.pairs);
