@@ -300,9 +300,10 @@ const dgm_opt dgm_option_rows[] = {
         NULL),
     CHOICE(
         "algorithm", prune_group, algorithm, "fixed",
-        "fixed|threshold|stack-thresholds|loss|loss-even", NULL, P, NONE,
+        "fixed|threshold|stack-thresholds|loss|loss-stacks|loss-layers", NULL, P, NONE,
         "as many experts in each layer of a stack; or as many as reach a threshold of value, one "
-        "for all layers or one for each stack",
+        "for all layers or one for each stack; loss: experts go whose lack costs the translations "
+        "of --reference least, as many in all, in each stack, or in each layer",
         NULL),
     CHOICE("granularity", prune_group, granularity, "language", "language|pair|all", NULL, P, NONE,
            "a set for each language (encoder: from it, decoder: into it), for each pair, or one",

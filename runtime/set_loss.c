@@ -35,6 +35,7 @@ struct dgm_set_loss {
     int n_texts;
     question *questions; /* [n_questions], room for cap */
     size_t n_questions, cap;
+    double answered; /* in all */
     /* the removals of the questions */
     const dgm_removal *removals;
     int *numbers; /* [removals] of the sets that lack them */
@@ -227,6 +228,7 @@ static int take(dgm_set_loss *l, const dgm_result *r)
 static int answer(dgm_set_loss *l)
 {
     size_t sent = 0;
+    l->answered += (double)l->n_questions;
     while (sent < l->n_questions || dgm_engine_pending(l->cfg.engine) > 0) {
         dgm_result r;
         int rc = DGM_OK, n;
@@ -303,6 +305,14 @@ int dgm_set_loss_remove(dgm_set_loss *l, const dgm_removal *chosen, int n)
         l->sets[chosen[r].set].kept[chosen[r].expert] = 0;
     DGM_TRY(publish(l, 0));
     return answer(l);
+}
+
+double dgm_set_loss_passes(const dgm_set_loss *l)
+{
+    double lines = 0;
+    for (int t = 0; t < l->n_texts; t++)
+        lines += (double)l->texts[t].pairs.n;
+    return lines > 0 ? l->answered / lines : 0;
 }
 
 double dgm_set_loss_mean(const dgm_set_loss *l)

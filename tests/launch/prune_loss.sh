@@ -75,7 +75,7 @@ while read -r h layer expert <"$dir/table" && [ "$fresh" != "$layer $expert" ]; 
 done
 echo "$h" >>"$dir/harms"
 without decoder deu_Latn "$layer" "$expert" <"$dir/next.json" >"$dir/want.json"
-run 0 env DGM_LOG_LEVEL=debug "$dragoman" prune --algorithm loss "${texts[@]}" --from "$dir/from.json" -k "$dir/keep.json" --keep-total 11 --keep-encoder 6
+run 0 env DGM_LOG_LEVEL=debug "$dragoman" prune --algorithm loss-stacks "${texts[@]}" --from "$dir/from.json" -k "$dir/keep.json" --keep-total 11 --keep-encoder 6
 cp "$dir/err" "$dir/log"
 [ "$(jq -c '[.encoder, .decoder]' "$dir/keep.json")" = "$(jq -c '[.encoder, .decoder]' "$dir/want.json")" ] ||
     fail "want $(jq -c .decoder "$dir/want.json"), found $(jq -c .decoder "$dir/keep.json")"
@@ -85,7 +85,7 @@ sed -n 's/.* goes, \(-*[0-9.]*\)$/\1/p' "$dir/log" | paste - "$dir/harms" |
 # The encoder: one of six goes.
 read -r _ layer expert <<<"$(brute "$dir/from.json" encoder eng_Latn | head -n 1)"
 without encoder eng_Latn "$layer" "$expert" <"$dir/from.json" >"$dir/want.json"
-run 0 "$dragoman" prune --algorithm loss "${texts[@]}" --from "$dir/from.json" -k "$dir/one.json" --keep-total 12 --keep-encoder 5
+run 0 "$dragoman" prune --algorithm loss-stacks "${texts[@]}" --from "$dir/from.json" -k "$dir/one.json" --keep-total 12 --keep-encoder 5
 [ "$(jq -c '[.encoder, .decoder]' "$dir/one.json")" = "$(jq -c '[.encoder, .decoder]' "$dir/want.json")" ] || fail "the encoder loses another"
 
 # The same file for any batch, instruction set and number of ranks, whichever has the sentences.
@@ -93,14 +93,15 @@ both=("${texts[@]}" -s de -t en -i "$dir/de" --reference "$dir/en")
 jq -c '.encoder.deu_Latn = .encoder.eng_Latn | .decoder.eng_Latn = .decoder.deu_Latn' "$dir/from.json" >"$dir/two.json"
 search=(prune --algorithm loss "${both[@]}" --from "$dir/two.json" --keep-total 9 --keep-encoder 4)
 run 0 "$dragoman" "${search[@]}" -k "$dir/want.json"
+[ "$(jq '[.encoder, .decoder | .[][] | length] | add' "$dir/want.json")" -eq 18 ] || fail "two directions of 9 experts: $(cat "$dir/want.json")"
 run 0 "$dragoman" "${search[@]}" -k "$dir/got.json" --isa ref --batch-rows 5 --batch-tokens 30
 cmp -s "$dir/want.json" "$dir/got.json" || fail "small batches choose others"
 run 0 ranks 2 "${search[@]}" -k "$dir/got.json" --threads 1 --dense-ranks 1
 cmp -s "$dir/want.json" "$dir/got.json" || fail "one dense rank of two chooses others"
 run 0 ranks 3 "${search[@]}" -k "$dir/got.json" --threads 1
 cmp -s "$dir/want.json" "$dir/got.json" || fail "3 ranks choose others"
-run 0 "$dragoman" "${search[@]}" -k "$dir/even.json" --algorithm loss-even
-jq -e 'all(.encoder[], .decoder[] | .[]; length >= 2)' "$dir/even.json" >/dev/null || fail "loss-even: $(cat "$dir/even.json")"
+run 0 "$dragoman" "${search[@]}" -k "$dir/even.json" --algorithm loss-layers
+jq -e 'all(.encoder[], .decoder[] | .[]; length >= 2)' "$dir/even.json" >/dev/null || fail "loss-layers: $(cat "$dir/even.json")"
 
 # What cannot be.
 run 2 "$dragoman" prune --algorithm loss -s en -t de -i "$dir/en" -k "$dir/x"
