@@ -15,8 +15,8 @@
 
 /* Values in the order of the options' choices. */
 static const char *const metrics[] = {"top1", "top2", "load", "vanilla", "importance", "gate"};
-static const char *const algorithms[] = {"fixed", "threshold", "stack-thresholds", "loss",
-                                         "loss-even"};
+static const char *const algorithms[] = {"fixed", "threshold",   "stack-thresholds",
+                                         "loss",  "loss-stacks", "loss-layers"};
 static const char *const granularities[] = {"language", "pair", "all"};
 static const char *const modes[] = {"forced", "beam"};
 
@@ -42,7 +42,7 @@ int dgm_prune_plan(dgm_keep_plan *p, const dgm_options *o, const dgm_gate_stats 
 {
     *p = (dgm_keep_plan){
         .metric = (enum dgm_metric)index_of(o->metric, metrics, DGM_METRICS),
-        .algorithm = (enum dgm_choice_algorithm)index_of(o->algorithm, algorithms, 5),
+        .algorithm = (enum dgm_choice_algorithm)index_of(o->algorithm, algorithms, 6),
         .granularity = (enum dgm_granularity)index_of(o->granularity, granularities, 3),
         .mode = stats_mode(o, s),
         .by_tokens = strcmp(o->average, "tokens") == 0,
@@ -200,7 +200,7 @@ int dgm_cmd_prune(const dgm_options *o)
 {
     if (dgm_prune_measures(o))
         return o->evaluate ? dgm_prune_evaluate(o) : dgm_prune_sweep(o);
-    if (strncmp(o->algorithm, "loss", 4) == 0)
+    if (dgm_prune_by_loss(o))
         return dgm_prune_loss(o);
     const int rc = prune(o);
     if (rc != DGM_OK)

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "comm/comm.h"
 #include "launch/commands.h"
+#include "launch/prune_loss.h"
 #include "launch/prune_sweep.h"
 
 #include <fcntl.h>
@@ -128,8 +129,8 @@ static bool alone(const dgm_options *o)
     const bool kernels = o->command == DGM_COMMAND_BENCH && o->n_args > 0 &&
                          (strcmp(o->args[0], "kernels") == 0 || strcmp(o->args[0], "experts") == 0);
     /* what translates or scores is a job of all ranks */
-    const bool choosing = o->command == DGM_COMMAND_PRUNE && !dgm_prune_measures(o) &&
-                          strncmp(o->algorithm, "loss", 4) != 0;
+    const bool choosing =
+        o->command == DGM_COMMAND_PRUNE && !dgm_prune_measures(o) && !dgm_prune_by_loss(o);
     return !commands[o->command].ranks || kernels || choosing;
 }
 

@@ -301,9 +301,10 @@ const dgm_opt dgm_option_rows[] = {
         NULL),
     CHOICE(
         "algorithm", prune_group, algorithm, "fixed",
-        "fixed|threshold|stack-thresholds|loss|loss-even", NULL, P, NONE,
+        "fixed|threshold|stack-thresholds|loss|loss-stacks|loss-layers", NULL, P, NONE,
         "as many experts in each layer of a stack; or as many as reach a threshold of value, one "
-        "for all layers or one for each stack",
+        "for all layers or one for each stack; loss: experts go whose lack costs the translations "
+        "of --reference least, as many in all, in each stack, or in each layer",
         NULL),
     CHOICE("granularity", prune_group, granularity, "language", "language|pair|all", NULL, P, NONE,
            "a set for each language (encoder: from it, decoder: into it), for each pair, or one",
@@ -322,10 +323,6 @@ const dgm_opt dgm_option_rows[] = {
         "instead of fraction and ratio: how many experts stay, over all layers", NULL),
     INT("keep-encoder", 0, prune_group, keep_encoder, "0", 0, 1048576, "N", P, NONE,
         "how many of them in the encoder", NULL),
-    TEXT("from", 0, prune_group, from, "", "FILE", P, NONE,
-         "algorithms loss: begin with the experts that this keep file keeps, instead of all", NULL),
-    {"end-weight", 0, prune_group, DGM_OPT_FLOAT, AT(end_weight), "0", 0, 1000, NULL, NULL, "X", P,
-     NONE, "algorithms loss: </s> counts so many times more", NULL},
     SWITCH(
         "evaluate", 0, prune_group, evaluate, P, NONE,
         "translate the texts of -i with all experts and with those of --keep, and tell what that "
@@ -352,6 +349,10 @@ const dgm_opt dgm_option_rows[] = {
          NULL),
     TEXT("ratios", 0, prune_group, ratios, "1,2,3", "X,..", P, NONE,
          "of --sweep and --max-loss: experts kept in the encoder for one in the decoder", NULL),
+    TEXT("from", 0, prune_group, from, "", "FILE", P, NONE,
+         "algorithms loss: begin with the experts that this keep file keeps, instead of all", NULL),
+    {"end-weight", 0, prune_group, DGM_OPT_FLOAT, AT(end_weight), "0", 0, 1000, NULL, NULL, "X", P,
+     NONE, "algorithms loss: </s> counts so many times more", NULL},
     SWITCH("protect-eos", 0, prune_group, protect_eos, P, NONE,
            "keep in each decoder layer, before the metric chooses the rest of the budget, the "
            "experts that have 90 % of the gate weight where sentences end",

@@ -1,6 +1,6 @@
 #include "launch/prune_sweep.h"
 
-#include "launch/prune_plan.h"
+#include "launch/prune_loss.h"
 #include "launch/sweep_show.h"
 #include "runtime/knee.h"
 
@@ -209,7 +209,7 @@ static int check(const dgm_options *o)
         return dgm_fail(DGM_EUSAGE,
                         "prune: want --stats FILE with --sweep and --max-loss, as dragoman stats "
                         "writes it");
-    if (strncmp(o->algorithm, "loss", 4) == 0)
+    if (dgm_prune_by_loss(o))
         return dgm_fail(DGM_EUSAGE,
                         "prune: want an --algorithm that goes by statistics with --sweep and "
                         "--max-loss, found %s",

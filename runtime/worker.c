@@ -136,7 +136,7 @@ int dgm_worker_create(dgm_worker **out, const dgm_engine_config *cfg, int slots,
         rc = dgm_moe_create(&w->moe, model, comm, rows > tokens ? rows : tokens, n_threads,
                             cfg->compute);
     }
-    if (rc == DGM_OK && cfg->sets != NULL && cfg->sets->n > 0)
+    if (rc == DGM_OK && cfg->sets != NULL && cfg->sets->n > 0 && !cfg->marks)
         rc = dgm_lost_mass_create(&w->lost, model, tokens, slots, cfg->max_beam, cfg->max_target);
     if (rc == DGM_OK && cfg->record)
         rc = dgm_gate_record_create(&w->record, model, kern, tokens, slots, cfg->max_beam,
