@@ -90,7 +90,7 @@ static int add_directions(cutter *c)
     c->there = calloc(c->keep.shape.n_experts + 1, 1);
     if (c->there == NULL)
         return dgm_fail(DGM_ENOMEM, "out of memory for a list of experts");
-    const char *at = c->o->directions;
+    const char *at = c->o->cut_for;
     for (bool more = true; more;) {
         const size_t len = strcspn(at, ",");
         DGM_TRY(add_direction(c, at, len));
@@ -158,7 +158,7 @@ int dgm_prune_cut(const dgm_options *o)
     cutter c = {.o = o};
     if (o->output[0] == '\0')
         return dgm_fail(DGM_EUSAGE, "--for: want -o DIR, where the smaller model is written");
-    if (o->keep[0] == '\0' || o->directions[0] == '\0')
+    if (o->keep[0] == '\0' || o->cut_for[0] == '\0')
         return dgm_fail(DGM_EUSAGE, "prune -o: want %s, found none",
                         o->keep[0] == '\0'
                             ? "-k FILE, the experts to keep"

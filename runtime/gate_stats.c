@@ -1,9 +1,12 @@
 #include "runtime/gate_stats.h"
 
 #include "kernels/math.h"
+#include "kernels/route.h"
 
 #include <stdlib.h>
 #include <string.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 int dgm_gates_init(dgm_gate_stats *s, const dgm_model_config *c, uint64_t model)
 {
@@ -82,10 +85,35 @@ void dgm_gates_count(dgm_gates_run *run, const dgm_moe_layer *layer, const dgm_k
     }
 }
 
+void dgm_gates_count_gates(dgm_gates_run *run, const dgm_moe_layer *layer, const float *logits,
+                           int top_k, bool ends)
+{
+    int32_t expert[2];
+    float gate[2];
+    const int rc = dgm_route_top2(expert, gate, logits, layer->n_experts);
+    DGM_ASSERT(rc == DGM_OK); /* the router has taken them already */
+    if (top_k == 1) {
+        expert[1] = -1;
+        gate[0] = 1.0f;
+    }
+    for (int i = 0; i < 2 && expert[i] >= 0; i++) {
+        const size_t at = layer->first + (size_t)expert[i];
+        const uint64_t part = (uint64_t)((double)gate[i] * DGM_GATES_ONE + 0.5);
+        run->sum[DGM_GATES_GATE][at] += part;
+        run->sum[DGM_GATES_EOS][at] += ends ? part : 0;
+    }
+}
+
 static bool same_text(const dgm_gates_run *a, const dgm_gates_run *b)
 {
     return a->corpus == b->corpus && a->mode == b->mode && strcmp(a->src, b->src) == 0 &&
            strcmp(a->tgt, b->tgt) == 0;
+}
+
+uint64_t dgm_gates_text(const int32_t *src, int n_src, const int32_t *tgt, int n_tgt)
+{
+    const uint64_t seed = n_tgt > 0 ? XXH3_64bits(tgt, (size_t)n_tgt * sizeof *tgt) : 0;
+    return XXH3_64bits_withSeed(src, (size_t)n_src * sizeof *src, seed);
 }
 
 int dgm_gates_merge(dgm_gate_stats *s, const dgm_gate_stats *from)
