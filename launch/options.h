@@ -29,6 +29,7 @@ enum dgm_command {
     DGM_COMMAND_SYNTH,
     DGM_COMMAND_STATS,
     DGM_COMMAND_PRUNE,
+    DGM_COMMAND_ATLAS,
     DGM_COMMANDS
 };
 
@@ -100,6 +101,10 @@ typedef struct dgm_options {
     const char *stats, *import, *metric, *algorithm, *granularity, *average, *stats_mode;
     float fraction, ratio;
     int keep_total, keep_encoder;
+
+    /* atlas */
+    const char *quality, *csv, *linkage; /* file, folder; "": none */
+    bool compare;
 
     /* bench layers, bench pruning */
     const char *batch; /* sentences at once, several after commas */

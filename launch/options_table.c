@@ -17,7 +17,8 @@ enum {
     Y = 1u << DGM_COMMAND_SYNTH,
     G = 1u << DGM_COMMAND_STATS,
     P = 1u << DGM_COMMAND_PRUNE,
-    ALL = T | S | X | K | D | L | I | B | Q | Y | G | P,
+    A = 1u << DGM_COMMAND_ATLAS,
+    ALL = T | S | X | K | D | L | I | B | Q | Y | G | P | A,
 };
 
 enum {
@@ -71,7 +72,7 @@ static const char model_group[] = "Model and ranks", text_group[] = "Text in",
 
 const dgm_opt dgm_option_rows[] = {
     /* Model and ranks */
-    TEXT("model", 'm', model_group, model, "", "DIR", T | S | X | K | D | L | I | Q | B | G | P,
+    TEXT("model", 'm', model_group, model, "", "DIR", T | S | X | K | D | L | I | Q | B | G | P | A,
          NONE,
          "model directory as downloaded from Hugging Face; without it the demonstration model that "
          "comes with dragoman",
@@ -114,9 +115,9 @@ const dgm_opt dgm_option_rows[] = {
         "other computes; auto tries both ways on some steps when ranks are on several hosts, and "
         "keeps the faster",
         "On a fast network it costs time: weights are read twice"),
-    TEXT("keep", 'k', model_group, keep, "", "FILE", T | S | G | P | I, RESULT,
+    TEXT("keep", 'k', model_group, keep, "", "FILE", T | S | G | P | I | A, RESULT,
          "experts that each language keeps, as dragoman prune writes them; others are not loaded; "
-         "inspect: what such a file keeps",
+         "inspect, atlas: what such a file keeps",
          "Fewer experts cost quality: dragoman score-text measures it"),
     CHOICE("keep-missing", model_group, keep_missing, "error", "error|exact", NULL, T | S | G,
            RESULT, "a language that the keep file does not list: an error, or all experts", NULL),
@@ -158,7 +159,7 @@ const dgm_opt dgm_option_rows[] = {
            "stop at the first line that cannot be done, with exit code 4", NULL),
 
     /* Text out */
-    TEXT("output", 'o', output_group, output, "", "FILE", T | S | K | D | Q | Y | G, NONE,
+    TEXT("output", 'o', output_group, output, "", "FILE", T | S | K | D | Q | Y | G | A, NONE,
          "file to write; without it standard output; translate writes FILE.part and renames it, "
          "goes on where it was stopped, and takes {lang} in the name for one file a target; "
          "quantize "
@@ -233,7 +234,7 @@ const dgm_opt dgm_option_rows[] = {
     /* What to show */
     SWITCH("ids", 0, look_group, ids, K, NONE, "ids instead of pieces", NULL),
     SWITCH("json", 0, look_group, json, X | L | I | B, NONE, "JSON for programs", NULL),
-    INT("ranks", 'n', look_group, ranks, "1", 1, 65536, "N", I, NONE,
+    INT("ranks", 'n', look_group, ranks, "1", 1, 65536, "N", I | A, NONE,
         "show what each of N ranks would hold", NULL),
     TEXT("languages", 0, look_group, languages, "", "CODE,..", I, NONE,
          "inspect --keep: of these sets alone", NULL),
@@ -318,6 +319,17 @@ const dgm_opt dgm_option_rows[] = {
         "instead of fraction and ratio: how many experts stay, over all layers", NULL),
     INT("keep-encoder", 0, prune_group, keep_encoder, "0", 0, 1048576, "N", P, NONE,
         "how many of them in the encoder", NULL),
+    CHOICE("linkage", prune_group, linkage, "average", "average|single|complete|ward", NULL, A,
+           NONE,
+           "atlas: how far apart two clusters of languages are: mean over pairs, nearest pair, "
+           "farthest pair, or growth of the sum of squares",
+           NULL),
+    SWITCH("compare", 0, prune_group, compare, A, NONE,
+           "atlas: what changed from the first file of statistics to the second", NULL),
+    TEXT("quality", 0, prune_group, quality, "", "FILE", A, NONE,
+         "atlas: draw quality against bytes, from what dragoman prune --sweep wrote", NULL),
+    TEXT("csv", 0, prune_group, csv, "", "DIR", A, NONE,
+         "atlas: write there what the figures show, as tables", NULL),
 
     /* Synthetic models */
     TEXT(

@@ -212,12 +212,12 @@ static int get_lists(const reader *r, const json_t *root, uint64_t model)
                : dgm_fail(DGM_EINPUT, "%s: want lists of experts by language, found none", r->path);
 }
 
-static int read_file(dgm_keep *k, const char *path, const dgm_model_config *c, uint64_t model,
+/* read_file - into k, which has no sets yet. */
+static int read_file(dgm_keep *k, const char *path, int top_k, uint64_t model,
                      int (*get)(const reader *r, const json_t *root, uint64_t model))
 {
     dgm_json j = {0};
-    DGM_TRY(dgm_keep_init(k, c, model));
-    const reader r = {path, k, c->top_k, calloc(k->shape.n_experts + 1, 1)};
+    const reader r = {path, k, top_k, calloc(k->shape.n_experts + 1, 1)};
     int rc = r.kept == NULL ? dgm_fail(DGM_ENOMEM, "%s: out of memory", path)
                             : dgm_input_json(&j, path, MAX_FILE);
     if (rc == DGM_OK) {
@@ -233,10 +233,19 @@ static int read_file(dgm_keep *k, const char *path, const dgm_model_config *c, u
 
 int dgm_keep_read(dgm_keep *k, const char *path, const dgm_model_config *c, uint64_t model)
 {
-    return read_file(k, path, c, model, get_keep);
+    DGM_TRY(dgm_keep_init(k, c, model));
+    return read_file(k, path, c->top_k, model, get_keep);
+}
+
+int dgm_keep_read_of(dgm_keep *k, const char *path, const dgm_moe_shape *shape, int top_k,
+                     uint64_t model)
+{
+    DGM_TRY(dgm_keep_init_of(k, shape, model));
+    return read_file(k, path, top_k, model, get_keep);
 }
 
 int dgm_keep_import(dgm_keep *k, const char *path, const dgm_model_config *c, uint64_t model)
 {
-    return read_file(k, path, c, model, get_lists);
+    DGM_TRY(dgm_keep_init(k, c, model));
+    return read_file(k, path, c->top_k, model, get_lists);
 }
