@@ -94,6 +94,7 @@ function place(section, title) {
 }
 
 async function show(f) {
+  if (f.drawn) Plotly.Fx.unhover(f.plot);
   f.drawn = f.draw(f);
   f.cell = null;
   f.readout.textContent = f.drawn.walk ? 'Values: point at a cell, or press the arrow keys in the figure.' : '';
