@@ -321,15 +321,15 @@ const dgm_opt dgm_option_rows[] = {
         "how many of them in the encoder", NULL),
     CHOICE("linkage", prune_group, linkage, "average", "average|single|complete|ward", NULL, A,
            NONE,
-           "atlas: how far apart two clusters of languages are: mean over pairs, nearest pair, "
+           "how far apart two clusters of languages are: mean over pairs, nearest pair, "
            "farthest pair, or growth of the sum of squares",
            NULL),
     SWITCH("compare", 0, prune_group, compare, A, NONE,
-           "atlas: what changed from the first file of statistics to the second", NULL),
+           "what changed from the first file of statistics to the second", NULL),
     TEXT("quality", 0, prune_group, quality, "", "FILE", A, NONE,
-         "atlas: draw quality against bytes, from what dragoman prune --sweep wrote", NULL),
+         "draw quality against bytes, from what dragoman prune --sweep wrote", NULL),
     TEXT("csv", 0, prune_group, csv, "", "DIR", A, NONE,
-         "atlas: write there what the figures show, as tables", NULL),
+         "write there what the figures show, as tables", NULL),
 
     /* Synthetic models */
     TEXT(

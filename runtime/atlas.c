@@ -98,25 +98,36 @@ static int choose(dgm_atlas *a)
     return dgm_keep_choose(&a->keep, &a->stats, &plan);
 }
 
-static int find_sets(dgm_atlas *a, int stack)
+/* name_sets - the set of each language of a stack. */
+static int name_sets(dgm_atlas *a, int stack)
+{
+    dgm_atlas_stack *st = &a->stacks[stack];
+    const uint8_t **kept = calloc((size_t)st->n + 1, sizeof *kept);
+    st->kept = kept;
+    if (kept == NULL)
+        return no_memory("keep sets");
+    for (int i = 0; i < st->n; i++) {
+        const dgm_keep_set *set = dgm_keep_named(&a->keep, stack, st->names[i]);
+        if (set == NULL)
+            set = dgm_keep_named(&a->keep, stack, "*");
+        kept[i] = set == NULL ? NULL : set->kept + st->first;
+    }
+    return DGM_OK;
+}
+
+static int unite_sets(dgm_atlas *a, int stack)
 {
     dgm_atlas_stack *st = &a->stacks[stack];
     const size_t n = (size_t)a->keep.n[stack];
     const uint8_t **sets = calloc(n + 1, sizeof *sets);
-    st->kept = calloc((size_t)st->n + 1, sizeof *st->kept);
     st->unions = calloc(n + 1, sizeof *st->unions);
-    int rc =
-        sets == NULL || st->kept == NULL || st->unions == NULL ? no_memory("keep sets") : DGM_OK;
-    for (int i = 0; rc == DGM_OK && i < st->n; i++) {
-        const dgm_keep_set *set = dgm_keep_named(&a->keep, stack, st->names[i]);
-        if (set == NULL)
-            set = dgm_keep_named(&a->keep, stack, "*");
-        st->kept[i] = set == NULL ? NULL : set->kept + st->first;
+    if (sets == NULL || st->unions == NULL) {
+        free(sets);
+        return no_memory("unions of keep sets");
     }
-    for (size_t i = 0; rc == DGM_OK && i < n; i++)
+    for (size_t i = 0; i < n; i++)
         sets[i] = a->keep.sets[stack][i].kept + st->first;
-    if (rc == DGM_OK)
-        rc = dgm_union_sizes(st->unions, sets, (int)n, st->width);
+    const int rc = dgm_union_sizes(st->unions, sets, (int)n, st->width);
     free(sets);
     return rc;
 }
@@ -160,7 +171,9 @@ int dgm_atlas_open(dgm_atlas *a, const char *stats_path, const char *keep_path,
                                  : dgm_keep_read_of(&a->keep, keep_path, &a->stats.shape,
                                                     a->stats.top_k, a->stats.model));
     for (int s = 0; s < DGM_STACKS; s++)
-        DGM_TRY(find_sets(a, s));
+        DGM_TRY(name_sets(a, s));
+    for (int s = 0; s < DGM_STACKS; s++)
+        DGM_TRY(unite_sets(a, s));
     return grow_tree(a);
 }
 

@@ -147,7 +147,8 @@ static int table(const dgm_atlas_comparison *c, const char *dir, const char *nam
                  bool by_expert)
 {
     dgm_csv csv;
-    DGM_TRY(dgm_csv_begin(&csv, dir, name, head));
+    DGM_TRY(dgm_csv_begin(&csv, dir, name));
+    (void)fputs(head, csv.f);
     for (int s = 0; s < DGM_STACKS; s++)
         for (int i = 0; i < c->n[s]; i++)
             lines(&csv, c, s, i, by_expert);
@@ -158,8 +159,8 @@ int dgm_atlas_comparison_csv(const dgm_atlas_comparison *c, const char *dir)
 {
     DGM_TRY(dgm_csv_folder(dir));
     DGM_TRY(table(c, dir, "changes",
-                  "stack,language,layer,rank_correlation,moved,kept,entered,left", false));
+                  "stack,language,layer,rank_correlation,moved,kept,entered,left\n", false));
     return table(c, dir, "difference",
-                 "stack,language,layer,expert,importance_old,importance_new,kept_old,kept_new",
+                 "stack,language,layer,expert,importance_old,importance_new,kept_old,kept_new\n",
                  true);
 }

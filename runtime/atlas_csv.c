@@ -18,8 +18,8 @@ static void use_line(dgm_csv *c, const dgm_atlas_stack *st, int i, size_t e)
 static int use_csv(const dgm_atlas *a, const char *dir)
 {
     dgm_csv c;
-    DGM_TRY(dgm_csv_begin(&c, dir, "use",
-                          "stack,language,layer,expert,top1,top2,load,vanilla,importance,kept"));
+    DGM_TRY(dgm_csv_begin(&c, dir, "use"));
+    (void)fputs("stack,language,layer,expert,top1,top2,load,vanilla,importance,kept\n", c.f);
     for (int s = 0; s < DGM_STACKS; s++)
         for (int i = 0; i < a->stacks[s].n; i++)
             for (int l = 0; l < a->stats.shape.n_layers; l++) {
@@ -37,7 +37,8 @@ static int use_csv(const dgm_atlas *a, const char *dir)
 static int jaccard_csv(const dgm_atlas *a, const char *dir)
 {
     dgm_csv c;
-    DGM_TRY(dgm_csv_begin(&c, dir, "jaccard", "stack,a,b,kept_a,kept_b,jaccard"));
+    DGM_TRY(dgm_csv_begin(&c, dir, "jaccard"));
+    (void)fputs("stack,a,b,kept_a,kept_b,jaccard\n", c.f);
     for (int s = 0; s < DGM_STACKS; s++)
         for (int i = 0; i < a->keep.n[s]; i++)
             for (int j = 0; j < a->keep.n[s]; j++) {
@@ -66,7 +67,8 @@ static void cluster(dgm_csv *c, const dgm_atlas *a, int id)
 static int linkage_csv(const dgm_atlas *a, const char *dir)
 {
     dgm_csv c;
-    DGM_TRY(dgm_csv_begin(&c, dir, "linkage", "merge,a,b,distance,languages"));
+    DGM_TRY(dgm_csv_begin(&c, dir, "linkage"));
+    (void)fputs("merge,a,b,distance,languages\n", c.f);
     for (int i = 0; i + 1 < a->stacks[DGM_DECODER].n; i++) {
         (void)fprintf(c.f, "%d,", i);
         cluster(&c, a, a->merges[i].a);
@@ -79,7 +81,8 @@ static int linkage_csv(const dgm_atlas *a, const char *dir)
 static int union_csv(const dgm_atlas *a, const char *dir)
 {
     dgm_csv c;
-    DGM_TRY(dgm_csv_begin(&c, dir, "union", "stack,sets,mean,least,most,least_and_most"));
+    DGM_TRY(dgm_csv_begin(&c, dir, "union"));
+    (void)fputs("stack,sets,mean,least,most,least_and_most\n", c.f);
     for (int s = 0; s < DGM_STACKS; s++)
         for (int i = 0; i < a->keep.n[s]; i++) {
             const dgm_union_size *u = &a->stacks[s].unions[i];
@@ -92,7 +95,8 @@ static int union_csv(const dgm_atlas *a, const char *dir)
 static int ranks_csv(const dgm_atlas *a, const char *dir)
 {
     dgm_csv c;
-    DGM_TRY(dgm_csv_begin(&c, dir, "ranks", "rank,dense_bytes,expert_bytes,all_experts_bytes"));
+    DGM_TRY(dgm_csv_begin(&c, dir, "ranks"));
+    (void)fputs("rank,dense_bytes,expert_bytes,all_experts_bytes\n", c.f);
     for (int r = 0; r < a->n_ranks; r++)
         (void)fprintf(c.f, "%d,%" PRIu64 ",%" PRIu64 ",%" PRIu64 "\n", r, a->ranks[r].dense,
                       a->ranks[r].experts, a->ranks[r].all_experts);

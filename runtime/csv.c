@@ -16,7 +16,7 @@ int dgm_csv_folder(const char *dir)
     return dgm_fail(DGM_EOUTPUT, "%s: want a folder for tables, found: %s", dir, strerror(errno));
 }
 
-int dgm_csv_begin(dgm_csv *c, const char *dir, const char *name, const char *head)
+int dgm_csv_begin(dgm_csv *c, const char *dir, const char *name)
 {
     *c = (dgm_csv){0};
     if (snprintf(c->path, sizeof c->path, "%s/%s.csv", dir, name) >= (int)sizeof c->path)
@@ -24,7 +24,6 @@ int dgm_csv_begin(dgm_csv *c, const char *dir, const char *name, const char *hea
     c->f = open_memstream(&c->text, &c->bytes);
     if (c->f == NULL)
         return dgm_fail(DGM_ENOMEM, "%s: out of memory", c->path);
-    (void)fprintf(c->f, "%s\n", head);
     return DGM_OK;
 }
 

@@ -15,8 +15,8 @@ typedef struct dgm_csv {
 
 /* dgm_csv_folder - makes dir if it is not there. DGM_EOUTPUT. */
 DGM_MUST_CHECK int dgm_csv_folder(const char *dir);
-/* dgm_csv_begin - the table dir/name.csv, in memory; `head` is its first line. DGM_ENOMEM, DGM_EOUTPUT. */
-DGM_MUST_CHECK int dgm_csv_begin(dgm_csv *c, const char *dir, const char *name, const char *head);
+/* dgm_csv_begin - the table dir/name.csv, in memory. DGM_ENOMEM, DGM_EOUTPUT. */
+DGM_MUST_CHECK int dgm_csv_begin(dgm_csv *c, const char *dir, const char *name);
 /* dgm_csv_text - a field of text, in quotes where it needs them, without a comma. */
 void dgm_csv_text(dgm_csv *c, const char *text);
 /* dgm_csv_end - writes the file, atomically. DGM_EOUTPUT, DGM_ENOMEM. */

@@ -107,13 +107,12 @@ void dgm_sweep_fini(dgm_sweep_table *t)
 
 int dgm_sweep_csv(const dgm_sweep_table *t, const char *dir)
 {
-    char head[512] = "point";
     dgm_csv c;
-    for (int k = 0; k < DGM_SWEEP_NUMBERS; k++) {
-        (void)strcat(head, ",");
-        (void)strcat(head, dgm_sweep_names[k]);
-    }
-    DGM_TRY(dgm_csv_begin(&c, dir, "quality", head));
+    DGM_TRY(dgm_csv_begin(&c, dir, "quality"));
+    (void)fputs("point", c.f);
+    for (int k = 0; k < DGM_SWEEP_NUMBERS; k++)
+        (void)fprintf(c.f, ",%s", dgm_sweep_names[k]);
+    (void)fputc('\n', c.f);
     for (int i = 0; i <= t->n; i++) {
         (void)fputs(i == t->n ? "unpruned" : i == t->knee ? "knee" : "", c.f);
         for (int k = 0; k < DGM_SWEEP_NUMBERS; k++) {

@@ -172,7 +172,7 @@ function atlas() {
       { order: { label: 'Sets', options: ORDERS, value: many ? 'tree' : 'name' } }, (f) => drawJaccard(f, k), s.sets.names.length <= 40);
   });
   if (data.tree.merges.length > 0) {
-    figure('tree', 'Languages by decoder importance', 'A language is one vector: the importance of every decoder expert. Euclidean distance; clusters join by ' + data.tree.linkage + ' linkage.', {}, drawTree, true);
+    figure('tree', 'Languages by decoder importance', 'A language is one vector: the importance of every decoder expert. Euclidean distance; clusters join by ' + data.tree.linkage + ' linkage.', {}, drawTree, data.tree.leaves.length <= 40);
   } else {
     absent('tree', 'Languages by decoder importance', 'A tree takes statistics of two target languages or more: merge those of several directions with', 'dragoman stats --merge A.json B.json -o ALL.json');
   }

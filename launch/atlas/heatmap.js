@@ -27,11 +27,11 @@ function heatmap(rows, z, read, more) {
     traces.push({ type: 'scatter', mode: 'text', x: at.map((a) => a[1]), y: at.map((a) => a[0]), hoverinfo: 'skip', showlegend: false,
       text: at.map((a) => more.digits(a[2])), textfont: { size: 11, color: at.map((a) => (light(a[2]) ? '#000' : '#fff')) } });
   }
-  const names = (list, size) => ({ tickvals: list.map((_, i) => i), ticktext: list.map(plain), tickfont: { size } });
+  const names = (list, size, each) => ({ tickvals: list.map((_, i) => i).filter((i) => i % each === 0), ticktext: list.map(plain).filter((_, i) => i % each === 0), tickfont: { size } });
   const x = Object.assign({ title: { text: more.xtitle }, showgrid: false, zeroline: false, range: [-0.5, columns - 0.5] },
-    more.columns ? Object.assign(names(more.columns, columns > 30 ? 9 : 11), { tickangle: columns > 8 ? -90 : 0 }) : {},
+    more.columns ? Object.assign(names(more.columns, columns > 30 ? 9 : 11, Math.ceil(columns / 100)), { tickangle: columns > 8 ? -90 : 0 }) : {},
     more.ticks ? { tickvals: more.ticks.at, ticktext: more.ticks.text } : {});
-  const y = Object.assign({ title: { text: more.ytitle, standoff: 8 }, showgrid: false, zeroline: false, range: [n - 0.5, -0.5] }, names(rows, n > 30 ? 9 : 12));
+  const y = Object.assign({ title: { text: more.ytitle, standoff: 8 }, showgrid: false, zeroline: false, range: [n - 0.5, -0.5] }, names(rows, n > 30 ? 9 : 12, 1));
   const shapes = (more.lines || []).map((at) => ({ type: 'line', x0: at - 0.5, x1: at - 0.5, yref: 'paper', y0: 0, y1: 1, line: { color: colour('back'), width: 3 } }));
   const below = more.columns && columns > 8 ? 130 : 90;
   return {
