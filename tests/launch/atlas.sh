@@ -2,21 +2,13 @@
 # `dragoman atlas`: tables, pages and comparisons of statistics; nothing from a file becomes markup; bad input.
 # usage: atlas.sh DRAGOMAN_BINARY
 set -u
+# shellcheck source=tests/launch/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 dragoman=$(realpath "$1")
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 golden=$here/tests/golden/experts
 export DGM_LOG_LEVEL=warn
 unset DGM_MODEL
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
 cd "$dir" || exit 1
-bad=0
-
-fail() {
-    echo "$1"
-    sed 's/^/    /' "$dir/err" | head -n 5
-    bad=1
-}
 
 # run CODE COMMAND...
 run() {

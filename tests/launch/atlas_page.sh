@@ -3,24 +3,19 @@
 # and tables, no script fails, and names from files run nothing. A screenshot stays in the build folder.
 # usage: atlas_page.sh DRAGOMAN_BINARY
 set -u
+# shellcheck source=tests/launch/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 dragoman=$(realpath "$1")
 build=$(dirname "$dragoman")
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 if ! command -v chromium >/dev/null; then
     echo "SKIP launch_atlas_page: chromium is not installed (launch/setup.sh test installs it)"
     exit 77
 fi
 export DGM_LOG_LEVEL=warn DGM_MODEL=$here/models/multi30k-token
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
 cd "$dir" || exit 1
-bad=0
+: >err # what fail shows
 
-fail() {
-    echo "$1"
-    bad=1
-}
-make() { "$@" >out 2>&1 || fail "$*: $(cat out)"; }
+make() { "$@" >out 2>err || fail "$*"; }
 
 # In the page: each figure, with each value of each control, arrow keys, a picture, a table. What is found stands in data-probe.
 cat >probe.js <<'JS'
