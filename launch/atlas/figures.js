@@ -117,7 +117,7 @@ function drawQuality(f) {
   const words = (p) => (p[at('ratio')] === null ? 'unpruned' : 'fraction ' + number(p[at('fraction')]) + ', ratio ' + number(p[at('ratio')])) + '<br>' + number(p[at('encoder')]) + ' + ' +
     number(p[at('decoder')]) + ' experts, ' + number(p[bytesAt] / one) + ' ' + name + '<br>' + f.is('quality') + ' ' + number(p[y]) + '<br>chrF++ lost ' + number(p[at('lost_chrf++')]) +
     ' (' + number(p[at('lost_low')]) + ' to ' + number(p[at('lost_high')]) + ')' + (p[at('worst_lost_chrf++')] === null ? '' : ', worst direction ' + number(p[at('worst_lost_chrf++')]));
-  const traces = [...new Set(cut.map((p) => p[at('ratio')]))].map((ratio, i) => {
+  const traces = [...new Set(cut.map((p) => p[at('ratio')]))].sort((a, b) => a - b).map((ratio, i) => {
     const mine = cut.filter((p) => p[at('ratio')] === ratio);
     const error = chrf ? { error_y: { type: 'data', symmetric: false, thickness: 1.2, array: mine.map((p) => p[at('lost_chrf++')] - p[at('lost_low')]),
       arrayminus: mine.map((p) => p[at('lost_high')] - p[at('lost_chrf++')]) } } : {};
@@ -186,7 +186,7 @@ function atlas() {
     absent('quality', 'Quality against bytes', 'No sweep was given. Measure one with dragoman prune --sweep -o SWEEP.json, then', 'dragoman atlas STATS.json --quality SWEEP.json -o atlas.html', true);
   }
   if (data.ranks.length > 0) {
-    figure('ranks', 'Bytes on each rank', 'Weights that each of ' + data.ranks.length + (data.ranks.length === 1 ? ' rank' : ' ranks') + ' holds when all sets are served, as dragoman inspect --keep prints them; diamonds: with all experts.', {}, drawRanks, true);
+    figure('ranks', 'Bytes on each rank', 'Weights that ' + (data.ranks.length === 1 ? 'one rank' : 'each of ' + data.ranks.length + ' ranks') + ' holds when all sets are served, as dragoman inspect --keep prints them; diamonds: with all experts.', {}, drawRanks, true);
   } else {
     absent('ranks', 'Bytes on each rank', 'No model of these statistics was there to ask, with its weights. Name it:', 'dragoman atlas STATS.json -m MODEL -n RANKS -o atlas.html', true);
   }
