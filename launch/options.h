@@ -29,6 +29,7 @@ enum dgm_command {
     DGM_COMMAND_SYNTH,
     DGM_COMMAND_STATS,
     DGM_COMMAND_PRUNE,
+    DGM_COMMAND_ATLAS,
     DGM_COMMANDS
 };
 
@@ -119,6 +120,10 @@ typedef struct dgm_options {
     const char *decoder_keep;         /* LANG=FRACTION,.. or "": the last of */
     const char *const *decoder_keeps; /* [n_decoder_keeps] */
     int n_decoder_keeps;
+
+    /* atlas */
+    const char *quality, *csv, *linkage; /* file, folder; "": none */
+    bool compare;
 
     /* bench layers, bench pruning */
     const char *batch; /* sentences at once, several after commas */
