@@ -10,6 +10,8 @@ static json_t *own_keys(const dgm_synth *s)
 {
     json_t *own = json_pack("{s:s, s:b, s:s, s:o}", "format", "1.0", "synthetic", 1, "like",
                             s->like, "seed", json_integer((json_int_t)s->seed));
+    if (s->plant.languages > 0)
+        (void)json_object_set_new(own, "planted_languages", json_integer(s->plant.languages));
     if (s->kept[DGM_ENCODER] > 0)
         (void)json_object_set_new(own, "experts_kept",
                                   json_pack("[i, i]", s->kept[DGM_ENCODER], s->kept[DGM_DECODER]));
