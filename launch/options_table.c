@@ -24,7 +24,8 @@ enum {
     NONE = 0,
     RESULT = DGM_OPT_RESULT | DGM_OPT_JOB,
     JOB = DGM_OPT_JOB,
-    HERE = DGM_OPT_NOT_IN_FILE
+    HERE = DGM_OPT_NOT_IN_FILE,
+    LIST = DGM_OPT_LIST,
 };
 
 static const char model_group[] = "Model and ranks", text_group[] = "Text in",
@@ -127,16 +128,17 @@ const dgm_opt dgm_option_rows[] = {
         "Shorter than the slowest step ends healthy jobs"),
 
     /* Text in */
-    TEXT("src-lang", 's', text_group, src_lang, "", "CODE", T | S | K | G, RESULT,
-         "language of the input: eng_Latn, or an alias such as en (dragoman languages)",
+    TEXT("src-lang", 's', text_group, src_lang, "", "CODE", T | S | K | G | P, RESULT | LIST,
+         "language of the input: eng_Latn, or an alias such as en (dragoman languages); "
+         "stats and prune take several: the n-th -s, -t, -i and --reference belong together",
          "Naming another language than the text's gives fluent nonsense"),
-    TEXT("tgt-lang", 't', text_group, tgt_lang, "", "CODE,..", T | S | G, RESULT,
+    TEXT("tgt-lang", 't', text_group, tgt_lang, "", "CODE,..", T | S | G | P, RESULT | LIST,
          "language of the output; translate takes several, separated by commas, and encodes each "
          "line once",
          NULL),
-    TEXT("input", 'i', text_group, input, "", "FILE", T | S | K | D | G, NONE,
+    TEXT("input", 'i', text_group, input, "", "FILE", T | S | K | D | G | P, LIST,
          "text to read, one sentence a line; without it standard input", NULL),
-    TEXT("reference", 0, text_group, reference, "", "FILE", S | G, NONE,
+    TEXT("reference", 0, text_group, reference, "", "FILE", S | G | P, LIST,
          "translations to score, line by line beside the input", NULL),
     TEXT("target-prefix", 0, text_group, target_prefix, "", "FILE", T, NONE,
          "beginnings that the translations must have, line by line beside the input", NULL),
@@ -290,14 +292,15 @@ const dgm_opt dgm_option_rows[] = {
         "a JSON object of language codes and ascending numbers over all layers",
         NULL),
     CHOICE(
-        "metric", prune_group, metric, "importance", "top1|top2|load|vanilla|importance", NULL, P,
-        NONE,
+        "metric", prune_group, metric, "importance", "top1|top2|load|vanilla|importance|gate",
+        NULL, P, NONE,
         "value of an expert, from its share of first places: alone, with second places, times its "
-        "mean weight, times its weight where it is first, times the exponential of that",
+        "mean weight, times its weight where it is first, times the exponential of that; gate: its "
+        "share of the gates of all tokens",
         NULL),
     CHOICE(
-        "algorithm", prune_group, algorithm, "fixed", "fixed|threshold|stack-thresholds", NULL, P,
-        NONE,
+        "algorithm", prune_group, algorithm, "fixed",
+        "fixed|threshold|stack-thresholds|loss|loss-even", NULL, P, NONE,
         "as many experts in each layer of a stack; or as many as reach a threshold of value, one "
         "for all layers or one for each stack",
         NULL),
@@ -318,6 +321,18 @@ const dgm_opt dgm_option_rows[] = {
         "instead of fraction and ratio: how many experts stay, over all layers", NULL),
     INT("keep-encoder", 0, prune_group, keep_encoder, "0", 0, 1048576, "N", P, NONE,
         "how many of them in the encoder", NULL),
+    TEXT("from", 0, prune_group, from, "", "FILE", P, NONE,
+         "algorithms loss: begin with the experts that this keep file keeps, instead of all", NULL),
+    {"end-weight", 0, prune_group, DGM_OPT_FLOAT, AT(end_weight), "0", 0, 1000, NULL, NULL, "X", P,
+     NONE, "algorithms loss: </s> counts so many times more", NULL},
+    SWITCH("protect-eos", 0, prune_group, protect_eos, P, NONE,
+           "keep in each decoder layer, before the metric chooses the rest of the budget, the "
+           "experts that have 90 % of the gate weight where sentences end",
+           "Where they are more than the budget, those with the most weight stay"),
+    TEXT("decoder-keep", 0, prune_group, decoder_keep, "", "LANG=X,..", P, LIST,
+         "part of the decoder's experts to keep for a target language, whatever the budget says; "
+         "may be given several times",
+         NULL),
 
     /* Synthetic models */
     TEXT(

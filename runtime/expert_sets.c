@@ -35,13 +35,16 @@ static int take(dgm_expert_sets *s, dgm_comm *comm)
     const void *base;
     size_t bytes;
     DGM_TRY(dgm_comm_recv(comm, 0, &base, &bytes));
-    s->n = (int)(bytes / s->shape.n_experts);
-    if (s->n == 0)
+    free(s->kept);
+    s->n = 0;
+    s->kept = bytes == 0 ? NULL : malloc(bytes);
+    if (bytes == 0)
         return DGM_OK;
-    s->kept = malloc(bytes);
     if (s->kept == NULL)
-        return dgm_fail(DGM_ENOMEM, "out of memory for %d sets of experts", s->n);
+        return dgm_fail(DGM_ENOMEM, "out of memory for %zu sets of experts",
+                        bytes / s->shape.n_experts);
     memcpy(s->kept, base, bytes);
+    s->n = (int)(bytes / s->shape.n_experts);
     return DGM_OK;
 }
 

@@ -87,10 +87,11 @@ int dgm_gate_record_run(int *run, dgm_gate_record *r, int32_t src, int32_t tgt,
     dgm_gates_run *added;
     DGM_TRY(dgm_gates_add_run(&added, &r->stats));
     added->mode = mode;
+    added->gated = true;
     return DGM_OK;
 }
 
-void dgm_gate_record_add(dgm_gate_record *r, int run, int stack, const float *logits)
+void dgm_gate_record_add(dgm_gate_record *r, int run, int stack, const float *logits, bool ends)
 {
     dgm_gates_run *to = &r->stats.runs[run];
     to->tokens[stack]++;
@@ -99,6 +100,7 @@ void dgm_gate_record_add(dgm_gate_record *r, int run, int stack, const float *lo
         if (layer->stack != stack)
             continue;
         dgm_gates_count(to, layer, r->kern, logits, r->room);
+        dgm_gates_count_gates(to, layer, logits, r->stats.top_k, ends);
         logits += layer->n_experts;
     }
 }

@@ -1,6 +1,7 @@
 #include "runtime/gate_stats.h"
 
 #include "kernels/math.h"
+#include "kernels/route.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -64,6 +65,25 @@ void dgm_gates_count(dgm_gates_run *run, const dgm_moe_layer *layer, const dgm_k
         run->sum[DGM_GATES_TOP2][at] += rank == 2;
         run->sum[DGM_GATES_CONF1][at] += rank == 1 ? part : 0;
         run->sum[DGM_GATES_CONF2][at] += rank == 2 ? part : 0;
+    }
+}
+
+void dgm_gates_count_gates(dgm_gates_run *run, const dgm_moe_layer *layer, const float *logits,
+                           int top_k, bool ends)
+{
+    int32_t expert[2];
+    float gate[2];
+    const int rc = dgm_route_top2(expert, gate, logits, layer->n_experts);
+    DGM_ASSERT(rc == DGM_OK); /* the router has taken them already */
+    if (top_k == 1) {
+        expert[1] = -1;
+        gate[0] = 1.0f;
+    }
+    for (int i = 0; i < 2 && expert[i] >= 0; i++) {
+        const size_t at = layer->first + (size_t)expert[i];
+        const uint64_t part = (uint64_t)((double)gate[i] * DGM_GATES_ONE + 0.5);
+        run->sum[DGM_GATES_GATE][at] += part;
+        run->sum[DGM_GATES_EOS][at] += ends ? part : 0;
     }
 }
 

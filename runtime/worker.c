@@ -63,8 +63,8 @@ static size_t step_bytes(const dgm_engine_config *cfg, int slots, int tokens,
     const size_t best =
         (size_t)max_best(cfg) * 8 + 128 + (size_t)model->cfg.vocab_size * sizeof(float) + 64;
     return (size_t)rows *
-               (sizeof(dgm_decoder_row) + sizeof(dgm_vocab_row) + best + 64 + 3 * sizeof(void *)) +
-           (size_t)tokens * ((size_t)model->cfg.d_model * sizeof(float) + 16 + 3 * sizeof(void *)) +
+               (sizeof(dgm_decoder_row) + sizeof(dgm_vocab_row) + best + 64 + 4 * sizeof(void *)) +
+           (size_t)tokens * ((size_t)model->cfg.d_model * sizeof(float) + 16 + 4 * sizeof(void *)) +
            dgm_block_scratch_bytes(model, most, keys, n_threads) +
            dgm_encoder_scratch_bytes(model, tokens) +
            dgm_decoder_scratch_bytes(model, rows, tokens, cfg->max_target, cfg->max_source,
@@ -85,6 +85,11 @@ static void lay_out_slots(dgm_worker *w)
         s->logp = dgm_arena_push(&w->life, n * sizeof *s->logp);
         s->looked = dgm_arena_push(&w->life, n * (size_t)w->cfg.max_beam * sizeof *s->looked);
         s->search_mem = dgm_arena_push(&w->life, dgm_search_bytes(&o, w->f.model->cfg.vocab_size));
+    }
+    w->n_marks = dgm_plan_marks(&w->cfg);
+    for (int k = 0; k < DGM_STACKS && w->n_marks > 0; k++) {
+        w->marks[k] = dgm_arena_push(&w->life, (size_t)w->n_slots * w->n_marks);
+        memset(w->marks[k], 0, (size_t)w->n_slots * w->n_marks);
     }
     w->report.cap = dgm_report_bytes(&w->cfg, w->n_slots);
     w->report.base = dgm_arena_push(&w->life, w->report.cap);
@@ -110,6 +115,7 @@ int dgm_worker_create(dgm_worker **out, const dgm_engine_config *cfg, int slots,
                          .step = &w->step};
     const size_t life = (size_t)slots * (sizeof(slot) + sizeof(int) + slot_bytes(cfg, model)) +
                         (size_t)cfg->max_targets * sizeof *w->targets +
+                        DGM_STACKS * (size_t)slots * dgm_plan_marks(cfg) +
                         dgm_report_bytes(cfg, slots) + 65536;
     int rc = dgm_arena_init(&w->life, life);
     if (rc == DGM_OK)
@@ -223,6 +229,7 @@ static int encode(dgm_worker *w, const dgm_buf *plan, size_t at, int n_jobs)
                                                sizeof(float));
     w->f.gates = dgm_worker_token_gates(w, b.n_tokens);
     w->f.absent = dgm_worker_token_absent(w, b.n_tokens);
+    w->f.marks = dgm_worker_token_marks(w, starts, memory, n_jobs);
     w->f.experts = w->cfg.sets == NULL ? NULL : experts;
     DGM_TRY(dgm_encoder_forward(&w->f, rows, &b));
     for (int j = 0; w->lost != NULL && j < n_jobs; j++)
@@ -340,6 +347,7 @@ static int finish(dgm_worker *w, slot *s)
                               .has_logp = s->score || s->options.token_scores,
                               .has_align = s->options.alignment};
     dgm_report_result *place = dgm_buf_put(&w->report, &head, sizeof head);
+    dgm_worker_put_marks(w, s);
     dgm_hypothesis h, best = {0};
     if (s->score) {
         float sum = 0;
@@ -360,7 +368,7 @@ static int finish(dgm_worker *w, slot *s)
         if (!dgm_search_result(s->search, 0, &best))
             best = (dgm_hypothesis){0};
     }
-    rc = dgm_worker_count_path(w, s, best.rows, best.n);
+    rc = dgm_worker_count_path(w, s, &best);
     if (w->lost != NULL)
         place->absent =
             dgm_lost_mass_path(w->lost, s->memory, (int)(s - w->slots), best.rows, best.n);
@@ -408,6 +416,7 @@ static int decode(dgm_worker *w)
             n += slot_rows(w, rows + n, i);
     w->f.gates = dgm_worker_row_gates(w, rows, n);
     w->f.absent = dgm_worker_row_absent(w, rows, n);
+    w->f.marks = dgm_worker_row_marks(w, rows, n);
     w->f.experts = dgm_worker_row_experts(w, rows, n);
     const double started = dgm_now_s();
     int rc = dgm_decoder_step(&w->f, &w->kv, rows, n);
@@ -447,7 +456,9 @@ int dgm_worker_step(dgm_worker *w, const dgm_buf *plan, dgm_buf *report)
         dgm_buf_put(&w->report, &(dgm_report_head){.step = head->step}, sizeof *out);
     int rc = DGM_OK;
     w->f.overlap = w->moe != NULL && (head->flags & DGM_PLAN_OVERLAP);
-    if (head->flags & DGM_PLAN_ENCODE)
+    if (head->flags & DGM_PLAN_SETS)
+        rc = dgm_expert_sets_share(w->cfg.sets, w->comm);
+    if (!peer_gone(rc) && (head->flags & DGM_PLAN_ENCODE))
         rc = encode(w, plan, at, head->n_jobs);
     if (!peer_gone(rc) && (head->flags & DGM_PLAN_DECODE))
         rc = decode(w);

@@ -6,8 +6,8 @@
 #   -m   model (models/multi30k-token)          -b   the program (build/release/dragoman)
 #   -o   keep statistics, translations and keep files in this folder; statistics that are there are not taken again
 #   -n   lines of val and of test (1000)
-# A VARIANT is one word of the shell: options of `dragoman prune`:
-#   prune_loss.sh -- '--fraction 0.5' '--fraction 0.75' '--fraction 0.8125' '--fraction 0.8125 --granularity all'
+# A VARIANT is one word of the shell: options of `dragoman prune`, or `@FILE`, a keep file:
+#   prune_loss.sh -- '--fraction 0.5' '--fraction 0.75' '--fraction 0.8125' '--fraction 0.8125 --granularity all' @keep.json
 #
 # Prints a markdown table, a row a variant. Beam 4. About 15 seconds for each variant, and a minute before.
 set -eu
@@ -63,9 +63,13 @@ echo "| | experts a layer | chrF++ lost, mean | worst direction | BLEU lost | sp
 echo "| --- | --- | --- | --- | --- | --- | --- | --- |"
 for variant; do
     name=$(printf %s "$variant" | tr -cs 'a-zA-Z0-9.' _)
+    keep=$out/$name.keep
+    case $variant in
+    @*) keep=${variant#@}; : >"$out/$name.txt" ;;
     # shellcheck disable=SC2086 # options are words
-    "$program" prune -m "$model" --stats "$out/stats.json" -k "$out/$name.keep" $variant >"$out/$name.txt"
-    scores "$name" -k "$out/$name.keep"
+    *) "$program" prune -m "$model" --stats "$out/stats.json" -k "$keep" $variant >"$out/$name.txt" ;;
+    esac
+    scores "$name" -k "$keep"
     kept=$(awk '$1 == "encoder" && !e { e = $4 } $1 == "decoder" && !d { d = $4 } END { print e " + " d }' "$out/$name.txt")
     paste -d ' ' "$out/source.scores" "$out/$name.scores" | awk -v variant="$variant" -v kept="$kept" '
         { n++; c += $2 - $8; b += $3 - $9; p += $4 - $10; r += $11; cut += $12

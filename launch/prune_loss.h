@@ -1,0 +1,10 @@
+/* prune_loss.h - `dragoman prune --algorithm loss`: sets chosen by the loss of given translations (runtime/keep_search.h). */
+#ifndef DGM_LAUNCH_PRUNE_LOSS_H
+#define DGM_LAUNCH_PRUNE_LOSS_H
+
+#include "launch/options.h"
+
+/* dgm_prune_loss - the whole command, on all ranks. Returns the exit code. */
+int dgm_prune_loss(const dgm_options *o);
+
+#endif
