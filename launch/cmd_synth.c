@@ -107,7 +107,7 @@ static int read_planted(dgm_synth *s, const dgm_options *o, const char *tokenize
         "weights", "dense",   "router-scale", "group"};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
         if (dgm_config_origin(o->table, others[i]) != DGM_FROM_DEFAULT)
-            return dgm_fail(DGM_EUSAGE, "--planted-languages: wants a shape of its own, found --%s",
+            return dgm_fail(DGM_EUSAGE, "--planted-languages: want a shape of its own, found --%s",
                             others[i]);
     *s = (dgm_synth){.seed = o->seed,
                      .plant = {.languages = o->planted_languages, .eos = o->planted_eos}};
