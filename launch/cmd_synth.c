@@ -144,7 +144,7 @@ static int synth(const dgm_options *o)
     DGM_TRY(dgm_pool_create(&pool, own_threads(o)));
     int rc = dgm_synth_write(&s, o->output, tokenizer, pool);
     dgm_pool_destroy(pool);
-    if (rc == DGM_OK && s.plant.languages > 0)
+    if (rc == DGM_OK && o->planted_languages > 0)
         rc = dgm_planted_write(&s, o->output);
     return rc;
 }

@@ -87,22 +87,28 @@ static int add_sets(dgm_keep *k, const dgm_synth *s, int l, uint8_t *kept)
     return DGM_OK;
 }
 
+/* write_sets - `kept` is room for a set. */
+static int write_sets(dgm_keep *k, const dgm_synth *s, const char *dir, uint8_t *kept)
+{
+    const dgm_keep_origin origin = {.options = "{\"planted\":true}"};
+    char path[4200];
+    if (kept == NULL)
+        return dgm_fail(DGM_ENOMEM, "out of memory for planted experts");
+    for (int l = 0; l < s->plant.languages; l++)
+        DGM_TRY(add_sets(k, s, l, kept));
+    (void)snprintf(path, sizeof path, "%s/planted.json", dir);
+    return dgm_keep_write(k, path, &origin);
+}
+
 int dgm_planted_write(const dgm_synth *s, const char *dir)
 {
     const dgm_model_options opt = {.source_order = -1};
-    const dgm_keep_origin origin = {.options = "{\"planted\":true}"};
     dgm_model_config c;
     dgm_keep k;
-    char path[4200];
     DGM_TRY(dgm_config_read(&c, dir, &opt));
     DGM_TRY(dgm_keep_init(&k, &c, 0));
     uint8_t *kept = malloc(k.shape.n_experts + 1);
-    int rc = kept != NULL ? DGM_OK : dgm_fail(DGM_ENOMEM, "out of memory for planted experts");
-    for (int l = 0; l < s->plant.languages && rc == DGM_OK; l++)
-        rc = add_sets(&k, s, l, kept);
-    (void)snprintf(path, sizeof path, "%s/planted.json", dir);
-    if (rc == DGM_OK)
-        rc = dgm_keep_write(&k, path, &origin);
+    const int rc = write_sets(&k, s, dir, kept);
     free(kept);
     dgm_keep_fini(&k);
     return rc;
