@@ -113,7 +113,7 @@ int dgm_evaluation_sets(dgm_evaluation_set *sets, dgm_evaluation *e, const dgm_k
             continue;
         }
         DGM_TRY(dgm_filter_experts(d, &e->session, keep));
-        sets[i] = (dgm_evaluation_set){d->experts, d->targets[0].experts};
+        sets[i] = (dgm_evaluation_set){d->targets[0].source_experts, d->targets[0].experts};
     }
     return DGM_OK;
 }
@@ -159,7 +159,7 @@ int dgm_evaluation_translate(dgm_quality *lines, dgm_evaluation *e, int i, dgm_e
     dgm_evaluated *d = &e->directions[i];
     dgm_stream_totals totals;
     sink to = {e, d, lines};
-    d->direction.experts = set.encoder;
+    d->direction.targets[0].source_experts = set.encoder;
     d->direction.targets[0].experts = set.decoder;
     dgm_stream_config cfg = dgm_filter_stream(&d->direction, &e->session, &e->engine, &e->decode);
     cfg.input_fd = d->text.fd;

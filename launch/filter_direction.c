@@ -171,7 +171,11 @@ int dgm_filter_languages(dgm_filter_direction *d, const dgm_session *s)
 {
     DGM_TRY(check_languages(&d->o));
     DGM_TRY(dgm_tok_lang(s->tok, &d->source, d->o.src_lang));
-    return resolve_targets(d, s);
+    DGM_TRY(resolve_targets(d, s));
+    for (int i = 0; i < d->n_targets; i++)
+        DGM_TRY(dgm_tasks_find(&d->targets[i].task, &s->model->tasks,
+                               dgm_tok_piece(s->tok, d->source), d->targets[i].lang));
+    return DGM_OK;
 }
 
 /* set_of - the set of a direction in a stack; all of the stack with --keep-missing exact. */
@@ -180,6 +184,7 @@ static int set_of(int *number, dgm_session *s, const dgm_keep *keep, int stack, 
 {
     const dgm_options *o = s->options;
     const dgm_keep_set *set = dgm_keep_find(keep, stack, src, tgt);
+    *number = 0;
     if (set != NULL)
         return dgm_expert_sets_add(number, &s->sets, set);
     if (strcmp(o->keep_missing, "exact") == 0)
@@ -194,15 +199,8 @@ int dgm_filter_experts(dgm_filter_direction *d, dgm_session *s, const dgm_keep *
     const char *src = dgm_tok_piece(s->tok, d->source);
     for (int i = 0; keep != NULL && i < d->n_targets; i++) {
         dgm_stream_target *t = &d->targets[i];
-        int encoder;
-        DGM_TRY(set_of(&encoder, s, keep, DGM_ENCODER, src, t->lang));
+        DGM_TRY(set_of(&t->source_experts, s, keep, DGM_ENCODER, src, t->lang));
         DGM_TRY(set_of(&t->experts, s, keep, DGM_DECODER, src, t->lang));
-        if (i > 0 && encoder != d->experts)
-            return dgm_fail(DGM_EUSAGE,
-                            "%s: encoder sets of %s into %s and %s differ, and a line is encoded "
-                            "once: want one target",
-                            s->options->keep, src, d->targets[0].lang, t->lang);
-        d->experts = encoder;
     }
     return DGM_OK;
 }
@@ -234,7 +232,6 @@ dgm_stream_config dgm_filter_stream(const dgm_filter_direction *d, const dgm_ses
         .n_targets = d->n_targets,
         .start_id = s->model->cfg.decoder_start_id,
         .eos_id = s->model->cfg.eos_id,
-        .experts = d->experts,
         .shape = &s->sets.shape,
         .max_target = engine->max_target,
         .decode = *decode,

@@ -5,6 +5,7 @@
 #include "comm/comm.h"
 #include "launch/commands.h"
 #include "launch/prune_loss.h"
+#include "launch/prune_sweep.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -127,7 +128,9 @@ static bool alone(const dgm_options *o)
 {
     const bool kernels = o->command == DGM_COMMAND_BENCH && o->n_args > 0 &&
                          (strcmp(o->args[0], "kernels") == 0 || strcmp(o->args[0], "experts") == 0);
-    const bool choosing = o->command == DGM_COMMAND_PRUNE && !o->evaluate && !dgm_prune_by_loss(o);
+    /* what translates or scores is a job of all ranks */
+    const bool choosing =
+        o->command == DGM_COMMAND_PRUNE && !dgm_prune_measures(o) && !dgm_prune_by_loss(o);
     return !commands[o->command].ranks || kernels || choosing;
 }
 

@@ -160,7 +160,7 @@ const dgm_opt dgm_option_rows[] = {
            "stop at the first line that cannot be done, with exit code 4", NULL),
 
     /* Text out */
-    TEXT("output", 'o', output_group, output, "", "FILE", T | S | K | D | Q | Y | G, NONE,
+    TEXT("output", 'o', output_group, output, "", "FILE", T | S | K | D | Q | Y | G | P, NONE,
          "file to write; without it standard output; translate writes FILE.part and renames it, "
          "goes on where it was stopped, and takes {lang} in the name for one file a target; "
          "quantize "
@@ -213,7 +213,8 @@ const dgm_opt dgm_option_rows[] = {
          "draw with logits divided by X; any of these three makes beam-size 1 the default", NULL),
     {"seed", 0, decode_group, DGM_OPT_U64, AT(seed), "0", 0, 0, NULL, NULL, "N", T | Y | P, RESULT,
      "of sampling: the same seed gives the same text on any number of ranks; of synth: the same "
-     "seed and shape give the same bytes; of prune --evaluate: of its resamples",
+     "seed and shape give the same bytes; of prune --evaluate, --sweep and --max-loss: of their "
+     "resamples",
      NULL},
     TEXT("vmap", 0, decode_group, vmap, "", "FILE", T, NONE,
          "choose a language's tokens only among the pieces that FILE lists for it, lines of "
@@ -328,6 +329,26 @@ const dgm_opt dgm_option_rows[] = {
         "costs beside --reference: BLEU, spBLEU, chrF++ with a 95 % interval, length, outputs that "
         "are empty, loop or do not end",
         NULL),
+    SWITCH("sweep", 0, prune_group, sweep, P, NONE,
+           "as --evaluate, for experts that --stats chooses under each of --fractions and "
+           "--ratios: quality "
+           "against bytes, and the knee; -o FILE: as JSON; -k FILE: the knee's experts",
+           NULL),
+    {"max-loss", 0, prune_group, DGM_OPT_FLOAT, AT(max_loss), "-1", -1, 100, NULL, NULL, "X", P,
+     NONE,
+     "find the fewest bytes of experts, over --fractions and --ratios, that lose at most X chrF++ "
+     "on the texts of -i, and write "
+     "them to --keep; -1: do not",
+     NULL},
+    CHOICE("loss-of", prune_group, loss_of, "worst", "worst|mean", NULL, P, NONE,
+           "what --max-loss bounds: the loss of the direction that loses most, or the mean",
+           "A mean hides a direction that fails"),
+    TEXT("fractions", 0, prune_group, fractions, "", "X,..", P, NONE,
+         "parts of all experts that go; without it --sweep takes 0.25,0.5,0.625,0.75,0.8125,0.875 "
+         "and --max-loss all multiples of 1/64",
+         NULL),
+    TEXT("ratios", 0, prune_group, ratios, "1,2,3", "X,..", P, NONE,
+         "of --sweep and --max-loss: experts kept in the encoder for one in the decoder", NULL),
     TEXT("from", 0, prune_group, from, "", "FILE", P, NONE,
          "algorithms loss: begin with the experts that this keep file keeps, instead of all", NULL),
     {"end-weight", 0, prune_group, DGM_OPT_FLOAT, AT(end_weight), "0", 0, 1000, NULL, NULL, "X", P,

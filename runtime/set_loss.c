@@ -189,14 +189,16 @@ static int submit(const dgm_set_loss *l, size_t first, int *n)
         if (q->text != l->questions[first].text || q->line != l->questions[first].line ||
             number_of(l, q, DGM_ENCODER) != experts)
             break;
-        targets[*n] = (dgm_target){p->target, p->n_target, number_of(l, q, DGM_DECODER)};
+        targets[*n] = (dgm_target){.prompt = p->target,
+                                   .n_prompt = p->n_target,
+                                   .experts = number_of(l, q, DGM_DECODER),
+                                   .source_experts = experts};
     }
     const dgm_job job = {.id = first,
                          .source = p->source,
                          .n_source = p->n_source,
                          .targets = targets,
                          .n_targets = *n,
-                         .experts = experts,
                          .score = true,
                          .options = {.beam = 1,
                                      .n_best = 1,
