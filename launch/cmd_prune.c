@@ -1,8 +1,10 @@
 /* cmd_prune.c - `dragoman prune -m MODEL --stats FILE -k KEEP`: which experts each language keeps; --import LIST: as others chose. */
 #include "launch/commands.h"
+#include "launch/prune_evaluate.h"
 #include "launch/prune_guards.h"
 #include "launch/prune_loss.h"
 #include "launch/prune_plan.h"
+#include "launch/prune_sweep.h"
 #include "runtime/config_model.h"
 #include "runtime/keep_choice.h"
 
@@ -13,8 +15,8 @@
 
 /* Values in the order of the options' choices. */
 static const char *const metrics[] = {"top1", "top2", "load", "vanilla", "importance", "gate"};
-static const char *const algorithms[] = {"fixed", "threshold", "stack-thresholds", "loss",
-                                         "loss-even"};
+static const char *const algorithms[] = {"fixed", "threshold",   "stack-thresholds",
+                                         "loss",  "loss-stacks", "loss-layers"};
 static const char *const granularities[] = {"language", "pair", "all"};
 static const char *const modes[] = {"forced", "beam"};
 
@@ -40,7 +42,7 @@ int dgm_prune_plan(dgm_keep_plan *p, const dgm_options *o, const dgm_gate_stats 
 {
     *p = (dgm_keep_plan){
         .metric = (enum dgm_metric)index_of(o->metric, metrics, DGM_METRICS),
-        .algorithm = (enum dgm_choice_algorithm)index_of(o->algorithm, algorithms, 5),
+        .algorithm = (enum dgm_choice_algorithm)index_of(o->algorithm, algorithms, 6),
         .granularity = (enum dgm_granularity)index_of(o->granularity, granularities, 3),
         .mode = stats_mode(o, s),
         .by_tokens = strcmp(o->average, "tokens") == 0,
@@ -119,16 +121,29 @@ int dgm_prune_write(const dgm_keep *k, const dgm_options *o, const dgm_gate_stat
     return rc;
 }
 
+int dgm_prune_stats(dgm_gate_stats *s, const dgm_options *o, const dgm_model *m)
+{
+    dgm_moe_shape shape;
+    if (o->stats[0] == '\0')
+        return dgm_fail(DGM_EUSAGE, "prune: want --stats FILE, as dragoman stats writes it");
+    DGM_TRY(dgm_moe_shape_init(&shape, &m->cfg));
+    int rc = dgm_gates_read(s, o->stats);
+    if (rc == DGM_OK && (s->model != m->hash || !dgm_moe_shape_equal(&s->shape, &shape))) {
+        rc = dgm_fail(DGM_EINPUT, "%s is of another model: want %016llx, found %016llx", o->stats,
+                      (unsigned long long)m->hash, (unsigned long long)s->model);
+        dgm_gates_fini(s);
+    }
+    dgm_moe_shape_fini(&shape);
+    return rc;
+}
+
 static int choose(const dgm_options *o, const dgm_model *m)
 {
     dgm_gate_stats s;
     dgm_keep k = {0};
     dgm_keep_plan plan = {0};
-    DGM_TRY(dgm_gates_read(&s, o->stats));
+    DGM_TRY(dgm_prune_stats(&s, o, m));
     int rc = dgm_keep_init(&k, &m->cfg, m->hash);
-    if (rc == DGM_OK && (s.model != m->hash || !dgm_moe_shape_equal(&s.shape, &k.shape)))
-        rc = dgm_fail(DGM_EINPUT, "%s is of another model: want %016llx, found %016llx", o->stats,
-                      (unsigned long long)m->hash, (unsigned long long)s.model);
     if (rc == DGM_OK)
         rc = dgm_prune_plan(&plan, o, &s);
     if (rc == DGM_OK)
@@ -183,7 +198,9 @@ static int prune(const dgm_options *o)
 
 int dgm_cmd_prune(const dgm_options *o)
 {
-    if (strncmp(o->algorithm, "loss", 4) == 0)
+    if (dgm_prune_measures(o))
+        return o->evaluate ? dgm_prune_evaluate(o) : dgm_prune_sweep(o);
+    if (dgm_prune_by_loss(o))
         return dgm_prune_loss(o);
     const int rc = prune(o);
     if (rc != DGM_OK)

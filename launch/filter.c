@@ -109,10 +109,11 @@ static int prepare(filter *f, const dgm_options *o)
     if (o->n_directions > 1 && o->report[0] != '\0')
         return dgm_fail(DGM_EUSAGE, "--report: want one direction with it, found %d",
                         o->n_directions);
+    DGM_ASSERT(o->n_directions >= 1);
     f->parts = calloc((size_t)o->n_directions, sizeof *f->parts);
     if (f->parts == NULL)
         return dgm_fail(DGM_ENOMEM, "out of memory for %d directions", o->n_directions);
-    while (f->n_parts < o->n_directions)
+    for (int i = 0; i < o->n_directions; i++)
         DGM_TRY(add_part(f, o));
     DGM_TRY(dgm_filter_vmap_read(s, f->parts->direction.targets, f->parts->direction.n_targets));
     DGM_TRY(choose_experts(f));

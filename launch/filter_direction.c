@@ -171,25 +171,11 @@ int dgm_filter_languages(dgm_filter_direction *d, const dgm_session *s)
 {
     DGM_TRY(check_languages(&d->o));
     DGM_TRY(dgm_tok_lang(s->tok, &d->source, d->o.src_lang));
-    return resolve_targets(d, s);
-}
-
-/* whole_stack - the number of the set of all experts of a stack. */
-static int whole_stack(int *number, dgm_session *s, int stack)
-{
-    const dgm_moe_shape *shape = &s->sets.shape;
-    *number = 0;
-    if (shape->n_experts == 0)
-        return DGM_OK;
-    dgm_keep_set all = {.kept = calloc(shape->n_experts, 1)};
-    if (all.kept == NULL)
-        return dgm_fail(DGM_ENOMEM, "out of memory for a set of experts");
-    for (int l = 0; l < shape->n_layers; l++)
-        if (shape->layers[l].stack == stack)
-            memset(all.kept + shape->layers[l].first, 1, (size_t)shape->layers[l].n_experts);
-    const int rc = dgm_expert_sets_add(number, &s->sets, &all);
-    free(all.kept);
-    return rc;
+    DGM_TRY(resolve_targets(d, s));
+    for (int i = 0; i < d->n_targets; i++)
+        DGM_TRY(dgm_tasks_find(&d->targets[i].task, &s->model->tasks,
+                               dgm_tok_piece(s->tok, d->source), d->targets[i].lang));
+    return DGM_OK;
 }
 
 /* set_of - the set of a direction in a stack; all of the stack with --keep-missing exact. */
@@ -198,10 +184,11 @@ static int set_of(int *number, dgm_session *s, const dgm_keep *keep, int stack, 
 {
     const dgm_options *o = s->options;
     const dgm_keep_set *set = dgm_keep_find(keep, stack, src, tgt);
+    *number = 0;
     if (set != NULL)
         return dgm_expert_sets_add(number, &s->sets, set);
     if (strcmp(o->keep_missing, "exact") == 0)
-        return whole_stack(number, s, stack);
+        return dgm_expert_sets_add_all(number, &s->sets, stack);
     return dgm_fail(
         DGM_EINPUT, "%s keeps no %s experts for %s (--keep-missing exact uses all of them)",
         o->keep, stack == DGM_ENCODER ? "encoder" : "decoder", stack == DGM_ENCODER ? src : tgt);
@@ -212,15 +199,8 @@ int dgm_filter_experts(dgm_filter_direction *d, dgm_session *s, const dgm_keep *
     const char *src = dgm_tok_piece(s->tok, d->source);
     for (int i = 0; keep != NULL && i < d->n_targets; i++) {
         dgm_stream_target *t = &d->targets[i];
-        int encoder;
-        DGM_TRY(set_of(&encoder, s, keep, DGM_ENCODER, src, t->lang));
+        DGM_TRY(set_of(&t->source_experts, s, keep, DGM_ENCODER, src, t->lang));
         DGM_TRY(set_of(&t->experts, s, keep, DGM_DECODER, src, t->lang));
-        if (i > 0 && encoder != d->experts)
-            return dgm_fail(DGM_EUSAGE,
-                            "%s: encoder sets of %s into %s and %s differ, and a line is encoded "
-                            "once: want one target",
-                            s->options->keep, src, d->targets[0].lang, t->lang);
-        d->experts = encoder;
     }
     return DGM_OK;
 }
@@ -252,7 +232,6 @@ dgm_stream_config dgm_filter_stream(const dgm_filter_direction *d, const dgm_ses
         .n_targets = d->n_targets,
         .start_id = s->model->cfg.decoder_start_id,
         .eos_id = s->model->cfg.eos_id,
-        .experts = d->experts,
         .shape = &s->sets.shape,
         .max_target = engine->max_target,
         .decode = *decode,

@@ -20,7 +20,6 @@ typedef struct dgm_filter_direction {
     int32_t source;                                    /* id of its code */
     dgm_stream_target targets[DGM_STREAM_MAX_TARGETS]; /* [n_targets] */
     int n_targets;
-    int experts; /* set of the encoder, or 0 */
 } dgm_filter_direction;
 
 /* dgm_filter_options - of direction i of a job. */

@@ -201,12 +201,12 @@ static int list_directions(dgm_options *o)
         takes_several(o) && (n_src > 1 || n_tgt > 1 || n_input > 1 || n_reference > 1);
     if (several)
         DGM_TRY(check_counts(n_src, n_tgt, n_input, n_reference));
-    o->n_directions = several ? n_src : 1;
+    o->n_directions = several && n_src > 1 ? n_src : 1;
     o->directions = calloc((size_t)o->n_directions, sizeof *o->directions);
     if (o->directions == NULL)
         return dgm_fail(DGM_ENOMEM, "options: no memory");
     o->directions[0] = (dgm_direction){o->src_lang, o->tgt_lang, o->input, o->reference};
-    for (int i = 0; several && i < n_src; i++)
+    for (int i = 0; several && i < o->n_directions; i++)
         o->directions[i] =
             (dgm_direction){src[i], tgt[i], input[i], n_reference > 0 ? reference[i] : ""};
     return DGM_OK;

@@ -110,6 +110,10 @@ typedef struct dgm_options {
     const char *from; /* keep file, or "" */
     float fraction, ratio, end_weight;
     int keep_total, keep_encoder;
+    bool evaluate, sweep;
+    float max_loss;
+    const char *loss_of;            /* worst, mean */
+    const char *fractions, *ratios; /* several after commas; fractions "": as the command does */
     bool protect_eos;
     const char *decoder_keep;         /* LANG=FRACTION,.. or "": the last of */
     const char *const *decoder_keeps; /* [n_decoder_keeps] */

@@ -1,5 +1,6 @@
 #include "launch/prune_loss.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "launch/prune_plan.h"
 #include "launch/session.h"
@@ -90,6 +91,25 @@ static int read_text(job *j, const dgm_direction *d)
     return DGM_OK;
 }
 
+/* read_from - where the search begins; no other experts are loaded. */
+static int read_from(job *j)
+{
+    dgm_session *s = &j->session;
+    const char *path = s->options->from;
+    DGM_TRY(dgm_keep_read(&j->from, path, &s->model->cfg, s->model->hash));
+    for (int i = 0; i < j->n_texts; i++)
+        for (int stack = 0; stack < DGM_STACKS; stack++) {
+            const dgm_gates_run *run = &j->directions.runs[i];
+            const dgm_keep_set *set = dgm_keep_find(&j->from, stack, run->src, run->tgt);
+            int number;
+            if (set == NULL)
+                return dgm_fail(DGM_EINPUT, "%s keeps no %s experts for %s to %s", path,
+                                stack == DGM_ENCODER ? "encoder" : "decoder", run->src, run->tgt);
+            DGM_TRY(dgm_expert_sets_add(&number, &s->sets, set));
+        }
+    return DGM_OK;
+}
+
 static int prepare(job *j)
 {
     const dgm_options *o = j->session.options;
@@ -105,29 +125,16 @@ static int prepare(job *j)
         DGM_TRY(read_text(j, &o->directions[i]));
     DGM_TRY(dgm_prune_plan(&j->plan, o, &j->directions));
     if (o->from[0] != '\0')
-        DGM_TRY(dgm_keep_read(&j->from, o->from, &m->cfg, m->hash));
+        DGM_TRY(read_from(j));
     return dgm_keep_init(&j->keep, &m->cfg, m->hash);
 }
 
 /* ---- rank 0, with the engine ---- */
 
-/* first_set - where the search for a set begins: in --from, or NULL for all experts. */
-static int first_set(const uint8_t **kept, const job *j, int stack, const dgm_gates_run *run)
-{
-    const char *from = j->session.options->from;
-    const dgm_keep_set *set = dgm_keep_find(&j->from, stack, run->src, run->tgt);
-    *kept = set == NULL ? NULL : set->kept;
-    if (set != NULL || from[0] == '\0')
-        return DGM_OK;
-    return dgm_fail(DGM_EINPUT, "%s keeps no %s experts for %s to %s", from,
-                    stack == DGM_ENCODER ? "encoder" : "decoder", run->src, run->tgt);
-}
-
 static int add_set(int *number, job *j, int stack, const dgm_gates_run *run)
 {
     char name[DGM_KEEP_NAME + 1];
     dgm_expert_budget b;
-    const uint8_t *first;
     if (j->plan.granularity == DGM_BY_LANGUAGE)
         (void)snprintf(name, sizeof name, "%s", stack == DGM_ENCODER ? run->src : run->tgt);
     else if (j->plan.granularity == DGM_BY_PAIR)
@@ -138,8 +145,8 @@ static int add_set(int *number, job *j, int stack, const dgm_gates_run *run)
         if (j->sets[*number].stack == stack && strcmp(j->names[*number], name) == 0)
             return DGM_OK;
     DGM_TRY(dgm_keep_plan_budget(&b, &j->plan, &j->directions, run->tgt));
-    DGM_TRY(first_set(&first, j, stack, run));
-    DGM_TRY(dgm_set_loss_add_set(number, j->loss, stack, first));
+    const dgm_keep_set *first = dgm_keep_find(&j->from, stack, run->src, run->tgt);
+    DGM_TRY(dgm_set_loss_add_set(number, j->loss, stack, first == NULL ? NULL : first->kept));
     (void)snprintf(j->names[*number], sizeof j->names[*number], "%s", name);
     j->sets[j->n_sets++] = (dgm_search_set){stack, b.keep[stack]};
     return DGM_OK;
@@ -158,11 +165,19 @@ static int add_texts(job *j)
 
 static int search(job *j)
 {
+    static const enum dgm_search_freedom freedoms[] = {
+        [DGM_CHOOSE_LOSS] = DGM_SEARCH_SETS,
+        [DGM_CHOOSE_LOSS_STACKS] = DGM_SEARCH_LAYERS,
+        [DGM_CHOOSE_LOSS_LAYERS] = DGM_SEARCH_EVEN,
+    };
     const dgm_search_plan plan = {
-        .sets = j->sets, .n_sets = j->n_sets, .even = j->plan.algorithm == DGM_CHOOSE_LOSS_EVEN};
+        .sets = j->sets, .n_sets = j->n_sets, .freedom = freedoms[j->plan.algorithm]};
+    const double began = dgm_now_s();
     DGM_TRY(dgm_set_loss_begin(j->loss));
-    dgm_log(DGM_LOG_INFO, "prune", "all experts: %.4f a token", dgm_set_loss_mean(j->loss));
+    dgm_log(DGM_LOG_INFO, "prune", "loss at first: %.4f a token", dgm_set_loss_mean(j->loss));
     DGM_TRY(dgm_keep_search(j->loss, &j->keep.shape, &plan));
+    dgm_log(DGM_LOG_INFO, "prune", "chosen in %.0f passes over the texts, %.1f s",
+            dgm_set_loss_passes(j->loss), dgm_now_s() - began);
     for (int i = 0; i < j->n_sets; i++)
         DGM_TRY(
             dgm_keep_add(&j->keep, j->sets[i].stack, j->names[i], dgm_set_loss_set(j->loss, i)));
@@ -191,6 +206,11 @@ static int run(job *j, const dgm_options *o)
         rc = prepare(j);
     DGM_TRY(dgm_session_load(&j->session, rc, &j->engine));
     return j->session.rank == 0 ? choose(j) : dgm_session_serve(&j->session);
+}
+
+bool dgm_prune_by_loss(const dgm_options *o)
+{
+    return strncmp(o->algorithm, "loss", 4) == 0;
 }
 
 int dgm_prune_loss(const dgm_options *o)

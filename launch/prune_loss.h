@@ -4,6 +4,9 @@
 
 #include "launch/options.h"
 
+/* dgm_prune_by_loss - an algorithm of this kind is asked for, in which case prune is a job of all ranks. */
+bool dgm_prune_by_loss(const dgm_options *o);
+
 /* dgm_prune_loss - the whole command, on all ranks. Returns the exit code. */
 int dgm_prune_loss(const dgm_options *o);
 

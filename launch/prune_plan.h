@@ -5,6 +5,9 @@
 #include "launch/options.h"
 #include "runtime/keep_choice.h"
 
+/* dgm_prune_stats - of --stats, which must be of model m. DGM_EUSAGE, DGM_EINPUT. */
+DGM_MUST_CHECK int dgm_prune_stats(dgm_gate_stats *s, const dgm_options *o, const dgm_model *m);
+
 /* dgm_prune_plan - the runs of s say which languages there are. p->targets is malloc'ed (the caller frees, also after a
  * failure). DGM_EUSAGE. */
 DGM_MUST_CHECK int dgm_prune_plan(dgm_keep_plan *p, const dgm_options *o, const dgm_gate_stats *s);

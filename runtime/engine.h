@@ -35,7 +35,7 @@ typedef struct dgm_engine_config {
     const struct dgm_shortlists *lists;
     /* of which jobs name one, or NULL; they outlive the engine; dgm_engine_share_sets */
     struct dgm_expert_sets *sets;
-    bool marks;               /* results tell which experts they went to (dgm_result.marks) */
+    bool marks; /* results tell which experts they went to (dgm_result.marks), not what they lost */
     bool record;              /* statistics of the routers; equal jobs are then computed each */
     int prompt_rows;          /* prompt tokens that one sentence may feed in a step (score: more) */
     dgm_overlap_mode overlap; /* of exchange and compute; no bearing on results */
@@ -54,7 +54,10 @@ void dgm_engine_close(dgm_engine *e);
 typedef struct dgm_target {
     const int32_t *prompt;
     int n_prompt;
-    int experts; /* number of the decoder's set in cfg.sets; 0: all */
+    int experts;        /* number of the decoder's set in cfg.sets; 0: all */
+    int source_experts; /* of the encoder's */
+    int task;           /* row of the model's tasks; 0 where it has none */
+    int number;         /* dgm_engine_submit: which of the job's targets it is */
 } dgm_target;
 
 typedef struct dgm_job {
@@ -63,8 +66,7 @@ typedef struct dgm_job {
     const int32_t *source;
     int n_source;
     const dgm_target *targets;
-    int n_targets; /* encoded once for all of them */
-    int experts;   /* number of the encoder's set in cfg.sets; 0: all */
+    int n_targets; /* encoded once for all whose encoder has the same experts */
     bool score;
     dgm_decode_options options;
 } dgm_job;

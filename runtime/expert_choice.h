@@ -22,8 +22,10 @@ enum dgm_choice_algorithm {
     DGM_CHOOSE_FIXED,            /* as many in each layer of a stack */
     DGM_CHOOSE_THRESHOLD,        /* one threshold on the cumulative value for all layers */
     DGM_CHOOSE_STACK_THRESHOLDS, /* one for each stack */
-    DGM_CHOOSE_LOSS, /* by the loss of given translations (keep_search.h): not by dgm_choose_experts */
-    DGM_CHOOSE_LOSS_EVEN /* as many in each layer of a stack */
+    /* by the loss of given translations (keep_search.h), not by dgm_choose_experts: */
+    DGM_CHOOSE_LOSS,        /* as many in all */
+    DGM_CHOOSE_LOSS_STACKS, /* as many in each stack */
+    DGM_CHOOSE_LOSS_LAYERS  /* as many in each layer */
 };
 
 /* How many experts to keep in all layers of each stack. */

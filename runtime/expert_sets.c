@@ -30,6 +30,23 @@ int dgm_expert_sets_add(int *number, dgm_expert_sets *s, const dgm_keep_set *set
     return DGM_OK;
 }
 
+int dgm_expert_sets_add_all(int *number, dgm_expert_sets *s, int stack)
+{
+    const dgm_moe_shape *shape = &s->shape;
+    *number = 0;
+    if (shape->n_experts == 0)
+        return DGM_OK;
+    dgm_keep_set all = {.kept = calloc(shape->n_experts, 1)};
+    if (all.kept == NULL)
+        return dgm_fail(DGM_ENOMEM, "out of memory for a set of experts");
+    for (int l = 0; l < shape->n_layers; l++)
+        if (shape->layers[l].stack == stack)
+            memset(all.kept + shape->layers[l].first, 1, (size_t)shape->layers[l].n_experts);
+    const int rc = dgm_expert_sets_add(number, s, &all);
+    free(all.kept);
+    return rc;
+}
+
 static int take(dgm_expert_sets *s, dgm_comm *comm)
 {
     const void *base;

@@ -5,6 +5,8 @@
 
 #include <stdlib.h>
 #include <string.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 int dgm_gates_init(dgm_gate_stats *s, const dgm_model_config *c, uint64_t model)
 {
@@ -91,6 +93,12 @@ static bool same_text(const dgm_gates_run *a, const dgm_gates_run *b)
 {
     return a->corpus == b->corpus && a->mode == b->mode && strcmp(a->src, b->src) == 0 &&
            strcmp(a->tgt, b->tgt) == 0;
+}
+
+uint64_t dgm_gates_text(const int32_t *src, int n_src, const int32_t *tgt, int n_tgt)
+{
+    const uint64_t seed = n_tgt > 0 ? XXH3_64bits(tgt, (size_t)n_tgt * sizeof *tgt) : 0;
+    return XXH3_64bits_withSeed(src, (size_t)n_src * sizeof *src, seed);
 }
 
 int dgm_gates_merge(dgm_gate_stats *s, const dgm_gate_stats *from)

@@ -68,6 +68,10 @@ void dgm_gates_count(dgm_gates_run *run, const dgm_moe_layer *layer, const dgm_k
 void dgm_gates_count_gates(dgm_gates_run *run, const dgm_moe_layer *layer, const float *logits,
                            int top_k, bool ends);
 
+/* dgm_gates_text - what a line adds to its run's corpus: ids of its source, and with a given translation those of start, code,
+ * pieces and </s> (n_tgt 0: none). */
+uint64_t dgm_gates_text(const int32_t *src, int n_src, const int32_t *tgt, int n_tgt);
+
 /* dgm_gates_merge - appends the runs of `from`. DGM_EINPUT: of another model, or a text that is there already with the
  * same direction and mode. */
 DGM_MUST_CHECK int dgm_gates_merge(dgm_gate_stats *s, const dgm_gate_stats *from);

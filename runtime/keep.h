@@ -58,6 +58,10 @@ dgm_keep_overlap dgm_keep_compare(const dgm_keep *k, int stack, const char *cons
 DGM_MUST_CHECK int dgm_keep_read(dgm_keep *k, const char *path, const dgm_model_config *c,
                                  uint64_t model);
 
+/* dgm_keep_read_corpora - the texts whose statistics chose the sets of a keep file: *corpora [*n] is malloc'ed (the caller
+ * frees); none when it does not say. DGM_EINPUT, DGM_ENOMEM. */
+DGM_MUST_CHECK int dgm_keep_read_corpora(uint64_t **corpora, int *n, const char *path);
+
 /* dgm_keep_import - the lists that the authors of arXiv 2212.09811 released: an object, code -> ascending numbers of
  * experts, counted over the layers of the encoder, then of the decoder. DGM_EINPUT as above. */
 DGM_MUST_CHECK int dgm_keep_import(dgm_keep *k, const char *path, const dgm_model_config *c,

@@ -19,6 +19,7 @@ typedef struct search {
     const dgm_search_plan *plan;
     known *known;        /* [n_sets, n_experts] */
     int *left, *removed; /* [n_sets] */
+    int to_go;           /* removals that are still to be made */
     int *in_layer;       /* [n_sets, n_layers] */
     dgm_removal *asked;  /* [n_sets, n_experts] */
     dgm_removal *chosen; /* [n_sets] */
@@ -41,12 +42,15 @@ static int floor_of(const search *s, int set, int layer)
     int layers = 0;
     for (int l = 0; l < s->shape->n_layers; l++)
         layers += s->shape->layers[l].stack == p->stack;
-    return s->plan->even ? p->keep / layers : dgm_least_experts(s->shape->layers[layer].n_experts);
+    return s->plan->freedom == DGM_SEARCH_EVEN
+               ? p->keep / layers
+               : dgm_least_experts(s->shape->layers[layer].n_experts);
 }
 
 static bool done(const search *s, int set)
 {
-    return s->left[set] <= s->plan->sets[set].keep;
+    return s->to_go == 0 ||
+           (s->plan->freedom != DGM_SEARCH_SETS && s->left[set] <= s->plan->sets[set].keep);
 }
 
 /* cheapest - of the experts that may go, but for those to skip, the one of least known harm; -1: none. */
@@ -89,8 +93,26 @@ static void list_asked(const search *s, int set, uint8_t *skip, int *n)
     }
 }
 
+static int by_harm(const void *a, const void *b)
+{
+    const dgm_removal *x = a, *y = b;
+    if (x->harm != y->harm)
+        return x->harm < y->harm ? -1 : 1;
+    return x->set - y->set;
+}
+
+/* share - of n sure removals by sets that share a budget, how many are made: the cheaper half, in front. */
+static int share(const search *s, int n)
+{
+    if (s->plan->freedom != DGM_SEARCH_SETS)
+        return n;
+    qsort(s->chosen, (size_t)n, sizeof *s->chosen, by_harm);
+    const int half = (n + 1) / 2;
+    return half < s->to_go ? half : s->to_go;
+}
+
 /* take - what sure answers remove: the cheapest expert of each set that was asked as the set stands. */
-static int take(const search *s, const uint8_t *none)
+static int take(search *s, const uint8_t *none)
 {
     int n = 0;
     for (int set = 0; set < s->plan->n_sets; set++) {
@@ -98,6 +120,8 @@ static int take(const search *s, const uint8_t *none)
         if (e >= 0 && known_of(s, set)[e].asked_at == s->removed[set])
             s->chosen[n++] = (dgm_removal){set, e, known_of(s, set)[e].harm};
     }
+    n = share(s, n);
+    s->to_go -= n;
     if (n == 0)
         return DGM_OK;
     DGM_TRY(dgm_set_loss_remove(s->loss, s->chosen, n));
@@ -106,8 +130,10 @@ static int take(const search *s, const uint8_t *none)
         s->left[r->set]--;
         s->removed[r->set]++;
         --*in_layer(s, r->set, layer_of(s, r->expert));
-        dgm_log(DGM_LOG_DEBUG, "prune", "set %d, %d left: expert %d goes, %.6f", r->set,
-                s->left[r->set], r->expert, r->harm);
+        const dgm_moe_layer *layer = &s->shape->layers[layer_of(s, r->expert)];
+        dgm_log(DGM_LOG_DEBUG, "prune", "%s set %d, %d left: layer %d, expert %d goes, %.6f",
+                layer->stack == DGM_ENCODER ? "encoder" : "decoder", r->set, s->left[r->set],
+                layer->index, r->expert - (int)layer->first, r->harm);
     }
     return DGM_OK;
 }
@@ -131,23 +157,29 @@ static int ask(const search *s, uint8_t *skip)
 
 static int run(search *s, uint8_t *skip, const uint8_t *none)
 {
-    int left = 0, shown = 0;
-    for (int set = 0; set < s->plan->n_sets; set++)
-        left += done(s, set) ? 0 : s->left[set] - s->plan->sets[set].keep;
-    const int all = left;
-    while (left > 0) {
+    const int all = s->to_go;
+    int shown = 0;
+    while (s->to_go > 0) {
         DGM_TRY(ask(s, skip));
         DGM_TRY(take(s, none));
-        left = 0;
-        for (int set = 0; set < s->plan->n_sets; set++)
-            left += done(s, set) ? 0 : s->left[set] - s->plan->sets[set].keep;
-        if ((all - left) * 10 / all > shown) {
-            shown = (all - left) * 10 / all;
-            dgm_log(DGM_LOG_INFO, "prune", "%d of %d experts removed: %.4f a token", all - left,
+        if ((all - s->to_go) * 10 / all > shown) {
+            shown = (all - s->to_go) * 10 / all;
+            dgm_log(DGM_LOG_INFO, "prune", "%d of %d experts removed: %.4f a token", all - s->to_go,
                     all, dgm_set_loss_mean(s->loss));
         }
     }
     return DGM_OK;
+}
+
+/* count_removals - how many there are to be made. */
+static int count_removals(const search *s)
+{
+    int n = 0;
+    for (int set = 0; set < s->plan->n_sets; set++) {
+        const int over = s->left[set] - s->plan->sets[set].keep;
+        n += s->plan->freedom == DGM_SEARCH_SETS || over > 0 ? over : 0;
+    }
+    return n > 0 ? n : 0;
 }
 
 static void begin(search *s)
@@ -182,6 +214,7 @@ int dgm_keep_search(dgm_set_loss *l, const dgm_moe_shape *shape, const dgm_searc
     if (rc == DGM_OK) {
         s.removed = s.left + sets;
         begin(&s);
+        s.to_go = count_removals(&s);
         rc = run(&s, skip, skip + n);
     }
     free(s.known);

@@ -13,7 +13,7 @@ typedef struct set {
 typedef struct text {
     dgm_pairs pairs;
     int set[DGM_STACKS];
-    double tokens;  /* of the translations, </s> counted, codes not */
+    double tokens;  /* of the translations, codes and </s> counted, as scores count them */
     double *loss;   /* [pairs.n] as sets stand */
     uint8_t *marks; /* [pairs.n, n_experts] which experts each line went to */
 } text;
@@ -35,6 +35,7 @@ struct dgm_set_loss {
     int n_texts;
     question *questions; /* [n_questions], room for cap */
     size_t n_questions, cap;
+    double answered; /* in all */
     /* the removals of the questions */
     const dgm_removal *removals;
     int *numbers; /* [removals] of the sets that lack them */
@@ -101,7 +102,7 @@ int dgm_set_loss_add_text(dgm_set_loss *l, dgm_pairs *pairs, int encoder, int de
               .loss = calloc(pairs->n + 1, sizeof *t.loss),
               .marks = calloc(pairs->n * l->n_experts + 1, 1)};
     for (size_t i = 0; i < t.pairs.n; i++)
-        t.tokens += t.pairs.pairs[i].n_target - 2;
+        t.tokens += t.pairs.pairs[i].n_target - 1;
     *pairs = (dgm_pairs){0};
     if (more == NULL || t.loss == NULL || t.marks == NULL) {
         dgm_pairs_free(&t.pairs);
@@ -188,14 +189,16 @@ static int submit(const dgm_set_loss *l, size_t first, int *n)
         if (q->text != l->questions[first].text || q->line != l->questions[first].line ||
             number_of(l, q, DGM_ENCODER) != experts)
             break;
-        targets[*n] = (dgm_target){p->target, p->n_target, number_of(l, q, DGM_DECODER)};
+        targets[*n] = (dgm_target){.prompt = p->target,
+                                   .n_prompt = p->n_target,
+                                   .experts = number_of(l, q, DGM_DECODER),
+                                   .source_experts = experts};
     }
     const dgm_job job = {.id = first,
                          .source = p->source,
                          .n_source = p->n_source,
                          .targets = targets,
                          .n_targets = *n,
-                         .experts = experts,
                          .score = true,
                          .options = {.beam = 1,
                                      .n_best = 1,
@@ -227,6 +230,7 @@ static int take(dgm_set_loss *l, const dgm_result *r)
 static int answer(dgm_set_loss *l)
 {
     size_t sent = 0;
+    l->answered += (double)l->n_questions;
     while (sent < l->n_questions || dgm_engine_pending(l->cfg.engine) > 0) {
         dgm_result r;
         int rc = DGM_OK, n;
@@ -303,6 +307,14 @@ int dgm_set_loss_remove(dgm_set_loss *l, const dgm_removal *chosen, int n)
         l->sets[chosen[r].set].kept[chosen[r].expert] = 0;
     DGM_TRY(publish(l, 0));
     return answer(l);
+}
+
+double dgm_set_loss_passes(const dgm_set_loss *l)
+{
+    double lines = 0;
+    for (int t = 0; t < l->n_texts; t++)
+        lines += (double)l->texts[t].pairs.n;
+    return lines > 0 ? l->answered / lines : 0;
 }
 
 double dgm_set_loss_mean(const dgm_set_loss *l)

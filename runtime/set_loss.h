@@ -56,6 +56,8 @@ typedef struct dgm_removal {
 DGM_MUST_CHECK int dgm_set_loss_ask(dgm_set_loss *l, dgm_removal *asked, int n);
 DGM_MUST_CHECK int dgm_set_loss_remove(dgm_set_loss *l, const dgm_removal *chosen, int n);
 
+/* dgm_set_loss_passes - how many times its texts' lines the engine has computed. */
+double dgm_set_loss_passes(const dgm_set_loss *l);
 /* dgm_set_loss_mean - loss a token, mean over all texts. */
 double dgm_set_loss_mean(const dgm_set_loss *l);
 

@@ -1,5 +1,6 @@
 #include "runtime/set_loss_text.h"
 
+#include "runtime/gate_stats.h"
 #include "runtime/lines.h"
 
 #include <errno.h>
@@ -9,9 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#define XXH_INLINE_ALL
-#include <xxhash.h>
 
 enum { MAX_LINE_BYTES = 1 << 20 };
 
@@ -111,17 +109,14 @@ static int add_pair(reader *r)
     DGM_TRY(read_target(p, r));
     DGM_TRY(check_length(&r->input, p->n_source, r->files->max_source));
     DGM_TRY(check_length(&r->reference, p->n_target, r->files->max_target));
-    if (p->n_source > 2 && p->n_target > 3)
+    if (p->n_source > 2 && p->n_target > 3) {
+        r->out->hash += dgm_gates_text(p->source, p->n_source, p->target, p->n_target);
         return DGM_OK;
+    }
     free(p->source); /* blank */
     free(p->target);
     r->out->n--;
     return DGM_OK;
-}
-
-static uint64_t add_hash(uint64_t hash, const dgm_line *line)
-{
-    return XXH3_64bits_withSeed(line->text, line->len, hash + line->len);
 }
 
 static int read_pairs(reader *r)
@@ -134,7 +129,6 @@ static int read_pairs(reader *r)
                             r->input.path, r->input.ended ? "more" : "fewer");
         if (r->input.ended)
             break;
-        r->out->hash = add_hash(add_hash(r->out->hash, &r->input.line), &r->reference.line);
         DGM_TRY(add_pair(r));
     }
     if (r->out->n == 0)

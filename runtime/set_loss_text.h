@@ -13,7 +13,7 @@ typedef struct dgm_pair_files {
 } dgm_pair_files;
 
 /*
- * dgm_pairs_read_files - targets are `start code pieces </s>`. Pairs of which one side is blank are passed over. DGM_EINPUT
+ * dgm_pairs_read_files - the hash is the corpus of forced statistics of the text; targets are `start code pieces </s>`. Pairs of which one side is blank are passed over. DGM_EINPUT
  * names file and line: not UTF-8, too long, one file longer than the other, nothing in them. Free *p in any case.
  */
 DGM_MUST_CHECK int dgm_pairs_read_files(dgm_pairs *p, const dgm_pair_files *f,
