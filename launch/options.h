@@ -134,6 +134,8 @@ typedef struct dgm_options {
     const char *like, *layers, *experts_kept, *weights;
     int d_model, ffn, encoder_layers, decoder_layers, heads, vocab, sparse_step, top_k;
     float router_scale;
+    int planted_languages;
+    bool planted_eos;
 
     /* what is left: positional arguments */
     const char *const *args;

@@ -402,6 +402,12 @@ const dgm_opt dgm_option_rows[] = {
            "type of the experts' matrices in dragoman's packed layout; plain: a Hugging Face "
            "directory of the type that --dense says",
            NULL),
+    INT("planted-languages", 0, shape_group, planted_languages, "0", 0, 12, "N", Y, NONE,
+        "instead of --like: a model that copies its source and of which it is known, in "
+        "DIR/planted.json, which 4 of 128 experts a layer each of N languages needs",
+        NULL),
+    SWITCH("planted-eos", 0, shape_group, planted_eos, Y, NONE,
+           "one more expert of the last decoder layer alone makes such translations end", NULL),
     {"router-scale", 0, shape_group, DGM_OPT_FLOAT, AT(router_scale), "4", 0.01, 1000, NULL, NULL,
      "X", Y, NONE, "spread of router logits, to the nearest power of 2",
      "Near 0 gates are all alike and near ties common"},
