@@ -34,9 +34,11 @@ typedef struct dgm_engine_config {
     /* gathered; from which ids a target chooses, by its code, prompt[1]; NULL: from all. They outlive the engine. */
     const struct dgm_shortlists *lists;
     const struct dgm_expert_sets
-        *sets;                /* of which jobs name one, or NULL; they outlive the engine */
-    bool record;              /* statistics of the routers; equal jobs are then computed each */
-    int prompt_rows;          /* prompt tokens that one sentence may feed in a step (score: more) */
+        *sets; /* of which jobs name one, or NULL; they outlive the engine */
+    struct dgm_gpu_experts
+        *gpu;        /* this rank's, or NULL; no bearing on results. It outlives the engine */
+    bool record;     /* statistics of the routers; equal jobs are then computed each */
+    int prompt_rows; /* prompt tokens that one sentence may feed in a step (score: more) */
     dgm_overlap_mode overlap; /* of exchange and compute; no bearing on results */
 } dgm_engine_config;
 
