@@ -66,6 +66,10 @@ typedef struct dgm_device_ops {
     int (*put)(dgm_device *d, const dgm_device_matrix **out, const dgm_packed *w,
                const float *bias);
 
+    /* room - `bytes` of host memory that the device reads and writes by itself; what an earlier call gave is gone. Rows and
+     * results there are not copied once more. NULL: none is left. */
+    void *(*room)(dgm_device *d, size_t bytes);
+
     /*
      * product - y [rows, n] = in w^T + bias for each expert's fc1 (fc2 is not read), then ReLU if `relu`.
      * ffn - y [rows, n of fc2] = fc2(ReLU(fc1(in))), each with its bias: what lies between stays on the device.

@@ -124,6 +124,11 @@ size_t dgm_gpu_experts_bytes(const dgm_gpu_experts *g)
     return g->bytes;
 }
 
+float *dgm_gpu_experts_room(dgm_gpu_experts *g, size_t n)
+{
+    return g->ops->room(g->dev, n * sizeof(float));
+}
+
 int dgm_gpu_experts_run(dgm_gpu_experts *g, float *y, const dgm_device_rows *in, int moe_layer,
                         const int32_t *first, int n_experts, dgm_compute compute)
 {

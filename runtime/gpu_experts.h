@@ -25,6 +25,10 @@ void dgm_gpu_experts_close(dgm_gpu_experts *g);
 const char *dgm_gpu_experts_name(const dgm_gpu_experts *g);
 size_t dgm_gpu_experts_bytes(const dgm_gpu_experts *g);
 
+/* dgm_gpu_experts_room - memory for rows and results, n floats, that the GPU reaches by itself; NULL: none is left, and any
+ * other will do. Valid until the next call. */
+float *dgm_gpu_experts_room(dgm_gpu_experts *g, size_t n);
+
 /*
  * dgm_gpu_experts_run - y [rows, d_model] = each row through its expert of MoE layer moe_layer. Rows stand in the order by
  * expert, those of expert e from first[e] to first[e + 1] (first [n_experts + 1]). y may be in->x. DGM_EINTERNAL.

@@ -419,7 +419,9 @@ static int serve_experts(dgm_moe *m, half *b, const dgm_forward *f, const dgm_la
     const int n = list_assignments(m, b, &list, layer->router.n);
     if (n == 0)
         return 0;
-    float *x = dgm_arena_push(&b->scratch, (size_t)n * d * sizeof *x);
+    float *x = m->gpu != NULL ? dgm_gpu_experts_room(m->gpu, (size_t)n * d) : NULL;
+    if (x == NULL)
+        x = dgm_arena_push(&b->scratch, (size_t)n * d * sizeof *x);
     int rc = use_experts(m, f, layer);
     if (rc == DGM_OK) {
         const rows_in in = gather(m, b, list, n, x);

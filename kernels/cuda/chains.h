@@ -2,7 +2,7 @@
  * chains.h - products of f32 rows: one fma chain along k for each output, in order (kernels/gemm.h).
  *
  * A thread owns outputs of rows and walks all of k with them; nothing is split along k, so how blocks and threads are cut
- * has no bearing on the bits. `few` waits for memory: a block has one panel and up to 8 rows, and streams the panel through
+ * has no bearing on the bits. `few` waits for memory: a block has a few panels and up to 8 rows, and streams the panels through
  * shared memory, several stages ahead. `many` waits for arithmetic: a block has 8 panels and 64 rows, a thread 8 x 8 outputs.
  */
 #ifndef DGM_KERNELS_CUDA_CHAINS_H
@@ -10,20 +10,20 @@
 
 #include "kernels/cuda/prims.h"
 
-enum { FEW_ROWS = 8, FEW_THREADS = PANEL * FEW_ROWS, FEW_STAGES = 6 };
+enum { FEW_ROWS = 8, FEW_THREADS = 128, FEW_STAGES = 4 };
 
 template <int TYPE> struct Few {
     static constexpr int per = Line<TYPE>::inputs;
     static constexpr int inputs = TYPE == W_F32 ? 64 : TYPE == W_INT4 ? 256 : 128; /* of a stage */
-    static constexpr int bytes = inputs / per * LINE;
-    static constexpr int ldx = inputs + 4; /* two rows of a warp in different banks */
-    static __host__ __device__ constexpr size_t stage(int rows)
+    static constexpr int bytes = inputs / per * LINE;                              /* of a panel */
+    static constexpr int ldx = inputs + 4; /* rows of a warp in different banks */
+    static __host__ __device__ constexpr size_t stage(int panels, int rows)
     {
-        return bytes + (size_t)rows * ldx * sizeof(float);
+        return (size_t)panels * bytes + (size_t)rows * ldx * sizeof(float);
     }
-    static __host__ __device__ constexpr size_t shared(int rows)
+    static __host__ __device__ constexpr size_t shared(int panels, int rows)
     {
-        return FEW_STAGES * stage(rows);
+        return FEW_STAGES * stage(panels, rows);
     }
 };
 
@@ -39,88 +39,143 @@ __device__ __forceinline__ float finish(float acc, const Product &p, const Job &
     return relu_if(acc, p.relu);
 }
 
-/* few_fetch - stage s of the panel, and of the rows, on their way to shared memory. */
+/* few_fetch - stage s of the block's panels, and of the rows, on their way to shared memory. */
 template <int TYPE>
 __device__ __forceinline__ void few_fetch(unsigned char *to, const unsigned char *w, const float *x,
-                                          const Product &p, int s, int rows)
+                                          const Product &p, int panels, int s, int rows)
 {
     using F = Few<TYPE>;
     const int line = s * (F::inputs / F::per), input = s * F::inputs;
     const int bytes = min(F::bytes, (p.lines - line) * LINE);
-    for (int b = (int)threadIdx.x * 16; b < bytes; b += FEW_THREADS * 16)
-        copy16(to + b, w + (size_t)line * LINE + b);
-    for (int v = (int)threadIdx.x; v < rows * (F::inputs / 4); v += FEW_THREADS) {
+    for (int v = (int)threadIdx.x * 16; v < panels * F::bytes; v += (int)blockDim.x * 16) {
+        const int panel = v / F::bytes, b = v % F::bytes;
+        if (b < bytes)
+            copy16(to + v, w + (size_t)panel * p.panel_bytes + (size_t)line * LINE + b);
+    }
+    to += (size_t)p.few_panels * F::bytes;
+    for (int v = (int)threadIdx.x; v < rows * (F::inputs / 4); v += (int)blockDim.x) {
         const int r = v / (F::inputs / 4), i = v % (F::inputs / 4) * 4;
         if (input + i < p.k)
-            copy16(to + F::bytes + ((size_t)r * F::ldx + i) * sizeof(float),
+            copy16(to + ((size_t)r * F::ldx + i) * sizeof(float),
                    x + (size_t)r * p.ldx + input + i);
     }
 }
 
-template <int TYPE, bool GROUPED>
+/* Some inputs of one output and ROWS rows in registers: the next are read while these are computed with. */
+template <int TYPE, int ROWS> struct Slab {
+    static constexpr int inputs = ROWS == 1 ? 16 : 8;
+    uint32_t w[inputs / Line<TYPE>::inputs];
+    float4 x[ROWS][inputs / 4];
+
+    __device__ __forceinline__ void read(const uint32_t *ws, const float *xs, int i)
+    {
+#pragma unroll
+        for (int l = 0; l < inputs / Line<TYPE>::inputs; l++)
+            w[l] = ws[(i / Line<TYPE>::inputs + l) * PANEL];
+#pragma unroll
+        for (int r = 0; r < ROWS; r++)
+#pragma unroll
+            for (int j = 0; j < inputs / 4; j++)
+                x[r][j] = *(const float4 *)(xs + r * Few<TYPE>::ldx + i + 4 * j);
+    }
+
+    __device__ __forceinline__ void chain(float *c) const
+    {
+#pragma unroll
+        for (int i = 0; i < inputs; i++) {
+            const float v = wide<TYPE>(w[i / Line<TYPE>::inputs], i % Line<TYPE>::inputs);
+#pragma unroll
+            for (int r = 0; r < ROWS; r++) {
+                const float4 q = x[r][i / 4];
+                const float part[4] = {q.x, q.y, q.z, q.w};
+                c[r] = __fmaf_rn(part[i % 4], v, c[r]);
+            }
+        }
+    }
+};
+
+/* A thread has one output and ROWS rows; 16 threads a panel; few_groups times ROWS rows; few_panels panels. */
+template <int TYPE, bool GROUPED, int ROWS>
 __global__ void __launch_bounds__(FEW_THREADS) few(const Product p)
 {
     using F = Few<TYPE>;
+    constexpr int step = Slab<TYPE, ROWS>::inputs;
     DYNAMIC_SHARED(shared);
     const Tile tile = p.tiles[blockIdx.y];
     const Job job = p.jobs[tile.job];
-    const int panel = (int)blockIdx.x, out = (int)threadIdx.x % PANEL,
-              row = (int)threadIdx.x / PANEL;
-    const unsigned char *w = job.w + (size_t)panel * p.panel_bytes;
+    const int out = (int)threadIdx.x % PANEL, slot = (int)threadIdx.x / PANEL;
+    const int row = slot % p.few_groups * ROWS, mine = slot / p.few_groups;
+    const int first = (int)blockIdx.x * p.few_panels, panels = min(p.few_panels, p.panels - first),
+              panel = first + mine;
+    const bool busy = row < tile.rows && mine < panels;
+    const unsigned char *w = job.w + (size_t)first * p.panel_bytes;
     const float *x = p.x + (size_t)tile.row * p.ldx;
     const float *scale = GROUPED ? job.scale + (size_t)panel * p.groups * PANEL + out : NULL;
     const int steps = (p.k + F::inputs - 1) / F::inputs;
-    const size_t stage = F::stage(p.tile_rows);
+    const size_t stage = F::stage(p.few_panels, p.tile_rows);
     for (int s = 0; s < FEW_STAGES - 1; s++) {
         if (s < steps)
-            few_fetch<TYPE>(shared + s * stage, w, x, p, s, tile.rows);
+            few_fetch<TYPE>(shared + s * stage, w, x, p, panels, s, tile.rows);
         copy_commit();
     }
-    float chain = 0.0f, acc = 0.0f;
+    float chain[ROWS], acc[ROWS];
+#pragma unroll
+    for (int r = 0; r < ROWS; r++)
+        chain[r] = acc[r] = 0.0f;
     int in_group = 0;
     for (int s = 0; s < steps; s++) {
         copy_wait<FEW_STAGES - 2>();
         __syncthreads(); /* all have stage s, and all are done with stage s - 1, which is filled anew */
         if (s + FEW_STAGES - 1 < steps)
-            few_fetch<TYPE>(shared + (s + FEW_STAGES - 1) % FEW_STAGES * stage, w, x, p,
+            few_fetch<TYPE>(shared + (s + FEW_STAGES - 1) % FEW_STAGES * stage, w, x, p, panels,
                             s + FEW_STAGES - 1, tile.rows);
         copy_commit();
-        if (row >= tile.rows)
+        if (!busy)
             continue;
-        const uint32_t *ws = (const uint32_t *)(shared + s % FEW_STAGES * stage) + out;
-        const float *xs =
-            (const float *)(shared + s % FEW_STAGES * stage + F::bytes) + row * F::ldx;
+        const unsigned char *here = shared + s % FEW_STAGES * stage;
+        const uint32_t *ws = (const uint32_t *)(here + (size_t)mine * F::bytes) + out;
+        /* rows past the tile's hold junk: computed, not written */
+        const float *xs = (const float *)(here + (size_t)p.few_panels * F::bytes) + row * F::ldx;
         const int left = min(F::inputs, p.k - s * F::inputs);
-        for (int i = 0; i < left; i += 32) {
-            if (i + 32 <= left) {
+        Slab<TYPE, ROWS> now;
+        now.read(ws, xs, 0);
+#pragma unroll 4
+        for (int i = 0; i + step <= left; i += step) {
+            Slab<TYPE, ROWS> next;
+            next.read(ws, xs, min(i + step, F::inputs - step));
+            now.chain(chain);
+            now = next;
+            if (GROUPED && (i + step) % 32 == 0 && ++in_group == p.group32) {
+                const float by = *scale;
 #pragma unroll
-                for (int j = 0; j < 32; j += 4) {
-                    const float4 v = *(const float4 *)(xs + i + j);
-                    const float part[4] = {v.x, v.y, v.z, v.w};
-#pragma unroll
-                    for (int m = 0; m < 4; m++)
-                        chain = __fmaf_rn(
-                            part[m], wide<TYPE>(ws[(i + j + m) / F::per * PANEL], (j + m) % F::per),
-                            chain);
+                for (int r = 0; r < ROWS; r++) {
+                    acc[r] = __fmaf_rn(chain[r], by, acc[r]);
+                    chain[r] = 0.0f;
                 }
-            } else {
-                for (int j = i; j < left; j++)
-                    chain = __fmaf_rn(xs[j], wide<TYPE>(ws[j / F::per * PANEL], j % F::per), chain);
-            }
-            if (GROUPED && ++in_group == p.group32) {
-                acc = __fmaf_rn(chain, *scale, acc);
-                chain = 0.0f;
                 in_group = 0;
                 scale += PANEL;
             }
         }
+        for (int i = left / step * step; i < left; i++) {
+            const float v = wide<TYPE>(ws[i / F::per * PANEL], i % F::per);
+#pragma unroll
+            for (int r = 0; r < ROWS; r++)
+                chain[r] = __fmaf_rn(xs[r * F::ldx + i], v, chain[r]);
+        }
     }
-    if (row >= tile.rows)
+    if (!busy)
         return;
-    if (GROUPED && in_group > 0)
-        acc = __fmaf_rn(chain, *scale, acc);
-    p.y[(size_t)(tile.row + row) * p.ldy + (size_t)panel * PANEL + out] =
-        finish<TYPE>(GROUPED ? acc : chain, p, job, panel, out, GROUPED);
+    if (GROUPED && p.k % (32 * p.group32) != 0) { /* the last group is smaller */
+        const float by = *scale;
+#pragma unroll
+        for (int r = 0; r < ROWS; r++)
+            acc[r] = __fmaf_rn(chain[r], by, acc[r]);
+    }
+#pragma unroll
+    for (int r = 0; r < ROWS; r++)
+        if (row + r < tile.rows)
+            p.y[(size_t)(tile.row + row + r) * p.ldy + (size_t)panel * PANEL + out] =
+                finish<TYPE>(GROUPED ? acc[r] : chain[r], p, job, panel, out, GROUPED);
 }
 
 enum {

@@ -90,6 +90,8 @@ struct dgm_device {
     std::vector<Job> jobs_here;
     std::vector<Tile> few, many;
     Stage down, up;
+    char *room;
+    size_t room_bytes;
     double seconds;
 };
 
@@ -140,7 +142,7 @@ int reserve(dgm_device *d, size_t bytes, int max_width)
     const size_t want = bytes + work_bytes(max_width) + SLACK;
     if (want + SPARE > free_bytes)
         return fail(
-            DGM_ENOMEM,
+            DGM_EUNSUPPORTED,
             "GPU %d has %.0f MiB of %.0f MiB free, and the experts of this rank want %.0f MiB "
             "with %.0f MiB to work in (use more ranks, fewer or smaller experts, or --device cpu)",
             d->index, (double)free_bytes / (1 << 20), (double)total / (1 << 20),
@@ -179,9 +181,38 @@ void stage_close(Stage *s)
         (void)cudaFreeHost(s->at);
 }
 
+/* is_room - memory that the card reaches by itself. */
+bool is_room(const dgm_device *d, const void *p)
+{
+    const char *at = (const char *)p;
+    return d->room != NULL && at >= d->room && at < d->room + d->room_bytes;
+}
+
+void *room(dgm_device *d, size_t bytes)
+{
+    if (bytes <= d->room_bytes)
+        return d->room;
+    if (d->room != NULL)
+        (void)cudaFreeHost(d->room);
+    d->room = NULL;
+    d->room_bytes = up(bytes + bytes / 2, (size_t)1 << 20);
+    if (cudaSetDevice(d->index) != cudaSuccess ||
+        cudaHostAlloc((void **)&d->room, d->room_bytes, cudaHostAllocDefault) != cudaSuccess) {
+        d->room = NULL;
+        d->room_bytes = 0;
+        (void)cudaGetLastError(); /* it is no failure: rows are copied once more */
+    }
+    return d->room;
+}
+
 /* send - rows of `width` bytes, dense here, `pitch` bytes apart there. */
 int send(dgm_device *d, void *to, size_t pitch, const void *from, size_t width, size_t rows)
 {
+    if (is_room(d, from)) {
+        CUDA_TRY(cudaMemcpy2DAsync(to, pitch, from, width, width, rows, cudaMemcpyHostToDevice,
+                                   d->stream));
+        return DGM_OK;
+    }
     Stage *s = &d->down;
     size_t step = STAGE_BYTES / width;
     for (size_t r = 0; r < rows; r += step, s->half ^= 1) {
@@ -210,6 +241,12 @@ int send_bytes(dgm_device *d, void *to, const void *from, size_t bytes)
 /* fetch - the reverse of send; the rows are there when it returns. */
 int fetch(dgm_device *d, void *to, const void *from, size_t pitch, size_t width, size_t rows)
 {
+    if (is_room(d, to)) {
+        CUDA_TRY(cudaMemcpy2DAsync(to, width, from, pitch, width, rows, cudaMemcpyDeviceToHost,
+                                   d->stream));
+        CUDA_TRY(cudaStreamSynchronize(d->stream));
+        return DGM_OK;
+    }
     Stage *s = &d->up;
     const size_t step = STAGE_BYTES / width;
     for (size_t r = 0, got = 0; got < rows; r += step) {
@@ -487,6 +524,8 @@ void close(dgm_device *d)
         delete m;
     stage_close(&d->down);
     stage_close(&d->up);
+    if (d->room != NULL)
+        (void)cudaFreeHost(d->room);
     (void)cudaFree(d->slab);
     (void)cudaFree(d->work);
     if (d->began != NULL)
@@ -579,8 +618,9 @@ int measure(dgm_device *d, dgm_device_peaks *out)
     return rc;
 }
 
-const dgm_device_ops ops = {DGM_DEVICE_ABI, "cuda",  count, open,    close, info,    matrix_bytes,
-                            work_bytes,     reserve, put,   product, ffn,   seconds, measure};
+const dgm_device_ops ops = {DGM_DEVICE_ABI, "cuda",       count,      open,    close,
+                            info,           matrix_bytes, work_bytes, reserve, put,
+                            room,           product,      ffn,        seconds, measure};
 } /* namespace */
 
 extern "C" __attribute__((visibility("default"))) const dgm_device_ops *

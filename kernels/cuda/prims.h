@@ -37,7 +37,8 @@ struct Product {
     int k, panels, lines; /* lines of 64 bytes of a panel */
     int groups, group32;  /* integers: scales of an output; inputs of a group / 32 */
     int relu, has_bias;
-    int tile_rows; /* the most of any tile */
+    int tile_rows;              /* the most of any tile */
+    int few_panels, few_groups; /* of a block of few(): panels, and groups of rows */
 };
 
 template <int TYPE> struct Line {

@@ -12,6 +12,25 @@ int most_rows(bool large)
     return large ? (int)MANY_ROWS : (int)FEW_ROWS;
 }
 
+/* launch_few - small blocks, so that there are some for every multiprocessor, but as large as that allows. */
+template <int TYPE, bool GROUPED, int ROWS>
+static void launch_few(cudaStream_t stream, Product p, int n_tiles)
+{
+    enum { ENOUGH_BLOCKS = 1024 };
+    p.few_groups = (p.tile_rows + ROWS - 1) / ROWS;
+    p.tile_rows = p.few_groups * ROWS;
+    p.few_panels = FEW_THREADS / PANEL / p.few_groups;
+    while (p.few_panels * p.few_groups > 2 && p.few_panels > 1 &&
+           (p.panels + p.few_panels - 1) / p.few_panels * n_tiles < ENOUGH_BLOCKS)
+        p.few_panels /= 2;
+    const unsigned blocks = (unsigned)(p.panels + p.few_panels - 1) / (unsigned)p.few_panels;
+    auto *kernel = few<TYPE, GROUPED, ROWS>;
+    (void)cudaFuncSetAttribute((const void *)kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                               (int)Few<TYPE>::shared(FEW_THREADS / PANEL, FEW_ROWS));
+    LAUNCH(stream, dim3(blocks, (unsigned)n_tiles), PANEL * p.few_panels * p.few_groups,
+           Few<TYPE>::shared(p.few_panels, p.tile_rows), kernel, p);
+}
+
 template <int TYPE, bool GROUPED>
 static void launch_chains(cudaStream_t stream, const Product &p, int n_tiles, bool large)
 {
@@ -19,13 +38,12 @@ static void launch_chains(cudaStream_t stream, const Product &p, int n_tiles, bo
         const dim3 blocks((unsigned)(p.panels + MANY_PANELS - 1) / MANY_PANELS, (unsigned)n_tiles);
         auto *kernel = many<TYPE, GROUPED>;
         LAUNCH(stream, blocks, MANY_THREADS, 0, kernel, p);
-        return;
-    }
-    const size_t shared = Few<TYPE>::shared(p.tile_rows);
-    auto *kernel = few<TYPE, GROUPED>;
-    (void)cudaFuncSetAttribute((const void *)kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                               (int)Few<TYPE>::shared(FEW_ROWS));
-    LAUNCH(stream, dim3((unsigned)p.panels, (unsigned)n_tiles), FEW_THREADS, shared, kernel, p);
+    } else if (p.tile_rows == 1)
+        launch_few<TYPE, GROUPED, 1>(stream, p, n_tiles);
+    else if (p.tile_rows == 2)
+        launch_few<TYPE, GROUPED, 2>(stream, p, n_tiles);
+    else
+        launch_few<TYPE, GROUPED, 4>(stream, p, n_tiles);
 }
 
 template <int TYPE, bool GROUPED>

@@ -55,7 +55,7 @@ inline float4 make_float4(float x, float y, float z, float w)
 
 /* ---- a block ---- */
 
-extern dim3 threadIdx, blockIdx;
+extern dim3 threadIdx, blockIdx, blockDim;
 extern unsigned char *on_cpu_shared;
 void on_cpu_launch(dim3 blocks, unsigned threads, size_t shared,
                    const std::function<void()> &kernel);
@@ -215,6 +215,11 @@ inline cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from
 
 /* All is done when the call returns, so streams and events have nothing to hold. */
 inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t *, int)
+{
+    return cudaSuccess;
+}
+
+inline cudaError_t cudaStreamSynchronize(cudaStream_t)
 {
     return cudaSuccess;
 }

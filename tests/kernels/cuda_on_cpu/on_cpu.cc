@@ -5,7 +5,7 @@
 #include <ucontext.h>
 #include <vector>
 
-dim3 threadIdx, blockIdx;
+dim3 threadIdx, blockIdx, blockDim;
 unsigned char *on_cpu_shared;
 
 namespace
@@ -114,6 +114,7 @@ void on_cpu_launch(dim3 blocks, unsigned n, size_t shared, const std::function<v
     if (threads.size() < n)
         threads.resize(n);
     running = &kernel;
+    blockDim.x = n;
     for (blockIdx.y = 0; blockIdx.y < blocks.y; blockIdx.y++)
         for (blockIdx.x = 0; blockIdx.x < blocks.x; blockIdx.x++) {
             memset(on_cpu_shared, 0xa5, shared);
