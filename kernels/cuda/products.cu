@@ -12,22 +12,25 @@ int most_rows(bool large)
     return large ? (int)MANY_ROWS : (int)FEW_ROWS;
 }
 
-/* launch_few - small blocks, so that there are some for every multiprocessor, but as large as that allows. */
+/*
+ * launch_few - a stage of a block has 8 KiB of weights, so that several blocks share a multiprocessor; less where blocks
+ * would be too few for all multiprocessors. Threads beyond those that compute help to copy.
+ */
 template <int TYPE, bool GROUPED, int ROWS>
 static void launch_few(cudaStream_t stream, Product p, int n_tiles)
 {
-    enum { ENOUGH_BLOCKS = 1024 };
+    enum { ENOUGH_BLOCKS = 528, STAGE = 8192 };
     p.few_groups = (p.tile_rows + ROWS - 1) / ROWS;
     p.tile_rows = p.few_groups * ROWS;
-    p.few_panels = FEW_THREADS / PANEL / p.few_groups;
-    while (p.few_panels * p.few_groups > 2 && p.few_panels > 1 &&
+    p.few_panels = STAGE / Few<TYPE>::bytes;
+    while (p.few_panels > 1 &&
            (p.panels + p.few_panels - 1) / p.few_panels * n_tiles < ENOUGH_BLOCKS)
         p.few_panels /= 2;
     const unsigned blocks = (unsigned)(p.panels + p.few_panels - 1) / (unsigned)p.few_panels;
     auto *kernel = few<TYPE, GROUPED, ROWS>;
     (void)cudaFuncSetAttribute((const void *)kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                               (int)Few<TYPE>::shared(FEW_THREADS / PANEL, FEW_ROWS));
-    LAUNCH(stream, dim3(blocks, (unsigned)n_tiles), PANEL * p.few_panels * p.few_groups,
+                               (int)Few<TYPE>::shared(STAGE / Few<TYPE>::bytes, FEW_ROWS));
+    LAUNCH(stream, dim3(blocks, (unsigned)n_tiles), FEW_THREADS,
            Few<TYPE>::shared(p.few_panels, p.tile_rows), kernel, p);
 }
 
@@ -49,16 +52,20 @@ static void launch_chains(cudaStream_t stream, const Product &p, int n_tiles, bo
 template <int TYPE, bool GROUPED>
 static void launch_sums(cudaStream_t stream, const Product &p, int n_tiles, bool large)
 {
-    const unsigned pairs = (unsigned)(p.panels + 1) / 2,
-                   fours = (pairs + SUM_PAIRS - 1) / SUM_PAIRS;
+    const unsigned pairs = (unsigned)(p.panels + 1) / 2, y = (unsigned)n_tiles;
     if (large) {
-        auto *kernel = sums<TYPE, GROUPED, SUM_TILES>;
-        LAUNCH(stream, dim3(fours, (unsigned)n_tiles), 32 * SUM_PAIRS, 0, kernel, p);
-        return;
+        auto *kernel = sums_many<TYPE, GROUPED>;
+        LAUNCH(stream, dim3((pairs + SUM_PAIRS - 1) / SUM_PAIRS, y), 32 * SUM_PAIRS, 0, kernel, p);
+    } else if (GROUPED) {
+        const size_t shared = (size_t)SUM_SPLIT * few_slots(p.group32) * 8 * 32 * sizeof(int);
+        auto *kernel = sums_few_groups<TYPE>;
+        (void)cudaFuncSetAttribute((const void *)kernel,
+                                   cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared);
+        LAUNCH(stream, dim3(pairs, y), 32 * SUM_SPLIT, shared, kernel, p);
+    } else {
+        auto *kernel = sums_few<TYPE>;
+        LAUNCH(stream, dim3(pairs, y), 32 * SUM_SPLIT, 0, kernel, p);
     }
-    auto *kernel = sums<TYPE, GROUPED, 1>;
-    LAUNCH(stream, dim3(GROUPED ? fours : pairs, (unsigned)n_tiles),
-           GROUPED ? 32 * SUM_PAIRS : 32 * SUM_SPLIT, 0, kernel, p);
 }
 
 void launch_product(cudaStream_t stream, const Product &p, int type, int n_tiles, bool large,

@@ -120,109 +120,226 @@ __device__ __forceinline__ float4 load4(const float *p)
     return *(const float4 *)p;
 }
 
-/*
- * sums - a warp has two panels and TILES x 8 rows: lane (g, t) reads outputs 4 (g % 4) .. + 3 of panel g / 4, so one load of
- * 16 bytes feeds two mma. SPLIT warps share two panels and split k; else each has its own.
- */
-template <int TYPE, bool GROUPED, int TILES>
-__global__ void __launch_bounds__(TILES == 1 && !GROUPED ? 32 * SUM_SPLIT : 32 * SUM_PAIRS)
-    sums(const Product p)
+/* Where a lane is: its panel of the pair, and the places of what it reads. */
+struct Lane {
+    int g, t, panel;
+    const uint4 *w;
+    const int8_t *q;
+    const float *scale; /* of its 4 outputs, group 0 */
+};
+
+__device__ __forceinline__ Lane lane_of(const Product &p, const Tile &tile, const Job &job,
+                                        int pair)
 {
-    constexpr int split = TILES == 1 && !GROUPED ? SUM_SPLIT : 1;
-    constexpr int ahead = TILES == 1 ? 8 : 2; /* blocks of 32 inputs on their way */
-    __shared__ int part[split > 1 ? split : 1][8][32];
-    const int lane = (int)threadIdx.x & 31, warp = (int)threadIdx.x >> 5, g = lane >> 2,
-              t = lane & 3;
-    const int pair = split > 1 ? (int)blockIdx.x : (int)blockIdx.x * SUM_PAIRS + warp;
-    if (2 * pair >= p.panels)
-        return; /* the whole warp; with split, the whole block has its pair */
-    const Tile tile = p.tiles[blockIdx.y];
-    const Job job = p.jobs[tile.job];
-    const int panel = min(2 * pair + (g >> 2), p.panels - 1);
-    const uint4 *w = (const uint4 *)(job.w + (size_t)panel * p.panel_bytes) + (g & 3);
-    const int8_t *q = p.q + ((size_t)tile.row + g) * 32 + t * 8;
-    const float *scale = job.scale + (size_t)panel * p.groups * PANEL + (g & 3) * 4;
-    const int blocks = (p.k + 31) / 32;
-    Sums<TILES> s;
-    float acc[TILES][2][4];
+    Lane l;
+    const int lane = (int)threadIdx.x & 31;
+    l.g = lane >> 2;
+    l.t = lane & 3;
+    l.panel = min(2 * pair + (l.g >> 2), p.panels - 1);
+    l.w = (const uint4 *)(job.w + (size_t)l.panel * p.panel_bytes) + (l.g & 3);
+    l.q = p.q + ((size_t)tile.row + l.g) * 32 + l.t * 8;
+    l.scale = job.scale + (size_t)l.panel * p.groups * PANEL + (l.g & 3) * 4;
+    return l;
+}
+
+/* add_blocks - blocks [from, end) of 32 inputs, at most N, onto the sums: all are on their way before the first is used. after
+ * is called with each. */
+template <int TYPE, int N, int TILES, typename After>
+__device__ __forceinline__ void add_blocks(Sums<TILES> &s, const Lane &l, const Product &p,
+                                           int from, int end, After after)
+{
+    Bytes bytes[N];
+    uint2 x[N][TILES];
 #pragma unroll
-    for (int n = 0; n < TILES; n++)
-#pragma unroll
-        for (int i = 0; i < 8; i++) {
-            s.c[n][i >> 2][i & 3] = 0;
-            acc[n][i >> 2][i & 3] = 0.0f;
-        }
-    for (int b0 = split > 1 ? warp * ahead : 0; b0 < blocks; b0 += ahead * split) {
-        Bytes bytes[ahead];
-        uint2 x[ahead][TILES];
-#pragma unroll
-        for (int u = 0; u < ahead; u++)
-            if (b0 + u < blocks) {
-                bytes[u] = read_bytes<TYPE>(w, b0 + u, t);
-#pragma unroll
-                for (int n = 0; n < TILES; n++)
-                    x[u][n] = *(const uint2 *)(q + ((size_t)(b0 + u) * p.q_rows + 8 * n) * 32);
-            }
-#pragma unroll
-        for (int u = 0; u < ahead; u++) {
-            if (b0 + u >= blocks)
-                break;
-            open_bytes<TYPE>(bytes[u]);
+    for (int u = 0; u < N; u++)
+        if (from + u < end) {
+            bytes[u] = read_bytes<TYPE>(l.w, from + u, l.t);
 #pragma unroll
             for (int n = 0; n < TILES; n++)
-#pragma unroll
-                for (int m = 0; m < 2; m++)
-                    mma(s.c[n][m], bytes[u].first[2 * m], bytes[u].first[2 * m + 1],
-                        bytes[u].second[2 * m], bytes[u].second[2 * m + 1], x[u][n]);
-            if (GROUPED && ((b0 + u + 1) % p.group32 == 0 || b0 + u + 1 == blocks)) {
-                const float4 col = load4(scale + (size_t)((b0 + u) / p.group32) * PANEL);
-                const float of[4] = {col.x, col.y, col.z, col.w};
-#pragma unroll
-                for (int n = 0; n < TILES; n++)
-#pragma unroll
-                    for (int i = 0; i < 8; i++) {
-                        acc[n][i >> 2][i & 3] = __fmaf_rn(whole<TYPE>(s.c[n][i >> 2][i & 3]),
-                                                          of[i >> 1], acc[n][i >> 2][i & 3]);
-                        s.c[n][i >> 2][i & 3] = 0;
-                    }
-            }
+                x[u][n] = *(const uint2 *)(l.q + ((size_t)(from + u) * p.q_rows + 8 * n) * 32);
         }
-    }
-    if (split > 1) {
 #pragma unroll
-        for (int i = 0; i < 8; i++)
-            part[warp][i][lane] = s.c[0][i >> 2][i & 3];
-        __syncthreads();
-        if (warp > 0)
-            return;
-        for (int o = 1; o < split; o++)
+    for (int u = 0; u < N; u++) {
+        if (from + u >= end)
+            break;
+        open_bytes<TYPE>(bytes[u]);
 #pragma unroll
-            for (int i = 0; i < 8; i++)
-                s.c[0][i >> 2][i & 3] += part[o][i][lane];
+        for (int n = 0; n < TILES; n++)
+#pragma unroll
+            for (int m = 0; m < 2; m++)
+                mma(s.c[n][m], bytes[u].first[2 * m], bytes[u].first[2 * m + 1],
+                    bytes[u].second[2 * m], bytes[u].second[2 * m + 1], x[u][n]);
+        after(from + u);
     }
-    if (2 * pair + (g >> 2) >= p.panels)
-        return;
-    const float4 b = p.has_bias ? load4(job.bias + (size_t)panel * PANEL + (g & 3) * 4)
+}
+
+/* put_sums - what a lane has of tile n, scaled, to y: 4 outputs of rows 2 t and 2 t + 1. acc: of groups, or c: of all of k. */
+template <int TYPE, bool GROUPED>
+__device__ __forceinline__ void put_sums(const int (*c)[4], const float (*acc)[4], const Lane &l,
+                                         const Product &p, const Tile &tile, const Job &job, int n)
+{
+    const float4 b = p.has_bias ? load4(job.bias + (size_t)l.panel * PANEL + (l.g & 3) * 4)
                                 : make_float4(0, 0, 0, 0);
-    const float4 col = GROUPED ? b : load4(scale);
+    const float4 col = GROUPED ? b : load4(l.scale);
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        const int r = 8 * n + 2 * l.t + h;
+        if (r >= tile.rows)
+            continue;
+        const float row = p.q_scale[tile.row + r];
+        *(float4 *)(p.y + (size_t)(tile.row + r) * p.ldy + (size_t)l.panel * PANEL +
+                    (l.g & 3) * 4) =
+            make_float4(
+                relu_if(scaled<TYPE, GROUPED>(c[0][h], acc[0][h], row, col.x, b.x), p.relu),
+                relu_if(scaled<TYPE, GROUPED>(c[0][2 + h], acc[0][2 + h], row, col.y, b.y), p.relu),
+                relu_if(scaled<TYPE, GROUPED>(c[1][h], acc[1][h], row, col.z, b.z), p.relu),
+                relu_if(scaled<TYPE, GROUPED>(c[1][2 + h], acc[1][2 + h], row, col.w, b.w),
+                        p.relu));
+    }
+}
+
+template <int TILES> __device__ __forceinline__ void clear_sums(Sums<TILES> &s)
+{
 #pragma unroll
     for (int n = 0; n < TILES; n++)
 #pragma unroll
-        for (int h = 0; h < 2; h++) {
-            const int r = 8 * n + 2 * t + h;
-            if (r >= tile.rows)
-                continue;
-            const float row = p.q_scale[tile.row + r];
-            const int *c0 = s.c[n][0], *c1 = s.c[n][1];
-            const float *a0 = acc[n][0], *a1 = acc[n][1];
-            *(float4 *)(p.y + (size_t)(tile.row + r) * p.ldy + (size_t)panel * PANEL +
-                        (g & 3) * 4) =
-                make_float4(
-                    relu_if(scaled<TYPE, GROUPED>(c0[h], a0[h], row, col.x, b.x), p.relu),
-                    relu_if(scaled<TYPE, GROUPED>(c0[2 + h], a0[2 + h], row, col.y, b.y), p.relu),
-                    relu_if(scaled<TYPE, GROUPED>(c1[h], a1[h], row, col.z, b.z), p.relu),
-                    relu_if(scaled<TYPE, GROUPED>(c1[2 + h], a1[2 + h], row, col.w, b.w), p.relu));
-        }
+        for (int i = 0; i < 8; i++)
+            s.c[n][i >> 2][i & 3] = 0;
+}
+
+/*
+ * sums_many - a warp has two panels and TILES x 8 rows: lane (g, t) reads outputs 4 (g % 4) .. + 3 of panel g / 4, so one load
+ * of 16 bytes feeds two mma.
+ */
+template <int TYPE, bool GROUPED>
+__global__ void __launch_bounds__(32 * SUM_PAIRS) sums_many(const Product p)
+{
+    enum { AHEAD = 2 };
+    const int pair = (int)blockIdx.x * SUM_PAIRS + ((int)threadIdx.x >> 5);
+    if (2 * pair >= p.panels)
+        return;
+    const Tile tile = p.tiles[blockIdx.y];
+    const Job job = p.jobs[tile.job];
+    const Lane l = lane_of(p, tile, job, pair);
+    const int blocks = (p.k + 31) / 32, each = GROUPED ? p.group32 : blocks;
+    Sums<SUM_TILES> s;
+    float acc[SUM_TILES][2][4];
+#pragma unroll
+    for (int n = 0; n < SUM_TILES; n++)
+#pragma unroll
+        for (int i = 0; i < 8; i++)
+            acc[n][i >> 2][i & 3] = 0.0f;
+    clear_sums(s);
+    for (int from = 0, group = 0; from < blocks; from += each, group++) {
+        const int end = min(from + each, blocks);
+        for (int b = from; b < end; b += AHEAD)
+            add_blocks<TYPE, AHEAD>(s, l, p, b, end, [](int) {});
+        if (!GROUPED)
+            break;
+        const float4 col = load4(l.scale + (size_t)group * PANEL);
+        const float of[4] = {col.x, col.y, col.z, col.w};
+#pragma unroll
+        for (int n = 0; n < SUM_TILES; n++)
+#pragma unroll
+            for (int i = 0; i < 8; i++)
+                acc[n][i >> 2][i & 3] = __fmaf_rn(whole<TYPE>(s.c[n][i >> 2][i & 3]), of[i >> 1],
+                                                  acc[n][i >> 2][i & 3]);
+        clear_sums(s);
+    }
+    if (2 * pair + (l.g >> 2) >= p.panels)
+        return;
+#pragma unroll
+    for (int n = 0; n < SUM_TILES; n++)
+        put_sums<TYPE, GROUPED>(s.c[n], acc[n], l, p, tile, job, n);
+}
+
+/* sums_few - SUM_SPLIT warps have two panels and 8 rows, and split k. */
+template <int TYPE> __global__ void __launch_bounds__(32 * SUM_SPLIT) sums_few(const Product p)
+{
+    enum { AHEAD = 8 };
+    __shared__ int part[SUM_SPLIT][8][32];
+    const int lane = (int)threadIdx.x & 31, warp = (int)threadIdx.x >> 5, pair = (int)blockIdx.x;
+    const Tile tile = p.tiles[blockIdx.y];
+    const Job job = p.jobs[tile.job];
+    const Lane l = lane_of(p, tile, job, pair);
+    const int blocks = (p.k + 31) / 32;
+    Sums<1> s;
+    const float none[2][4] = {};
+    clear_sums(s);
+    for (int b = warp * AHEAD; b < blocks; b += AHEAD * SUM_SPLIT)
+        add_blocks<TYPE, AHEAD>(s, l, p, b, blocks, [](int) {});
+#pragma unroll
+    for (int i = 0; i < 8; i++)
+        part[warp][i][lane] = s.c[0][i >> 2][i & 3];
+    __syncthreads();
+    if (warp > 0 || 2 * pair + (l.g >> 2) >= p.panels)
+        return;
+    for (int o = 1; o < SUM_SPLIT; o++)
+#pragma unroll
+        for (int i = 0; i < 8; i++)
+            s.c[0][i >> 2][i & 3] += part[o][i][lane];
+    put_sums<TYPE, false>(s.c[0], none, l, p, tile, job, 0);
+}
+
+/* few_slots - groups that a warp of sums_few_groups sums before all meet. */
+__host__ __device__ __forceinline__ int few_slots(int group32)
+{
+    return group32 < 8 ? 8 / group32 : 1;
+}
+
+/*
+ * sums_few_groups - the same with groups. Each warp sums few_slots groups, which follow those of the warp before; then every
+ * thread takes one of the 32 x 8 outputs through all of these groups, in order.
+ */
+template <int TYPE>
+__global__ void __launch_bounds__(32 * SUM_SPLIT) sums_few_groups(const Product p)
+{
+    enum { AHEAD = 8 };
+    DYNAMIC_SHARED(shared);
+    int(*const part)[8][32] = (int(*)[8][32])shared; /* [SUM_SPLIT * slots] */
+    const int lane = (int)threadIdx.x & 31, warp = (int)threadIdx.x >> 5, pair = (int)blockIdx.x;
+    const Tile tile = p.tiles[blockIdx.y];
+    const Job job = p.jobs[tile.job];
+    const Lane l = lane_of(p, tile, job, pair);
+    const int blocks = (p.k + 31) / 32, slots = few_slots(p.group32), all = SUM_SPLIT * slots;
+    const float *scale =
+        l.scale + (warp >> 1); /* of number `warp` of a lane's 8: output warp / 2 */
+    float acc = 0.0f;
+    for (int first = 0; first < p.groups; first += all) {
+        const int from = (first + warp * slots) * p.group32;
+        const int end = min(from + slots * p.group32, blocks);
+        int slot = warp * slots;
+        Sums<1> s;
+        clear_sums(s);
+        for (int b0 = from; b0 < end; b0 += AHEAD)
+            add_blocks<TYPE, AHEAD>(s, l, p, b0, end, [&](int b) {
+                if ((b + 1) % p.group32 != 0 && b + 1 != blocks)
+                    return;
+#pragma unroll
+                for (int j = 0; j < 8; j++)
+                    part[slot][j][lane] = s.c[0][j >> 2][j & 3];
+                slot++;
+                clear_sums(s);
+            });
+        __syncthreads();
+        const int n = min(all, p.groups - first);
+#pragma unroll 4
+        for (int i = 0; i < n; i++)
+            acc = __fmaf_rn(whole<TYPE>(part[i][warp][lane]), scale[(size_t)(first + i) * PANEL],
+                            acc);
+        __syncthreads();
+    }
+    float(*const sum)[32] = (float(*)[32])shared;
+    sum[warp][lane] = acc;
+    __syncthreads();
+    if (warp > 0 || 2 * pair + (l.g >> 2) >= p.panels)
+        return;
+    float of[2][4];
+    const int none[2][4] = {};
+#pragma unroll
+    for (int i = 0; i < 8; i++)
+        of[i >> 2][i & 3] = sum[i][lane];
+    put_sums<TYPE, true>(none, of, l, p, tile, job, 0);
 }
 
 #endif
