@@ -1,6 +1,9 @@
-/* cmd_prune.c - `dragoman prune -m MODEL --stats FILE -k KEEP`: which experts each language keeps; --import LIST: as others chose. */
+/* cmd_prune.c - `dragoman prune -m MODEL --stats FILE -k KEEP`: which experts each language keeps; --import LIST: as others
+ * chose; -o DIR: a model of those alone. */
 #include "launch/commands.h"
+#include "launch/prune_cut.h"
 #include "runtime/config_model.h"
+#include "runtime/cut.h"
 #include "runtime/keep_choice.h"
 
 #include <math.h>
@@ -138,6 +141,8 @@ static int import(const dgm_options *o)
 static int prune(const dgm_options *o)
 {
     dgm_model *m = NULL;
+    if (o->output[0] != '\0' || o->directions[0] != '\0')
+        return dgm_prune_cut(o);
     if (o->keep[0] == '\0')
         return dgm_fail(DGM_EUSAGE, "prune: want -k FILE, where the experts to keep are written");
     if (o->import[0] != '\0' && o->stats[0] != '\0')
@@ -149,7 +154,14 @@ static int prune(const dgm_options *o)
                                     "--import FILE");
     DGM_TRY(
         dgm_model_open(&m, o->model, &(dgm_model_options){.dropless = true, .source_order = -1}));
-    const int rc = dgm_config_most_experts(&m->cfg) > 0 ? choose(o, m) : no_experts(o);
+    int rc = dgm_config_most_experts(&m->cfg) > 0 ? DGM_OK : no_experts(o);
+    if (rc == DGM_OK && m->cut != NULL) /* its statistics would choose experts that are not there */
+        rc = dgm_fail(DGM_EUSAGE,
+                      "%s: want the whole model to choose experts of, found one that "
+                      "was cut",
+                      o->model);
+    if (rc == DGM_OK)
+        rc = choose(o, m);
     dgm_model_close(m);
     return rc;
 }

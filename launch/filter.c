@@ -4,6 +4,7 @@
 #include "launch/filter_files.h"
 #include "launch/filter_vmap.h"
 #include "launch/session.h"
+#include "runtime/cut.h"
 #include "runtime/footprint.h"
 #include "runtime/stream.h"
 
@@ -172,41 +173,38 @@ static int set_of(int *number, filter *f, const dgm_keep *keep, int stack, const
 {
     const dgm_options *o = f->session.options;
     const dgm_keep_set *set = dgm_keep_find(keep, stack, src, tgt);
+    const char *lang = stack == DGM_ENCODER ? src : tgt;
     *number = 0;
+    if (set != NULL || o->keep[0] == '\0' || strcmp(o->keep_missing, "exact") == 0)
+        DGM_TRY(dgm_cut_check_set(f->session.model, stack, set, lang, o->keep));
     if (set != NULL)
         return dgm_expert_sets_add(number, &f->session.sets, set);
     if (strcmp(o->keep_missing, "exact") == 0)
         return DGM_OK;
-    return dgm_fail(
-        DGM_EINPUT, "%s keeps no %s experts for %s (--keep-missing exact uses all of them)",
-        o->keep, stack == DGM_ENCODER ? "encoder" : "decoder", stack == DGM_ENCODER ? src : tgt);
+    return dgm_fail(DGM_EINPUT,
+                    "%s keeps no %s experts for %s (--keep-missing exact uses all of them)",
+                    o->keep[0] != '\0' ? o->keep : f->session.model->dir,
+                    stack == DGM_ENCODER ? "encoder" : "decoder", lang);
 }
 
 static int find_sets(filter *f, const dgm_keep *keep, const char *src)
 {
     for (int i = 0; i < f->n_targets; i++) {
         dgm_stream_target *t = &f->targets[i];
-        int encoder;
-        DGM_TRY(set_of(&encoder, f, keep, DGM_ENCODER, src, t->lang));
+        DGM_TRY(set_of(&t->source_experts, f, keep, DGM_ENCODER, src, t->lang));
         DGM_TRY(set_of(&t->experts, f, keep, DGM_DECODER, src, t->lang));
-        if (i > 0 && encoder != f->stream.experts)
-            return dgm_fail(DGM_EUSAGE,
-                            "%s: encoder sets of %s into %s and %s differ, and a line is encoded "
-                            "once: want one target",
-                            f->session.options->keep, src, f->targets[0].lang, t->lang);
-        f->stream.experts = encoder;
     }
     return DGM_OK;
 }
 
-/* choose_experts - from the keep file, if there is one: the sets of all directions of this job. */
+/* choose_experts - from the keep file, if there is one, or that of a cut model: the sets of all directions of this job. */
 static int choose_experts(filter *f, int32_t source_code)
 {
     const dgm_session *s = &f->session;
     dgm_keep keep;
-    if (s->options->keep[0] == '\0')
+    if (s->options->keep[0] == '\0' && s->model->cut == NULL)
         return DGM_OK;
-    DGM_TRY(dgm_keep_read(&keep, s->options->keep, &s->model->cfg, s->model->hash));
+    DGM_TRY(dgm_cut_read_keep(&keep, s->options->keep, s->model));
     const int rc = find_sets(f, &keep, dgm_tok_piece(s->tok, source_code));
     dgm_keep_fini(&keep);
     return rc;
@@ -249,6 +247,10 @@ static int prepare(filter *f)
     DGM_TRY(resolve_targets(f));
     DGM_TRY(dgm_filter_vmap_read(s, f->targets, f->n_targets));
     DGM_TRY(choose_experts(f, source_code));
+    for (int i = 0; i < f->n_targets; i++)
+        DGM_TRY(dgm_tasks_find(&f->targets[i].task, &s->model->tasks,
+                               dgm_tok_piece(s->tok, source_code),
+                               dgm_tok_piece(s->tok, f->targets[i].code)));
     DGM_TRY(dgm_filter_files_open(&f->files, o, f->targets, f->n_targets));
     f->stream = (dgm_stream_config){
         .tok = s->tok,
@@ -260,7 +262,6 @@ static int prepare(filter *f)
                    .max_ids = f->engine.max_source,
                    .split = split_of(o)},
         .targets = f->targets,
-        .experts = f->stream.experts,
         .shape = &s->sets.shape,
         .n_targets = f->n_targets,
         .start_id = s->model->cfg.decoder_start_id,

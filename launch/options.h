@@ -101,6 +101,7 @@ typedef struct dgm_options {
     const char *stats, *import, *metric, *algorithm, *granularity, *average, *stats_mode;
     float fraction, ratio;
     int keep_total, keep_encoder;
+    const char *directions; /* of the model that is cut out into `output` */
 
     /* bench layers, bench pruning */
     const char *batch; /* sentences at once, several after commas */

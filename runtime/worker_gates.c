@@ -1,5 +1,6 @@
 #include "runtime/worker_state.h"
 
+#include "runtime/cut.h"
 #include "runtime/expert_sets.h"
 
 int32_t dgm_worker_source_code(const dgm_worker *w, const dgm_job *job)
@@ -85,14 +86,38 @@ float *const *dgm_worker_row_absent(dgm_worker *w, const dgm_decoder_row *rows, 
     return to;
 }
 
+const uint8_t *dgm_worker_mask(const dgm_worker *w, int number)
+{
+    const uint8_t *set = w->cfg.sets == NULL ? NULL : dgm_expert_set(w->cfg.sets, number);
+    return set != NULL || w->f.model->cut == NULL ? set : w->f.model->cut->there;
+}
+
+bool dgm_worker_masks(const dgm_worker *w)
+{
+    return w->cfg.sets != NULL || w->f.model->cut != NULL;
+}
+
 const uint8_t *const *dgm_worker_row_experts(dgm_worker *w, const dgm_decoder_row *rows, int n)
 {
-    if (w->cfg.sets == NULL)
+    if (!dgm_worker_masks(w))
         return NULL;
     const uint8_t **of = dgm_arena_push(&w->step, (size_t)n * sizeof *of);
     for (int r = 0; r < n; r++)
-        of[r] = dgm_expert_set(w->cfg.sets, w->slots[rows[r].slot].experts);
+        of[r] = dgm_worker_mask(w, w->slots[rows[r].slot].experts);
     return of;
+}
+
+void dgm_worker_row_routing(dgm_worker *w, const dgm_decoder_row *rows, int n)
+{
+    int32_t *tasks = dgm_arena_push(&w->step, (size_t)n * sizeof *tasks);
+    const float **means = dgm_arena_push(&w->step, (size_t)n * sizeof *means);
+    for (int r = 0; r < n; r++) {
+        tasks[r] = w->slots[rows[r].slot].task;
+        if (w->means != NULL)
+            means[r] = w->means + (size_t)rows[r].memory * (size_t)w->f.model->cfg.d_model;
+    }
+    w->f.tasks = tasks;
+    w->f.means = means;
 }
 
 int dgm_worker_record_text(dgm_worker *w, const dgm_job *job)

@@ -1,8 +1,9 @@
 /*
  * Grouped products and expert FFNs of a device against the `ref` table, bit for bit, at ugly sizes.
  *
- * Runs twice: on a GPU, where there is one, and on the CPU, where the plug-in's own sources run (cuda_on_cpu). The argument
- * `more` adds sizes that take a GPU, `less` leaves some out (for compute-sanitizer's racecheck, which is slow). Without a device it is skipped, or fails where DGM_REQUIRE is cuda.
+ * Runs twice: on a GPU, where there is one, and on the CPU, where the plug-in's own sources run (cuda_on_cpu).
+ * DGM_DEVICE_SIZES=more adds sizes that take a GPU, =less leaves some out (for compute-sanitizer's racecheck, which is slow).
+ * Without a device it is skipped, or fails where DGM_REQUIRE is cuda.
  */
 #include "tests/kernels/isas.h"
 
@@ -303,12 +304,13 @@ static void test_no_room(void **state)
     ops->close(dev);
 }
 
-int main(int argc, char **argv)
+int main(void)
 {
     int n = 0;
     const char *require = getenv("DGM_REQUIRE");
-    more = argc > 1 && strcmp(argv[1], "more") == 0;
-    less = argc > 1 && strcmp(argv[1], "less") == 0;
+    const char *sizes = getenv("DGM_DEVICE_SIZES");
+    more = sizes != NULL && strcmp(sizes, "more") == 0;
+    less = sizes != NULL && strcmp(sizes, "less") == 0;
     int rc = dgm_device_load(&ops, "cuda");
     if (rc == DGM_OK)
         rc = ops->count(&n);
