@@ -90,6 +90,10 @@ const dgm_opt dgm_option_rows[] = {
            "instruction set; the text is the same with any, auto takes the best that all ranks "
            "have",
            "`ref` is plain C, some ten times slower"),
+    CHOICE("device", model_group, device, "cpu", "cpu|cuda", NULL, T | S | B | G | P, JOB,
+           "where experts run: cuda puts those of each rank into the memory of a GPU, one GPU a "
+           "rank; the text is the same with either",
+           "A GPU pays for wide experts; small models are faster on the CPU"),
     TEXT("dense-ranks", 0, model_group, dense_ranks, "all", "all|N", T | S | G | P, JOB,
          "ranks that hold dense weights and translate sentences; the others hold experts only",
          "Few dense ranks leave the others waiting"),
@@ -402,6 +406,12 @@ const dgm_opt dgm_option_rows[] = {
            "type of the experts' matrices in dragoman's packed layout; plain: a Hugging Face "
            "directory of the type that --dense says",
            NULL),
+    INT("planted-languages", 0, shape_group, planted_languages, "0", 0, 12, "N", Y, NONE,
+        "instead of --like: a model that copies its source and of which it is known, in "
+        "DIR/planted.json, which 4 of 128 experts a layer each of N languages needs",
+        NULL),
+    SWITCH("planted-eos", 0, shape_group, planted_eos, Y, NONE,
+           "one more expert of the last decoder layer alone makes such translations end", NULL),
     {"router-scale", 0, shape_group, DGM_OPT_FLOAT, AT(router_scale), "4", 0.01, 1000, NULL, NULL,
      "X", Y, NONE, "spread of router logits, to the nearest power of 2",
      "Near 0 gates are all alike and near ties common"},
