@@ -90,6 +90,10 @@ const dgm_opt dgm_option_rows[] = {
            "instruction set; the text is the same with any, auto takes the best that all ranks "
            "have",
            "`ref` is plain C, some ten times slower"),
+    CHOICE("device", model_group, device, "cpu", "cpu|cuda", NULL, T | S | B | G | P, JOB,
+           "where experts run: cuda puts those of each rank into the memory of a GPU, one GPU a "
+           "rank; the text is the same with either",
+           "A GPU pays for wide experts; small models are faster on the CPU"),
     TEXT("dense-ranks", 0, model_group, dense_ranks, "all", "all|N", T | S | G | P, JOB,
          "ranks that hold dense weights and translate sentences; the others hold experts only",
          "Few dense ranks leave the others waiting"),
