@@ -1,11 +1,14 @@
-/* cmd_prune.c - `dragoman prune -m MODEL --stats FILE -k KEEP`: which experts each language keeps; --import LIST: as others chose. */
+/* cmd_prune.c - `dragoman prune -m MODEL --stats FILE -k KEEP`: which experts each language keeps; --import LIST: as others
+ * chose; -o DIR: a model of those alone. */
 #include "launch/commands.h"
+#include "launch/prune_cut.h"
 #include "launch/prune_evaluate.h"
 #include "launch/prune_guards.h"
 #include "launch/prune_loss.h"
 #include "launch/prune_plan.h"
 #include "launch/prune_sweep.h"
 #include "runtime/config_model.h"
+#include "runtime/cut.h"
 #include "runtime/keep_choice.h"
 
 #include <math.h>
@@ -137,6 +140,15 @@ int dgm_prune_stats(dgm_gate_stats *s, const dgm_options *o, const dgm_model *m)
     return rc;
 }
 
+int dgm_prune_whole(const dgm_model *m)
+{
+    return m->cut == NULL ? DGM_OK
+                          : dgm_fail(DGM_EUSAGE,
+                                     "%s: want the whole model to choose experts of, found one "
+                                     "that was cut",
+                                     m->dir);
+}
+
 static int choose(const dgm_options *o, const dgm_model *m)
 {
     dgm_gate_stats s;
@@ -180,6 +192,8 @@ static int import(const dgm_options *o)
 static int prune(const dgm_options *o)
 {
     dgm_model *m = NULL;
+    if (o->output[0] != '\0' || o->cut_for[0] != '\0')
+        return dgm_prune_cut(o);
     if (o->keep[0] == '\0')
         return dgm_fail(DGM_EUSAGE, "prune: want -k FILE, where the experts to keep are written");
     if (o->import[0] != '\0' && o->stats[0] != '\0')
@@ -191,7 +205,9 @@ static int prune(const dgm_options *o)
                                     "--import FILE");
     DGM_TRY(
         dgm_model_open(&m, o->model, &(dgm_model_options){.dropless = true, .source_order = -1}));
-    const int rc = dgm_config_most_experts(&m->cfg) > 0 ? choose(o, m) : no_experts(o);
+    int rc = dgm_config_most_experts(&m->cfg) > 0 ? dgm_prune_whole(m) : no_experts(o);
+    if (rc == DGM_OK)
+        rc = choose(o, m);
     dgm_model_close(m);
     return rc;
 }

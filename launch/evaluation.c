@@ -1,6 +1,7 @@
 #include "launch/evaluation.h"
 
 #include "base/log.h"
+#include "launch/prune_plan.h"
 #include "runtime/gate_stats.h"
 #include "runtime/split.h"
 
@@ -187,6 +188,8 @@ static int run(dgm_evaluation *e, int status, int (*prepare)(dgm_evaluation *e, 
     if (status != DGM_OK) /* as with all options, the ranks end together */
         return dgm_comm_agree(s->comm, dgm_fail(status, "%s", why));
     int rc = dgm_filter_engine(&e->engine, &e->decode, s);
+    if (rc == DGM_OK)
+        rc = dgm_prune_whole(s->model);
     if (rc == DGM_OK && s->rank == 0)
         rc = add_directions(e);
     if (rc == DGM_OK && s->rank == 0)

@@ -4,6 +4,7 @@
 #include "launch/filter_direction.h"
 #include "launch/filter_files.h"
 #include "launch/filter_vmap.h"
+#include "runtime/cut.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,14 +30,14 @@ typedef struct filter {
 
 /* ---- rank 0 ---- */
 
-/* choose_experts - from the keep file, if there is one: the sets of all directions of this job. */
+/* choose_experts - from the keep file, if there is one, or that of a cut model: the sets of all directions of this job. */
 static int choose_experts(filter *f)
 {
     dgm_session *s = &f->session;
     dgm_keep keep;
-    if (s->options->keep[0] == '\0')
+    if (s->options->keep[0] == '\0' && s->model->cut == NULL)
         return DGM_OK;
-    DGM_TRY(dgm_keep_read(&keep, s->options->keep, &s->model->cfg, s->model->hash));
+    DGM_TRY(dgm_cut_read_keep(&keep, s->options->keep, s->model));
     int rc = DGM_OK;
     for (int i = 0; rc == DGM_OK && i < f->n_parts; i++)
         rc = dgm_filter_experts(&f->parts[i].direction, s, &keep);

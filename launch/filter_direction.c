@@ -1,5 +1,6 @@
 #include "launch/filter_direction.h"
 
+#include "runtime/cut.h"
 #include "runtime/footprint.h"
 
 #include <stdlib.h>
@@ -184,14 +185,19 @@ static int set_of(int *number, dgm_session *s, const dgm_keep *keep, int stack, 
 {
     const dgm_options *o = s->options;
     const dgm_keep_set *set = dgm_keep_find(keep, stack, src, tgt);
+    const char *lang = stack == DGM_ENCODER ? src : tgt;
+    const bool exact = strcmp(o->keep_missing, "exact") == 0;
     *number = 0;
+    if (set != NULL || o->keep[0] == '\0' || exact)
+        DGM_TRY(dgm_cut_check_set(s->model, stack, set, lang, o->keep));
     if (set != NULL)
         return dgm_expert_sets_add(number, &s->sets, set);
-    if (strcmp(o->keep_missing, "exact") == 0)
+    if (exact)
         return dgm_expert_sets_add_all(number, &s->sets, stack);
-    return dgm_fail(
-        DGM_EINPUT, "%s keeps no %s experts for %s (--keep-missing exact uses all of them)",
-        o->keep, stack == DGM_ENCODER ? "encoder" : "decoder", stack == DGM_ENCODER ? src : tgt);
+    return dgm_fail(DGM_EINPUT,
+                    "%s keeps no %s experts for %s (--keep-missing exact uses all of them)",
+                    o->keep[0] != '\0' ? o->keep : s->model->dir,
+                    stack == DGM_ENCODER ? "encoder" : "decoder", lang);
 }
 
 int dgm_filter_experts(dgm_filter_direction *d, dgm_session *s, const dgm_keep *keep)

@@ -202,7 +202,9 @@ static int choose(job *j)
 static int run(job *j, const dgm_options *o)
 {
     DGM_TRY(dgm_session_join(&j->session, o));
-    int rc = choose_engine(j);
+    int rc = dgm_prune_whole(j->session.model);
+    if (rc == DGM_OK)
+        rc = choose_engine(j);
     if (rc == DGM_OK && j->session.rank == 0)
         rc = prepare(j);
     DGM_TRY(dgm_session_load(&j->session, rc, &j->engine));

@@ -5,6 +5,9 @@
 #include "launch/options.h"
 #include "runtime/keep_choice.h"
 
+/* dgm_prune_whole - DGM_EUSAGE for a model that was cut: experts are chosen of, and measured beside, all that there were. */
+DGM_MUST_CHECK int dgm_prune_whole(const dgm_model *m);
+
 /* dgm_prune_stats - of --stats, which must be of model m. DGM_EUSAGE, DGM_EINPUT. */
 DGM_MUST_CHECK int dgm_prune_stats(dgm_gate_stats *s, const dgm_options *o, const dgm_model *m);
 

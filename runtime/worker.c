@@ -235,9 +235,7 @@ static int encode(dgm_worker *w, const dgm_buf *plan, size_t at, int n_jobs)
         DGM_ASSERT(b.n_tokens + job.n_source <= most);
         for (int i = 0; i < job.n_source; i++) {
             ids[b.n_tokens] = job.source[i];
-            experts[b.n_tokens] = w->cfg.sets == NULL
-                                      ? NULL
-                                      : dgm_expert_set(w->cfg.sets, job.targets[0].source_experts);
+            experts[b.n_tokens] = dgm_worker_mask(w, job.targets[0].source_experts);
             tasks[b.n_tokens] = job.targets[0].task;
             sentences[b.n_tokens] = j;
             pos[b.n_tokens++] = i;
@@ -251,7 +249,7 @@ static int encode(dgm_worker *w, const dgm_buf *plan, size_t at, int n_jobs)
     w->f.gates = dgm_worker_token_gates(w, b.n_tokens);
     w->f.absent = dgm_worker_token_absent(w, b.n_tokens);
     w->f.marks = dgm_worker_token_marks(w, starts, memory, n_jobs);
-    w->f.experts = w->cfg.sets == NULL ? NULL : experts;
+    w->f.experts = dgm_worker_masks(w) ? experts : NULL;
     w->f.tasks = tasks;
     w->f.sentences = sentences;
     DGM_TRY(dgm_encoder_forward(&w->f, rows, &b));

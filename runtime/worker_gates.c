@@ -1,5 +1,6 @@
 #include "runtime/worker_state.h"
 
+#include "runtime/cut.h"
 #include "runtime/expert_sets.h"
 
 #include <string.h>
@@ -90,6 +91,17 @@ float *const *dgm_worker_row_absent(dgm_worker *w, const dgm_decoder_row *rows, 
     return to;
 }
 
+const uint8_t *dgm_worker_mask(const dgm_worker *w, int number)
+{
+    const uint8_t *set = w->cfg.sets == NULL ? NULL : dgm_expert_set(w->cfg.sets, number);
+    return set != NULL || w->f.model->cut == NULL ? set : w->f.model->cut->there;
+}
+
+bool dgm_worker_masks(const dgm_worker *w)
+{
+    return w->cfg.sets != NULL || w->f.model->cut != NULL;
+}
+
 static uint8_t *marks_of(const dgm_worker *w, int stack, int i)
 {
     return w->marks[stack] + (size_t)i * w->n_marks;
@@ -133,11 +145,11 @@ void dgm_worker_put_marks(dgm_worker *w, const dgm_worker_slot *s)
 
 const uint8_t *const *dgm_worker_row_experts(dgm_worker *w, const dgm_decoder_row *rows, int n)
 {
-    if (w->cfg.sets == NULL)
+    if (!dgm_worker_masks(w))
         return NULL;
     const uint8_t **of = dgm_arena_push(&w->step, (size_t)n * sizeof *of);
     for (int r = 0; r < n; r++)
-        of[r] = dgm_expert_set(w->cfg.sets, w->slots[rows[r].slot].experts);
+        of[r] = dgm_worker_mask(w, w->slots[rows[r].slot].experts);
     return of;
 }
 

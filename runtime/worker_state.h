@@ -62,6 +62,10 @@ float *const *dgm_worker_row_gates(dgm_worker *w, const dgm_decoder_row *rows, i
 /* dgm_worker_token_absent, dgm_worker_row_absent - dgm_forward.absent, likewise. */
 float *const *dgm_worker_token_absent(dgm_worker *w, int n);
 float *const *dgm_worker_row_absent(dgm_worker *w, const dgm_decoder_row *rows, int n);
+/* dgm_worker_mask - experts that a row of set `number` may choose: the set's, else those that the model has; NULL: all.
+ * dgm_worker_masks - some rows have a mask. */
+const uint8_t *dgm_worker_mask(const dgm_worker *w, int number);
+bool dgm_worker_masks(const dgm_worker *w);
 /* dgm_worker_token_marks, dgm_worker_row_marks - dgm_forward.marks, likewise; tokens of job j are starts[j] ..
  * starts[j + 1] - 1, its encoding is memory[j], whose marks begin anew. */
 uint8_t *const *dgm_worker_token_marks(dgm_worker *w, const int32_t *starts, const int *memory,
