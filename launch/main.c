@@ -125,8 +125,9 @@ static int print_help(int argc, char **argv)
 static bool alone(const dgm_options *o)
 {
     const bool kernels = o->command == DGM_COMMAND_BENCH && o->n_args > 0 &&
-                         (strcmp(o->args[0], "kernels") == 0 || strcmp(o->args[0], "experts") == 0);
-    return !commands[o->command].ranks || kernels;
+                         (strcmp(o->args[0], "kernels") == 0 || strcmp(o->args[0], "experts") == 0),
+               merge = o->command == DGM_COMMAND_STATS && o->merge;
+    return !commands[o->command].ranks || kernels || merge;
 }
 
 static int run(const dgm_options *o)

@@ -38,6 +38,11 @@ run 0 "$compare" "$dir/both" "$here/tests/golden/experts/gates.json"
 [ -s "$dir/out" ] && head -n 5 "$dir/out"
 run 4 "$dragoman" stats --merge "$dir/both" "$dir/deen" -o "$dir/x"
 says 'is counted already'
+cp "$dragoman" "$dir/alone" # far from the demonstration model: merging needs none
+run 0 env -u DGM_MODEL "$dir/alone" stats --merge "$dir/ende" "$dir/deen" -o "$dir/got"
+same "$dir/both" "$dir/got" "other statistics merged without a model"
+run 0 ranks 2 stats --merge "$dir/ende" "$dir/deen" -o "$dir/got"
+same "$dir/both" "$dir/got" "other statistics merged under two ranks"
 
 # The same bytes for any batch, instruction set, overlap and number of ranks; equal lines count each.
 head -n 20 "$dir/en" | cat - "$dir/en" >"$dir/twice"
@@ -111,6 +116,8 @@ run 4 "$dragoman" translate -s en -t fr -i "$dir/en" -k "$dir/keep.json"
 says 'keeps no decoder experts for fra_Latn'
 run 2 "$dragoman" prune --stats "$dir/both" -k "$dir/x" --fraction 0.99
 says 'the largest fraction that can be removed is 0.9375'
+run 2 "$dragoman" prune --stats "$dir/both" -k "$dir/x" --fraction 0.25
+says 'want at most 64 in the encoder and 64 in the decoder; another --ratio'
 run 2 "$dragoman" prune --stats "$dir/both" -k "$dir/x" --keep-total 20
 says 'want both or none'
 run 4 "$dragoman" prune --stats "$dir/both" -k "$dir/x" --stats-mode beam
