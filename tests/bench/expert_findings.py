@@ -1,0 +1,294 @@
+"""The tables of docs/expert-findings.md (expert_findings.sh): which configurations each needs, and how it is printed."""
+import argparse
+import json
+import sys
+
+import numpy as np
+
+import expert_math as em
+from expert_runs import CODES, EXPERTS, LANGS, LAYERS, MOE_LAYERS, PAIRS, STACKS, Bench, Choice, Greedy, Random, Whole
+
+SEED = 2212
+SEEDS = range(10)
+METRICS = ("top1", "top2", "load", "vanilla", "importance")
+GRANULARITIES = {"language": "per language", "pair": "per pair", "all": "global"}
+EVEN = (24, 16, 8, 6)  # experts of 32 that stay in each layer: 25, 50, 75, 81.25 % go
+DEFAULT = Choice(9, 3)
+
+
+class Findings:
+    def __init__(self, bench):
+        self.bench = bench
+        self.boot = em.Bootstrap(bench.lines, SEED)
+
+    # ---- numbers ----
+
+    def facts(self, c, key):
+        return np.array([d[key] for d in self.bench.result(c)[0]["directions"]], dtype=np.float64)
+
+    def scores(self, c, metric="chrf"):
+        return self.boot.scores(c.name, self.bench.result(c)[1], metric)
+
+    def mean_scores(self, configs, metric="chrf"):
+        return np.mean([self.scores(c, metric) for c in configs], axis=0)
+
+    def losses(self, c, key="chrf"):
+        return self.facts(Whole(), key) - self.facts(c, key)
+
+    # ---- printing ----
+
+    HEAD = ("kept a layer", "chrF++ lost", "95 %", "worst direction", "spBLEU lost", "worst direction", "BLEU lost", "length ratio",
+            "cut", "looped", "lost mass")
+
+    def cells(self, c, kept=None):
+        worst = {}
+        for key in ("chrf", "spbleu"):
+            lost = self.losses(c, key)
+            at = int(np.argmax(lost))
+            worst[key] = f"{lost[at]:.2f} ({'-'.join(PAIRS[at])})"
+        lost, low, high = em.interval(self.scores(Whole()) - self.scores(c))
+        return [kept or f"{c.enc} + {c.dec}", f"{lost:.2f}", f"{low:.2f} to {high:.2f}", worst["chrf"], f"{self.losses(c, 'spbleu').mean():.2f}",
+                worst["spbleu"], f"{self.losses(c, 'bleu').mean():.2f}", f"{self.facts(c, 'length').mean():.3f}",
+                f"{self.facts(c, 'truncated').sum():.0f}", f"{self.facts(c, 'looped').sum():.0f}", f"{self.facts(c, 'mass').mean():.3f}"]
+
+    def table(self, head, rows):
+        print("\n| " + " | ".join(head) + " |\n|" + " --- |" * len(head))
+        for row in rows:
+            print("| " + " | ".join(row) + " |")
+        print(flush=True)
+
+    def configs(self, label, rows):
+        """rows: (label, configuration)"""
+        self.table((label, *self.HEAD), [(text, *self.cells(c)) for text, c in rows])
+
+    def differences(self, rows):
+        """rows: (what, scores of one, scores of the other) by metric"""
+        out = []
+        for what, one, other in rows:
+            cells = []
+            for metric in ("chrf", "bleu"):
+                d, low, high = em.interval(self.mean_scores(one, metric) - self.mean_scores(other, metric))
+                cells += [f"{d:+.2f}", f"{low:+.2f} to {high:+.2f}"]
+            out.append((what, *cells))
+        self.table(("difference", "chrF++", "95 %", "BLEU", "95 %"), out)
+
+    # ---- parts ----
+
+    def granularity(self):
+        budgets = [(n, n) for n in EVEN] + [(9, 3)]
+        self.configs("sets", [(text, Choice(*b, granularity=g)) for b in budgets for g, text in GRANULARITIES.items()])
+        self.differences([(f"{b[0]} + {b[1]}: per language minus {GRANULARITIES[g]}", [Choice(*b)], [Choice(*b, granularity=g)])
+                          for b in budgets for g in ("all", "pair")])
+
+    RATIOS = {"50": {"1:2": (10, 22), "1:1": (16, 16), "2:1": (21, 11), "3:1": (24, 8)},
+              "75": {"1:2": (5, 11), "1:1": (8, 8), "2:1": (10, 6), "3:1": (12, 4)},
+              "81.25": {"1:2": (4, 8), "1:1": (6, 6), "2:1": (8, 4), "3:1": (9, 3)}}
+
+    def ratio(self):
+        self.configs("removed, ratio", [(f"{f} %, {r}", Choice(*b)) for f, of in self.RATIOS.items() for r, b in of.items()])
+        self.differences([(f"{f} %: {r} minus 1:1", [Choice(*of[r])], [Choice(*of["1:1"])])
+                          for f, of in self.RATIOS.items() for r in of if r != "1:1"])
+
+    def metrics(self):
+        budgets = ((8, 8), (9, 3))
+        self.configs("metric", [(m, Choice(*b, metric=m)) for b in budgets for m in METRICS])
+        self.differences([(f"{b[0]} + {b[1]}: importance minus {m}", [Choice(*b)], [Choice(*b, metric=m)])
+                          for b in budgets for m in METRICS[:-1]])
+
+    def algorithms(self):
+        rows = [Choice(*b, granularity=g, algorithm=a) for g, b in (("language", (8, 8)), ("language", (9, 3)), ("pair", (8, 8)))
+                for a in ("fixed", "stack-thresholds", "threshold")]
+        self.configs("algorithm", [(f"{c.algorithm}, {GRANULARITIES[c.granularity]}", c) for c in rows])
+        self.differences([(f"{c.enc} + {c.dec}, {GRANULARITIES[c.granularity]}: {c.algorithm} minus fixed", [c],
+                           [Choice(c.enc, c.dec, c.granularity)]) for c in rows if c.algorithm != "fixed"])
+        print("Experts kept in each layer, mean over directions (encoder, then decoder), least and most:")
+        self.table(("algorithm", "budget", *(f"{k} {l}" for k in STACKS for l in MOE_LAYERS), "encoder of all"),
+                   [(f"{c.algorithm}, {GRANULARITIES[c.granularity]}", f"{LAYERS * (c.enc + c.dec)}", *self.layers(c))
+                    for c in rows if c.algorithm != "fixed"])
+
+    def layers(self, c):
+        sets = self.bench.sets(self.bench.keep(c))
+        counts = []
+        for s, t in PAIRS:
+            pair = f"{CODES[s]}-{CODES[t]}"
+            names = (pair, pair) if c.granularity == "pair" else (CODES[s], CODES[t])
+            counts.append([len(sets[k][name][l]) for k, name in zip(STACKS, names) for l in MOE_LAYERS])
+        n = np.array(counts)
+        return [f"{n[:, i].mean():.1f} ({n[:, i].min()} to {n[:, i].max()})" for i in range(n.shape[1])] + [
+            f"{n[:, :LAYERS].sum() / n.sum():.2f}"]
+
+    def random(self):
+        for b in ((9, 3), (8, 8)):
+            drawn = [Random(*b, seed) for seed in SEEDS]
+            self.configs("seed", [(str(c.seed), c) for c in drawn])
+            self.differences([(f"{b[0]} + {b[1]}: importance minus the mean of {len(drawn)} seeds", [Choice(*b)], drawn),
+                              (f"{b[0]} + {b[1]}: importance minus the best seed", [Choice(*b)],
+                               [max(drawn, key=lambda c: self.scores(c)[0])])])
+            self.over_seeds(b, drawn)
+
+    def over_seeds(self, b, drawn):
+        """The interval that also counts that ten draws are few: a resample draws sentences and seeds."""
+        all_of_them = np.array([self.scores(c) for c in drawn])
+        who = np.random.default_rng(SEED + 1).integers(len(drawn), size=(len(drawn), em.RESAMPLES))
+        mean = np.concatenate([[all_of_them[:, 0].mean()], np.take_along_axis(all_of_them[:, 1:], who, 0).mean(0)])
+        d, low, high = em.interval(self.scores(Choice(*b)) - mean)
+        print(f"{b[0]} + {b[1]}, seeds resampled too: {d:+.2f} chrF++ ({low:+.2f} to {high:+.2f})")
+
+    def greedy(self):
+        if not self.bench.can_choose_by_loss():
+            print("This program does not choose by validation loss.")
+            return
+        budgets = ((8, 8), (9, 3))
+        self.configs("chosen by", [(text, c) for b in budgets for text, c in (("importance", Choice(*b)), ("greedy", Greedy(*b)))])
+        self.differences([(f"{b[0]} + {b[1]}: greedy minus importance", [Greedy(*b)], [Choice(*b)]) for b in budgets])
+
+    # ---- similarity ----
+
+    def overlaps(self, sets):
+        names = list(sets)
+        return names, np.array([[em.jaccard(sets[a], sets[b]) for b in names] for a in names])
+
+    def spread(self, values):
+        return f"{np.mean(values):.2f} ({np.min(values):.2f} to {np.max(values):.2f})" if len(values) else ""
+
+    def similarity(self):
+        c = Choice(8, 8, "pair", algorithm="stack-thresholds")
+        sets = self.bench.sets(self.bench.keep(c))
+        rows = []
+        for stack in STACKS:
+            names, j = self.overlaps(sets[stack])
+            ends = [name.split("-") for name in names]
+            kinds = {"same source": [], "same target": [], "neither": []}
+            for a in range(len(names)):
+                for b in range(a):
+                    kind = [k for k, i in (("same source", 0), ("same target", 1)) if ends[a][i] == ends[b][i]]
+                    kinds[kind[0] if kind else "neither"].append(j[a, b])
+            by_target = em.permutation(j, [t for _, t in ends])
+            by_source = em.permutation(j, [s for s, _ in ends])
+            apart = em.permutation(j, [s for s, _ in ends] if stack == "decoder" else [t for _, t in ends],
+                                   lambda g, own=1 if stack == "decoder" else 0: len({ends[i][own] for i in g}) == len(g))
+            rows.append((stack, *(self.spread(v) for v in kinds.values()),
+                         *(f"{p:.5f} of {n}" for p, n in (by_source, by_target, apart))))
+        self.table(("sets", *kinds, "p, by source", "p, by target", "p, the other language"), rows)
+        self.halves()
+
+    def halves(self):
+        """Sets of one language from two halves of val (every second line): what sampling alone makes of a set."""
+        rows = []
+        c = Choice(8, 8, algorithm="stack-thresholds")
+        half = [self.bench.sets(self.bench.keep(c, f"val.half{h}")) for h in (0, 1)]
+        for stack in STACKS:
+            sets = {(lang, h): half[h][stack][CODES[lang]] for lang in LANGS for h in (0, 1)}
+            names, j = self.overlaps(sets)
+            same = [j[a, b] for a in range(8) for b in range(a) if names[a][0] == names[b][0]]
+            other = [j[a, b] for a in range(8) for b in range(a) if names[a][0] != names[b][0]]
+            p, n = em.permutation(j, [lang for lang, _ in names])
+            rows.append((stack, self.spread(same), self.spread(other), f"{p:.4f} of {n}"))
+        self.table(("sets of halves of val", "same language", "different", "p"), rows)
+
+    def forced(self):
+        budgets = ((8, 8), (9, 3))
+        rows = []
+        for b in budgets:
+            one, other = (self.bench.sets(self.bench.keep(Choice(*b, mode=m))) for m in ("beam", "forced"))
+            rows += [(f"{b[0]} + {b[1]}", stack, self.spread([em.jaccard(one[stack][x], other[stack][x]) for x in CODES.values()]))
+                     for stack in STACKS]
+        self.table(("kept a layer", "stack", "Jaccard, beam and forced"), rows)
+        self.configs("statistics", [(m, Choice(*b, mode=m)) for b in budgets for m in ("beam", "forced")])
+        self.differences([(f"{b[0]} + {b[1]}: forced minus beam", [Choice(*b, mode="forced")], [Choice(*b)]) for b in budgets])
+
+    # ---- into which language ----
+
+    def directions(self):
+        for c in (DEFAULT, Choice(6, 6), Choice(8, 8)):
+            rows = []
+            for lang in LANGS:
+                into = [i for i, (_, t) in enumerate(PAIRS) if t == lang]
+                mean = lambda key, of=c, at=into: self.facts(of, key)[at].mean()
+                rows.append((f"X-{lang}", *(f"{self.losses(c, k)[into].mean():.2f}" for k in ("chrf", "spbleu", "bleu")),
+                             f"{mean('length', Whole()):.3f}", f"{mean('length'):.3f}", f"{self.facts(c, 'truncated')[into].sum():.0f}",
+                             f"{self.facts(c, 'empty')[into].sum():.0f}", f"{mean('mass'):.3f}"))
+            print(f"{c.enc} + {c.dec}, per language:")
+            self.table(("into", "chrF++ lost", "spBLEU lost", "BLEU lost", "length, whole", "length", "cut", "empty", "lost mass"), rows)
+            self.table(("direction", "chrF++", "lost", "spBLEU lost", "length", "cut", "lost mass"), [
+                ("-".join(p), f"{self.facts(c, 'chrf')[i]:.2f}", f"{self.losses(c)[i]:.2f}", f"{self.losses(c, 'spbleu')[i]:.2f}",
+                 f"{self.facts(c, 'length')[i]:.3f}", f"{self.facts(c, 'truncated')[i]:.0f}", f"{self.facts(c, 'mass')[i]:.3f}")
+                for i, p in enumerate(PAIRS)])
+
+    # ---- lost mass ----
+
+    def outside(self, c):
+        """What the statistics of val know without translating anything: the share of first places outside the sets, by stack."""
+        stats = json.loads(self.bench.stats().read_text())
+        sets = self.bench.sets(self.bench.keep(c))
+        lost = {k: [] for k in STACKS}
+        for run in stats["runs"]:
+            for i, layer in enumerate(stats["layers"]):
+                k = layer["stack"]
+                own = run["src" if k == "encoder" else "tgt"]
+                name = next(n for n in (f"{run['src']}-{run['tgt']}", own, "*") if n in sets[k])
+                kept = sets[k][name][str(layer["index"])]
+                lost[k].append(1 - sum(run["top1"][i][e] for e in kept) / run["tokens"][k])
+        return [float(np.mean(lost[k])) for k in STACKS]
+
+    def mass(self):
+        """Over every configuration that has been translated by now."""
+        done = [c for c in self.known() if (self.bench.out / "scores" / f"{c.name}.json").exists()]
+        groups = {"all": done, "without random": [c for c in done if not isinstance(c, Random)],
+                  "9 + 3 alone": [c for c in done if (c.enc, c.dec) == (9, 3)],
+                  "8 + 8 alone": [c for c in done if (c.enc, c.dec) == (8, 8)]}
+        rows = []
+        for text, group in groups.items():
+            if len(group) < 4:
+                continue
+            mass = [self.facts(c, "mass").mean() for c in group]
+            first = np.array([self.outside(c) for c in group])
+            for what, x in (("lost mass, test", mass), ("first places outside, val", first.mean(1))):
+                rows.append((text, str(len(group)), what, *(f"{v:.2f}" for key in ("chrf", "spbleu") for v in
+                                                            em.correlations(x, [self.losses(c, key).mean() for c in group]))))
+        head = [f"{m}, {what}" for m in ("chrF++", "spBLEU") for what in ("Pearson", "Spearman", "order")]
+        self.table(("configurations", "n", "predictor", *head), rows)
+        rows = []
+        for text, c in (("16 + 16", Choice(16, 16)), ("8 + 8", Choice(8, 8)), ("6 + 6", Choice(6, 6)), ("9 + 3", DEFAULT)):
+            rows.append((text, *(f"{v:.2f}" for key in ("chrf", "spbleu") for v in em.correlations(self.facts(c, "mass"), self.losses(c, key)))))
+        self.table(("the 12 directions of", *head), rows)
+        self.table(("configuration", "lost mass", "first outside, encoder", "decoder", "chrF++ lost", "spBLEU lost", "length ratio"), [
+            (c.name, f"{self.facts(c, 'mass').mean():.3f}", *(f"{v:.3f}" for v in self.outside(c)),
+             *(f"{self.losses(c, k).mean():.2f}" for k in ("chrf", "spbleu")), f"{self.facts(c, 'length').mean():.3f}")
+            for c in sorted(done, key=lambda c: self.facts(c, "mass").mean())])
+
+    def known(self):
+        """Every configuration of the other parts."""
+        out = [Choice(*b, granularity=g) for b in [(n, n) for n in EVEN] + [(9, 3)] for g in GRANULARITIES]
+        out += [Choice(*b) for of in self.RATIOS.values() for b in of.values()]
+        out += [Choice(*b, metric=m) for b in ((8, 8), (9, 3)) for m in METRICS]
+        out += [Choice(*b, granularity=g, algorithm=a) for g, b in (("language", (8, 8)), ("language", (9, 3)), ("pair", (8, 8)))
+                for a in ("stack-thresholds", "threshold")]
+        out += [Choice(*b, mode="forced") for b in ((8, 8), (9, 3))] + [Greedy(*b) for b in ((8, 8), (9, 3))]
+        out += [Random(*b, seed) for b in ((9, 3), (8, 8)) for seed in SEEDS]
+        return list(dict.fromkeys(out))
+
+
+PARTS = ("granularity", "ratio", "metrics", "algorithms", "random", "greedy", "similarity", "forced", "directions", "mass")
+
+
+def main():
+    args = argparse.ArgumentParser(description=__doc__)
+    for name in ("model", "out", "texts", "parts"):
+        args.add_argument(f"--{name}", required=True)
+    args.add_argument("--lines", type=int, required=True)
+    a = args.parse_args()
+    parts = a.parts.split(",") if a.parts else PARTS
+    if not set(parts) <= set(PARTS):
+        sys.exit(f"-p: want {' '.join(PARTS)}, found {a.parts}")
+    f = Findings(Bench(a.model, a.out, a.lines, a.texts))
+    whole = {k: f.facts(Whole(), k) for k in ("chrf", "spbleu", "bleu", "length", "truncated")}
+    print(f"{a.lines} lines, {em.RESAMPLES} resamples, seed {SEED}; {EXPERTS} + {EXPERTS}: chrF++ {whole['chrf'].mean():.2f}, "
+          f"spBLEU {whole['spbleu'].mean():.2f}, BLEU {whole['bleu'].mean():.2f}, length ratio {whole['length'].mean():.3f}, "
+          f"cut {whole['truncated'].sum():.0f}")
+    for part in parts:
+        print(f"\n## {part}", flush=True)
+        getattr(f, part)()
+
+
+main()
