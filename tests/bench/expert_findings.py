@@ -19,18 +19,25 @@ DEFAULT = Choice(9, 3)
 class Findings:
     def __init__(self, bench):
         self.bench = bench
-        self.boot = em.Bootstrap(bench.lines, SEED)
+        self.boot = em.Bootstrap(SEED)
 
     # ---- numbers ----
 
     def facts(self, c, key):
         return np.array([d[key] for d in self.bench.result(c)[0]["directions"]], dtype=np.float64)
 
-    def scores(self, c, metric="chrf"):
-        return self.boot.scores(c.name, self.bench.result(c)[1], metric)
+    def lines(self, *configs):
+        """Random experts translate fewer lines: what is compared with them is compared on these."""
+        return self.bench.drawn_lines if any(isinstance(c, Random) for c in configs) else self.bench.lines
 
-    def mean_scores(self, configs, metric="chrf"):
-        return np.mean([self.scores(c, metric) for c in configs], axis=0)
+    def scores(self, c, metric="chrf", lines=None):
+        return self.boot.scores(c.name, self.bench.result(c)[1], lines or self.lines(c), metric)
+
+    def mean_scores(self, configs, metric="chrf", lines=None):
+        return np.mean([self.scores(c, metric, lines) for c in configs], axis=0)
+
+    def lost(self, c, metric="chrf"):
+        return (self.scores(Whole(), metric, self.lines(c)) - self.scores(c, metric))[0]
 
     def losses(self, c, key="chrf"):
         return self.facts(Whole(), key) - self.facts(c, key)
@@ -65,9 +72,9 @@ class Findings:
         """rows: (what, scores of one, scores of the other) by metric"""
         out = []
         for what, one, other in rows:
-            cells = []
+            cells, lines = [], self.lines(*one, *other)
             for metric in ("chrf", "bleu"):
-                d, low, high = em.interval(self.mean_scores(one, metric) - self.mean_scores(other, metric))
+                d, low, high = em.interval(self.mean_scores(one, metric, lines) - self.mean_scores(other, metric, lines))
                 cells += [f"{d:+.2f}", f"{low:+.2f} to {high:+.2f}"]
             out.append((what, *cells))
         self.table(("difference", "chrF++", "95 %", "BLEU", "95 %"), out)
@@ -118,20 +125,30 @@ class Findings:
             f"{n[:, :LAYERS].sum() / n.sum():.2f}"]
 
     def random(self):
+        n = self.bench.drawn_lines
         for b in ((9, 3), (8, 8)):
             drawn = [Random(*b, seed) for seed in SEEDS]
-            self.configs("seed", [(str(c.seed), c) for c in drawn])
+            print(f"{b[0]} + {b[1]}, the first {n} lines:")
+            self.table(("experts", "chrF++", "BLEU", "length ratio", "cut", "lost mass"),
+                       [("all", *self.on_lines(Whole(), n)), ("importance", *self.on_lines(Choice(*b), n)),
+                        *((f"seed {c.seed}", *self.on_lines(c, n), f"{self.facts(c, 'truncated').sum():.0f}",
+                           f"{self.facts(c, 'mass').mean():.3f}") for c in drawn)])
             self.differences([(f"{b[0]} + {b[1]}: importance minus the mean of {len(drawn)} seeds", [Choice(*b)], drawn),
                               (f"{b[0]} + {b[1]}: importance minus the best seed", [Choice(*b)],
                                [max(drawn, key=lambda c: self.scores(c)[0])])])
             self.over_seeds(b, drawn)
+
+    def on_lines(self, c, n):
+        counts = self.bench.result(c)[1][:, :n].sum(1)
+        length = (counts[:, 24] / counts[:, 25]).mean()
+        return [f"{self.scores(c, m, n)[0]:.2f}" for m in ("chrf", "bleu")] + [f"{length:.3f}"]
 
     def over_seeds(self, b, drawn):
         """The interval that also counts that ten draws are few: a resample draws sentences and seeds."""
         all_of_them = np.array([self.scores(c) for c in drawn])
         who = np.random.default_rng(SEED + 1).integers(len(drawn), size=(len(drawn), em.RESAMPLES))
         mean = np.concatenate([[all_of_them[:, 0].mean()], np.take_along_axis(all_of_them[:, 1:], who, 0).mean(0)])
-        d, low, high = em.interval(self.scores(Choice(*b)) - mean)
+        d, low, high = em.interval(self.scores(Choice(*b), lines=self.bench.drawn_lines) - mean)
         print(f"{b[0]} + {b[1]}, seeds resampled too: {d:+.2f} chrF++ ({low:+.2f} to {high:+.2f})")
 
     def greedy(self):
@@ -185,6 +202,10 @@ class Findings:
             p, n = em.permutation(j, [lang for lang, _ in names])
             rows.append((stack, self.spread(same), self.spread(other), f"{p:.4f} of {n}"))
         self.table(("sets of halves of val", "same language", "different", "p"), rows)
+        sets = self.bench.sets(self.bench.keep(c))
+        alike = lambda stack, a, b: f"{em.jaccard(sets[stack][CODES[a]], sets[stack][CODES[b]]):.2f}"
+        pairs = [(a, b) for i, a in enumerate(LANGS) for b in LANGS[i + 1:]]
+        self.table(("sets of languages", *("-".join(p) for p in pairs)), [(k, *(alike(k, *p) for p in pairs)) for k in STACKS])
 
     def forced(self):
         budgets = ((8, 8), (9, 3))
@@ -244,17 +265,17 @@ class Findings:
             mass = [self.facts(c, "mass").mean() for c in group]
             first = np.array([self.outside(c) for c in group])
             for what, x in (("lost mass, test", mass), ("first places outside, val", first.mean(1))):
-                rows.append((text, str(len(group)), what, *(f"{v:.2f}" for key in ("chrf", "spbleu") for v in
-                                                            em.correlations(x, [self.losses(c, key).mean() for c in group]))))
-        head = [f"{m}, {what}" for m in ("chrF++", "spBLEU") for what in ("Pearson", "Spearman", "order")]
+                rows.append((text, str(len(group)), what, *(f"{v:.2f}" for key in ("chrf", "bleu") for v in
+                                                            em.correlations(x, [self.lost(c, key) for c in group]))))
+        head = [f"{m}, {what}" for m in ("chrF++", "BLEU") for what in ("Pearson", "Spearman", "order")]
         self.table(("configurations", "n", "predictor", *head), rows)
         rows = []
         for text, c in (("16 + 16", Choice(16, 16)), ("8 + 8", Choice(8, 8)), ("6 + 6", Choice(6, 6)), ("9 + 3", DEFAULT)):
-            rows.append((text, *(f"{v:.2f}" for key in ("chrf", "spbleu") for v in em.correlations(self.facts(c, "mass"), self.losses(c, key)))))
+            rows.append((text, *(f"{v:.2f}" for key in ("chrf", "bleu") for v in em.correlations(self.facts(c, "mass"), self.losses(c, key)))))
         self.table(("the 12 directions of", *head), rows)
-        self.table(("configuration", "lost mass", "first outside, encoder", "decoder", "chrF++ lost", "spBLEU lost", "length ratio"), [
+        self.table(("configuration", "lost mass", "first outside, encoder", "decoder", "chrF++ lost", "BLEU lost", "length ratio"), [
             (c.name, f"{self.facts(c, 'mass').mean():.3f}", *(f"{v:.3f}" for v in self.outside(c)),
-             *(f"{self.losses(c, k).mean():.2f}" for k in ("chrf", "spbleu")), f"{self.facts(c, 'length').mean():.3f}")
+             *(f"{self.lost(c, k):.2f}" for k in ("chrf", "bleu")), f"{self.facts(c, 'length').mean():.3f}")
             for c in sorted(done, key=lambda c: self.facts(c, "mass").mean())])
 
     def known(self):
@@ -276,14 +297,15 @@ def main():
     args = argparse.ArgumentParser(description=__doc__)
     for name in ("model", "out", "texts", "parts"):
         args.add_argument(f"--{name}", required=True)
-    args.add_argument("--lines", type=int, required=True)
+    for name in ("lines", "drawn-lines"):
+        args.add_argument(f"--{name}", type=int, required=True)
     a = args.parse_args()
     parts = a.parts.split(",") if a.parts else PARTS
     if not set(parts) <= set(PARTS):
         sys.exit(f"-p: want {' '.join(PARTS)}, found {a.parts}")
-    f = Findings(Bench(a.model, a.out, a.lines, a.texts))
+    f = Findings(Bench(a.model, a.out, a.lines, a.drawn_lines, a.texts))
     whole = {k: f.facts(Whole(), k) for k in ("chrf", "spbleu", "bleu", "length", "truncated")}
-    print(f"{a.lines} lines, {em.RESAMPLES} resamples, seed {SEED}; {EXPERTS} + {EXPERTS}: chrF++ {whole['chrf'].mean():.2f}, "
+    print(f"{a.lines} lines ({f.bench.drawn_lines} with random experts), {em.RESAMPLES} resamples, seed {SEED}; {EXPERTS} + {EXPERTS}: chrF++ {whole['chrf'].mean():.2f}, "
           f"spBLEU {whole['spbleu'].mean():.2f}, BLEU {whole['bleu'].mean():.2f}, length ratio {whole['length'].mean():.3f}, "
           f"cut {whole['truncated'].sum():.0f}")
     for part in parts:

@@ -34,18 +34,24 @@ SCORES = {"chrf": lambda s: chrf(s[..., :24]), "bleu": lambda s: bleu(s[..., 24:
 class Bootstrap:
     """The same sentences are drawn for every configuration and direction: a test sentence is one picture in all languages."""
 
-    def __init__(self, lines, seed):
-        self.rng = np.random.default_rng(seed)
-        self.draws = self.rng.multinomial(lines, np.full(lines, 1 / lines), size=RESAMPLES).astype(np.float64)
+    def __init__(self, seed):
+        self.seed = seed
         self.memory = {}
 
-    def scores(self, name, counts, metric):
-        """-> [1 + RESAMPLES] means over directions; the first of all sentences as they are."""
-        if (name, metric) not in self.memory:
-            sums = np.concatenate([counts.sum(1)[None], np.einsum("rl,dlc->rdc", self.draws, counts, optimize=True)])
+    def draws(self, lines):
+        if lines not in self.memory:
+            rng = np.random.default_rng(self.seed)
+            self.memory[lines] = rng.multinomial(lines, np.full(lines, 1 / lines), size=RESAMPLES).astype(np.float64)
+        return self.memory[lines]
+
+    def scores(self, name, counts, lines, metric):
+        """Of the first `lines` sentences: -> [1 + RESAMPLES] means over directions; the first of the sentences as they are."""
+        if (name, lines, metric) not in self.memory:
+            counts = counts[:, :lines]
+            sums = np.concatenate([counts.sum(1)[None], np.einsum("rl,dlc->rdc", self.draws(lines), counts, optimize=True)])
             for key, score in SCORES.items():
-                self.memory[name, key] = score(sums).mean(1)
-        return self.memory[name, metric]
+                self.memory[name, lines, key] = score(sums).mean(1)
+        return self.memory[name, lines, metric]
 
 
 def interval(samples):

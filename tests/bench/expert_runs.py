@@ -75,9 +75,28 @@ class Whole:
     name: str = "whole"
 
 
+class Scorer:
+    """sacreBLEU with the references of one text in one language."""
+
+    def __init__(self, path):
+        self.path = path
+        self.refs = path.read_text(encoding="utf-8").split("\n")[:-1]
+        self.metrics = {"chrf": CHRF(word_order=2, references=[self.refs]), "bleu": BLEU(references=[self.refs])}
+
+    def counts(self, text):
+        """-> [lines, 24 + 10]: the n-gram counts from which both scores follow, for any choice of sentences"""
+        return np.hstack([m._extract_corpus_statistics(text, None) for m in self.metrics.values()])
+
+    def check(self, text, scores):
+        for key, metric in self.metrics.items():
+            theirs = metric.corpus_score(text, None).score
+            if abs(theirs - scores[key]) > 1e-6:
+                sys.exit(f"{self.path}: {key} {scores[key]}, but sacreBLEU has {theirs}")
+
+
 class Bench:
-    def __init__(self, model, out, lines, texts):
-        self.model, self.out, self.lines = model, Path(out), lines
+    def __init__(self, model, out, lines, drawn_lines, texts):
+        self.model, self.out, self.lines, self.drawn_lines = model, Path(out), lines, min(lines, drawn_lines)
         self.program = str(self.out / "dragoman")
         for folder in ("text", "stats", "keep", "scores", "work"):
             (self.out / folder).mkdir(exist_ok=True)
@@ -86,16 +105,16 @@ class Bench:
             for lang in LANGS:
                 with gzip.open(f"{texts}/{text}.{lang}.gz", "rt", encoding="utf-8", newline="\n") as f:
                     rows = [row for _, row in zip(range(lines), f)]
-                self._text(text, lang).write_text("".join(rows), encoding="utf-8", newline="\n")
+                self._write_text(text, lang, rows)
+                if text != "val":
+                    self._write_text("drawn", lang, rows[:self.drawn_lines])
                 for half in (0, 1) if text == "val" else ():
-                    self._text(f"{text}.half{half}", lang).write_text("".join(rows[half::2]), encoding="utf-8", newline="\n")
-        self.refs = {t: self._text("test_2016_flickr", t).read_text(encoding="utf-8").split("\n")[:-1] for t in LANGS}
-        self.bleu = {t: BLEU(references=[self.refs[t]]) for t in LANGS}
-        self.chrf = {t: CHRF(word_order=2, references=[self.refs[t]]) for t in LANGS}
+                    self._write_text(f"{text}.half{half}", lang, rows[half::2])
+        self.scorers = {text: {t: Scorer(self._text(text, t)) for t in LANGS} for text in ("test_2016_flickr", "drawn")}
         self.memory = {}
 
     def _same_settings(self):
-        settings = {"model": str(Path(self.model).resolve()), "lines": self.lines}
+        settings = {"model": str(Path(self.model).resolve()), "lines": self.lines, "drawn_lines": self.drawn_lines}
         path = self.out / "settings.json"
         if path.exists() and json.loads(path.read_text()) != settings:
             sys.exit(f"{self.out} holds results of {path.read_text().strip()}, not of {json.dumps(settings)}: want another -o")
@@ -103,6 +122,13 @@ class Bench:
 
     def _text(self, name, lang):
         return self.out / "text" / f"{name}.{lang}"
+
+    def _write_text(self, name, lang, rows):
+        path = self._text(name, lang)
+        if not path.exists():
+            part = path.with_suffix(path.suffix + ".part")
+            part.write_text("".join(rows), encoding="utf-8", newline="\n")
+            part.rename(path)
 
     def run(self, *args):
         """Exit code 1 says that lines were cut: that is a result here."""
@@ -179,7 +205,8 @@ class Bench:
     def _translate(self, c, facts, counts):
         keep = [] if isinstance(c, Whole) else ["--keep", self.keep(c)]
         before = sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
-        rows = [self._direction(s, t, keep) for s, t in PAIRS]
+        text = "drawn" if isinstance(c, Random) else "test_2016_flickr"
+        rows = [self._direction(text, s, t, keep) for s, t in PAIRS]
         seconds = sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]) - before
         print(f"{c.name}: {seconds:.0f} s of processor time", file=sys.stderr, flush=True)
         with open(self.out / "work" / "counts.npz", "wb") as f:
@@ -188,25 +215,21 @@ class Bench:
         (self.out / "work" / "counts.npz").rename(counts)
         (self.out / "work" / "facts.json").rename(facts)
 
-    def _direction(self, s, t, keep):
-        hyp, report = self.out / "work" / "hyp", self.out / "work" / "report"
+    def _direction(self, text, s, t, keep):
+        hyp, report, scorer = self.out / "work" / "hyp", self.out / "work" / "report", self.scorers[text][t]
         for old in self.out.glob("work/*"):  # of a run that was interrupted
             old.unlink()
-        self.run("translate", "-m", self.model, "-s", s, "-t", t, "-i", self._text("test_2016_flickr", s), "-o", hyp,
-                 "--report", report, "--beam-size", 4, *keep)
+        self.run("translate", "-m", self.model, "-s", s, "-t", t, "-i", self._text(text, s), "-o", hyp, "--report", report,
+                 "--beam-size", 4, *keep)
         lines = [json.loads(line) for line in report.read_text().splitlines()]
-        scores = json.loads(self.run("score-text", "-m", self.model, "--json", hyp, self._text("test_2016_flickr", t)))
-        text = hyp.read_text(encoding="utf-8").split("\n")[:-1]
-        if not len(text) == len(lines) == len(self.refs[t]):
-            sys.exit(f"{s}-{t}: {len(text)} lines, {len(lines)} in the report, want {len(self.refs[t])}")
-        counts = np.hstack([m[t]._extract_corpus_statistics(text, None) for m in (self.chrf, self.bleu)])
+        scores = json.loads(self.run("score-text", "-m", self.model, "--json", hyp, scorer.path))
+        words = hyp.read_text(encoding="utf-8").split("\n")[:-1]
+        if not len(words) == len(lines) == len(scorer.refs):
+            sys.exit(f"{s}-{t}: {len(words)} lines, {len(lines)} in the report, want {len(scorer.refs)}")
         facts = {"pair": f"{s}-{t}", "chrf": scores["chrf++"], "bleu": scores["bleu"], "spbleu": scores["spbleu"],
                  "length": scores["length_ratio"], "mass": float(np.mean([x["absent_mass"] or 0 for x in lines])),
-                 "empty": sum(line == "" for line in text)}
+                 "empty": sum(line == "" for line in words)}
         for status in ("truncated", "looped"):
             facts[status] = sum(x["status"] == status for x in lines)
-        for key, metric in (("chrf", self.chrf), ("bleu", self.bleu)):
-            theirs = metric[t].corpus_score(text, None).score
-            if abs(theirs - facts[key]) > 1e-6:
-                sys.exit(f"{s}-{t}: {key} {facts[key]}, but sacreBLEU has {theirs}")
-        return facts, counts
+        scorer.check(words, facts)
+        return facts, scorer.counts(words)
