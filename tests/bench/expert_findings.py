@@ -6,13 +6,12 @@ import sys
 import numpy as np
 
 import expert_math as em
-from expert_runs import CODES, EXPERTS, LANGS, LAYERS, MOE_LAYERS, PAIRS, STACKS, Bench, Choice, Greedy, Random, Whole
+from expert_runs import BUDGETS, CODES, EXPERTS, LANGS, LAYERS, MOE_LAYERS, PAIRS, STACKS, Bench, Choice, Greedy, Random, Whole
 
 SEED = 2212
 SEEDS = range(10)
 METRICS = ("top1", "top2", "load", "vanilla", "importance")
 GRANULARITIES = {"language": "per language", "pair": "per pair", "all": "global"}
-EVEN = (24, 16, 8, 6)  # experts of 32 that stay in each layer: 25, 50, 75, 81.25 % go
 DEFAULT = Choice(9, 3)
 
 
@@ -27,8 +26,8 @@ class Findings:
         return np.array([d[key] for d in self.bench.result(c)[0]["directions"]], dtype=np.float64)
 
     def lines(self, *configs):
-        """Random experts translate fewer lines: what is compared with them is compared on these."""
-        return self.bench.drawn_lines if any(isinstance(c, Random) for c in configs) else self.bench.lines
+        """Configurations are compared on the lines that all of them translated."""
+        return min(self.bench.lines_of(c) for c in configs)
 
     def scores(self, c, metric="chrf", lines=None):
         return self.boot.scores(c.name, self.bench.result(c)[1], lines or self.lines(c), metric)
@@ -37,26 +36,33 @@ class Findings:
         return np.mean([self.scores(c, metric, lines) for c in configs], axis=0)
 
     def lost(self, c, metric="chrf"):
-        return (self.scores(Whole(), metric, self.lines(c)) - self.scores(c, metric))[0]
+        return self.scores(Whole(), metric, self.lines(c)) - self.scores(c, metric)
 
-    def losses(self, c, key="chrf"):
-        return self.facts(Whole(), key) - self.facts(c, key)
+    def losses(self, c, metric="chrf"):
+        """Of each direction. spBLEU is known of whole texts only."""
+        if metric == "spbleu":
+            return self.facts(Whole(), metric) - self.facts(c, metric)
+        whole, mine = (em.SCORES[metric](self.bench.result(x)[1][:, :self.lines(c)].sum(1)) for x in (Whole(), c))
+        return whole - mine
+
+    def per_mille(self, c, key):
+        return f"{1000 * self.facts(c, key).sum() / len(PAIRS) / self.lines(c):.1f}"
 
     # ---- printing ----
 
-    HEAD = ("kept a layer", "chrF++ lost", "95 %", "worst direction", "spBLEU lost", "worst direction", "BLEU lost", "length ratio",
-            "cut", "looped", "lost mass")
+    HEAD = ("kept a layer", "lines", "chrF++ lost", "95 %", "worst direction", "BLEU lost", "worst direction", "spBLEU lost",
+            "length ratio", "cut, in 1000", "looped", "lost mass")
 
-    def cells(self, c, kept=None):
-        worst = {}
-        for key in ("chrf", "spbleu"):
-            lost = self.losses(c, key)
-            at = int(np.argmax(lost))
-            worst[key] = f"{lost[at]:.2f} ({'-'.join(PAIRS[at])})"
-        lost, low, high = em.interval(self.scores(Whole()) - self.scores(c))
-        return [kept or f"{c.enc} + {c.dec}", f"{lost:.2f}", f"{low:.2f} to {high:.2f}", worst["chrf"], f"{self.losses(c, 'spbleu').mean():.2f}",
-                worst["spbleu"], f"{self.losses(c, 'bleu').mean():.2f}", f"{self.facts(c, 'length').mean():.3f}",
-                f"{self.facts(c, 'truncated').sum():.0f}", f"{self.facts(c, 'looped').sum():.0f}", f"{self.facts(c, 'mass').mean():.3f}"]
+    def worst(self, losses):
+        return f"{losses.max():.2f} ({'-'.join(PAIRS[int(np.argmax(losses))])})"
+
+    def cells(self, c):
+        lost, low, high = em.interval(self.lost(c))
+        bleu, lines = self.losses(c, "bleu"), self.lines(c)
+        spbleu = f"{self.losses(c, 'spbleu').mean():.2f}" if lines == self.bench.lines else ""
+        return [f"{c.enc} + {c.dec}", f"{lines}", f"{lost:.2f}", f"{low:.2f} to {high:.2f}", self.worst(self.losses(c)),
+                f"{bleu.mean():.2f}", self.worst(bleu), spbleu, f"{self.facts(c, 'length').mean():.3f}",
+                self.per_mille(c, "truncated"), self.per_mille(c, "looped"), f"{self.facts(c, 'mass').mean():.3f}"]
 
     def table(self, head, rows):
         print("\n| " + " | ".join(head) + " |\n|" + " --- |" * len(head))
@@ -82,10 +88,9 @@ class Findings:
     # ---- parts ----
 
     def granularity(self):
-        budgets = [(n, n) for n in EVEN] + [(9, 3)]
-        self.configs("sets", [(text, Choice(*b, granularity=g)) for b in budgets for g, text in GRANULARITIES.items()])
+        self.configs("sets", [(text, Choice(*b, granularity=g)) for b in BUDGETS for g, text in GRANULARITIES.items()])
         self.differences([(f"{b[0]} + {b[1]}: per language minus {GRANULARITIES[g]}", [Choice(*b)], [Choice(*b, granularity=g)])
-                          for b in budgets for g in ("all", "pair")])
+                          for b in BUDGETS for g in ("all", "pair")])
 
     RATIOS = {"50": {"1:2": (10, 22), "1:1": (16, 16), "2:1": (21, 11), "3:1": (24, 8)},
               "75": {"1:2": (5, 11), "1:1": (8, 8), "2:1": (10, 6), "3:1": (12, 4)},
@@ -125,13 +130,13 @@ class Findings:
             f"{n[:, :LAYERS].sum() / n.sum():.2f}"]
 
     def random(self):
-        n = self.bench.drawn_lines
+        n = self.bench.fewer_lines
         for b in ((9, 3), (8, 8)):
             drawn = [Random(*b, seed) for seed in SEEDS]
             print(f"{b[0]} + {b[1]}, the first {n} lines:")
-            self.table(("experts", "chrF++", "BLEU", "length ratio", "cut", "lost mass"),
-                       [("all", *self.on_lines(Whole(), n)), ("importance", *self.on_lines(Choice(*b), n)),
-                        *((f"seed {c.seed}", *self.on_lines(c, n), f"{self.facts(c, 'truncated').sum():.0f}",
+            self.table(("experts", "chrF++", "BLEU", "length ratio", "cut, in 1000", "lost mass"),
+                       [("all", *self.on_lines(Whole(), n), "", ""), ("importance", *self.on_lines(Choice(*b), n), "", ""),
+                        *((f"seed {c.seed}", *self.on_lines(c, n), self.per_mille(c, "truncated"),
                            f"{self.facts(c, 'mass').mean():.3f}") for c in drawn)])
             self.differences([(f"{b[0]} + {b[1]}: importance minus the mean of {len(drawn)} seeds", [Choice(*b)], drawn),
                               (f"{b[0]} + {b[1]}: importance minus the best seed", [Choice(*b)],
@@ -148,7 +153,7 @@ class Findings:
         all_of_them = np.array([self.scores(c) for c in drawn])
         who = np.random.default_rng(SEED + 1).integers(len(drawn), size=(len(drawn), em.RESAMPLES))
         mean = np.concatenate([[all_of_them[:, 0].mean()], np.take_along_axis(all_of_them[:, 1:], who, 0).mean(0)])
-        d, low, high = em.interval(self.scores(Choice(*b), lines=self.bench.drawn_lines) - mean)
+        d, low, high = em.interval(self.scores(Choice(*b), lines=self.bench.fewer_lines) - mean)
         print(f"{b[0]} + {b[1]}, seeds resampled too: {d:+.2f} chrF++ ({low:+.2f} to {high:+.2f})")
 
     def greedy(self):
@@ -266,7 +271,7 @@ class Findings:
             first = np.array([self.outside(c) for c in group])
             for what, x in (("lost mass, test", mass), ("first places outside, val", first.mean(1))):
                 rows.append((text, str(len(group)), what, *(f"{v:.2f}" for key in ("chrf", "bleu") for v in
-                                                            em.correlations(x, [self.lost(c, key) for c in group]))))
+                                                            em.correlations(x, [self.lost(c, key)[0] for c in group]))))
         head = [f"{m}, {what}" for m in ("chrF++", "BLEU") for what in ("Pearson", "Spearman", "order")]
         self.table(("configurations", "n", "predictor", *head), rows)
         rows = []
@@ -275,12 +280,12 @@ class Findings:
         self.table(("the 12 directions of", *head), rows)
         self.table(("configuration", "lost mass", "first outside, encoder", "decoder", "chrF++ lost", "BLEU lost", "length ratio"), [
             (c.name, f"{self.facts(c, 'mass').mean():.3f}", *(f"{v:.3f}" for v in self.outside(c)),
-             *(f"{self.lost(c, k):.2f}" for k in ("chrf", "bleu")), f"{self.facts(c, 'length').mean():.3f}")
+             *(f"{self.lost(c, k)[0]:.2f}" for k in ("chrf", "bleu")), f"{self.facts(c, 'length').mean():.3f}")
             for c in sorted(done, key=lambda c: self.facts(c, "mass").mean())])
 
     def known(self):
         """Every configuration of the other parts."""
-        out = [Choice(*b, granularity=g) for b in [(n, n) for n in EVEN] + [(9, 3)] for g in GRANULARITIES]
+        out = [Choice(*b, granularity=g) for b in BUDGETS for g in GRANULARITIES]
         out += [Choice(*b) for of in self.RATIOS.values() for b in of.values()]
         out += [Choice(*b, metric=m) for b in ((8, 8), (9, 3)) for m in METRICS]
         out += [Choice(*b, granularity=g, algorithm=a) for g, b in (("language", (8, 8)), ("language", (9, 3)), ("pair", (8, 8)))
@@ -297,15 +302,15 @@ def main():
     args = argparse.ArgumentParser(description=__doc__)
     for name in ("model", "out", "texts", "parts"):
         args.add_argument(f"--{name}", required=True)
-    for name in ("lines", "drawn-lines"):
+    for name in ("lines", "fewer-lines"):
         args.add_argument(f"--{name}", type=int, required=True)
     a = args.parse_args()
     parts = a.parts.split(",") if a.parts else PARTS
     if not set(parts) <= set(PARTS):
         sys.exit(f"-p: want {' '.join(PARTS)}, found {a.parts}")
-    f = Findings(Bench(a.model, a.out, a.lines, a.drawn_lines, a.texts))
+    f = Findings(Bench(a.model, a.out, a.lines, a.fewer_lines, a.texts))
     whole = {k: f.facts(Whole(), k) for k in ("chrf", "spbleu", "bleu", "length", "truncated")}
-    print(f"{a.lines} lines ({f.bench.drawn_lines} with random experts), {em.RESAMPLES} resamples, seed {SEED}; {EXPERTS} + {EXPERTS}: chrF++ {whole['chrf'].mean():.2f}, "
+    print(f"{a.lines} lines ({f.bench.fewer_lines} of them where nothing else is said), {em.RESAMPLES} resamples, seed {SEED}; {EXPERTS} + {EXPERTS}: chrF++ {whole['chrf'].mean():.2f}, "
           f"spBLEU {whole['spbleu'].mean():.2f}, BLEU {whole['bleu'].mean():.2f}, length ratio {whole['length'].mean():.3f}, "
           f"cut {whole['truncated'].sum():.0f}")
     for part in parts:

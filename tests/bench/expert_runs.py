@@ -19,8 +19,10 @@ CODES = {"en": "eng_Latn", "de": "deu_Latn", "fr": "fra_Latn", "cs": "ces_Latn"}
 LANGS = list(CODES)
 PAIRS = [(s, t) for s in LANGS for t in LANGS if s != t]
 STACKS = ("encoder", "decoder")
+GREEDY_LINES = 100  # of val, in each direction
 LAYERS, EXPERTS = 2, 32  # of a stack, of a layer
 MOE_LAYERS = ("1", "3")  # numbers of those layers
+BUDGETS = ((24, 24), (16, 16), (8, 8), (6, 6), (9, 3))  # experts of 32 that stay in each layer: 25, 50, 75, 81.25, 81.25 % go
 
 
 @dataclass(frozen=True)
@@ -95,8 +97,8 @@ class Scorer:
 
 
 class Bench:
-    def __init__(self, model, out, lines, drawn_lines, texts):
-        self.model, self.out, self.lines, self.drawn_lines = model, Path(out), lines, min(lines, drawn_lines)
+    def __init__(self, model, out, lines, fewer_lines, texts):
+        self.model, self.out, self.lines, self.fewer_lines = model, Path(out), lines, min(lines, fewer_lines)
         self.program = str(self.out / "dragoman")
         for folder in ("text", "stats", "keep", "scores", "work"):
             (self.out / folder).mkdir(exist_ok=True)
@@ -106,15 +108,17 @@ class Bench:
                 with gzip.open(f"{texts}/{text}.{lang}.gz", "rt", encoding="utf-8", newline="\n") as f:
                     rows = [row for _, row in zip(range(lines), f)]
                 self._write_text(text, lang, rows)
-                if text != "val":
-                    self._write_text("drawn", lang, rows[:self.drawn_lines])
+                if text == "val":
+                    self._write_text("val.greedy", lang, rows[:GREEDY_LINES])
+                else:
+                    self._write_text("fewer", lang, rows[:self.fewer_lines])
                 for half in (0, 1) if text == "val" else ():
                     self._write_text(f"{text}.half{half}", lang, rows[half::2])
-        self.scorers = {text: {t: Scorer(self._text(text, t)) for t in LANGS} for text in ("test_2016_flickr", "drawn")}
+        self.scorers = {text: {t: Scorer(self._text(text, t)) for t in LANGS} for text in ("test_2016_flickr", "fewer")}
         self.memory = {}
 
     def _same_settings(self):
-        settings = {"model": str(Path(self.model).resolve()), "lines": self.lines, "drawn_lines": self.drawn_lines}
+        settings = {"model": str(Path(self.model).resolve()), "lines": self.lines, "fewer_lines": self.fewer_lines}
         path = self.out / "settings.json"
         if path.exists() and json.loads(path.read_text()) != settings:
             sys.exit(f"{self.out} holds results of {path.read_text().strip()}, not of {json.dumps(settings)}: want another -o")
@@ -136,6 +140,13 @@ class Bench:
         if done.returncode > 1:
             sys.exit(f"dragoman {' '.join(map(str, args))}: exit code {done.returncode}\n{done.stderr}")
         return done.stdout
+
+    def is_main(self, c):
+        """Main configurations translate all lines of test, the others fewer."""
+        return isinstance(c, Whole) or c in [Choice(*b, granularity=g) for b in BUDGETS for g in ("language", "all")]
+
+    def lines_of(self, c):
+        return self.lines if self.is_main(c) else self.fewer_lines
 
     # ---- statistics ----
 
@@ -179,10 +190,14 @@ class Bench:
         path.write_text(json.dumps({"format": 1, "model": model, **origin, **sets}))
 
     def can_choose_by_loss(self):
-        return "--choose" in self.run("prune", "--help")
+        return "loss" in self.run("prune", "--help")
 
     def _greedy(self, c, path):
-        sys.exit("greedy: not in this program")
+        """From 16 + 16 experts of importance: an expert more or less there costs little, and it halves the time."""
+        options = ["--algorithm", "loss", "--from", self.keep(Choice(16, 16)), *Choice(c.enc, c.dec).options()[-4:]]
+        for s, t in PAIRS:
+            options += ["-s", s, "-t", t, "-i", self._text("val.greedy", s), "--reference", self._text("val.greedy", t)]
+        self.run("prune", "-m", self.model, "-k", path, *options)
 
     def sets(self, keep):
         """-> stack -> set's name -> layer -> experts"""
@@ -205,8 +220,7 @@ class Bench:
     def _translate(self, c, facts, counts):
         keep = [] if isinstance(c, Whole) else ["--keep", self.keep(c)]
         before = sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
-        text = "drawn" if isinstance(c, Random) else "test_2016_flickr"
-        rows = [self._direction(text, s, t, keep) for s, t in PAIRS]
+        rows = [self._direction("test_2016_flickr" if self.is_main(c) else "fewer", s, t, keep) for s, t in PAIRS]
         seconds = sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]) - before
         print(f"{c.name}: {seconds:.0f} s of processor time", file=sys.stderr, flush=True)
         with open(self.out / "work" / "counts.npz", "wb") as f:
