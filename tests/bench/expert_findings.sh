@@ -7,7 +7,7 @@
 #   -b   the program (build/release/dragoman), copied into the folder, so that it may be built anew meanwhile
 #   -o   what was translated and scored stays in this folder (build/expert-findings); the same command goes on from there
 #   -n   lines of val and of test (1000)
-#   -f   fewer lines of test (250), for all but the main configurations: importance, fixed, per language and global
+#   -f   fewer lines of test (250), for all but the main configurations: importance, fixed, per language and global, 50 % removed or more
 #   -p   parts, by comma: granularity ratio metrics algorithms random greedy similarity forced directions mass (all)
 #
 # Prints markdown. A configuration takes 25 s of one core with 1000 lines, 7 s with 250, and twice as much where translations run
