@@ -114,8 +114,17 @@ static void print_experts(const facts *f)
     (void)snprintf(count, sizeof count,
                    n[DGM_ENCODER] == n[DGM_DECODER] ? "%d" : "%d (encoder) or %d (decoder)",
                    n[DGM_ENCODER], n[DGM_DECODER]);
-    (void)printf("%-12s %s in each of %d MoE layers, routed by token, top %d, outputs times %.6g\n",
-                 "experts", count, f->n_moe, c->top_k, (double)c->expert_scale);
+    (void)printf("%-12s %s in each of %d MoE layers, top %d, outputs times %.6g\n", "experts",
+                 count, f->n_moe, c->top_k, (double)c->expert_scale);
+    (void)printf("%-12s encoder by %s, decoder by %s\n", "routing",
+                 dgm_routing_name(c->routing[DGM_ENCODER]),
+                 dgm_routing_name(c->routing[DGM_DECODER]));
+    for (int i = 0; i < f->m->tasks.n; i++)
+        (void)printf("%s%s%s",
+                     i % 8 != 0 ? ", "
+                     : i == 0   ? "tasks        "
+                                : "             ",
+                     f->m->tasks.name[i], i % 8 == 7 || i + 1 == f->m->tasks.n ? "\n" : "");
 }
 
 static void print_packed(const dgm_model_config *c)

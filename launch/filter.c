@@ -186,15 +186,8 @@ static int find_sets(filter *f, const dgm_keep *keep, const char *src)
 {
     for (int i = 0; i < f->n_targets; i++) {
         dgm_stream_target *t = &f->targets[i];
-        int encoder;
-        DGM_TRY(set_of(&encoder, f, keep, DGM_ENCODER, src, t->lang));
+        DGM_TRY(set_of(&t->source_experts, f, keep, DGM_ENCODER, src, t->lang));
         DGM_TRY(set_of(&t->experts, f, keep, DGM_DECODER, src, t->lang));
-        if (i > 0 && encoder != f->stream.experts)
-            return dgm_fail(DGM_EUSAGE,
-                            "%s: encoder sets of %s into %s and %s differ, and a line is encoded "
-                            "once: want one target",
-                            f->session.options->keep, src, f->targets[0].lang, t->lang);
-        f->stream.experts = encoder;
     }
     return DGM_OK;
 }
@@ -249,6 +242,10 @@ static int prepare(filter *f)
     DGM_TRY(resolve_targets(f));
     DGM_TRY(dgm_filter_vmap_read(s, f->targets, f->n_targets));
     DGM_TRY(choose_experts(f, source_code));
+    for (int i = 0; i < f->n_targets; i++)
+        DGM_TRY(dgm_tasks_find(&f->targets[i].task, &s->model->tasks,
+                               dgm_tok_piece(s->tok, source_code),
+                               dgm_tok_piece(s->tok, f->targets[i].code)));
     DGM_TRY(dgm_filter_files_open(&f->files, o, f->targets, f->n_targets));
     f->stream = (dgm_stream_config){
         .tok = s->tok,
@@ -260,7 +257,6 @@ static int prepare(filter *f)
                    .max_ids = f->engine.max_source,
                    .split = split_of(o)},
         .targets = f->targets,
-        .experts = f->stream.experts,
         .shape = &s->sets.shape,
         .n_targets = f->n_targets,
         .start_id = s->model->cfg.decoder_start_id,

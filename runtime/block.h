@@ -34,6 +34,11 @@ typedef struct dgm_forward {
     float *const *gates;
     /* [rows of the step] the experts that a row may have (dgm_expert_set), or NULL: all; NULL: all rows have all */
     const uint8_t *const *experts;
+    const int32_t *tasks; /* [rows of the step] where the stack is routed by task */
+    const int32_t *
+        sentences; /* [rows of an encode phase] a number for each sentence, where the encoder is routed by it */
+    const float *const *
+        means; /* [rows of a decode step] what stands for the sentence, where the decoder is routed by it */
     /* [rows of the step] where a row leaves what its gates lost by that, of the stack's MoE layers; NULL: nowhere */
     float *const *absent;
 } dgm_forward;

@@ -102,7 +102,7 @@ static int submit(dgm_calibration *c, size_t line, bool score)
 {
     const dgm_pair *p = &c->text.pairs[line];
     const dgm_model_config *m = &c->model->cfg;
-    const dgm_target target = {.prompt = p->target, .n_prompt = p->n_target};
+    const dgm_target target = {.prompt = p->target, .n_prompt = p->n_target, .task = p->task};
     const dgm_job job = {.id = line,
                          .line = line,
                          .source = p->source,

@@ -60,6 +60,7 @@ static int read_pair(const reader *r, const dgm_line *line)
 {
     const dgm_model_config *c = &r->model->cfg;
     int32_t source, target;
+    int task;
     size_t at = 0;
     if (line->state != DGM_LINE_OK) {
         (void)dgm_lines_fail(r->lines, line);
@@ -69,9 +70,11 @@ static int read_pair(const reader *r, const dgm_line *line)
     }
     DGM_TRY(read_language(r, &source, line, &at));
     DGM_TRY(read_language(r, &target, line, &at));
+    DGM_TRY(dgm_tasks_find(&task, &r->model->tasks, dgm_tok_piece(r->tok, source),
+                           dgm_tok_piece(r->tok, target)));
     DGM_TRY(grow(r->out));
     dgm_pair *p = &r->out->pairs[r->out->n];
-    *p = (dgm_pair){0};
+    *p = (dgm_pair){.task = task};
     r->out->n++; /* from here on freed with the rest */
     DGM_TRY(dgm_tok_encode(r->tok, &p->source, &p->n_source, line->text + at, line->len - at,
                            source, c->source_suffix));

@@ -8,6 +8,7 @@ typedef struct dgm_pair {
     int32_t *source,
         *target; /* malloc'ed; target begins [start, code] and grows by the translation */
     int n_source, n_target;
+    int task; /* see dgm_target */
 } dgm_pair;
 
 typedef struct dgm_pairs {

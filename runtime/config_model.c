@@ -202,8 +202,7 @@ static int read_gates(dgm_model_config *c, const dgm_json *j)
 
 static int read_moe(dgm_model_config *c, const dgm_json *j, bool dropless)
 {
-    DGM_TRY(only(j, "encoder_routing", "token"));
-    DGM_TRY(only(j, "decoder_routing", "token"));
+    DGM_TRY(dgm_routing_kinds(c, j));
     DGM_TRY(only(j, "router_dtype", "float32"));
     DGM_TRY(only_bool(j, "router_bias", false));
     DGM_TRY(read_capacity(j, dropless));

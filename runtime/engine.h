@@ -53,7 +53,10 @@ void dgm_engine_close(dgm_engine *e);
 typedef struct dgm_target {
     const int32_t *prompt;
     int n_prompt;
-    int experts; /* number of the decoder's set in cfg.sets; 0: all */
+    int experts;        /* number of the decoder's set in cfg.sets; 0: all */
+    int source_experts; /* of the encoder's */
+    int task;           /* row of the model's tasks; 0 where it has none */
+    int number;         /* dgm_engine_submit: which of the job's targets it is */
 } dgm_target;
 
 typedef struct dgm_job {
@@ -62,8 +65,7 @@ typedef struct dgm_job {
     const int32_t *source;
     int n_source;
     const dgm_target *targets;
-    int n_targets; /* encoded once for all of them */
-    int experts;   /* number of the encoder's set in cfg.sets; 0: all */
+    int n_targets; /* encoded once for all whose encoder has the same experts */
     bool score;
     dgm_decode_options options;
 } dgm_job;

@@ -1,5 +1,6 @@
 #include "runtime/model.h"
 
+#include "runtime/config_json.h"
 #include "runtime/config_model.h"
 #include "runtime/expert_sets.h"
 #include "runtime/weights.h"
@@ -57,6 +58,21 @@ static int hash_model(dgm_model *m, const dgm_config_files *cfg)
     return rc;
 }
 
+static int read_tasks(dgm_model *m, const dgm_config_file *f)
+{
+    int layers[DGM_STACKS] = {0};
+    dgm_json j;
+    if (m->cfg.n_tasks == 0)
+        return DGM_OK;
+    for (int s = 0; s < DGM_STACKS; s++)
+        for (int l = 0; l < m->stack[s].n_layers; l++)
+            layers[s] += m->stack[s].layers[l].sparse;
+    DGM_TRY(dgm_json_open(&j, f->path, f->text, f->len, true));
+    const int rc = dgm_tasks_read(&m->tasks, &m->cfg, layers, &j);
+    dgm_json_close(&j);
+    return rc;
+}
+
 static int open_parts(dgm_model *m, const dgm_model_options *opt)
 {
     struct stat st;
@@ -71,6 +87,8 @@ static int open_parts(dgm_model *m, const dgm_model_options *opt)
         rc = dgm_tensors_open(&m->files->tensors, m->dir);
     if (rc == DGM_OK)
         rc = dgm_weights_bind(m);
+    if (rc == DGM_OK)
+        rc = read_tasks(m, &cfg.model);
     if (rc == DGM_OK)
         rc = hash_model(m, &cfg);
     dgm_config_unload(&cfg);
@@ -109,6 +127,7 @@ void dgm_model_close(dgm_model *m)
         dgm_tensors_close(m->files->tensors);
     }
     dgm_placement_fini(&m->placement);
+    dgm_tasks_fini(&m->tasks);
     free(m->unchecked);
     free(m->files);
     free(m->dir);

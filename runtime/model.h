@@ -12,6 +12,7 @@
 #include "comm/comm.h"
 #include "kernels/pack.h"
 #include "runtime/placement.h"
+#include "runtime/routing.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -35,6 +36,9 @@ typedef struct dgm_model_config {
     int n_layers[DGM_STACKS], n_heads[DGM_STACKS], ffn_dim[DGM_STACKS], sparse_step[DGM_STACKS];
     int n_experts
         [DGM_STACKS]; /* of each MoE layer of the stack: its router's rows; 0: the stack is dense */
+    enum dgm_routing routing[DGM_STACKS];
+    bool routing_pairs; /* a task is a direction, else a target language */
+    int n_tasks;        /* of those that a stack is routed by */
     int top_k; /* experts of a token: 2, their gates sum to 1; 1 (Switch), its gate is its softmax */
     float expert_scale; /* 1 - moe_token_dropout, times each expert's output; papers: EOM */
     float embed_scale;  /* sqrt(d_model) or 1 */
@@ -72,10 +76,12 @@ typedef struct dgm_layer {
     dgm_linear qkv, self_out;                /* q, k, v fused: [3 d, d] */
     dgm_linear cross_q, cross_kv, cross_out; /* decoder only; k, v fused: [2 d, d] */
     bool sparse;
-    int moe_index;     /* number of this MoE layer over encoder then decoder; -1 when dense */
-    dgm_ffn ffn;       /* dense layers */
-    dgm_packed router; /* sparse layers: [n_experts of the stack, d], no bias */
-    dgm_ffn *experts;  /* sparse layers: [router.n] */
+    int moe_index; /* number of this MoE layer over encoder then decoder; -1 when dense */
+    dgm_ffn ffn;   /* dense layers */
+    dgm_packed
+        router; /* sparse layers: [n_experts of the stack, d], no bias; n even where no data is: routed by task */
+    dgm_packed tasks; /* routed by task: [n_tasks, n_experts] logits */
+    dgm_ffn *experts; /* sparse layers: [router.n] */
 } dgm_layer;
 
 typedef struct dgm_stack {
@@ -94,6 +100,7 @@ typedef struct dgm_model {
     float *positions;
     dgm_stack stack[DGM_STACKS];
     dgm_placement placement;
+    dgm_tasks tasks;
     uint8_t *
         unchecked; /* packed: [MoE layers * n_experts], 1 until an expert's checksums were compared; else NULL */
     const struct dgm_expert_sets

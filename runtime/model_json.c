@@ -56,17 +56,27 @@ static json_t *packed_json(const dgm_weight_types *w)
                                   "dense", dgm_weight_type_name(w->dense), "group", w->group);
 }
 
+/* What the rows of each stack are routed by, and the tasks, if any. */
+static json_t *routing_json(const dgm_model *m)
+{
+    json_t *tasks = json_array();
+    for (int i = 0; i < m->tasks.n; i++)
+        (void)json_array_append_new(tasks, json_string(m->tasks.name[i]));
+    return json_pack("{s:s, s:s, s:o}", "encoder", dgm_routing_name(m->cfg.routing[DGM_ENCODER]),
+                     "decoder", dgm_routing_name(m->cfg.routing[DGM_DECODER]), "tasks", tasks);
+}
+
 static json_t *config_json(const dgm_model *m, int n_langs)
 {
     const dgm_model_config *c = &m->cfg;
     char hash[24];
     (void)snprintf(hash, sizeof hash, "%016" PRIx64, m->hash);
     return json_pack(
-        "{s:s, s:s, s:s, s:i, s:i, s:o, s:o, s:i, s:i, s:f, s:s, s:o, s:s, s:i, s:i, s:i, s:b}",
+        "{s:s, s:s, s:s, s:i, s:i, s:o, s:o, s:i, s:i, s:f, s:o, s:o, s:s, s:i, s:i, s:i, s:b}",
         "model", m->dir, "type", c->model_type, "hash", hash, "d_model", c->d_model, "vocab_size",
         c->vocab_size, "encoder", stack_json(m, DGM_ENCODER), "decoder", stack_json(m, DGM_DECODER),
         "experts", dgm_config_most_experts(c), "top_k", c->top_k, "expert_scale",
-        (double)c->expert_scale, "routing", "token", "languages",
+        (double)c->expert_scale, "routing", routing_json(m), "languages",
         n_langs < 0 ? json_null() : json_integer(n_langs), "source_order",
         c->source_suffix ? "suffix" : "prefix", "max_source", c->max_source, "max_length",
         c->max_length, "max_positions", c->max_positions, "synthetic", c->synthetic);

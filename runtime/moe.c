@@ -57,7 +57,8 @@ static size_t scratch_bytes(const dgm_model *model, int ranks, int max_rows, int
                  assigned = 2 * rows * (size_t)ranks;
     const int n_experts = dgm_config_most_experts(c);
     const int f = widest_ffn(model), wide = f > c->d_model ? f : c->d_model;
-    return rows * ((size_t)n_experts * sizeof(float) + sizeof(trip) + sizeof(dgm_row_tag)) +
+    return rows * (((size_t)n_experts + (size_t)c->d_model) * sizeof(float) + sizeof(trip) +
+                   sizeof(dgm_row_tag)) +
            assigned * (sizeof(assignment) + d + (1 + d + (size_t)f) * sizeof(float)) +
            dgm_gemm_scratch_bytes((int)assigned, n_experts, wide, wide, n_threads) + 65536;
 }
@@ -206,14 +207,76 @@ static int route_row(const dgm_moe *m, const dgm_forward *f, dgm_row_tag *tag, f
     return choose(m, f, tag, logits, layer->router.n);
 }
 
+void dgm_moe_mean(float *y, const dgm_forward *f, const float *x, int rows)
+{
+    const int d = f->model->cfg.d_model;
+    memcpy(y, x, (size_t)d * sizeof *y);
+    for (int r = 1; r < rows; r++)
+        f->kern->add(y, y, x + (size_t)r * (size_t)d, d);
+    for (int i = 0; i < d; i++)
+        y[i] /= (float)rows;
+}
+
+/* means_of - [rows, d] the mean of each row's sentence; rows of one sentence follow one another. */
+static void means_of(const dgm_forward *f, float *y, const float *h, int rows, int first)
+{
+    const size_t d = (size_t)f->model->cfg.d_model;
+    for (int r = 0, end; r < rows; r = end) {
+        for (end = r + 1; end < rows && f->sentences[first + end] == f->sentences[first + r];)
+            end++;
+        dgm_moe_mean(y + (size_t)r * d, f, h + (size_t)r * d, end - r);
+        for (int i = r + 1; i < end; i++)
+            memcpy(y + (size_t)i * d, y + (size_t)r * d, d * sizeof *y);
+    }
+}
+
+/* task_logits - a row of the table, or what makes dgm_route choose the experts that were given by hand. */
+static void task_logits(const dgm_moe *m, float *logits, const dgm_layer *layer, int stack,
+                        int task)
+{
+    if (m->model->cfg.routing[stack] == DGM_BY_TASK) {
+        dgm_packed_read(logits, &layer->tasks, task);
+        return;
+    }
+    const dgm_tasks *t = &m->model->tasks;
+    const int16_t *pair = t->by_hand[stack][task * t->n_layers[stack] + layer_of(m, layer)];
+    for (int e = 0; e < layer->router.n; e++)
+        logits[e] = e == pair[0] || e == pair[1] ? 0.0f : -INFINITY;
+}
+
+/* logits_of - [rows, experts] of rows first .. of the step, from h [rows, d] or what stands for it. */
+static void logits_of(const dgm_moe *m, half *b, const dgm_forward *f, float *logits,
+                      const float *h, const dgm_layer *layer, int rows, int first)
+{
+    const int stack = layer->moe_index < m->n_encoder ? DGM_ENCODER : DGM_DECODER;
+    const enum dgm_routing by = m->model->cfg.routing[stack];
+    const size_t d = (size_t)m->model->cfg.d_model, n = (size_t)layer->router.n;
+    const dgm_linear router = {.w = layer->router};
+    if (dgm_routing_by_task(by)) {
+        for (int r = 0; r < rows; r++)
+            task_logits(m, logits + (size_t)r * n, layer, stack, f->tasks[first + r]);
+        return;
+    }
+    const size_t mark = dgm_arena_mark(&b->scratch);
+    if (by == DGM_BY_SENTENCE) {
+        float *x = dgm_arena_push(&b->scratch, (size_t)rows * d * sizeof *x);
+        if (stack == DGM_ENCODER)
+            means_of(f, x, h, rows, first);
+        for (int r = 0; stack == DGM_DECODER && r < rows; r++)
+            memcpy(x + (size_t)r * d, f->means[first + r], d * sizeof *x);
+        h = x;
+    }
+    dgm_block_linear(f, logits, h, &router, NULL, 0, rows);
+    dgm_arena_pop(&b->scratch, mark);
+}
+
 /* Stage 5: two experts for each row, or one. */
 static int route(dgm_moe *m, half *b, const dgm_forward *f, dgm_row_tag *tags, const float *h,
                  const dgm_layer *layer, int rows, int first)
 {
     const int n_experts = layer->router.n;
     float *logits = dgm_arena_push(&b->scratch, (size_t)rows * (size_t)n_experts * sizeof(float));
-    const dgm_linear router = {.w = layer->router};
-    dgm_block_linear(f, logits, h, &router, NULL, 0, rows);
+    logits_of(m, b, f, logits, h, layer, rows, first);
     for (int r = 0; r < rows; r++) {
         const int rc =
             route_row(m, f, &tags[r], logits + (size_t)r * (size_t)n_experts, layer, first + r);

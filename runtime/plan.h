@@ -18,12 +18,16 @@ typedef struct dgm_plan_head {
     char sentence[512];
 } dgm_plan_head;
 
-/* Then for each job: this, the source ids, and for each target n_prompt and its experts, int32, and the prompt. */
+/* Then for each job: this, the source ids, and for each target a dgm_plan_target and the prompt. */
 typedef struct dgm_plan_job {
     uint64_t id, line;
-    int32_t n_source, n_targets, score, experts;
+    int32_t n_source, n_targets, score, pad;
     dgm_decode_options options;
 } dgm_plan_job;
+
+typedef struct dgm_plan_target {
+    int32_t n_prompt, experts, source_experts, task, number, pad;
+} dgm_plan_target;
 
 typedef struct dgm_report_head {
     uint32_t step;

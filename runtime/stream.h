@@ -22,9 +22,9 @@
 enum { DGM_STREAM_MAX_LINE_BYTES = 1 << 20, DGM_STREAM_MAX_TARGETS = 256 };
 
 typedef struct dgm_stream_target {
-    const char *lang; /* FLORES code */
-    int32_t code;     /* its id */
-    int experts;      /* of the decoder: see dgm_target */
+    const char *lang;                  /* FLORES code */
+    int32_t code;                      /* its id */
+    int experts, source_experts, task; /* see dgm_target */
 } dgm_stream_target;
 
 typedef struct dgm_stream_config {
@@ -36,7 +36,6 @@ typedef struct dgm_stream_config {
     const dgm_stream_target *targets;
     int n_targets;
     int32_t start_id, eos_id;
-    int experts;                /* of the encoder: see dgm_job */
     const dgm_moe_shape *shape; /* to name layers; NULL: no experts are masked */
     int max_target;             /* ids of the longest prompt that the engine takes */
     dgm_decode_options decode;

@@ -179,17 +179,30 @@ static int bind_ffn(binder *b, dgm_ffn *ffn, int stack, const char *fc1, const c
     return bind_linear(b, &ffn->fc2, d, f, fc2);
 }
 
+/* The router, or the table of tasks; experts given by hand need neither. */
+static int bind_router(binder *b, dgm_layer *l, int stack)
+{
+    static const char router[] = "ffn.router.classifier.weight", tasks[] = "ffn.router.task.weight";
+    const dgm_model_config *c = &b->m->cfg;
+    const int n = c->n_experts[stack];
+    if (!dgm_routing_by_task(c->routing[stack]))
+        return bind_matrix(b, &l->router, n, c->d_model, 0, n, router, router);
+    l->router = (dgm_packed){.n = n, .k = c->d_model};
+    return c->routing[stack] == DGM_BY_HAND
+               ? DGM_OK
+               : bind_matrix(b, &l->tasks, c->n_tasks, n, 0, c->n_tasks, tasks, tasks);
+}
+
 static int bind_experts(binder *b, dgm_layer *l, int stack)
 {
-    const int d = b->m->cfg.d_model, n_experts = b->m->cfg.n_experts[stack];
+    const int n_experts = b->m->cfg.n_experts[stack];
     int rc = DGM_OK;
     l->moe_index = b->f->n_moe++;
     l->experts = calloc((size_t)n_experts, sizeof *l->experts);
     if (l->experts == NULL)
         return dgm_fail(DGM_ENOMEM, "cannot allocate a list of %d experts", n_experts);
     b->part = DGM_ROUTER;
-    static const char router[] = "ffn.router.classifier.weight";
-    DGM_TRY(bind_matrix(b, &l->router, n_experts, d, 0, n_experts, router, router));
+    DGM_TRY(bind_router(b, l, stack));
     b->part = DGM_EXPERTS;
     b->moe = l->moe_index;
     for (int e = 0; e < n_experts && rc == DGM_OK; e++) {

@@ -95,6 +95,19 @@ const uint8_t *const *dgm_worker_row_experts(dgm_worker *w, const dgm_decoder_ro
     return of;
 }
 
+void dgm_worker_row_routing(dgm_worker *w, const dgm_decoder_row *rows, int n)
+{
+    int32_t *tasks = dgm_arena_push(&w->step, (size_t)n * sizeof *tasks);
+    const float **means = dgm_arena_push(&w->step, (size_t)n * sizeof *means);
+    for (int r = 0; r < n; r++) {
+        tasks[r] = w->slots[rows[r].slot].task;
+        if (w->means != NULL)
+            means[r] = w->means + (size_t)rows[r].memory * (size_t)w->f.model->cfg.d_model;
+    }
+    w->f.tasks = tasks;
+    w->f.means = means;
+}
+
 int dgm_worker_record_text(dgm_worker *w, const dgm_job *job)
 {
     for (int t = 0; t < job->n_targets; t++) {

@@ -15,8 +15,9 @@ typedef struct dgm_worker_slot {
     int target, memory, n_source; /* memory: slot of the cross cache */
     int n_prompt, fed;            /* prompt tokens, and how many went through the decoder */
     int look_from, look_to;
-    int32_t source_code;       /* of its language */
-    int experts;               /* set of the decoder, or 0 */
+    int32_t source_code; /* of its language */
+    int experts;         /* set of the decoder, or 0 */
+    int task;
     int n_rows;                /* rows in the step at hand */
     int32_t *prompt;           /* [max_target] */
     const dgm_shortlist *list; /* what it chooses from; NULL: all ids */
@@ -39,7 +40,9 @@ struct dgm_worker {
     int n_slots;
     dgm_worker_slot *slots; /* [n_slots] */
     int *memory_users;      /* [n_slots] targets that use an encoding */
-    dgm_target *targets;    /* [max_targets] of the job being read */
+    float
+        *means; /* [n_slots, d] of encodings, where the decoder is routed by sentence; else NULL */
+    dgm_target *targets; /* [max_targets] of the job being read */
     dgm_buf report;
     dgm_engine_stats stats;
     dgm_comm *comm;
@@ -59,6 +62,9 @@ float *const *dgm_worker_token_absent(dgm_worker *w, int n);
 float *const *dgm_worker_row_absent(dgm_worker *w, const dgm_decoder_row *rows, int n);
 /* dgm_worker_row_experts - dgm_forward.experts of decoder rows. From the step. */
 const uint8_t *const *dgm_worker_row_experts(dgm_worker *w, const dgm_decoder_row *rows, int n);
+
+/* dgm_worker_row_routing - dgm_forward.tasks and .means of decoder rows. From the step. */
+void dgm_worker_row_routing(dgm_worker *w, const dgm_decoder_row *rows, int n);
 
 /* dgm_worker_count_tokens - of the n_jobs sentences at `at` in the plan, whose tokens are starts[j] .. starts[j + 1] - 1 of
  * the phase that is over; a source counts for each of its targets. DGM_ENOMEM. */

@@ -1,6 +1,7 @@
 /* config.json, generation_config.json and tokenizer_config.json, with NUL bytes between them: refused in one
  * sentence, or a configuration that the rest of the program can live with. */
 #include "base/log.h"
+#include "runtime/config_json.h"
 #include "runtime/config_model.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -24,6 +25,23 @@ static void check(const dgm_model_config *c)
         DGM_ASSERT(ids[i] >= 0 && ids[i] < c->vocab_size);
 }
 
+/* The tasks that rows are routed by: refused in one sentence, or each is found under its own name. */
+static void check_tasks(const dgm_model_config *c, const dgm_config_files *f)
+{
+    static const int layers[DGM_STACKS] = {2, 2};
+    dgm_json j;
+    dgm_tasks t;
+    if (c->n_tasks == 0 || c->routing_pairs ||
+        dgm_json_open(&j, "f", f->model.text, f->model.len, true) != DGM_OK)
+        return;
+    if (dgm_tasks_read(&t, c, layers, &j) == DGM_OK) {
+        for (int i = 0, found; i < t.n; i++)
+            DGM_ASSERT(dgm_tasks_find(&found, &t, "", t.name[i]) == DGM_OK && found == i);
+        dgm_tasks_fini(&t);
+    }
+    dgm_json_close(&j);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static char path[] = "f", text[3][8192];
@@ -44,9 +62,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         size -= nul == NULL ? len : len + 1;
     }
     dgm_model_config c;
-    if (dgm_config_parse(&c, &f, NULL) == DGM_OK)
+    if (dgm_config_parse(&c, &f, NULL) == DGM_OK) {
         check(&c);
-    else
+        check_tasks(&c, &f);
+    } else
         DGM_ASSERT(dgm_error_text()[0] != '\0' && strchr(dgm_error_text(), '\n') == NULL);
     return 0;
 }

@@ -2,18 +2,10 @@
 # `dragoman stats`, `prune` and --keep: what routers prefer, which experts stay, and translating with those alone.
 # usage: experts.sh DRAGOMAN_BINARY COMPARE_GATES
 set -u
+# shellcheck source=tests/launch/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 dragoman=$1 compare=$2
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 export DGM_MODEL=$here/models/multi30k-token DGM_LOG_LEVEL=warn DRAGOMAN=$dragoman
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-bad=0
-
-fail() {
-    echo "$1"
-    sed 's/^/    /' "$dir/err" | head -n 5
-    bad=1
-}
 
 # run CODE COMMAND...
 run() {

@@ -2,18 +2,10 @@
 # `cmake --install` into a folder of one's own: program, launcher, model, configurations and documents are there, and work
 # from there. usage: install.sh DRAGOMAN_BINARY
 set -u
+# shellcheck source=tests/launch/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 build=$(cd "$(dirname "$1")" && pwd)
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
 unset DGM_MODEL DGM_CONFIG DRAGOMAN
-bad=0
-
-fail() {
-    echo "$1"
-    sed 's/^/    /' "$dir/err" | head -n 5
-    bad=1
-}
 
 cmake --install "$build" --prefix "$dir/prefix" >"$dir/out" 2>"$dir/err" || fail "cmake --install: exit code $?"
 mv "$dir/prefix" "$dir/moved" # a tree that was moved works too
