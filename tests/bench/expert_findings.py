@@ -16,8 +16,8 @@ DEFAULT = Choice(9, 3)
 
 
 class Findings:
-    def __init__(self, bench):
-        self.bench = bench
+    def __init__(self, bench, only_known):
+        self.bench, self.only_known = bench, only_known
         self.boot = em.Bootstrap(SEED)
 
     # ---- numbers ----
@@ -48,6 +48,10 @@ class Findings:
     def per_mille(self, c, key):
         return f"{1000 * self.facts(c, key).sum() / len(PAIRS) / self.lines(c):.1f}"
 
+    def wanted(self, configs):
+        """Those that are printed: all, or, in a view of an unfinished run, what has been translated."""
+        return [c for c in configs if self.bench.is_known(c)] if self.only_known else list(configs)
+
     # ---- printing ----
 
     HEAD = ("kept a layer", "lines", "chrF++ lost", "95 %", "worst direction", "BLEU lost", "worst direction", "spBLEU lost",
@@ -72,12 +76,14 @@ class Findings:
 
     def configs(self, label, rows):
         """rows: (label, configuration)"""
-        self.table((label, *self.HEAD), [(text, *self.cells(c)) for text, c in rows])
+        self.table((label, *self.HEAD), [(text, *self.cells(c)) for text, c in rows if self.wanted([c])])
 
     def differences(self, rows):
         """rows: (what, scores of one, scores of the other) by metric"""
         out = []
         for what, one, other in rows:
+            if len(self.wanted([*one, *other])) < len(one) + len(other):
+                continue
             cells, lines = [], self.lines(*one, *other)
             for metric in ("chrf", "bleu"):
                 d, low, high = em.interval(self.mean_scores(one, metric, lines) - self.mean_scores(other, metric, lines))
@@ -132,7 +138,9 @@ class Findings:
     def random(self):
         n = self.bench.fewer_lines
         for b, seeds in SEEDS.items():
-            drawn = [Random(*b, seed) for seed in seeds]
+            drawn = self.wanted(Random(*b, seed) for seed in seeds)
+            if not drawn:
+                continue
             print(f"{b[0]} + {b[1]}, the first {n} lines:")
             self.table(("experts", "chrF++", "BLEU", "length ratio", "cut, in 1000", "lost mass"),
                        [("all", *self.on_lines(Whole(), n), "", ""), ("importance", *self.on_lines(Choice(*b), n), "", ""),
@@ -260,7 +268,7 @@ class Findings:
 
     def mass(self):
         """Over every configuration that has been translated by now."""
-        done = [c for c in self.known() if (self.bench.out / "scores" / f"{c.name}.json").exists()]
+        done = [c for c in self.known() if self.bench.is_known(c)]
         groups = {"all": done, "without random": [c for c in done if not isinstance(c, Random)],
                   "9 + 3 alone": [c for c in done if (c.enc, c.dec) == (9, 3)],
                   "8 + 8 alone": [c for c in done if (c.enc, c.dec) == (8, 8)]}
@@ -303,13 +311,14 @@ def main():
     args = argparse.ArgumentParser(description=__doc__)
     for name in ("model", "out", "texts", "parts"):
         args.add_argument(f"--{name}", required=True)
+    args.add_argument("--only-known", action="store_true")
     for name in ("lines", "fewer-lines"):
         args.add_argument(f"--{name}", type=int, required=True)
     a = args.parse_args()
     parts = a.parts.split(",") if a.parts else PARTS
     if not set(parts) <= set(PARTS):
         sys.exit(f"-p: want {' '.join(PARTS)}, found {a.parts}")
-    f = Findings(Bench(a.model, a.out, a.lines, a.fewer_lines, a.texts))
+    f = Findings(Bench(a.model, a.out, a.lines, a.fewer_lines, a.texts), a.only_known)
     whole = {k: f.facts(Whole(), k) for k in ("chrf", "spbleu", "bleu", "length", "truncated")}
     print(f"{a.lines} lines ({f.bench.fewer_lines} of them where nothing else is said), {em.RESAMPLES} resamples, seed {SEED}; {EXPERTS} + {EXPERTS}: chrF++ {whole['chrf'].mean():.2f}, "
           f"spBLEU {whole['spbleu'].mean():.2f}, BLEU {whole['bleu'].mean():.2f}, length ratio {whole['length'].mean():.3f}, "

@@ -77,6 +77,9 @@ class Whole:
     name: str = "whole"
 
 
+MAIN = [Choice(*b, granularity=g) for b in ((16, 16), (8, 8), (9, 3)) for g in ("language", "all")] + [Choice(6, 6)]
+
+
 class Scorer:
     """sacreBLEU with the references of one text in one language."""
 
@@ -143,7 +146,7 @@ class Bench:
 
     def is_main(self, c):
         """Main configurations translate all lines of test, the others fewer."""
-        return isinstance(c, Whole) or c in [Choice(*b, granularity=g) for b in BUDGETS[1:] for g in ("language", "all")]
+        return isinstance(c, Whole) or c in MAIN
 
     def lines_of(self, c):
         return self.lines if self.is_main(c) else self.fewer_lines
@@ -205,6 +208,9 @@ class Bench:
         return {k: {name: {l: frozenset(e) for l, e in layers.items()} for name, layers in whole[k].items()} for k in STACKS}
 
     # ---- translations ----
+
+    def is_known(self, c):
+        return (self.out / "scores" / f"{c.name}.json").exists()
 
     def result(self, c):
         """-> (facts, counts): a dictionary for each direction, and the sentences' n-gram counts [12, lines, 24 + 10]."""
