@@ -165,6 +165,54 @@ static int check(dgm_options *o)
     return DGM_OK;
 }
 
+static bool takes_several(const dgm_options *o)
+{
+    return o->command == DGM_COMMAND_STATS || o->command == DGM_COMMAND_PRUNE;
+}
+
+/* check_counts - the n-th of each belong together, so there are as many of each. */
+static int check_counts(int n_src, int n_tgt, int n_input, int n_reference)
+{
+    if (n_src == n_tgt && n_src == n_input && (n_reference == n_src || n_reference == 0))
+        return DGM_OK;
+    return dgm_fail(DGM_EUSAGE,
+                    "several directions: want as many -s as -t, -i and (if any) --reference, found "
+                    "%d, %d, %d and %d",
+                    n_src, n_tgt, n_input, n_reference);
+}
+
+/* given - the values of an option, and how many: a list holds at least the default, which says nothing. */
+static const char *const *given(int *n, const dgm_options *o, const char *key)
+{
+    const char *const *list = dgm_config_list(o->table, key, n);
+    if (*n == 1 && list[0][0] == '\0')
+        *n = 0;
+    return list;
+}
+
+/* list_directions - with one, any may be missing: the command says which it needs. */
+static int list_directions(dgm_options *o)
+{
+    int n_src, n_tgt, n_input, n_reference;
+    const char *const *src = given(&n_src, o, "src-lang"),
+                      *const *tgt = given(&n_tgt, o, "tgt-lang"),
+                      *const *input = given(&n_input, o, "input"),
+                      *const *reference = given(&n_reference, o, "reference");
+    const bool several =
+        takes_several(o) && (n_src > 1 || n_tgt > 1 || n_input > 1 || n_reference > 1);
+    if (several)
+        DGM_TRY(check_counts(n_src, n_tgt, n_input, n_reference));
+    o->n_directions = several && n_src > 1 ? n_src : 1;
+    o->directions = calloc((size_t)o->n_directions, sizeof *o->directions);
+    if (o->directions == NULL)
+        return dgm_fail(DGM_ENOMEM, "options: no memory");
+    o->directions[0] = (dgm_direction){o->src_lang, o->tgt_lang, o->input, o->reference};
+    for (int i = 0; several && i < o->n_directions; i++)
+        o->directions[i] =
+            (dgm_direction){src[i], tgt[i], input[i], n_reference > 0 ? reference[i] : ""};
+    return DGM_OK;
+}
+
 int dgm_options_open(dgm_options *o, enum dgm_command command, int argc, char *const *argv)
 {
     *o = (dgm_options){.command = command};
@@ -175,13 +223,17 @@ int dgm_options_open(dgm_options *o, enum dgm_command command, int argc, char *c
         DGM_TRY(dgm_config_file(o->table, o->config));
     o->args = dgm_config_args(o->table, &o->n_args);
     DGM_TRY(check(o));
+    DGM_TRY(list_directions(o));
+    o->decoder_keeps = dgm_config_list(o->table, "decoder-keep", &o->n_decoder_keeps);
     return name_model(o);
 }
 
 void dgm_options_close(dgm_options *o)
 {
     dgm_config_destroy(o->table);
+    free(o->directions);
     o->table = NULL;
+    o->directions = NULL;
 }
 
 void dgm_options_print_commands(FILE *f)

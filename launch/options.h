@@ -32,6 +32,11 @@ enum dgm_command {
     DGM_COMMANDS
 };
 
+/* One direction and its text: the n-th -s, -t, -i and --reference belong together. */
+typedef struct dgm_direction {
+    const char *src, *tgt, *input, *reference; /* "" where there is none */
+} dgm_direction;
+
 typedef struct dgm_options {
     enum dgm_command command;
     struct dgm_config *table; /* where each value came from */
@@ -70,6 +75,10 @@ typedef struct dgm_options {
     bool ids;
     bool with_score, token_scores, alignment;
 
+    /* those of stats and prune, which take several; of the others the one above */
+    dgm_direction *directions; /* [n_directions], at least 1 */
+    int n_directions;
+
     /* decoding */
     int beam_size, n_best, max_length, min_length, no_repeat_ngram_size;
     float length_penalty, repetition_penalty;
@@ -98,8 +107,18 @@ typedef struct dgm_options {
 
     /* prune */
     const char *stats, *import, *metric, *algorithm, *granularity, *average, *stats_mode;
-    float fraction, ratio;
+    const char *from; /* keep file, or "" */
+    float fraction, ratio, end_weight;
     int keep_total, keep_encoder;
+    const char *cut_for; /* directions of the model that is cut out into `output` */
+    bool evaluate, sweep;
+    float max_loss;
+    const char *loss_of;            /* worst, mean */
+    const char *fractions, *ratios; /* several after commas; fractions "": as the command does */
+    bool protect_eos;
+    const char *decoder_keep;         /* LANG=FRACTION,.. or "": the last of */
+    const char *const *decoder_keeps; /* [n_decoder_keeps] */
+    int n_decoder_keeps;
 
     /* bench layers, bench pruning */
     const char *batch; /* sentences at once, several after commas */

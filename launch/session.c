@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "launch/session_cpus.h"
+#include "runtime/cut.h"
 #include "runtime/footprint.h"
 
 #include <errno.h>
@@ -262,7 +263,9 @@ static void show_start(const dgm_session *s, const dgm_engine_config *cfg)
 {
     const dgm_model_config *m = &s->model->cfg;
     uint64_t most = 0;
-    char threads[32], types[64], left[64] = "";
+    char threads[32], types[64], left[64] = "", directions[160] = "";
+    if (s->model->cut != NULL)
+        dgm_cut_list(directions, sizeof directions, s->model->cut);
     for (int r = 0; r < s->ranks; r++) {
         const uint64_t weights = weight_bytes(s, r);
         most = weights > most ? weights : most;
@@ -278,8 +281,9 @@ static void show_start(const dgm_session *s, const dgm_engine_config *cfg)
     (void)snprintf(n_experts, sizeof n_experts,
                    experts[DGM_ENCODER] == experts[DGM_DECODER] ? "%d" : "%d+%d",
                    experts[DGM_ENCODER], experts[DGM_DECODER]);
-    dgm_log(DGM_LOG_INFO, "start", "%s: %s, %d+%d layers, %s experts%s", s->options->model,
+    dgm_log(DGM_LOG_INFO, "start", "%s: %s, %d+%d layers, %s experts%s%s%s", s->options->model,
             m->model_type, m->n_layers[DGM_ENCODER], m->n_layers[DGM_DECODER], n_experts,
+            s->model->cut != NULL ? ", cut for " : "", directions,
             m->synthetic ? "; random weights (dragoman synth): what it writes means nothing" : "");
     dgm_log(DGM_LOG_INFO, "start",
             "%d rank%s on %d host%s, isa %s, %s thread%s a rank, batch of %d tokens and %d rows, "

@@ -41,6 +41,8 @@ typedef struct dgm_forward {
         means; /* [rows of a decode step] what stands for the sentence, where the decoder is routed by it */
     /* [rows of the step] where a row leaves what its gates lost by that, of the stack's MoE layers; NULL: nowhere */
     float *const *absent;
+    /* [rows of the step] where a row marks the experts that it goes to, of all MoE layers; NULL: nowhere */
+    uint8_t *const *marks;
 } dgm_forward;
 
 /* dgm_block_embed - x[r] = E[ids[r]] * scale + position[pos[r] + 2]: the first token (pos 0) has position 2. */

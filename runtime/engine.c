@@ -257,6 +257,14 @@ int dgm_engine_step(dgm_engine *e)
     return read_reports(e);
 }
 
+int dgm_engine_share_sets(dgm_engine *e)
+{
+    DGM_ASSERT(dgm_engine_pending(e) == 0);
+    start_plans(e, DGM_PLAN_SETS, DGM_OK, "");
+    DGM_TRY(run_plans(e));
+    return read_reports(e);
+}
+
 int dgm_engine_stop(dgm_engine *e, int status, const char *sentence)
 {
     e->unpolled = 0;
@@ -304,6 +312,8 @@ static void read_result(dgm_engine *e)
     }
     const dgm_buf *b = &e->reports[e->poll_rank];
     const dgm_report_result *res = dgm_buf_get(b, &e->poll_at, sizeof *res);
+    const uint8_t *marks =
+        e->cfg.marks ? dgm_buf_get(b, &e->poll_at, dgm_plan_marks(&e->cfg)) : NULL;
     for (int i = 0; i < res->n_hyps; i++)
         read_hyp(e, i, res, b);
     e->result = (dgm_result){.target = res->target,
@@ -312,7 +322,8 @@ static void read_result(dgm_engine *e)
                              .hyps = e->hyps,
                              .align = res->has_align ? e->align : NULL,
                              .seconds = res->seconds,
-                             .absent = res->absent};
+                             .absent = res->absent,
+                             .marks = marks};
     e->ids = dgm_twins_done(e->twins, res->id, &e->n_ids);
     e->at_id = 0;
     e->poll_left--;

@@ -33,8 +33,9 @@ typedef struct dgm_engine_config {
     bool kv_bf16;        /* attention caches in bf16: other bits */
     /* gathered; from which ids a target chooses, by its code, prompt[1]; NULL: from all. They outlive the engine. */
     const struct dgm_shortlists *lists;
-    const struct dgm_expert_sets
-        *sets;                /* of which jobs name one, or NULL; they outlive the engine */
+    /* of which jobs name one, or NULL; they outlive the engine; dgm_engine_share_sets */
+    struct dgm_expert_sets *sets;
+    bool marks; /* results tell which experts they went to (dgm_result.marks), not what they lost */
     bool record;              /* statistics of the routers; equal jobs are then computed each */
     int prompt_rows;          /* prompt tokens that one sentence may feed in a step (score: more) */
     dgm_overlap_mode overlap; /* of exchange and compute; no bearing on results */
@@ -76,6 +77,10 @@ DGM_MUST_CHECK int dgm_engine_submit(dgm_engine *e, const dgm_job *job);
 /* dgm_engine_pending - jobs' targets submitted and not yet polled. */
 int dgm_engine_pending(const dgm_engine *e);
 
+/* dgm_engine_share_sets - rank 0, with nothing in flight, collective with the others' dgm_engine_serve: cfg.sets are others
+ * from now on; those of the other ranks become the same. Experts that were not loaded cannot be in them. */
+DGM_MUST_CHECK int dgm_engine_share_sets(dgm_engine *e);
+
 /* dgm_engine_step - rank 0, collective with the others' dgm_engine_serve: one plan, encode, decode, report cycle.
  * With nothing in flight it is a heartbeat; call it at least every second while idle. */
 DGM_MUST_CHECK int dgm_engine_step(dgm_engine *e);
@@ -111,6 +116,8 @@ typedef struct dgm_result {
         *align;     /* per hypothesis [n] source position that each token looked at, or NULL */
     double seconds; /* from entering the encoder to the end */
     dgm_absent absent;
+    const uint8_t *
+        marks; /* with cfg.marks: [experts of all MoE layers] 1 where a token of source or target went */
 } dgm_result;
 
 /* dgm_engine_poll - rank 0: the next finished target; false when there is none now. Valid until the next poll; all must

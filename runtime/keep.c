@@ -1,5 +1,7 @@
 #include "runtime/keep.h"
 
+#include "runtime/config_json.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,6 +84,14 @@ const dgm_keep_set *dgm_keep_find(const dgm_keep *k, int stack, const char *src,
     if (set == NULL)
         set = dgm_keep_named(k, stack, stack == DGM_ENCODER ? src : tgt);
     return set != NULL ? set : dgm_keep_named(k, stack, "*");
+}
+
+void dgm_keep_list(char *text, size_t size, const dgm_keep *k, int stack)
+{
+    size_t used = (size_t)snprintf(text, size, "%s", k->n[stack] == 0 ? "none" : "");
+    for (int i = 0; i < k->n[stack] && used < size; i++)
+        used += (size_t)snprintf(text + used, size - used, "%s%s", i > 0 ? ", " : "",
+                                 dgm_printable(k->sets[stack][i].name));
 }
 
 /* ---- overlap ---- */

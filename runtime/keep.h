@@ -36,6 +36,9 @@ const dgm_keep_set *dgm_keep_named(const dgm_keep *k, int stack, const char *nam
 /* dgm_keep_find - the set of a direction in a stack; NULL if there is none. */
 const dgm_keep_set *dgm_keep_find(const dgm_keep *k, int stack, const char *src, const char *tgt);
 
+/* dgm_keep_list - the names of a stack's sets for a sentence, "ces_Latn, deu_Latn, ..."; cut at `size`. */
+void dgm_keep_list(char *text, size_t size, const dgm_keep *k, int stack);
+
 /* dgm_keep_count - experts that a set keeps. */
 int dgm_keep_count(const dgm_keep *k, const dgm_keep_set *set);
 /* dgm_keep_among - name is one of names [n], or n is 0. */
@@ -58,6 +61,14 @@ dgm_keep_overlap dgm_keep_compare(const dgm_keep *k, int stack, const char *cons
 DGM_MUST_CHECK int dgm_keep_read(dgm_keep *k, const char *path, const dgm_model_config *c,
                                  uint64_t model);
 
+/* dgm_keep_read_of - the same; a file of model `other` is as good. */
+DGM_MUST_CHECK int dgm_keep_read_of(dgm_keep *k, const char *path, const dgm_model_config *c,
+                                    uint64_t model, uint64_t other);
+
+/* dgm_keep_read_corpora - the texts whose statistics chose the sets of a keep file: *corpora [*n] is malloc'ed (the caller
+ * frees); none when it does not say. DGM_EINPUT, DGM_ENOMEM. */
+DGM_MUST_CHECK int dgm_keep_read_corpora(uint64_t **corpora, int *n, const char *path);
+
 /* dgm_keep_import - the lists that the authors of arXiv 2212.09811 released: an object, code -> ascending numbers of
  * experts, counted over the layers of the encoder, then of the decoder. DGM_EINPUT as above. */
 DGM_MUST_CHECK int dgm_keep_import(dgm_keep *k, const char *path, const dgm_model_config *c,
@@ -75,8 +86,8 @@ DGM_MUST_CHECK int dgm_keep_write(const dgm_keep *k, const char *path,
                                   const dgm_keep_origin *origin);
 
 /*
- * dgm_keep_json - for programs, as one JSON object: what the sets named (all when n is 0) keep and share, and what each of
- * `ranks` ranks of m would hold with m->sets; m NULL: no ranks. *text is malloc'ed (the caller frees). DGM_ENOMEM.
+ * dgm_keep_json - for programs, as one JSON object: what the sets named (all when n is 0) keep and share; with m->sets, the bytes
+ * of weights in files and what each of `ranks` ranks of m would hold. *text is malloc'ed (the caller frees). DGM_ENOMEM.
  */
 DGM_MUST_CHECK int dgm_keep_json(char **text, const dgm_keep *k, const char *const *names, int n,
                                  const dgm_model *m, int ranks);

@@ -46,7 +46,9 @@ typedef struct dgm_model_config {
     int max_length; /* of a target, start token and code counted (generation_config.json); 200 by default */
     int max_source; /* longest source in ids, code and </s> counted: min of positions and model_max_length */
     bool source_suffix; /* legacy_behaviour: pieces </s> code instead of code pieces </s> */
-    bool synthetic;     /* random weights, made by `dragoman synth` to measure a shape */
+    dgm_dtype
+        dtype;      /* torch_dtype of a Hugging Face directory, for who has no weights to look at */
+    bool synthetic; /* random weights, made by `dragoman synth` to measure a shape */
     dgm_weight_types weights;
     dgm_compute compute; /* dragoman.compute: what --compute auto means */
 } dgm_model_config;
@@ -103,6 +105,7 @@ typedef struct dgm_model {
     dgm_tasks tasks;
     uint8_t *
         unchecked; /* packed: [MoE layers * n_experts], 1 until an expert's checksums were compared; else NULL */
+    struct dgm_cut *cut; /* experts that are there (runtime/cut.h); NULL: all */
     const struct dgm_expert_sets
         *sets; /* borrowed; experts outside all of them are not loaded; NULL: all are */
     struct dgm_model_files *files; /* private to model*.c, weights*.c */
@@ -119,6 +122,7 @@ typedef struct dgm_model_options {
     bool dropless;    /* --dropless: ignore switches that make results depend on the batch */
     int source_order; /* -1 as the model says, 0 prefix, 1 suffix */
     enum dgm_verify verify;
+    bool describe; /* weights need not be there: what config.json describes, for sizes; hash 0 */
 } dgm_model_options;
 
 /*
@@ -169,6 +173,11 @@ void dgm_model_get_size(dgm_model_size *out, const dgm_model *m);
 /* dgm_model_rank_bytes - bytes of weights, as the kernels read them, on `rank` of `ranks`, dense part and experts apart. */
 void dgm_model_rank_bytes(uint64_t *dense_bytes, uint64_t *expert_bytes, const dgm_model *m,
                           int rank, int ranks, bool dense);
+
+/* dgm_model_file_bytes - of the weights of the dense part and of the experts in m->sets (all when NULL), as files hold them. */
+uint64_t dgm_model_file_bytes(const dgm_model *m);
+/* dgm_model_rank_experts - experts of a layer of `stack` on `rank` of `ranks`, of the layer that has most there. */
+int dgm_model_rank_experts(const dgm_model *m, int stack, int rank, int ranks);
 
 /* dgm_model_verify - reads every weight (keeps nothing). DGM_EMODEL names the first that is not a finite number, or
  * the first tensor whose checksum does not fit. */

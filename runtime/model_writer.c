@@ -176,6 +176,16 @@ int dgm_model_writer_copy(dgm_model_writer *w, const char *from, const char *nam
     return rc;
 }
 
+int dgm_model_writer_beside(dgm_model_writer *w, const char *from)
+{
+    static const char *const names[] = {"generation_config.json",  "sentencepiece.bpe.model",
+                                        "tokenizer_config.json",   "added_tokens.json",
+                                        "special_tokens_map.json", "tokenizer.json"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        DGM_TRY(dgm_model_writer_copy(w, from, names[i]));
+    return DGM_OK;
+}
+
 /* ---- weights ---- */
 
 int dgm_model_writer_plan(dgm_model_writer *w, dgm_new_tensor *tensors, size_t n,

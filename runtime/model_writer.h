@@ -37,10 +37,12 @@ DGM_MUST_CHECK int dgm_model_writer_plan(dgm_model_writer *w, dgm_new_tensor *te
 /* dgm_model_writer_put - the next bytes of the tensors, which follow one another as planned; a piece belongs to one. */
 DGM_MUST_CHECK int dgm_model_writer_put(dgm_model_writer *w, const void *data, size_t bytes);
 
-/* dgm_model_writer_file - a whole file beside the weights; dgm_model_writer_copy: the one of that name in `from`, if any. */
+/* dgm_model_writer_file - a whole file beside the weights; dgm_model_writer_copy: the one of that name in `from`, if any;
+ * dgm_model_writer_beside: tokeniser and generation_config.json of the model there. */
 DGM_MUST_CHECK int dgm_model_writer_file(dgm_model_writer *w, const char *name, const char *text,
                                          size_t len);
 DGM_MUST_CHECK int dgm_model_writer_copy(dgm_model_writer *w, const char *from, const char *name);
+DGM_MUST_CHECK int dgm_model_writer_beside(dgm_model_writer *w, const char *from);
 
 /* dgm_model_writer_commit - all tensors are there: writes headers with checksums, then config.json, and renames. *bytes:
  * of all weight files. DGM_EOUTPUT. */

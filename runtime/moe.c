@@ -154,12 +154,12 @@ static float lost(const dgm_row_tag *tag, const uint8_t *kept, int top_k)
     return sum;
 }
 
-/* kept_in - the part of a row's set that is about this layer. */
-static const uint8_t *kept_in(const dgm_moe *m, const uint8_t *set, const dgm_layer *layer)
+/* first_of - a layer's expert 0 among those of all layers, as sets and marks have them. */
+static size_t first_of(const dgm_moe *m, const dgm_layer *layer)
 {
     const int *n = m->model->cfg.n_experts;
     const int enc = layer->moe_index < m->n_encoder ? layer->moe_index : m->n_encoder;
-    return set + (size_t)enc * (size_t)n[DGM_ENCODER] +
+    return (size_t)enc * (size_t)n[DGM_ENCODER] +
            (size_t)(layer->moe_index - enc) * (size_t)n[DGM_DECODER];
 }
 
@@ -182,7 +182,7 @@ static int choose(const dgm_moe *m, const dgm_forward *f, dgm_row_tag *tag, cons
 static int choose_kept(const dgm_moe *m, const dgm_forward *f, dgm_row_tag *tag, float *logits,
                        const dgm_layer *layer, const uint8_t *set, float *absent)
 {
-    const uint8_t *kept = kept_in(m, set, layer);
+    const uint8_t *kept = set + first_of(m, layer);
     DGM_TRY(choose(m, f, tag, logits, layer->router.n));
     if (absent != NULL)
         absent[layer_of(m, layer)] = lost(tag, kept, m->model->cfg.top_k);
@@ -192,19 +192,30 @@ static int choose_kept(const dgm_moe *m, const dgm_forward *f, dgm_row_tag *tag,
     return choose(m, f, tag, logits, layer->router.n);
 }
 
-/* route_row - stage 5 for row `at` of the step. */
-static int route_row(const dgm_moe *m, const dgm_forward *f, dgm_row_tag *tag, float *logits,
-                     const dgm_layer *layer, int at)
+/* choose_row - the experts of row `at` of the step. */
+static int choose_row(const dgm_moe *m, const dgm_forward *f, dgm_row_tag *tag, float *logits,
+                      const dgm_layer *layer, int at)
 {
     const uint8_t *set = f->experts != NULL ? f->experts[at] : NULL;
     float *absent = f->absent != NULL ? f->absent[at] : NULL;
-    if (f->gates != NULL)
-        keep_logits(m, f->gates[at], layer, logits);
     if (set != NULL)
         return choose_kept(m, f, tag, logits, layer, set, absent);
     if (absent != NULL)
         absent[layer_of(m, layer)] = 0.0f;
     return choose(m, f, tag, logits, layer->router.n);
+}
+
+/* route_row - stage 5 for row `at` of the step. */
+static int route_row(const dgm_moe *m, const dgm_forward *f, dgm_row_tag *tag, float *logits,
+                     const dgm_layer *layer, int at)
+{
+    if (f->gates != NULL)
+        keep_logits(m, f->gates[at], layer, logits);
+    DGM_TRY(choose_row(m, f, tag, logits, layer, at));
+    for (int i = 0; f->marks != NULL && i < 2; i++)
+        if (tag->expert[i] >= 0)
+            f->marks[at][first_of(m, layer) + (size_t)tag->expert[i]] = 1;
+    return DGM_OK;
 }
 
 void dgm_moe_mean(float *y, const dgm_forward *f, const float *x, int rows)

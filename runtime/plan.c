@@ -1,5 +1,7 @@
 #include "runtime/plan.h"
 
+#include "runtime/expert_sets.h"
+
 #include <string.h>
 
 static size_t padded(size_t bytes)
@@ -35,11 +37,18 @@ size_t dgm_plan_bytes(const dgm_engine_config *cfg, int slots)
     return sizeof(dgm_plan_head) + (size_t)slots * (job + target) + 64;
 }
 
+size_t dgm_plan_marks(const dgm_engine_config *cfg)
+{
+    return cfg->marks ? cfg->sets->shape.n_experts : 0;
+}
+
 size_t dgm_report_bytes(const dgm_engine_config *cfg, int slots)
 {
     const size_t hyp = sizeof(dgm_report_hyp) + (4 + 4 + 2) * (size_t)cfg->max_target + 24;
     return sizeof(dgm_report_head) +
-           (size_t)slots * (sizeof(dgm_report_result) + (size_t)cfg->max_beam * hyp) + 64;
+           (size_t)slots * (sizeof(dgm_report_result) + padded(dgm_plan_marks(cfg)) +
+                            (size_t)cfg->max_beam * hyp) +
+           64;
 }
 
 size_t dgm_plan_job_bytes(const dgm_job *job)

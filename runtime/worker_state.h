@@ -34,8 +34,10 @@ struct dgm_worker {
     dgm_forward f;
     dgm_arena life, step;
     dgm_moe *moe;
-    dgm_gate_record *record; /* NULL: no statistics */
-    dgm_lost_mass *lost;     /* NULL: nothing is masked */
+    dgm_gate_record *record;    /* NULL: no statistics */
+    dgm_lost_mass *lost;        /* NULL: nothing is masked */
+    size_t n_marks;             /* dgm_plan_marks */
+    uint8_t *marks[DGM_STACKS]; /* [n_slots, n_marks] by encoding, by slot */
     dgm_kvcache kv;
     int n_slots;
     dgm_worker_slot *slots; /* [n_slots] */
@@ -60,6 +62,17 @@ float *const *dgm_worker_row_gates(dgm_worker *w, const dgm_decoder_row *rows, i
 /* dgm_worker_token_absent, dgm_worker_row_absent - dgm_forward.absent, likewise. */
 float *const *dgm_worker_token_absent(dgm_worker *w, int n);
 float *const *dgm_worker_row_absent(dgm_worker *w, const dgm_decoder_row *rows, int n);
+/* dgm_worker_mask - experts that a row of set `number` may choose: the set's, else those that the model has; NULL: all.
+ * dgm_worker_masks - some rows have a mask. */
+const uint8_t *dgm_worker_mask(const dgm_worker *w, int number);
+bool dgm_worker_masks(const dgm_worker *w);
+/* dgm_worker_token_marks, dgm_worker_row_marks - dgm_forward.marks, likewise; tokens of job j are starts[j] ..
+ * starts[j + 1] - 1, its encoding is memory[j], whose marks begin anew. */
+uint8_t *const *dgm_worker_token_marks(dgm_worker *w, const int32_t *starts, const int *memory,
+                                       int n_jobs);
+uint8_t *const *dgm_worker_row_marks(dgm_worker *w, const dgm_decoder_row *rows, int n);
+/* dgm_worker_put_marks - of a finished slot into the report. */
+void dgm_worker_put_marks(dgm_worker *w, const dgm_worker_slot *s);
 /* dgm_worker_row_experts - dgm_forward.experts of decoder rows. From the step. */
 const uint8_t *const *dgm_worker_row_experts(dgm_worker *w, const dgm_decoder_row *rows, int n);
 
@@ -70,9 +83,9 @@ void dgm_worker_row_routing(dgm_worker *w, const dgm_decoder_row *rows, int n);
  * the phase that is over; a source counts for each of its targets. DGM_ENOMEM. */
 DGM_MUST_CHECK int dgm_worker_count_tokens(dgm_worker *w, const dgm_buf *plan, size_t at,
                                            const int32_t *starts, int n_jobs);
-/* dgm_worker_count_path - the rows that a hypothesis of n ids went through: its last id was never fed. rows NULL: 0.
+/* dgm_worker_count_path - the rows that a hypothesis went through: its last id was never fed. rows NULL: 0.
  * DGM_ENOMEM. */
 DGM_MUST_CHECK int dgm_worker_count_path(const dgm_worker *w, const dgm_worker_slot *s,
-                                         const uint8_t *rows, int n);
+                                         const dgm_hypothesis *h);
 
 #endif

@@ -166,12 +166,12 @@ class Findings:
         print(f"{b[0]} + {b[1]}, seeds resampled too: {d:+.2f} chrF++ ({low:+.2f} to {high:+.2f})")
 
     def greedy(self):
-        if not self.bench.can_choose_by_loss():
+        budgets = ((8, 8), (6, 6), (9, 3))
+        if not self.only_known and not self.bench.can_choose_by_loss():
             print("This program does not choose by validation loss.")
             return
-        budgets = ((8, 8), (9, 3))
-        self.configs("chosen by", [(text, c) for b in budgets for text, c in (("importance", Choice(*b)), ("greedy", Greedy(*b)))])
-        self.differences([(f"{b[0]} + {b[1]}: greedy minus importance", [Greedy(*b)], [Choice(*b)]) for b in budgets])
+        self.configs("chosen by", [(text, c) for b in budgets for text, c in (("importance", Choice(*b)), ("loss", Greedy(*b)))])
+        self.differences([(f"{b[0]} + {b[1]}: loss minus importance", [Greedy(*b)], [Choice(*b)]) for b in budgets])
 
     # ---- similarity ----
 
@@ -299,7 +299,7 @@ class Findings:
         out += [Choice(*b, metric=m) for b in ((8, 8), (9, 3)) for m in METRICS]
         out += [Choice(*b, granularity=g, algorithm=a) for g, b in (("language", (8, 8)), ("language", (9, 3)), ("pair", (8, 8)))
                 for a in ("stack-thresholds", "threshold")]
-        out += [Choice(*b, mode="forced") for b in ((8, 8), (9, 3))] + [Greedy(*b) for b in ((8, 8), (9, 3))]
+        out += [Choice(*b, mode="forced") for b in ((8, 8), (9, 3))] + [Greedy(*b) for b in ((8, 8), (6, 6), (9, 3))]
         out += [Random(*b, seed) for b, seeds in SEEDS.items() for seed in seeds]
         return list(dict.fromkeys(out))
 

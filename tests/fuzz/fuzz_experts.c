@@ -29,7 +29,7 @@ static void check_stats(const dgm_gate_stats *s)
     DGM_ASSERT(dgm_metric_values(values, &n_runs, s, DGM_METRIC_IMPORTANCE, &any) == DGM_OK);
     DGM_ASSERT(n_runs == s->n_runs);
     if (dgm_budget_of_fraction(&budget, s, 0.5, 1) == DGM_OK)
-        DGM_ASSERT(dgm_choose_experts(keep, values, s, DGM_CHOOSE_FIXED, &budget) == DGM_OK);
+        DGM_ASSERT(dgm_choose_experts(keep, values, NULL, s, DGM_CHOOSE_FIXED, &budget) == DGM_OK);
     free(values);
     free(keep);
 }
