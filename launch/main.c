@@ -30,6 +30,7 @@ static const struct command {
     [DGM_COMMAND_QUANTIZE] = {dgm_cmd_quantize, false},
     [DGM_COMMAND_STATS] = {dgm_cmd_stats, true},
     [DGM_COMMAND_PRUNE] = {dgm_cmd_prune, true},
+    [DGM_COMMAND_ATLAS] = {dgm_cmd_atlas, false},
     [DGM_COMMAND_SYNTH] = {dgm_cmd_synth, false},
 };
 

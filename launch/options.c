@@ -1,6 +1,7 @@
 /* What a command reads from its options, and what the commands are called. */
 #include "launch/options.h"
 
+#include "launch/data_file.h"
 #include "launch/options_table.h"
 
 #include <stdlib.h>
@@ -33,6 +34,8 @@ static const struct command_text {
      "which experts the tokens of a text prefer", 4096, true},
     {"prune", "-m MODEL --stats FILE|--import FILE -k FILE [options]",
      "choose the experts that each language keeps", 0, true},
+    {"atlas", "STATS|--compare STATS STATS [-o FILE] [--csv DIR] [options]",
+     "a page that shows which experts languages use", 2, false},
 };
 
 const char *dgm_options_command_name(enum dgm_command command)
@@ -68,42 +71,11 @@ enum dgm_command dgm_options_command(const char *name)
     return DGM_COMMANDS;
 }
 
-/* is_model - `dir` holds a model's configuration. */
-static bool is_model(const char *dir)
-{
-    char path[4096];
-    return snprintf(path, sizeof path, "%s/config.json", dir) < (int)sizeof path &&
-           access(path, R_OK) == 0;
-}
-
-/*
- * find_demo - the demonstration model: in a checkout models/ stands beside the build folder, installed it stands
- * in ../share/dragoman of the binary (so a moved tree works) or where it was configured to be.
- */
-static bool find_demo(char *dir, size_t size)
-{
-    static const char *const beside[] = {"../../models/multi30k-token", "../models/multi30k-token",
-                                         "../../../models/multi30k-token",
-                                         "../share/dragoman/models/multi30k-token"};
-    char exe[2048];
-    const ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
-    if (n > 0) {
-        exe[n] = '\0';
-        *strrchr(exe, '/') = '\0';
-        for (size_t i = 0; i < sizeof beside / sizeof beside[0]; i++) {
-            (void)snprintf(dir, size, "%s/%s", exe, beside[i]);
-            if (is_model(dir))
-                return true;
-        }
-    }
-    (void)snprintf(dir, size, "%s/dragoman/models/multi30k-token", DGM_DATADIR);
-    return is_model(dir);
-}
-
 const char *dgm_options_find_demo(void)
 {
     static char demo[4096];
-    if (!find_demo(demo, sizeof demo))
+    if (!dgm_data_find(demo, sizeof demo, "models/multi30k-token", "models/multi30k-token",
+                       "config.json"))
         return NULL;
     char *real = realpath(demo, NULL);
     if (real != NULL)

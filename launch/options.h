@@ -29,6 +29,7 @@ enum dgm_command {
     DGM_COMMAND_SYNTH,
     DGM_COMMAND_STATS,
     DGM_COMMAND_PRUNE,
+    DGM_COMMAND_ATLAS,
     DGM_COMMANDS
 };
 
@@ -120,6 +121,10 @@ typedef struct dgm_options {
     const char *const *decoder_keeps; /* [n_decoder_keeps] */
     int n_decoder_keeps;
 
+    /* atlas */
+    const char *quality, *csv, *linkage; /* file, folder; "": none */
+    bool compare;
+
     /* bench layers, bench pruning */
     const char *batch; /* sentences at once, several after commas */
     int beam, src_tokens, tgt_tokens;
@@ -129,6 +134,8 @@ typedef struct dgm_options {
     const char *like, *layers, *experts_kept, *weights;
     int d_model, ffn, encoder_layers, decoder_layers, heads, vocab, sparse_step, top_k;
     float router_scale;
+    int planted_languages;
+    bool planted_eos;
 
     /* what is left: positional arguments */
     const char *const *args;

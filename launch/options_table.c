@@ -17,7 +17,8 @@ enum {
     Y = 1u << DGM_COMMAND_SYNTH,
     G = 1u << DGM_COMMAND_STATS,
     P = 1u << DGM_COMMAND_PRUNE,
-    ALL = T | S | X | K | D | L | I | B | Q | Y | G | P,
+    A = 1u << DGM_COMMAND_ATLAS,
+    ALL = T | S | X | K | D | L | I | B | Q | Y | G | P | A,
 };
 
 enum {
@@ -72,7 +73,7 @@ static const char model_group[] = "Model and ranks", text_group[] = "Text in",
 
 const dgm_opt dgm_option_rows[] = {
     /* Model and ranks */
-    TEXT("model", 'm', model_group, model, "", "DIR", T | S | X | K | D | L | I | Q | B | G | P,
+    TEXT("model", 'm', model_group, model, "", "DIR", T | S | X | K | D | L | I | Q | B | G | P | A,
          NONE,
          "model directory as downloaded from Hugging Face; without it the demonstration model that "
          "comes with dragoman",
@@ -115,9 +116,9 @@ const dgm_opt dgm_option_rows[] = {
         "other computes; auto tries both ways on some steps when ranks are on several hosts, and "
         "keeps the faster",
         "On a fast network it costs time: weights are read twice"),
-    TEXT("keep", 'k', model_group, keep, "", "FILE", T | S | G | P | I, RESULT,
+    TEXT("keep", 'k', model_group, keep, "", "FILE", T | S | G | P | I | A, RESULT,
          "experts that each language keeps, as dragoman prune writes them; others are not loaded; "
-         "inspect: what such a file keeps",
+         "inspect, atlas: what such a file keeps",
          "Fewer experts cost quality: dragoman score-text measures it"),
     CHOICE("keep-missing", model_group, keep_missing, "error", "error|exact", NULL, T | S | G | P,
            RESULT, "a language that the keep file does not list: an error, or all experts", NULL),
@@ -160,7 +161,7 @@ const dgm_opt dgm_option_rows[] = {
            "stop at the first line that cannot be done, with exit code 4", NULL),
 
     /* Text out */
-    TEXT("output", 'o', output_group, output, "", "FILE", T | S | K | D | Q | Y | G | P, NONE,
+    TEXT("output", 'o', output_group, output, "", "FILE", T | S | K | D | Q | Y | G | P | A, NONE,
          "file to write; without it standard output; translate writes FILE.part and renames it, "
          "goes on where it was stopped, and takes {lang} in the name for one file a target; "
          "quantize, synth and prune make a directory, which must not be there yet",
@@ -235,7 +236,7 @@ const dgm_opt dgm_option_rows[] = {
     /* What to show */
     SWITCH("ids", 0, look_group, ids, K, NONE, "ids instead of pieces", NULL),
     SWITCH("json", 0, look_group, json, X | L | I | B | P, NONE, "JSON for programs", NULL),
-    INT("ranks", 'n', look_group, ranks, "1", 1, 65536, "N", I, NONE,
+    INT("ranks", 'n', look_group, ranks, "1", 1, 65536, "N", I | A, NONE,
         "show what each of N ranks would hold", NULL),
     TEXT("languages", 0, look_group, languages, "", "CODE,..", I, NONE,
          "inspect --keep: of these sets alone", NULL),
@@ -364,6 +365,17 @@ const dgm_opt dgm_option_rows[] = {
          "part of the decoder's experts to keep for a target language, whatever the budget says; "
          "may be given several times",
          NULL),
+    CHOICE("linkage", prune_group, linkage, "average", "average|single|complete|ward", NULL, A,
+           NONE,
+           "how far apart two clusters of languages are: mean over pairs, nearest pair, "
+           "farthest pair, or growth of the sum of squares",
+           NULL),
+    SWITCH("compare", 0, prune_group, compare, A, NONE,
+           "what changed from the first file of statistics to the second", NULL),
+    TEXT("quality", 0, prune_group, quality, "", "FILE", A, NONE,
+         "draw quality against bytes, from what dragoman prune --sweep wrote", NULL),
+    TEXT("csv", 0, prune_group, csv, "", "DIR", A, NONE,
+         "write there what the figures show, as tables", NULL),
 
     /* Synthetic models */
     TEXT(
@@ -390,6 +402,12 @@ const dgm_opt dgm_option_rows[] = {
            "type of the experts' matrices in dragoman's packed layout; plain: a Hugging Face "
            "directory of the type that --dense says",
            NULL),
+    INT("planted-languages", 0, shape_group, planted_languages, "0", 0, 12, "N", Y, NONE,
+        "instead of --like: a model that copies its source and of which it is known, in "
+        "DIR/planted.json, which 4 of 128 experts a layer each of N languages needs",
+        NULL),
+    SWITCH("planted-eos", 0, shape_group, planted_eos, Y, NONE,
+           "one more expert of the last decoder layer alone makes such translations end", NULL),
     {"router-scale", 0, shape_group, DGM_OPT_FLOAT, AT(router_scale), "4", 0.01, 1000, NULL, NULL,
      "X", Y, NONE, "spread of router logits, to the nearest power of 2",
      "Near 0 gates are all alike and near ties common"},

@@ -12,6 +12,12 @@ int dgm_keep_init(dgm_keep *k, const dgm_model_config *c, uint64_t model)
     return dgm_moe_shape_init(&k->shape, c);
 }
 
+int dgm_keep_init_of(dgm_keep *k, const dgm_moe_shape *shape, uint64_t model)
+{
+    *k = (dgm_keep){.model = model};
+    return dgm_moe_shape_copy(&k->shape, shape);
+}
+
 void dgm_keep_fini(dgm_keep *k)
 {
     for (int s = 0; s < DGM_STACKS; s++) {
@@ -112,8 +118,7 @@ int dgm_keep_count(const dgm_keep *k, const dgm_keep_set *set)
     return n;
 }
 
-/* jaccard - the similarity of two sets. */
-static double jaccard(const dgm_keep *k, const dgm_keep_set *a, const dgm_keep_set *b)
+double dgm_keep_jaccard(const dgm_keep *k, const dgm_keep_set *a, const dgm_keep_set *b)
 {
     size_t both = 0, either = 0;
     for (size_t e = 0; e < k->shape.n_experts; e++) {
@@ -133,7 +138,7 @@ static void compare_pairs(dgm_keep_overlap *o, const dgm_keep *k, int stack,
             const dgm_keep_set *a = &k->sets[stack][i], *b = &k->sets[stack][j];
             if (!dgm_keep_among(a->name, names, n) || !dgm_keep_among(b->name, names, n))
                 continue;
-            const double x = jaccard(k, a, b);
+            const double x = dgm_keep_jaccard(k, a, b);
             o->least = x < o->least ? x : o->least;
             o->most = pairs == 0 || x > o->most ? x : o->most;
             sum += x;

@@ -23,8 +23,9 @@ typedef struct dgm_keep {
     int n[DGM_STACKS];
 } dgm_keep;
 
-/* dgm_keep_init - without sets. DGM_ENOMEM. */
+/* dgm_keep_init, dgm_keep_init_of - without sets, of a model's configuration or its layers. DGM_ENOMEM. */
 DGM_MUST_CHECK int dgm_keep_init(dgm_keep *k, const dgm_model_config *c, uint64_t model);
+DGM_MUST_CHECK int dgm_keep_init_of(dgm_keep *k, const dgm_moe_shape *shape, uint64_t model);
 void dgm_keep_fini(dgm_keep *k);
 
 /* dgm_keep_add - a set of `stack`, of which kept [shape.n_experts] is copied as far as the stack goes; replaces one of the
@@ -41,10 +42,12 @@ void dgm_keep_list(char *text, size_t size, const dgm_keep *k, int stack);
 
 /* dgm_keep_count - experts that a set keeps. */
 int dgm_keep_count(const dgm_keep *k, const dgm_keep_set *set);
+/* dgm_keep_jaccard - of two sets: experts in both over experts in either; 1 when both are empty. */
+double dgm_keep_jaccard(const dgm_keep *k, const dgm_keep_set *a, const dgm_keep_set *b);
 /* dgm_keep_among - name is one of names [n], or n is 0. */
 bool dgm_keep_among(const char *name, const char *const *names, int n);
 
-/* How a stack's sets overlap. Jaccard of two sets: experts in both over experts in either. */
+/* How a stack's sets overlap. */
 typedef struct dgm_keep_overlap {
     int n_sets, experts;      /* of the stack */
     int all_union, all_share; /* kept by any of the sets, and by every one */
@@ -68,6 +71,10 @@ DGM_MUST_CHECK int dgm_keep_read_of(dgm_keep *k, const char *path, const dgm_mod
 /* dgm_keep_read_corpora - the texts whose statistics chose the sets of a keep file: *corpora [*n] is malloc'ed (the caller
  * frees); none when it does not say. DGM_EINPUT, DGM_ENOMEM. */
 DGM_MUST_CHECK int dgm_keep_read_corpora(uint64_t **corpora, int *n, const char *path);
+
+/* dgm_keep_read_shaped - likewise for a model whose layers and experts a token are known, as its statistics tell them. */
+DGM_MUST_CHECK int dgm_keep_read_shaped(dgm_keep *k, const char *path, const dgm_moe_shape *shape,
+                                    int top_k, uint64_t model);
 
 /* dgm_keep_import - the lists that the authors of arXiv 2212.09811 released: an object, code -> ascending numbers of
  * experts, counted over the layers of the encoder, then of the decoder. DGM_EINPUT as above. */

@@ -214,11 +214,10 @@ static int get_lists(const reader *r, const json_t *root)
 
 typedef int (*getter)(const reader *r, const json_t *root);
 
-static int read_file(reader *r, const dgm_model_config *c, getter get)
+/* read_file - into r->keep, which has no sets yet. */
+static int read_file(reader *r, getter get)
 {
     dgm_json j = {0};
-    DGM_TRY(dgm_keep_init(r->keep, c, r->model));
-    r->top_k = c->top_k;
     r->kept = calloc(r->keep->shape.n_experts + 1, 1);
     int rc = r->kept == NULL ? dgm_fail(DGM_ENOMEM, "%s: out of memory", r->path)
                              : dgm_input_json(&j, r->path, MAX_FILE);
@@ -236,8 +235,9 @@ static int read_file(reader *r, const dgm_model_config *c, getter get)
 int dgm_keep_read_of(dgm_keep *k, const char *path, const dgm_model_config *c, uint64_t model,
                      uint64_t other)
 {
-    reader r = {.path = path, .keep = k, .model = model, .other = other};
-    return read_file(&r, c, get_keep);
+    reader r = {.path = path, .keep = k, .top_k = c->top_k, .model = model, .other = other};
+    DGM_TRY(dgm_keep_init(k, c, model));
+    return read_file(&r, get_keep);
 }
 
 int dgm_keep_read(dgm_keep *k, const char *path, const dgm_model_config *c, uint64_t model)
@@ -245,8 +245,17 @@ int dgm_keep_read(dgm_keep *k, const char *path, const dgm_model_config *c, uint
     return dgm_keep_read_of(k, path, c, model, model);
 }
 
+int dgm_keep_read_shaped(dgm_keep *k, const char *path, const dgm_moe_shape *shape, int top_k,
+                         uint64_t model)
+{
+    reader r = {.path = path, .keep = k, .top_k = top_k, .model = model, .other = model};
+    DGM_TRY(dgm_keep_init_of(k, shape, model));
+    return read_file(&r, get_keep);
+}
+
 int dgm_keep_import(dgm_keep *k, const char *path, const dgm_model_config *c, uint64_t model)
 {
-    reader r = {.path = path, .keep = k, .model = model};
-    return read_file(&r, c, get_lists);
+    reader r = {.path = path, .keep = k, .top_k = c->top_k, .model = model};
+    DGM_TRY(dgm_keep_init(k, c, model));
+    return read_file(&r, get_lists);
 }

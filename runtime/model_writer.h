@@ -31,7 +31,7 @@ DGM_MUST_CHECK int dgm_model_writer_open(dgm_model_writer **out, const char *dir
 void dgm_model_writer_close(dgm_model_writer *w);
 
 /* dgm_model_writer_plan - once: all tensors [n] in their order (malloc'ed array, the writer's from now on), in files of at
- * most shard_bytes where a unit is not larger alone. */
+ * most shard_bytes where a unit is not larger alone. DGM_EOUTPUT when the disk has less room than they need. */
 DGM_MUST_CHECK int dgm_model_writer_plan(dgm_model_writer *w, dgm_new_tensor *tensors, size_t n,
                                          uint64_t shard_bytes);
 /* dgm_model_writer_put - the next bytes of the tensors, which follow one another as planned; a piece belongs to one. */

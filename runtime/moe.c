@@ -151,7 +151,7 @@ static float lost(const dgm_row_tag *tag, const uint8_t *kept, int top_k)
     for (int i = 0; i < 2; i++)
         if (tag->expert[i] >= 0 && !kept[tag->expert[i]])
             sum += tag->gate[i];
-    return sum;
+    return sum < 1.0f ? sum : 1.0f; /* both gates may round to a bit more */
 }
 
 /* first_of - a layer's expert 0 among those of all layers, as sets and marks have them. */

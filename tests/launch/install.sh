@@ -22,6 +22,8 @@ if command -v mpirun >/dev/null && [ "${DGM_COMM:-auto}" != local ]; then # as u
     cmp -s "$dir/want" "$dir/out" || fail "dragoman-mpirun: another text"
     grep -q "$at/dragoman" "$dir/err" || fail "dragoman-mpirun: not the program beside it"
 fi
+"$at/dragoman" atlas "$here/tests/golden/experts/stats.json" -o atlas.html >"$dir/out" 2>"$dir/err" || fail "atlas: exit code $?"
+grep -q 'plotly.js v' atlas.html || fail "atlas: a page without its library"
 for conf in "$share"/dragoman/configs/*.conf; do
     "$at/dragoman" translate --config "$conf" --print-config >"$dir/out" 2>"$dir/err" || fail "$conf: exit code $?"
     grep -q '# file$' "$dir/out" || fail "$conf: not used"
