@@ -46,6 +46,7 @@ typedef struct dgm_options {
     const char *model;       /* -m: directory; "" was replaced by the shipped demonstration model */
     const char *comm;        /* auto, local, mpi */
     const char *isa;         /* auto, ref, avx2, avx512, vnni */
+    const char *device;      /* cpu, cuda: where experts run */
     int threads;             /* per rank; 0: CPUs of the mask shared among ranks on it */
     const char *dense_ranks; /* "all" or a number */
     int stall_ms, deadline_ms; /* comm.stall_ms, comm.deadline_ms */
@@ -109,7 +110,7 @@ typedef struct dgm_options {
     /* prune */
     const char *stats, *import, *metric, *algorithm, *granularity, *average, *stats_mode;
     const char *from; /* keep file, or "" */
-    float fraction, ratio, end_weight;
+    float fraction, ratio;
     int keep_total, keep_encoder;
     const char *cut_for; /* directions of the model that is cut out into `output` */
     bool evaluate, sweep;

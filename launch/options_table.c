@@ -90,6 +90,10 @@ const dgm_opt dgm_option_rows[] = {
            "instruction set; the text is the same with any, auto takes the best that all ranks "
            "have",
            "`ref` is plain C, some ten times slower"),
+    CHOICE("device", model_group, device, "cpu", "cpu|cuda", NULL, T | S | B | G | P, JOB,
+           "where experts run: cuda puts those of each rank into the memory of a GPU, one GPU a "
+           "rank; the text is the same with either",
+           "A GPU pays for wide experts; small models are faster on the CPU"),
     TEXT("dense-ranks", 0, model_group, dense_ranks, "all", "all|N", T | S | G | P, JOB,
          "ranks that hold dense weights and translate sentences; the others hold experts only",
          "Few dense ranks leave the others waiting"),
@@ -355,8 +359,6 @@ const dgm_opt dgm_option_rows[] = {
          "of --sweep and --max-loss: experts kept in the encoder for one in the decoder", NULL),
     TEXT("from", 0, prune_group, from, "", "FILE", P, NONE,
          "algorithms loss: begin with the experts that this keep file keeps, instead of all", NULL),
-    {"end-weight", 0, prune_group, DGM_OPT_FLOAT, AT(end_weight), "0", 0, 1000, NULL, NULL, "X", P,
-     NONE, "algorithms loss: </s> counts so many times more", NULL},
     SWITCH("protect-eos", 0, prune_group, protect_eos, P, NONE,
            "keep in each decoder layer, before the metric chooses the rest of the budget, the "
            "experts that have 90 % of the gate weight where sentences end",

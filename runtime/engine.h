@@ -35,6 +35,8 @@ typedef struct dgm_engine_config {
     const struct dgm_shortlists *lists;
     /* of which jobs name one, or NULL; they outlive the engine; dgm_engine_share_sets */
     struct dgm_expert_sets *sets;
+    struct dgm_gpu_experts
+        *gpu;   /* this rank's, or NULL; no bearing on results. It outlives the engine */
     bool marks; /* results tell which experts they went to (dgm_result.marks), not what they lost */
     bool record;              /* statistics of the routers; equal jobs are then computed each */
     int prompt_rows;          /* prompt tokens that one sentence may feed in a step (score: more) */

@@ -39,9 +39,10 @@ struct dgm_moe {
     bool int8;     /* rows travel as int8 */
     size_t row_bytes;
     char bad_text[512];
-    int32_t *n_to;      /* [ranks] */
-    int32_t *n_for;     /* [most experts + 1] first place of each expert in the order by expert */
-    dgm_gemm_job *jobs; /* [most experts] */
+    int32_t *n_to;        /* [ranks] */
+    int32_t *n_for;       /* [most experts + 1] first place of each expert in the order by expert */
+    dgm_gemm_job *jobs;   /* [most experts] */
+    dgm_gpu_experts *gpu; /* NULL: this rank's experts run on the CPU */
 };
 
 static int widest_ffn(const dgm_model *model)
@@ -125,6 +126,11 @@ void dgm_moe_destroy(dgm_moe *m)
     free(m->n_for);
     free(m->jobs);
     free(m);
+}
+
+void dgm_moe_use_gpu(dgm_moe *m, dgm_gpu_experts *gpu)
+{
+    m->gpu = gpu;
 }
 
 /* A local failure waits for the verdict; the first one counts. */
@@ -460,6 +466,25 @@ static uint64_t count_active(const dgm_moe *m, const dgm_layer *layer)
     return n;
 }
 
+/* run_experts - the FFNs of all n rows, in the order by expert; results to x [n, d], which may be what comes in. */
+static int run_experts(dgm_moe *m, half *b, const dgm_forward *f, float *x, const rows_in *in,
+                       const dgm_layer *layer, int n)
+{
+    if (m->gpu != NULL) {
+        const dgm_device_rows rows = {
+            .rows = n, .k = m->model->cfg.d_model, .x = in->x, .q = in->q, .q_scale = in->scale};
+        const int rc = dgm_gpu_experts_run(m->gpu, x, &rows, layer->moe_index, m->n_for,
+                                           layer->router.n, f->compute);
+        dgm_comm_progress(f->comm);
+        return rc;
+    }
+    const rows_in hidden = {
+        .x = dgm_arena_push(&b->scratch, (size_t)n * (size_t)m->max_ffn * sizeof(float))};
+    run_matrix(m, b, f, (float *)hidden.x, in, layer, 0);
+    run_matrix(m, b, f, x, &hidden, layer, 1);
+    return DGM_OK;
+}
+
 /* Stage 7: the experts of this rank over everybody's rows; weighed results go into the replies. How many rows. */
 static int serve_experts(dgm_moe *m, half *b, const dgm_forward *f, const dgm_layer *layer)
 {
@@ -468,7 +493,14 @@ static int serve_experts(dgm_moe *m, half *b, const dgm_forward *f, const dgm_la
     const int n = list_assignments(m, b, &list, layer->router.n);
     if (n == 0)
         return 0;
-    const int rc = use_experts(m, f, layer);
+    float *x = m->gpu != NULL ? dgm_gpu_experts_room(m->gpu, (size_t)n * d) : NULL;
+    if (x == NULL)
+        x = dgm_arena_push(&b->scratch, (size_t)n * d * sizeof *x);
+    int rc = use_experts(m, f, layer);
+    if (rc == DGM_OK) {
+        const rows_in in = gather(m, b, list, n, x);
+        rc = run_experts(m, b, f, x, &in, layer, n);
+    }
     if (rc != DGM_OK) {
         /* Too late to stop: peers wait for replies. Zeros, so that no NaN of theirs drowns our sentence. */
         fail_here(m, rc);
@@ -476,11 +508,6 @@ static int serve_experts(dgm_moe *m, half *b, const dgm_forward *f, const dgm_la
             memset(list[i].reply, 0, d * sizeof *list[i].reply);
         return 0;
     }
-    float *x = dgm_arena_push(&b->scratch, (size_t)n * d * sizeof *x);
-    float *t = dgm_arena_push(&b->scratch, (size_t)n * (size_t)m->max_ffn * sizeof(float));
-    const rows_in in = gather(m, b, list, n, x), hidden = {.x = t};
-    run_matrix(m, b, f, t, &in, layer, 0);
-    run_matrix(m, b, f, x, &hidden, layer, 1);
     for (int i = 0; i < n; i++) {
         const assignment *a = &list[i];
         float *y = x + (size_t)a->at * d;

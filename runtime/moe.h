@@ -16,6 +16,7 @@
 
 #include "comm/exchange.h"
 #include "runtime/block.h"
+#include "runtime/gpu_experts.h"
 
 typedef struct dgm_moe dgm_moe;
 
@@ -27,6 +28,9 @@ typedef struct dgm_moe dgm_moe;
 DGM_MUST_CHECK int dgm_moe_create(dgm_moe **out, const dgm_model *model, dgm_comm *comm,
                                   int max_rows, int n_threads, dgm_compute compute);
 void dgm_moe_destroy(dgm_moe *m);
+
+/* dgm_moe_use_gpu - the experts of this rank are computed there from now on, to the same bits; gpu outlives m. */
+void dgm_moe_use_gpu(dgm_moe *m, dgm_gpu_experts *gpu);
 
 /*
  * dgm_moe_forward - x [rows, d] += MoE(h [rows, d]): begin, serve, end of half 0. Collective. DGM_EPEER, DGM_EDEADLINE: the

@@ -135,6 +135,8 @@ int dgm_worker_create(dgm_worker **out, const dgm_engine_config *cfg, int slots,
         const int rows = max_rows(cfg, most_slots);
         rc = dgm_moe_create(&w->moe, model, comm, rows > tokens ? rows : tokens, n_threads,
                             cfg->compute);
+        if (rc == DGM_OK && cfg->gpu != NULL)
+            dgm_moe_use_gpu(w->moe, cfg->gpu);
     }
     if (rc == DGM_OK && cfg->sets != NULL && cfg->sets->n > 0 && !cfg->marks)
         rc = dgm_lost_mass_create(&w->lost, model, tokens, slots, cfg->max_beam, cfg->max_target);
