@@ -12,7 +12,8 @@
 #   -k   translate nothing more: the tables of what is known by now
 #
 # Prints markdown. A configuration takes 25 s of one core with 1000 lines, 7 s with 250, and twice as much where translations run
-# on; 70 of them some 14 minutes, or with -f 1000 half an hour. With -n 20 all parts take 2. Needs python3 with venv (python_env.sh).
+# on: some 58 take 13 minutes (with -f 1000 half an hour), the choices by loss some minutes more. With -n 20 all parts take 2.
+# Needs python3 with venv (python_env.sh).
 set -eu
 ROOT=$(cd "$(dirname "$0")/../.." && pwd)
 . "$ROOT/tests/bench/python_env.sh"
