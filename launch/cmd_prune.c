@@ -93,9 +93,16 @@ static char *describe(const dgm_options *o, const dgm_keep_plan *p)
         return NULL;
     int n = snprintf(out, size,
                      "{\"metric\":\"%s\",\"algorithm\":\"%s\",\"granularity\":\"%s\","
-                     "\"average\":\"%s\",\"protect_eos\":%s,\"decoder_keep\":{",
-                     o->metric, o->algorithm, o->granularity, o->average,
-                     p->protect_eos ? "true" : "false");
+                     "\"average\":\"%s\",\"stats_mode\":\"%s\",",
+                     o->metric, o->algorithm, o->granularity, o->average, o->stats_mode);
+    if (o->keep_total > 0)
+        n += snprintf(out + n, size - (size_t)n, "\"keep_total\":%d,\"keep_encoder\":%d,",
+                      o->keep_total, o->keep_encoder);
+    else
+        n += snprintf(out + n, size - (size_t)n, "\"fraction\":%.9g,\"ratio\":%.9g,",
+                      (double)o->fraction, (double)o->ratio);
+    n += snprintf(out + n, size - (size_t)n, "\"protect_eos\":%s,\"decoder_keep\":{",
+                  p->protect_eos ? "true" : "false");
     for (int i = 0; i < p->n_targets; i++)
         n += snprintf(out + n, size - (size_t)n, "%s\"%s\":%g", i > 0 ? "," : "",
                       p->targets[i].target, p->targets[i].fraction);
