@@ -61,6 +61,7 @@ static int name_text(dgm_evaluated *d, const dgm_evaluation *e)
     (void)lseek(d->text.fd, 0, SEEK_SET);
     DGM_TRY(dgm_lines_open(&lines, d->text.fd, d->text.name, DGM_STREAM_MAX_LINE_BYTES));
     while ((rc = dgm_lines_poll(lines, &line, -1)) == DGM_LINES_LINE) {
+        dgm_comm_busy(e->session.comm, "reading text");
         rc = name_line(d, &e->session, &cfg.source, &line);
         if (rc != DGM_OK)
             break;
@@ -174,6 +175,15 @@ int dgm_evaluation_translate(dgm_quality *lines, dgm_evaluation *e, int i, dgm_e
     if (rc == DGM_OK && totals.stopped)
         return 128 + dgm_session_signal;
     return rc;
+}
+
+void dgm_evaluation_resample(dgm_resamples *change, const dgm_evaluation *e, int i,
+                             const dgm_quality *before, const dgm_quality *after)
+{
+    for (int r = 0; r < DGM_RESAMPLES; r++) {
+        dgm_comm_busy(e->session.comm, "scoring translations");
+        dgm_bootstrap(change, r, before, after, e->directions[i].text.n_lines, e->o->seed);
+    }
 }
 
 /* ---- the job ---- */

@@ -11,7 +11,7 @@
 
 #include "launch/evaluation_text.h"
 #include "launch/filter_direction.h"
-#include "runtime/quality.h"
+#include "runtime/bootstrap.h"
 
 enum { DGM_EVALUATION_NAME = 136 };
 
@@ -54,5 +54,9 @@ void dgm_evaluation_warn(const dgm_evaluation *e, const uint64_t *corpora, int n
 /* dgm_evaluation_translate - direction i: lines [its text's n_lines]. DGM_OK, an error, or (positive) the exit code of a signal. */
 DGM_MUST_CHECK int dgm_evaluation_translate(dgm_quality *lines, dgm_evaluation *e, int i,
                                             dgm_evaluation_set set);
+
+/* dgm_evaluation_resample - *change += all resamples of lines of direction i, after less before; the other ranks hear of us. */
+void dgm_evaluation_resample(dgm_resamples *change, const dgm_evaluation *e, int i,
+                             const dgm_quality *before, const dgm_quality *after);
 
 #endif

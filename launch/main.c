@@ -128,11 +128,12 @@ static int print_help(int argc, char **argv)
 static bool alone(const dgm_options *o)
 {
     const bool kernels = o->command == DGM_COMMAND_BENCH && o->n_args > 0 &&
-                         (strcmp(o->args[0], "kernels") == 0 || strcmp(o->args[0], "experts") == 0);
+                         (strcmp(o->args[0], "kernels") == 0 || strcmp(o->args[0], "experts") == 0),
+               merge = o->command == DGM_COMMAND_STATS && o->merge;
     /* what translates or scores is a job of all ranks */
     const bool choosing =
         o->command == DGM_COMMAND_PRUNE && !dgm_prune_measures(o) && !dgm_prune_by_loss(o);
-    return !commands[o->command].ranks || kernels || choosing;
+    return !commands[o->command].ranks || kernels || merge || choosing;
 }
 
 static int run(const dgm_options *o)

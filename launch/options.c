@@ -86,8 +86,9 @@ const char *dgm_options_find_demo(void)
 
 static int name_model(dgm_options *o)
 {
-    const bool argument = o->command == DGM_COMMAND_INSPECT && o->n_args > 0;
-    if (o->model[0] != '\0' || argument || !texts[o->command].demo)
+    const bool argument = o->command == DGM_COMMAND_INSPECT && o->n_args > 0,
+               merge = o->command == DGM_COMMAND_STATS && o->merge;
+    if (o->model[0] != '\0' || argument || merge || !texts[o->command].demo)
         return DGM_OK;
     const char *demo = dgm_options_find_demo();
     if (demo == NULL)

@@ -110,7 +110,7 @@ typedef struct dgm_options {
     /* prune */
     const char *stats, *import, *metric, *algorithm, *granularity, *average, *stats_mode;
     const char *from; /* keep file, or "" */
-    float fraction, ratio, end_weight;
+    float fraction, ratio;
     int keep_total, keep_encoder;
     const char *cut_for; /* directions of the model that is cut out into `output` */
     bool evaluate, sweep;

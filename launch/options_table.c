@@ -359,8 +359,6 @@ const dgm_opt dgm_option_rows[] = {
          "of --sweep and --max-loss: experts kept in the encoder for one in the decoder", NULL),
     TEXT("from", 0, prune_group, from, "", "FILE", P, NONE,
          "algorithms loss: begin with the experts that this keep file keeps, instead of all", NULL),
-    {"end-weight", 0, prune_group, DGM_OPT_FLOAT, AT(end_weight), "0", 0, 1000, NULL, NULL, "X", P,
-     NONE, "algorithms loss: </s> counts so many times more", NULL},
     SWITCH("protect-eos", 0, prune_group, protect_eos, P, NONE,
            "keep in each decoder layer, before the metric chooses the rest of the budget, the "
            "experts that have 90 % of the gate weight where sentences end",

@@ -2,7 +2,6 @@
 
 #include "base/log.h"
 #include "launch/evaluation.h"
-#include "runtime/bootstrap.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -82,18 +81,18 @@ static void find_intervals(row *r)
         r->interval[s] = dgm_bootstrap_interval(r->change.score[s], r->n);
 }
 
-/* fill_row - from the lines of both sides, one behind the other. */
-static void fill_row(row *r, const dgm_quality *lines, size_t n, uint64_t seed)
+/* fill_row - of direction i, from the lines of both sides, one behind the other. */
+static void fill_row(row *r, const dgm_evaluation *e, int i, const dgm_quality *lines, size_t n)
 {
     r->n = 1;
     for (int k = 0; k < SIDES; k++) {
-        for (size_t i = 0; i < n; i++)
-            dgm_quality_add(&r->sum[k], &lines[(size_t)k * n + i]);
+        for (size_t line = 0; line < n; line++)
+            dgm_quality_add(&r->sum[k], &lines[(size_t)k * n + line]);
         r->ratio[k] = dgm_quality_length_ratio(&r->sum[k]);
         for (int s = 0; s < DGM_SCORES; s++)
             r->score[k][s] = dgm_quality_score(&r->sum[k], (enum dgm_score)s);
     }
-    dgm_bootstrap(&r->change, lines, lines + n, n, seed);
+    dgm_evaluation_resample(&r->change, e, i, lines, lines + n);
 }
 
 static int measure(dgm_evaluation *e, comparison *c, int i)
@@ -108,11 +107,10 @@ static int measure(dgm_evaluation *e, comparison *c, int i)
     for (int k = 0; k < SIDES && rc == DGM_OK; k++)
         rc = dgm_evaluation_translate(lines + (size_t)k * n, e, i, c->sets[k][i]);
     if (rc == DGM_OK) {
-        dgm_comm_busy(e->session.comm, "scoring translations");
         r->name = d->name;
         r->src = dgm_tok_piece(e->session.tok, d->direction.source);
         r->tgt = d->direction.targets[0].lang;
-        fill_row(r, lines, n, c->o->seed);
+        fill_row(r, e, i, lines, n);
         add_row(&c->rows[e->n], r);
         find_intervals(r);
         dgm_log(DGM_LOG_INFO, "prune", "%s: %zu lines, chrF++ %.2f, then %.2f", d->name, n,

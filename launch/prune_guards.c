@@ -88,7 +88,7 @@ int dgm_prune_guards(dgm_keep_plan *p, const dgm_options *o, const dgm_gate_stat
                                     "target has a set of its own, found all");
     for (int i = 0; i < o->n_decoder_keeps; i++)
         n += strlen(o->decoder_keeps[i]) + 1; /* more than it names */
-    dgm_target_budget *to = calloc(n, sizeof *to);
+    dgm_target_budget *to = calloc(n + 1, sizeof *to);
     if (to == NULL)
         return dgm_fail(DGM_ENOMEM, "out of memory for %zu budgets", n);
     p->targets = to;

@@ -155,10 +155,12 @@ static int add_set(int *number, job *j, int stack, const dgm_gates_run *run)
 static int add_texts(job *j)
 {
     for (int i = 0; i < j->n_texts; i++) {
-        int enc, dec;
-        DGM_TRY(add_set(&enc, j, DGM_ENCODER, &j->directions.runs[i]));
-        DGM_TRY(add_set(&dec, j, DGM_DECODER, &j->directions.runs[i]));
-        DGM_TRY(dgm_set_loss_add_text(j->loss, &j->texts[i], enc, dec));
+        const dgm_gates_run *run = &j->directions.runs[i];
+        int enc, dec, task;
+        DGM_TRY(add_set(&enc, j, DGM_ENCODER, run));
+        DGM_TRY(add_set(&dec, j, DGM_DECODER, run));
+        DGM_TRY(dgm_tasks_find(&task, &j->session.model->tasks, run->src, run->tgt));
+        DGM_TRY(dgm_set_loss_add_text(j->loss, &j->texts[i], enc, dec, task));
     }
     return DGM_OK;
 }
@@ -190,8 +192,7 @@ static int choose(job *j)
     const dgm_set_loss_config cfg = {.engine = s->engine,
                                      .sets = &s->sets,
                                      .model = s->model,
-                                     .max_target = j->engine.max_target,
-                                     .ends = (double)s->options->end_weight};
+                                     .max_target = j->engine.max_target};
     DGM_TRY(dgm_set_loss_create(&j->loss, &cfg));
     DGM_TRY(add_texts(j));
     DGM_TRY(search(j));

@@ -158,6 +158,7 @@ static int add_pair(dgm_sweep *s, dgm_evaluation *e, double fraction, double rat
 {
     dgm_keep keep = {0};
     dgm_keep_plan plan = {0};
+    dgm_comm_busy(e->session.comm, "choosing experts");
     int rc = choose(&keep, s, e->session.model, fraction, ratio, &plan);
     if (rc == DGM_OK) {
         rc = check_languages(s, e, &keep);
@@ -268,9 +269,8 @@ static int measure_direction(dgm_sweep *s, dgm_evaluation *e, dgm_point *p, int 
         s->before[i] = lines;
         return rc;
     }
-    dgm_comm_busy(e->session.comm, "scoring translations");
     if (rc == DGM_OK)
-        dgm_bootstrap(change, s->before[i], lines, n, s->o->seed);
+        dgm_evaluation_resample(change, e, i, s->before[i], lines);
     free(lines);
     return rc;
 }

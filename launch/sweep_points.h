@@ -3,7 +3,6 @@
 #define DGM_LAUNCH_SWEEP_POINTS_H
 
 #include "launch/evaluation.h"
-#include "runtime/bootstrap.h"
 #include "runtime/gate_stats.h"
 
 /* One choice. */

@@ -4,21 +4,19 @@
 
 #include <stdlib.h>
 
-void dgm_bootstrap(dgm_resamples *out, const dgm_quality *before, const dgm_quality *after,
-                   size_t n, uint64_t seed)
+void dgm_bootstrap(dgm_resamples *out, int resample, const dgm_quality *before,
+                   const dgm_quality *after, size_t n, uint64_t seed)
 {
-    for (uint64_t r = 0; r < DGM_RESAMPLES; r++) {
-        dgm_quality a = {0}, b = {0};
-        for (size_t i = 0; i < n; i++) {
-            const uint64_t draw = dgm_sampling_bits(seed, r, (int)i) >> 32;
-            const size_t line = (size_t)(draw * n >> 32);
-            dgm_quality_add(&a, &before[line]);
-            dgm_quality_add(&b, &after[line]);
-        }
-        for (int k = 0; k < DGM_SCORES; k++)
-            out->score[k][r] +=
-                dgm_quality_score(&b, (enum dgm_score)k) - dgm_quality_score(&a, (enum dgm_score)k);
+    dgm_quality a = {0}, b = {0};
+    for (size_t i = 0; i < n; i++) {
+        const uint64_t draw = dgm_sampling_bits(seed, (uint64_t)resample, (int)i) >> 32;
+        const size_t line = (size_t)(draw * n >> 32);
+        dgm_quality_add(&a, &before[line]);
+        dgm_quality_add(&b, &after[line]);
     }
+    for (int k = 0; k < DGM_SCORES; k++)
+        out->score[k][resample] +=
+            dgm_quality_score(&b, (enum dgm_score)k) - dgm_quality_score(&a, (enum dgm_score)k);
 }
 
 static int ascending(const void *a, const void *b)

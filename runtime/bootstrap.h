@@ -23,9 +23,10 @@ typedef struct dgm_interval {
     double low, high;
 } dgm_interval;
 
-/* dgm_bootstrap - *out += score(after) - score(before) of lines [n] of the same text, resample by resample. Any thread. */
-void dgm_bootstrap(dgm_resamples *out, const dgm_quality *before, const dgm_quality *after,
-                   size_t n, uint64_t seed);
+/* dgm_bootstrap - one of the resamples: *out += score(after) - score(before) of lines [n] of the same text. One at a time, since
+ * texts may be long and others may wait for a sign of life. Any thread. */
+void dgm_bootstrap(dgm_resamples *out, int resample, const dgm_quality *before,
+                   const dgm_quality *after, size_t n, uint64_t seed);
 
 /* dgm_bootstrap_interval - of values [DGM_RESAMPLES], which are sorted, divided by `by` (texts that were added up). */
 dgm_interval dgm_bootstrap_interval(double *values, int by);

@@ -9,7 +9,7 @@ typedef struct dgm_pair {
         *target; /* malloc'ed; target begins [start, code] and grows by the translation */
     int n_source, n_target;
     int experts[DGM_STACKS]; /* numbers among the sets */
-    int task; /* see dgm_target */
+    int task;                /* see dgm_target */
 } dgm_pair;
 
 typedef struct dgm_pairs {

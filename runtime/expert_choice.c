@@ -151,11 +151,15 @@ static int check(const dgm_expert_budget *b, const dgm_gate_stats *s)
     if (k[DGM_ENCODER] >= enc.least && k[DGM_DECODER] >= dec.least &&
         k[DGM_ENCODER] <= enc.experts && k[DGM_DECODER] <= dec.experts)
         return DGM_OK;
+    if (k[DGM_ENCODER] > enc.experts || k[DGM_DECODER] > dec.experts)
+        return dgm_fail(DGM_EUSAGE,
+                        "a budget of %d + %d experts: want at most %d in the encoder and %d in the "
+                        "decoder; another --ratio divides the same number otherwise",
+                        k[DGM_ENCODER], k[DGM_DECODER], enc.experts, dec.experts);
     return dgm_fail(DGM_EUSAGE,
-                    "a budget of %d + %d experts: want %d to %d in the encoder and %d to %d in the "
-                    "decoder, so the "
-                    "largest fraction that can be removed is %.4f",
-                    k[DGM_ENCODER], k[DGM_DECODER], enc.least, enc.experts, dec.least, dec.experts,
+                    "a budget of %d + %d experts: want at least %d in the encoder and %d in the "
+                    "decoder, so the largest fraction that can be removed is %.4f",
+                    k[DGM_ENCODER], k[DGM_DECODER], enc.least, dec.least,
                     n > 0 ? 1 - (double)least / n : 0.0);
 }
 

@@ -74,7 +74,7 @@ DGM_MUST_CHECK int dgm_keep_read_corpora(uint64_t **corpora, int *n, const char 
 
 /* dgm_keep_read_shaped - likewise for a model whose layers and experts a token are known, as its statistics tell them. */
 DGM_MUST_CHECK int dgm_keep_read_shaped(dgm_keep *k, const char *path, const dgm_moe_shape *shape,
-                                    int top_k, uint64_t model);
+                                        int top_k, uint64_t model);
 
 /* dgm_keep_import - the lists that the authors of arXiv 2212.09811 released: an object, code -> ascending numbers of
  * experts, counted over the layers of the encoder, then of the decoder. DGM_EINPUT as above. */

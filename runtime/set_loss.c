@@ -12,7 +12,7 @@ typedef struct set {
 
 typedef struct text {
     dgm_pairs pairs;
-    int set[DGM_STACKS];
+    int set[DGM_STACKS], task;
     double tokens;  /* of the translations, codes and </s> counted, as scores count them */
     double *loss;   /* [pairs.n] as sets stand */
     uint8_t *marks; /* [pairs.n, n_experts] which experts each line went to */
@@ -94,23 +94,25 @@ int dgm_set_loss_add_set(int *number, dgm_set_loss *l, int stack, const uint8_t 
     return DGM_OK;
 }
 
-int dgm_set_loss_add_text(dgm_set_loss *l, dgm_pairs *pairs, int encoder, int decoder)
+int dgm_set_loss_add_text(dgm_set_loss *l, dgm_pairs *pairs, int encoder, int decoder, int task)
 {
     text *more = realloc(l->texts, ((size_t)l->n_texts + 1) * sizeof *more);
     text t = {.pairs = *pairs,
               .set = {encoder, decoder},
+              .task = task,
               .loss = calloc(pairs->n + 1, sizeof *t.loss),
               .marks = calloc(pairs->n * l->n_experts + 1, 1)};
     for (size_t i = 0; i < t.pairs.n; i++)
         t.tokens += t.pairs.pairs[i].n_target - 1;
     *pairs = (dgm_pairs){0};
+    if (more != NULL)
+        l->texts = more;
     if (more == NULL || t.loss == NULL || t.marks == NULL) {
         dgm_pairs_free(&t.pairs);
         free(t.loss);
         free(t.marks);
         return no_memory();
     }
-    l->texts = more;
     more[l->n_texts++] = t;
     return DGM_OK;
 }
@@ -192,7 +194,8 @@ static int submit(const dgm_set_loss *l, size_t first, int *n)
         targets[*n] = (dgm_target){.prompt = p->target,
                                    .n_prompt = p->n_target,
                                    .experts = number_of(l, q, DGM_DECODER),
-                                   .source_experts = experts};
+                                   .source_experts = experts,
+                                   .task = l->texts[q->text].task};
     }
     const dgm_job job = {.id = first,
                          .source = p->source,
@@ -218,8 +221,7 @@ static int take(dgm_set_loss *l, const dgm_result *r)
     text *t = &l->texts[q->text];
     if (r->status != DGM_OK)
         return r->status;
-    const dgm_hypothesis *h = &r->hyps[0];
-    q->loss = -((double)h->score + l->cfg.ends * (double)h->logp[h->n - 1]);
+    q->loss = -(double)r->hyps[0].score;
     if (q->removal < 0) {
         t->loss[q->line] = q->loss;
         memcpy(marks_of(l, t, q->line), r->marks, l->n_experts);

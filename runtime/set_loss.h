@@ -6,7 +6,7 @@
  *   dgm_set_loss_ask                            what removals would cost, one at a time
  *   dgm_set_loss_remove                         some are made
  *
- * The loss of a line is -log p of its tokens, and `ends` times more of its </s>. Of a removal only lines are computed that
+ * The loss of a line is -log p of its tokens, </s> among them. Of a removal only lines are computed that
  * went to the expert; the others keep their bits. Losses are sums in the order of lines: they do not depend on ranks or
  * batches. Rank 0 alone, while the others serve the engine.
  */
@@ -28,7 +28,6 @@ typedef struct dgm_set_loss_config {
     dgm_expert_sets *sets;
     const dgm_model *model;
     int max_target; /* of the engine */
-    double ends;
 } dgm_set_loss_config;
 
 DGM_MUST_CHECK int dgm_set_loss_create(dgm_set_loss **out, const dgm_set_loss_config *cfg);
@@ -38,10 +37,10 @@ void dgm_set_loss_destroy(dgm_set_loss *l);
  * DGM_ENOMEM. */
 DGM_MUST_CHECK int dgm_set_loss_add_set(int *number, dgm_set_loss *l, int stack,
                                         const uint8_t *kept);
-/* dgm_set_loss_add_text - translations through these sets of encoder and decoder; the text is moved, also by a failure.
+/* dgm_set_loss_add_text - translations through these sets of encoder and decoder, as a task of the model; the text is moved, also by a failure.
  * DGM_ENOMEM. */
-DGM_MUST_CHECK int dgm_set_loss_add_text(dgm_set_loss *l, dgm_pairs *text, int encoder,
-                                         int decoder);
+DGM_MUST_CHECK int dgm_set_loss_add_text(dgm_set_loss *l, dgm_pairs *text, int encoder, int decoder,
+                                         int task);
 
 /* dgm_set_loss_set - kept [experts of all MoE layers]. */
 const uint8_t *dgm_set_loss_set(const dgm_set_loss *l, int number);

@@ -163,7 +163,8 @@ static void test_bootstrap(void **state)
     fill(after, others);
     for (; fscanf(f, "%" SCNu64 " %d", &seed, &n) == 2; cases++) {
         dgm_resamples r = {{{0}}};
-        dgm_bootstrap(&r, before, after, (size_t)n, seed);
+        for (int i = 0; i < DGM_RESAMPLES; i++)
+            dgm_bootstrap(&r, i, before, after, (size_t)n, seed);
         check_change(f, DGM_SCORE_BLEU, before, after, n, r.score[DGM_SCORE_BLEU]);
         check_change(f, DGM_SCORE_CHRF, before, after, n, r.score[DGM_SCORE_CHRF]);
     }

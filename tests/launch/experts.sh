@@ -30,6 +30,11 @@ run 0 "$compare" "$dir/both" "$here/tests/golden/experts/gates.json"
 [ -s "$dir/out" ] && head -n 5 "$dir/out"
 run 4 "$dragoman" stats --merge "$dir/both" "$dir/deen" -o "$dir/x"
 says 'is counted already'
+cp "$dragoman" "$dir/alone" # far from the demonstration model: merging needs none
+run 0 env -u DGM_MODEL "$dir/alone" stats --merge "$dir/ende" "$dir/deen" -o "$dir/got"
+same "$dir/both" "$dir/got" "other statistics merged without a model"
+run 0 ranks 2 stats --merge "$dir/ende" "$dir/deen" -o "$dir/got"
+same "$dir/both" "$dir/got" "other statistics merged under two ranks"
 
 # The same bytes for any batch, instruction set, overlap and number of ranks; equal lines count each.
 head -n 20 "$dir/en" | cat - "$dir/en" >"$dir/twice"
@@ -131,6 +136,8 @@ jq 'del(.decoder.deu_Latn)' "$dir/keep.json" >"$dir/lacking"
 run 0 "$dragoman" translate -s en -t de -i "$dir/five" -k "$dir/lacking" --keep-missing exact
 run 2 "$dragoman" prune --stats "$dir/both" -k "$dir/x" --fraction 0.99
 says 'the largest fraction that can be removed is 0.9375'
+run 2 "$dragoman" prune --stats "$dir/both" -k "$dir/x" --fraction 0.25
+says 'want at most 64 in the encoder and 64 in the decoder; another --ratio'
 run 2 "$dragoman" prune --stats "$dir/both" -k "$dir/x" --keep-total 20
 says 'want both or none'
 run 4 "$dragoman" prune --stats "$dir/both" -k "$dir/x" --stats-mode beam

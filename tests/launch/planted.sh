@@ -74,6 +74,11 @@ holds "overlap" "$dir/out" 'def is($x): . - $x | fabs < 1e-12;
         and (.jaccard_min | is(1 / 3)) and (.jaccard_max | is(3 / 5)) and (.jaccard_mean | is((4 * 3 / 5 + 24 / 3) / 28)))'
 run 0 "$dragoman" inspect "$m" --keep "$dir/keep" --languages eng_Latn,jpn_Jpan --json
 holds "two languages that share no expert" "$dir/out" '.encoder | .kept_by_all == 0 and .kept_union == 16 and .jaccard_max == 0'
+# Languages that share an expert of the decoder are each other's nearest: the first merges of the dendrogram.
+run 0 "$dragoman" atlas -m "$m" "$dir/stats" -o "$dir/page.html" --csv "$dir/csv"
+sed -n 2,5p "$dir/csv/linkage.csv" | cut -d, -f2,3 | sort >"$dir/merges"
+printf '%s\n' ces_Latn,fra_Latn deu_Latn,eng_Latn ita_Latn,spa_Latn jpn_Jpan,nld_Latn | cmp -s - "$dir/merges" ||
+    fail "another dendrogram than planted: $(cat "$dir/csv/linkage.csv")"
 
 # ---- pruned to them: the same bytes, nothing lost ----
 for pair in eng_Latn:deu_Latn jpn_Jpan:nld_Latn; do
