@@ -90,7 +90,7 @@ const dgm_opt dgm_option_rows[] = {
            "instruction set; the text is the same with any, auto takes the best that all ranks "
            "have",
            "`ref` is plain C, some ten times slower"),
-    CHOICE("device", model_group, device, "cpu", "cpu|cuda", NULL, T | S | B | G | P, JOB,
+    CHOICE("device", model_group, device, "cpu", "cpu|cuda", NULL, T | S | B | G | P, NONE,
            "where experts run: cuda puts those of each rank into the memory of a GPU, one GPU a "
            "rank; the text is the same with either",
            "A GPU pays for wide experts; small models are faster on the CPU"),

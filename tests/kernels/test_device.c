@@ -237,9 +237,10 @@ static const struct shape {
     enum flavour flavour;
 } shapes[] =
     {
-        {&one_row, 1, 1, true, PLAIN},      {&few, 31, 17, true, HOSTILE},
-        {&few, 67, 113, false, SMALL},      {&ragged, 97, 131, true, HOSTILE},
-        {&all_to_one, 64, 48, true, SMALL}, {&none, 32, 16, true, PLAIN},
+        {&one_row, 1, 1, true, PLAIN},     {&few, 31, 17, true, HOSTILE},
+        {&few, 160, 224, true, SMALL},     {&few, 67, 113, false, SMALL},
+        {&ragged, 97, 131, true, HOSTILE}, {&all_to_one, 64, 48, true, SMALL},
+        {&none, 32, 16, true, PLAIN},      {&one_row, 2113, 19, true, SMALL},
 },
   large[] = {
       {&many, 127, 257, true, SMALL}, {&thick, 509, 1021, true, HOSTILE},

@@ -46,6 +46,13 @@ refuses "cannot be loaded" env DGM_PLUGIN_DIR="$dir" "${translate[@]}"
 refuses "no GPU can be used" env DGM_PLUGIN_DIR="$on_cpu" DGM_ON_CPU_GPUS=0 "${translate[@]}"
 refuses "GPU 0 has .* MiB free, and the experts of this rank want .* MiB" \
     env DGM_PLUGIN_DIR="$on_cpu" DGM_ON_CPU_MIB=80 "${translate[@]}"
+checks=$((checks + 1))
+DGM_PLUGIN_DIR=$on_cpu DGM_ON_CPU_FAIL=3 "${translate[@]}" >"$dir/out" 2>"$dir/err"
+{ [ $? -eq 7 ] && grep -q '^dragoman: the GPU: .*an error' "$dir/err"; } || {
+    echo "an error of the GPU while it works: not exit code 7"
+    tail -n 2 "$dir/err"
+    bad=1
+}
 refuses "want its plug-in" env DGM_PLUGIN_DIR=/nowhere "$dragoman" bench cuda
 plugin=$(dirname "$dragoman")/libdragoman_cuda.so
 if ! "$dragoman" translate -m "$model" -s en -t de -i "$dir/in" --device cuda >"$dir/out" 2>"$dir/err"; then
@@ -65,11 +72,22 @@ head -n 1 "$dir/in" >"$dir/one" && mv "$dir/one" "$dir/in"
 same "int8" "$dir/int8" --compute f32
 same "int8 x int8" "$dir/int8" --compute int8
 same "int4 x int8" "$dir/int4" --compute int8
+cat >"$dir/mixed" <<MIXED
+#!/bin/sh
+[ "\$OMPI_COMM_WORLD_RANK" = 0 ] || export DGM_DEVICE=cuda
+exec "$dragoman" "\$@"
+MIXED
+chmod +x "$dir/mixed"
 if command -v mpirun >/dev/null; then
     checks=$((checks + 1))
     DRAGOMAN=$dragoman "$here/launch/dragoman-mpirun" -n 2 translate -m "$dir/int4" -s en -t de -i "$dir/in" --with-score \
         --compute int8 --device cuda >"$dir/got" 2>"$dir/err"
     cmp "$dir/want" "$dir/got" || { echo "2 ranks: other bytes"; tail -n 2 "$dir/err"; bad=1; }
+    # One rank on a GPU, one on the CPU.
+    checks=$((checks + 1))
+    DRAGOMAN=$dir/mixed "$here/launch/dragoman-mpirun" -n 2 translate -m "$dir/int4" -s en -t de -i "$dir/in" --with-score \
+        --compute int8 >"$dir/got" 2>"$dir/err"
+    cmp "$dir/want" "$dir/got" || { echo "a rank with and one without: other bytes"; tail -n 2 "$dir/err"; bad=1; }
 else
     echo "skip: ranks, mpirun is not installed"
 fi

@@ -4,7 +4,7 @@
  *
  * The threads of a block are contexts of one thread of the host, switched at barriers; blocks run one after the other.
  * DGM_ON_CPU_GPUS is how many devices there are (2), DGM_ON_CPU_MIB what
- * each has (2048).
+ * each has (2048), DGM_ON_CPU_FAIL the number of the cudaGetLastError that finds an error (0: none).
  */
 #ifndef DGM_TESTS_CUDA_ON_CPU_H
 #define DGM_TESTS_CUDA_ON_CPU_H
@@ -158,7 +158,12 @@ inline void mma(int c[4], uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3, ui
 
 /* ---- the runtime ---- */
 
-typedef enum { cudaSuccess, cudaErrorMemoryAllocation = 2, cudaErrorNoDevice = 100 } cudaError_t;
+typedef enum {
+    cudaSuccess,
+    cudaErrorMemoryAllocation = 2,
+    cudaErrorNoDevice = 100,
+    cudaErrorLaunchFailure = 719
+} cudaError_t;
 typedef void *cudaStream_t;
 typedef void *cudaEvent_t;
 enum {
@@ -181,6 +186,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *prop, int index);
 cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total);
 cudaError_t cudaMalloc(void **out, size_t bytes);
 cudaError_t cudaFree(void *p);
+cudaError_t cudaGetLastError();
 const char *cudaGetErrorString(cudaError_t e);
 
 inline cudaError_t cudaHostAlloc(void **out, size_t bytes, int)
@@ -257,11 +263,6 @@ inline cudaError_t cudaEventSynchronize(cudaEvent_t)
 inline cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t, cudaEvent_t)
 {
     *ms = 0;
-    return cudaSuccess;
-}
-
-inline cudaError_t cudaGetLastError()
-{
     return cudaSuccess;
 }
 

@@ -160,6 +160,12 @@ cudaError_t cudaFree(void *p)
     return cudaSuccess;
 }
 
+cudaError_t cudaGetLastError()
+{
+    static size_t calls;
+    return ++calls == number("DGM_ON_CPU_FAIL", 0) ? cudaErrorLaunchFailure : cudaSuccess;
+}
+
 const char *cudaGetErrorString(cudaError_t e)
 {
     return e == cudaErrorNoDevice ? "no device (on the CPU)" : "an error (on the CPU)";
