@@ -119,7 +119,7 @@ int dgm_prune_write(const dgm_keep *k, const dgm_options *o, const dgm_gate_stat
     int rc = DGM_OK;
     if (options == NULL || corpora == NULL)
         rc = dgm_fail(DGM_ENOMEM, "out of memory for the names of %d texts", s->n_runs);
-    for (int i = 0; rc == DGM_OK && i < s->n_runs; i++)
+    for (int i = 0; corpora != NULL && i < s->n_runs; i++)
         corpora[i] = s->runs[i].corpus;
     const dgm_keep_origin origin = {p != NULL ? options : NULL, corpora, s->n_runs};
     if (rc == DGM_OK)

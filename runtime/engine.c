@@ -259,7 +259,8 @@ int dgm_engine_step(dgm_engine *e)
 
 int dgm_engine_share_sets(dgm_engine *e)
 {
-    DGM_ASSERT(dgm_engine_pending(e) == 0);
+    const int pending = dgm_engine_pending(e);
+    DGM_ASSERT(pending == 0);
     start_plans(e, DGM_PLAN_SETS, DGM_OK, "");
     DGM_TRY(run_plans(e));
     return read_reports(e);
