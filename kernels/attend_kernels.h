@@ -241,9 +241,7 @@ V_INLINE void softmax(float *x, int n, float most)
     const v16 shift = v_set1(most);
     v16 sum = v_set1(0.0f);
     for (int i = 0; i < n; i += 16) {
-        v16 e = v_exp_down(v_sub(v_load(x + i), shift));
-        if (n - i < 16)
-            e = v_keep(e, n - i);
+        const v16 e = v_exp_down(v_sub(v_load(x + i), shift)); /* +0 from n on */
         v_store(x + i, e);
         sum = v_add(sum, e);
     }
