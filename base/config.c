@@ -44,8 +44,12 @@ void dgm_config_destroy(dgm_config *c)
 {
     if (c == NULL)
         return;
-    for (int i = 0; i < c->n_rows; i++)
+    for (int i = 0; i < c->n_rows; i++) {
+        for (int k = 0; k < c->values[i].n_list; k++)
+            free(c->values[i].list[k]);
+        free(c->values[i].list);
         free(c->values[i].text);
+    }
     free(c->args);
     free(c);
 }
@@ -178,6 +182,22 @@ static int store(dgm_config *c, const dgm_opt *o, const char *text, bool write, 
     return DGM_OK;
 }
 
+/* push_value - a stronger origin's values replace a weaker one's; flags add to flags. */
+static int push_value(dgm_config_value *value, const char *text, bool anew)
+{
+    for (; anew && value->n_list > 0; value->n_list--)
+        free(value->list[value->n_list - 1]);
+    char **more = realloc(value->list, ((size_t)value->n_list + 1) * sizeof *more);
+    if (more == NULL)
+        return dgm_fail(DGM_ENOMEM, "options: no memory");
+    value->list = more;
+    more[value->n_list] = strdup(text);
+    if (more[value->n_list] == NULL)
+        return dgm_fail(DGM_ENOMEM, "options: no memory");
+    value->n_list++;
+    return DGM_OK;
+}
+
 int dgm_config_set(dgm_config *c, int row, const char *text, enum dgm_opt_origin origin,
                    const char *where)
 {
@@ -192,6 +212,8 @@ int dgm_config_set(dgm_config *c, int row, const char *text, enum dgm_opt_origin
     DGM_TRY(store(c, o, text, write, where));
     if (!write)
         return DGM_OK;
+    if ((o->flags & DGM_OPT_LIST) != 0)
+        DGM_TRY(push_value(value, text, origin != DGM_FROM_FLAG || value->origin != DGM_FROM_FLAG));
     value->origin = origin;
     if (o->type == DGM_OPT_TEXT || o->type == DGM_OPT_CHOICE) {
         char *copy = strdup(text);
@@ -271,11 +293,22 @@ uint64_t dgm_config_hash(const dgm_config *c, unsigned flags)
     uint64_t h = 0xcbf29ce484222325u;
     char buf[64];
     for (int i = 0; i < c->n_rows; i++) {
-        if ((c->rows[i].flags & flags) != 0)
-            h = hash_text(hash_text(h, c->rows[i].key),
-                          dgm_config_text(c, &c->rows[i], buf, sizeof buf));
+        if ((c->rows[i].flags & flags) == 0)
+            continue;
+        for (int k = 0; k + 1 < c->values[i].n_list; k++)
+            h = hash_text(h, c->values[i].list[k]);
+        h = hash_text(hash_text(h, c->rows[i].key),
+                      dgm_config_text(c, &c->rows[i], buf, sizeof buf));
     }
     return h;
+}
+
+const char *const *dgm_config_list(const dgm_config *c, const char *key, int *n)
+{
+    const int row = dgm_config_find(c, key);
+    DGM_ASSERT(row >= 0 && (c->rows[row].flags & DGM_OPT_LIST) != 0);
+    *n = c->values[row].n_list;
+    return (const char *const *)c->values[row].list;
 }
 
 const char *const *dgm_config_args(const dgm_config *c, int *n)

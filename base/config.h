@@ -34,6 +34,7 @@ enum {
     DGM_OPT_RESULT = 1,      /* bears on what comes out */
     DGM_OPT_JOB = 2,         /* all ranks of a job need the same value */
     DGM_OPT_NOT_IN_FILE = 4, /* flag or environment only */
+    DGM_OPT_LIST = 8,        /* text: each flag counts (dgm_config_list), the value is the last */
 };
 
 typedef struct dgm_opt {
@@ -79,6 +80,9 @@ const char *const *dgm_config_args(const dgm_config *c, int *n);
 /* By key; the key must exist. Text: the value as a configuration file would say it, in `buf`. */
 enum dgm_opt_origin dgm_config_origin(const dgm_config *c, const char *key);
 const char *dgm_config_text(const dgm_config *c, const dgm_opt *row, char *buf, size_t size);
+/* dgm_config_list - of a DGM_OPT_LIST option: what its flags said, in order [*n]; one value when something else said it, or
+ * nothing did. */
+const char *const *dgm_config_list(const dgm_config *c, const char *key, int *n);
 
 /* dgm_config_hash - over key and value of all rows that have any of `flags`. Equal on every machine. */
 uint64_t dgm_config_hash(const dgm_config *c, unsigned flags);

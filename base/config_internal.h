@@ -6,7 +6,9 @@
 
 typedef struct dgm_config_value {
     enum dgm_opt_origin origin;
-    char *text; /* owned; TEXT and CHOICE */
+    char *text;  /* owned; TEXT and CHOICE */
+    char **list; /* [n_list] owned: DGM_OPT_LIST; the last is text's copy */
+    int n_list;
 } dgm_config_value;
 
 struct dgm_config {

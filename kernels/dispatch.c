@@ -32,8 +32,9 @@ static bool has_avx2(void)
 
 static bool has_avx512(void)
 {
-    return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+    return DGM_HAVE_AVX512 && has_avx2() && __builtin_cpu_supports("avx512f") &&
+           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vl");
 }
 
 static bool has_vnni(void)
@@ -48,8 +49,8 @@ static const struct {
 } isas[] = {
     {"ref", has_ref, init_ref},
     {"avx2", has_avx2, dgm_avx2_init},
-    {"avx512", has_avx512, dgm_avx512_init},
-    {"vnni", has_vnni, dgm_vnni_init},
+    {"avx512", has_avx512, DGM_AVX512_OR_NULL(dgm_avx512_init)},
+    {"vnni", has_vnni, DGM_AVX512_OR_NULL(dgm_vnni_init)},
 };
 enum { N_ISAS = sizeof isas / sizeof isas[0] };
 

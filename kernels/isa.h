@@ -15,4 +15,11 @@ void dgm_avx2_init(dgm_kernels *k);   /* AVX2, FMA, F16C */
 void dgm_avx512_init(dgm_kernels *k); /* AVX-512 F, BW, DQ, VL */
 void dgm_vnni_init(dgm_kernels *k);   /* AVX-512 VNNI on top */
 
+/* NULL where the build ends at avx2, as under sanitizers. */
+#if DGM_HAVE_AVX512
+#define DGM_AVX512_OR_NULL(init) init
+#else
+#define DGM_AVX512_OR_NULL(init) NULL
+#endif
+
 #endif

@@ -7,115 +7,32 @@
 #include "launch/bench_layers.h"
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "launch/bench_peak.h"
+#include "launch/bench_random.h"
 #include "launch/bench_stages.h"
-#include "launch/session.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_CASES = 16, MOST_BATCH = 4096 };
 static const double SECONDS = 1.0, PEAK_SECONDS = 0.15;
 
 typedef struct bench {
-    const dgm_options *o;
-    dgm_session session;
+    dgm_bench_random random;
     dgm_bench_peak *peaks;
     dgm_stage_types types;
     double gflops, gops;
     double
         gbytes[DGM_STACKS]; /* of what is read in an encode phase, in a decode step; of this case */
-    int batch[MOST_CASES], n_cases;
-    int32_t *source;
 } bench;
-
-static int read_batches(bench *b)
-{
-    const char *at = b->o->batch;
-    for (char *end = NULL;; at = end + 1) {
-        const long n = *at >= '0' && *at <= '9' ? strtol(at, &end, 10) : 0;
-        if (n < 1 || n > MOST_BATCH || (*end != ',' && *end != '\0') || b->n_cases == MOST_CASES)
-            return dgm_fail(DGM_EUSAGE,
-                            "--batch: want at most %d whole numbers from 1 to %d such as 1,8,32, "
-                            "found '%s'",
-                            MOST_CASES, MOST_BATCH, b->o->batch);
-        b->batch[b->n_cases++] = (int)n;
-        if (*end == '\0')
-            return DGM_OK;
-    }
-}
-
-/* Random ids cost what a text of that length costs. */
-static int prepare(bench *b)
-{
-    const dgm_model_config *c = &b->session.model->cfg;
-    const int n = b->o->src_tokens;
-    if (n > c->max_source || b->o->tgt_tokens > c->max_positions)
-        return dgm_fail(DGM_EUSAGE, "--%s: want at most %d, as the model says, found %d",
-                        n > c->max_source ? "src-tokens" : "tgt-tokens",
-                        n > c->max_source ? c->max_source : c->max_positions,
-                        n > c->max_source ? n : b->o->tgt_tokens);
-    b->source = calloc((size_t)n, sizeof *b->source);
-    return b->source != NULL ? DGM_OK : dgm_fail(DGM_ENOMEM, "cannot allocate %d ids", n);
-}
-
-static int choose_engine(dgm_engine_config *cfg, bench *b)
-{
-    int most = 1;
-    for (int i = 0; i < b->n_cases; i++)
-        most = b->batch[i] > most ? b->batch[i] : most;
-    *cfg = (dgm_engine_config){.batch_tokens = most * b->o->src_tokens,
-                               .batch_rows = most * b->o->beam,
-                               .max_source = b->o->src_tokens,
-                               .max_target = b->o->tgt_tokens,
-                               .max_beam = b->o->beam,
-                               .max_targets = 1,
-                               .prompt_rows = 4,
-                               .overlap = dgm_session_overlap(&b->session)};
-    DGM_TRY(dgm_session_types(cfg, &b->session));
-    b->types = (dgm_stage_types){.compute = cfg->compute, .kv_bf16 = cfg->kv_bf16};
-    return DGM_OK;
-}
-
-static int submit(const bench *b, int line)
-{
-    const dgm_model_config *c = &b->session.model->cfg;
-    const int n = b->o->src_tokens;
-    uint32_t state = (uint32_t)line * 2654435761u + 1;
-    for (int i = 0; i < n; i++) {
-        state = state * 1664525u + 1013904223u;
-        b->source[i] = (int32_t)(4 + (state >> 8) % (uint32_t)(c->vocab_size - 4));
-    }
-    b->source[n - 1] = c->eos_id;
-    const int32_t prompt[2] = {c->decoder_start_id, c->vocab_size - 1};
-    const dgm_target target = {.prompt = prompt, .n_prompt = 2};
-    const dgm_job job = {.id = (uint64_t)line,
-                         .line = (uint64_t)line,
-                         .source = b->source,
-                         .n_source = n,
-                         .targets = &target,
-                         .n_targets = 1,
-                         .options = {.beam = b->o->beam,
-                                     .n_best = 1,
-                                     .min_length = b->o->tgt_tokens,
-                                     .max_length = b->o->tgt_tokens,
-                                     .length_penalty = 1,
-                                     .repetition_penalty = 1,
-                                     .sampling_topp = 1,
-                                     .temperature = 1,
-                                     .eos_id = c->eos_id}};
-    return dgm_engine_submit(b->session.engine, &job);
-}
 
 /* One batch from its first plan to its last result; *seconds grows. */
 static int translate(const bench *b, int batch, double *seconds)
 {
-    dgm_engine *e = b->session.engine;
+    dgm_engine *e = b->random.session.engine;
     int done = 0;
     for (int i = 0; i < batch; i++)
-        DGM_TRY(submit(b, i));
+        DGM_TRY(dgm_bench_random_submit(&b->random, i, b->random.o.tgt_tokens));
     while (done < batch) {
         dgm_result r;
         const double began = dgm_now_s();
@@ -144,8 +61,8 @@ static dgm_stage_work stack_work(const bench *b, const dgm_stage_clock *c, int s
 {
     dgm_stage_work sum = {0};
     for (int i = 0; i < DGM_STAGES; i++)
-        dgm_stage_work_add(
-            &sum, dgm_stage_work_of(b->session.model, &b->types, c, stack, (enum dgm_stage)i));
+        dgm_stage_work_add(&sum, dgm_stage_work_of(b->random.session.model, &b->types, c, stack,
+                                                   (enum dgm_stage)i));
     return sum;
 }
 
@@ -185,7 +102,7 @@ static void print_json(const bench *b, int batch, const line *l)
 {
     (void)printf("{\"bench\":\"layers\",\"batch\":%d,\"beam\":%d,\"stack\":\"%s\",\"stage\":\"%s\","
                  "\"ms_per_step\":%.5f,\"share\":%.5f",
-                 batch, b->o->beam, l->stack, l->stage, l->ms, l->share);
+                 batch, b->random.o.beam, l->stack, l->stage, l->ms, l->share);
     if (l->roofline_ms > 0)
         (void)printf(
             ",\"roofline_ms\":%.5f,\"ratio\":%.4f,\"gflop\":%.6f,\"gop\":%.6f,\"read_mb\":%.6f",
@@ -199,7 +116,7 @@ static void print_json(const bench *b, int batch, const line *l)
 
 static void print_line(const bench *b, int batch, const line *l)
 {
-    if (b->o->json) {
+    if (b->random.o.json) {
         print_json(b, batch, l);
         return;
     }
@@ -234,7 +151,7 @@ static double print_stages(const bench *b, int batch, const dgm_stage_clock *c, 
     for (int i = 0; i < DGM_STAGES; i++) {
         const double spent = (double)c->total[stack][i].ns * 1e-9;
         const dgm_stage_work w =
-            dgm_stage_work_of(b->session.model, &b->types, c, stack, (enum dgm_stage)i);
+            dgm_stage_work_of(b->random.session.model, &b->types, c, stack, (enum dgm_stage)i);
         line l = {.stack = name, .stage = dgm_stage_name((enum dgm_stage)i), .bound = ""};
         if (c->total[stack][i].ns == 0)
             continue;
@@ -267,10 +184,11 @@ static void print_whole(const bench *b, int batch, const dgm_stage_clock *c, int
 
 static void print_head(const bench *b, int batch, const dgm_stage_clock *c)
 {
-    if (b->o->json)
+    if (b->random.o.json)
         return;
     (void)printf("\nbatch %d, beam %d, %d source tokens, %d target tokens; peaks %.1f GFLOP/s",
-                 batch, b->o->beam, b->o->src_tokens, b->o->tgt_tokens, b->gflops);
+                 batch, b->random.o.beam, b->random.o.src_tokens, b->random.o.tgt_tokens,
+                 b->gflops);
     if (b->types.compute == DGM_COMPUTE_INT8)
         (void)printf(", int8 %.1f GOP/s", b->gops);
     for (int s = 0; s < DGM_STACKS; s++)
@@ -308,7 +226,7 @@ static int run_case(bench *b, int batch)
     dgm_stage_clock clock = {0};
     double seconds = 0, warm = 0;
     memset(b->gbytes, 0, sizeof b->gbytes);
-    dgm_engine_set_clock(b->session.engine, &clock);
+    dgm_engine_set_clock(b->random.session.engine, &clock);
     DGM_TRY(translate(b, batch, &warm));
     take_peaks(b);
     take_reading_peaks(b, &clock);
@@ -317,7 +235,7 @@ static int run_case(bench *b, int batch)
     do
         rc = translate(b, batch, &seconds);
     while (rc == DGM_OK && seconds < SECONDS);
-    dgm_engine_set_clock(b->session.engine, NULL);
+    dgm_engine_set_clock(b->random.session.engine, NULL);
     DGM_TRY(rc);
     take_peaks(b);
     take_reading_peaks(b, &clock);
@@ -327,38 +245,37 @@ static int run_case(bench *b, int batch)
 
 static int run_cases(bench *b)
 {
-    DGM_TRY(dgm_bench_peak_open(&b->peaks, b->session.pool));
-    for (int i = 0; i < b->n_cases; i++)
-        DGM_TRY(run_case(b, b->batch[i]));
+    DGM_TRY(dgm_bench_peak_open(&b->peaks, b->random.session.pool));
+    for (int i = 0; i < b->random.n_cases; i++)
+        DGM_TRY(run_case(b, b->random.batch[i]));
     return DGM_OK;
 }
 
-static int run(bench *b)
+/* What the engine is to hold, and which arithmetic its stages have. */
+static int choose_engine(dgm_engine_config *cfg, bench *b)
 {
-    dgm_session *s = &b->session;
-    const int rc = read_batches(b); /* the same on all ranks */
-    DGM_TRY(dgm_session_join(s, b->o));
+    DGM_TRY(dgm_bench_random_prepare(&b->random));
+    DGM_TRY(dgm_bench_random_limits(cfg, &b->random, b->random.o.tgt_tokens));
+    cfg->overlap = dgm_session_overlap(&b->random.session);
+    b->types = (dgm_stage_types){.compute = cfg->compute, .kv_bf16 = cfg->kv_bf16};
+    return DGM_OK;
+}
+
+static int run(bench *b, const dgm_options *o)
+{
+    dgm_session *s = &b->random.session;
+    DGM_TRY(dgm_bench_random_init(&b->random, o)); /* the same on all ranks */
+    DGM_TRY(dgm_session_join(s, &b->random.o));
     dgm_engine_config cfg = {0};
-    int ready = rc == DGM_OK ? prepare(b) : rc;
-    if (ready == DGM_OK)
-        ready = choose_engine(&cfg, b);
+    const int ready = choose_engine(&cfg, b);
     DGM_TRY(dgm_session_load(s, ready, &cfg));
     return s->rank == 0 ? run_cases(b) : dgm_session_serve(s);
 }
 
 int dgm_bench_layers(const dgm_options *o)
 {
-    dgm_options mine = *o;
-    bench b = {.o = &mine};
-    if (mine.model[0] == '\0') {
-        const char *demo = dgm_options_find_demo();
-        mine.model = demo == NULL ? "" : demo;
-        dgm_log(DGM_LOG_INFO, "model", "no --model: using the demonstration model, %s", mine.model);
-    }
-    const int rc = run(&b);
-    const int code = dgm_session_leave(&b.session, rc);
+    bench b = {0};
+    const int rc = run(&b, o);
     dgm_bench_peak_close(b.peaks);
-    dgm_session_close(&b.session);
-    free(b.source);
-    return code;
+    return dgm_bench_random_close(&b.random, rc);
 }

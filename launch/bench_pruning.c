@@ -6,43 +6,22 @@
 #include "launch/bench_pruning.h"
 
 #include "base/clock.h"
-#include "base/log.h"
-#include "launch/session.h"
+#include "launch/bench_random.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_CASES = 16, MOST_BATCH = 4096, MOST_LENGTHS = 1 << 20, ROUNDS = 3, START = 2 };
+enum { MOST_LENGTHS = 1 << 20, ROUNDS = 3 };
 
-/* START: the start token and the language code, which count in a target's length but not in the file's. */
 typedef struct bench {
-    const dgm_options *o;
-    dgm_session session;
-    int batch[MOST_CASES], n_cases;
-    int *length, n_lengths;
-    int32_t *source;
+    dgm_bench_random random;
+    int *length, n_lengths; /* without what a target begins with */
 } bench;
-
-static int read_batches(bench *b)
-{
-    const char *at = b->o->batch;
-    for (char *end = NULL;; at = end + 1) {
-        const long n = *at >= '0' && *at <= '9' ? strtol(at, &end, 10) : 0;
-        if (n < 1 || n > MOST_BATCH || (*end != ',' && *end != '\0') || b->n_cases == MOST_CASES)
-            return dgm_fail(DGM_EUSAGE,
-                            "--batch: want at most %d whole numbers from 1 to %d such as 1,8,32, "
-                            "found '%s'",
-                            MOST_CASES, MOST_BATCH, b->o->batch);
-        b->batch[b->n_cases++] = (int)n;
-        if (*end == '\0')
-            return DGM_OK;
-    }
-}
 
 static int read_line(bench *b, const char *path, const char *line)
 {
-    const int most = b->session.model->cfg.max_positions - START;
+    const int most = b->random.session.model->cfg.max_positions - DGM_BENCH_PROMPT;
     char *end = NULL;
     const long n = *line >= '0' && *line <= '9' ? strtol(line, &end, 10) : 0;
     if (n < 1 || n > most || (*end != '\n' && *end != '\0') || b->n_lengths == MOST_LENGTHS)
@@ -54,7 +33,7 @@ static int read_line(bench *b, const char *path, const char *line)
 
 static int read_lengths(bench *b)
 {
-    const char *path = b->o->lengths;
+    const char *path = b->random.o.lengths;
     if (path[0] == '\0')
         return dgm_fail(DGM_EUSAGE, "bench pruning: want --lengths FILE, found none");
     b->length = calloc(MOST_LENGTHS, sizeof *b->length);
@@ -73,68 +52,12 @@ static int read_lengths(bench *b)
     return rc;
 }
 
-static int prepare(bench *b)
-{
-    const dgm_model_config *c = &b->session.model->cfg;
-    const int n = b->o->src_tokens;
-    if (n > c->max_source)
-        return dgm_fail(DGM_EUSAGE, "--src-tokens: want at most %d, as the model says, found %d",
-                        c->max_source, n);
-    b->source = calloc((size_t)n, sizeof *b->source);
-    return b->source != NULL ? DGM_OK : dgm_fail(DGM_ENOMEM, "cannot allocate %d ids", n);
-}
-
 static int longest(const int *length, int n)
 {
     int most = 0;
     for (int i = 0; i < n; i++)
         most = length[i] > most ? length[i] : most;
     return most;
-}
-
-static int limits(dgm_engine_config *cfg, const bench *b)
-{
-    int most = 1;
-    for (int i = 0; i < b->n_cases; i++)
-        most = b->batch[i] > most ? b->batch[i] : most;
-    *cfg = (dgm_engine_config){.batch_tokens = most * b->o->src_tokens,
-                               .batch_rows = most * b->o->beam,
-                               .max_source = b->o->src_tokens,
-                               .max_target = longest(b->length, b->n_lengths) + START,
-                               .max_beam = b->o->beam,
-                               .max_targets = 1,
-                               .prompt_rows = 4};
-    return dgm_session_types(cfg, &b->session);
-}
-
-static int submit(const bench *b, int line, int length)
-{
-    const dgm_model_config *c = &b->session.model->cfg;
-    const int n = b->o->src_tokens;
-    uint32_t state = (uint32_t)line * 2654435761u + 1;
-    for (int i = 0; i < n; i++) {
-        state = state * 1664525u + 1013904223u;
-        b->source[i] = (int32_t)(4 + (state >> 8) % (uint32_t)(c->vocab_size - 4));
-    }
-    b->source[n - 1] = c->eos_id;
-    const int32_t prompt[START] = {c->decoder_start_id, c->vocab_size - 1};
-    const dgm_target target = {.prompt = prompt, .n_prompt = START};
-    const dgm_job job = {.id = (uint64_t)line,
-                         .line = (uint64_t)line,
-                         .source = b->source,
-                         .n_source = n,
-                         .targets = &target,
-                         .n_targets = 1,
-                         .options = {.beam = b->o->beam,
-                                     .n_best = 1,
-                                     .min_length = length + START,
-                                     .max_length = length + START,
-                                     .length_penalty = 1,
-                                     .repetition_penalty = 1,
-                                     .sampling_topp = 1,
-                                     .temperature = 1,
-                                     .eos_id = c->eos_id}};
-    return dgm_engine_submit(b->session.engine, &job);
 }
 
 /* What one way of going through the file took. */
@@ -146,14 +69,15 @@ typedef struct pass {
 /* Lengths at .. at + n - 1 as one batch. */
 static int translate(const bench *b, pass *p, int at, int n, bool pruned)
 {
-    dgm_engine *e = b->session.engine;
+    dgm_engine *e = b->random.session.engine;
     const int most = longest(b->length + at, n);
     dgm_stage_clock clock = {0};
     int done = 0;
     dgm_engine_set_clock(e, &clock);
     const double began = dgm_now_s();
     for (int i = at; i < at + n; i++)
-        DGM_TRY(submit(b, i, pruned ? b->length[i] : most));
+        DGM_TRY(dgm_bench_random_submit(&b->random, i,
+                                        (pruned ? b->length[i] : most) + DGM_BENCH_PROMPT));
     while (done < n) {
         dgm_result r;
         DGM_TRY(dgm_engine_step(e));
@@ -189,13 +113,13 @@ static void report(const bench *b, int batch, const pass *padded, const pass *pr
 {
     const double rows = (double)padded->rows / (double)pruned->rows,
                  time = padded->seconds / pruned->seconds;
-    if (b->o->json)
+    if (b->random.o.json)
         (void)printf("{\"bench\":\"pruning\",\"batch\":%d,\"beam\":%d,\"padded_rows\":%llu,"
                      "\"pruned_rows\":%llu,\"padded_s\":%.5f,\"pruned_s\":%.5f}\n",
-                     batch, b->o->beam, (unsigned long long)padded->rows,
+                     batch, b->random.o.beam, (unsigned long long)padded->rows,
                      (unsigned long long)pruned->rows, padded->seconds, pruned->seconds);
     else
-        (void)printf("%5d %5d %12llu %12llu %6.2f %10.3f %10.3f %6.2f\n", batch, b->o->beam,
+        (void)printf("%5d %5d %12llu %12llu %6.2f %10.3f %10.3f %6.2f\n", batch, b->random.o.beam,
                      (unsigned long long)padded->rows, (unsigned long long)pruned->rows, rows,
                      padded->seconds, pruned->seconds, time);
     (void)fflush(stdout);
@@ -217,42 +141,34 @@ static int run_case(const bench *b, int batch)
 
 static int run_cases(const bench *b)
 {
-    if (!b->o->json)
+    if (!b->random.o.json)
         (void)printf("%5s %5s %12s %12s %6s %10s %10s %6s\n", "batch", "beam", "padded rows",
                      "pruned rows", "ratio", "padded s", "pruned s", "ratio");
-    for (int i = 0; i < b->n_cases; i++)
-        DGM_TRY(run_case(b, b->batch[i]));
+    for (int i = 0; i < b->random.n_cases; i++)
+        DGM_TRY(run_case(b, b->random.batch[i]));
     return DGM_OK;
 }
 
-static int run(bench *b)
+static int run(bench *b, const dgm_options *o)
 {
-    dgm_session *s = &b->session;
-    DGM_TRY(read_batches(b)); /* the same on all ranks */
-    DGM_TRY(dgm_session_join(s, b->o));
+    dgm_session *s = &b->random.session;
+    DGM_TRY(dgm_bench_random_init(&b->random, o)); /* the same on all ranks */
+    DGM_TRY(dgm_session_join(s, &b->random.o));
     int rc = read_lengths(b); /* every rank needs the longest */
     if (rc == DGM_OK)
-        rc = prepare(b);
+        rc = dgm_bench_random_prepare(&b->random);
     dgm_engine_config cfg = {0};
     if (rc == DGM_OK)
-        rc = limits(&cfg, b);
+        rc = dgm_bench_random_limits(&cfg, &b->random,
+                                     longest(b->length, b->n_lengths) + DGM_BENCH_PROMPT);
     DGM_TRY(dgm_session_load(s, rc, &cfg));
     return s->rank == 0 ? run_cases(b) : dgm_session_serve(s);
 }
 
 int dgm_bench_pruning(const dgm_options *o)
 {
-    dgm_options mine = *o;
-    bench b = {.o = &mine};
-    if (mine.model[0] == '\0') {
-        const char *demo = dgm_options_find_demo();
-        mine.model = demo == NULL ? "" : demo;
-        dgm_log(DGM_LOG_INFO, "model", "no --model: using the demonstration model, %s", mine.model);
-    }
-    const int rc = run(&b);
-    const int code = dgm_session_leave(&b.session, rc);
-    dgm_session_close(&b.session);
-    free(b.source);
+    bench b = {0};
+    const int rc = run(&b, o);
     free(b.length);
-    return code;
+    return dgm_bench_random_close(&b.random, rc);
 }

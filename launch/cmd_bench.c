@@ -1,4 +1,5 @@
 #include "launch/bench.h"
+#include "launch/bench_cuda.h"
 #include "launch/bench_exchange.h"
 #include "launch/bench_experts.h"
 #include "launch/bench_layers.h"
@@ -21,8 +22,11 @@ int dgm_cmd_bench(const dgm_options *o)
         return dgm_bench_experts(o);
     if (strcmp(what, "pruning") == 0)
         return dgm_bench_pruning(o);
-    (void)fprintf(
-        stderr, "dragoman: bench: want kernels, exchange, layers, experts or pruning, found '%s'\n",
-        what);
+    if (strcmp(what, "cuda") == 0)
+        return dgm_bench_cuda(o);
+    (void)fprintf(stderr,
+                  "dragoman: bench: want kernels, exchange, layers, experts, pruning or cuda, "
+                  "found '%s'\n",
+                  what);
     return dgm_exit_code(DGM_EUSAGE);
 }

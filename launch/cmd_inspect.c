@@ -2,7 +2,7 @@
 #include "launch/commands.h"
 #include "launch/inspect_keep.h"
 
-#include "runtime/model.h"
+#include "runtime/cut.h"
 #include "runtime/tokenizer.h"
 
 #include <inttypes.h>
@@ -61,12 +61,19 @@ static text with_commas(uint64_t n)
 static text experts_of(const facts *f, int rank)
 {
     const int *n = f->m->cfg.n_experts;
-    const int encoder = dgm_placement_default_count(n[DGM_ENCODER], rank, f->ranks),
-              decoder = dgm_placement_default_count(n[DGM_DECODER], rank, f->ranks);
+    const int encoder = dgm_model_rank_experts(f->m, DGM_ENCODER, rank, f->ranks),
+              decoder = dgm_model_rank_experts(f->m, DGM_DECODER, rank, f->ranks);
+    const bool alike = n[DGM_ENCODER] == n[DGM_DECODER] && f->m->cut == NULL;
     text t;
-    (void)snprintf(t.s, sizeof t.s, n[DGM_ENCODER] == n[DGM_DECODER] ? "%d" : "%d+%d", encoder,
-                   decoder);
+    (void)snprintf(t.s, sizeof t.s, alike ? "%d" : "%d+%d", encoder, decoder);
     return t;
+}
+
+static uint64_t expert_bytes(const facts *f, int rank)
+{
+    uint64_t dense, experts;
+    dgm_model_rank_bytes(&dense, &experts, f->m, rank, f->ranks, true);
+    return experts;
 }
 
 static void print_ranks(const facts *f)
@@ -77,16 +84,18 @@ static void print_ranks(const facts *f)
         char range[32];
         uint64_t dense, experts;
         const text experts_each = experts_of(f, first);
-        for (last = first;
-             last + 1 < f->ranks && strcmp(experts_of(f, last + 1).s, experts_each.s) == 0;)
+        dgm_model_rank_bytes(&dense, &experts, f->m, first, f->ranks, true);
+        for (last = first; last + 1 < f->ranks &&
+                           strcmp(experts_of(f, last + 1).s, experts_each.s) == 0 &&
+                           (f->m->cut == NULL || expert_bytes(f, last + 1) == experts);)
             last++;
         (void)snprintf(range, sizeof range, last > first ? "%d to %d" : "%d", first, last);
-        dgm_model_rank_bytes(&dense, &experts, f->m, first, f->ranks, true);
         (void)printf("%-13s %12s %12s %12s %12s\n", range, experts_each.s, human_bytes(experts).s,
                      human_bytes(dense).s, human_bytes(experts + dense).s);
     }
     if (f->n_moe > 0)
-        (void)printf("experts: of each MoE layer, expert e on rank e mod %d\n", f->ranks);
+        (void)printf("experts: of %s MoE layer, expert e on rank e mod %d\n",
+                     f->m->cut == NULL ? "each" : "the fullest", f->ranks);
     if (f->ranks > 1)
         (void)printf("dense part: on every rank; with --dense-ranks N on the first N ranks only\n");
 }
@@ -114,8 +123,31 @@ static void print_experts(const facts *f)
     (void)snprintf(count, sizeof count,
                    n[DGM_ENCODER] == n[DGM_DECODER] ? "%d" : "%d (encoder) or %d (decoder)",
                    n[DGM_ENCODER], n[DGM_DECODER]);
-    (void)printf("%-12s %s in each of %d MoE layers, routed by token, top %d, outputs times %.6g\n",
-                 "experts", count, f->n_moe, c->top_k, (double)c->expert_scale);
+    (void)printf("%-12s %s in each of %d MoE layers, top %d, outputs times %.6g\n", "experts",
+                 count, f->n_moe, c->top_k, (double)c->expert_scale);
+    (void)printf("%-12s encoder by %s, decoder by %s\n", "routing",
+                 dgm_routing_name(c->routing[DGM_ENCODER]),
+                 dgm_routing_name(c->routing[DGM_DECODER]));
+    for (int i = 0; i < f->m->tasks.n; i++)
+        (void)printf("%s%s%s",
+                     i % 8 != 0 ? ", "
+                     : i == 0   ? "tasks        "
+                                : "             ",
+                     f->m->tasks.name[i], i % 8 == 7 || i + 1 == f->m->tasks.n ? "\n" : "");
+}
+
+static void print_cut(const dgm_cut *cut)
+{
+    char directions[1024];
+    dgm_cut_list(directions, sizeof directions, cut);
+    (void)printf("%-12s cut for %s, of model %016" PRIx64 "\n", "there", directions, cut->of);
+    for (int s = 0; s < DGM_STACKS; s++) {
+        (void)printf("%-12s %s experts by layer:", "", stack_names[s]);
+        for (int l = 0; l < cut->shape.n_layers; l++)
+            if (cut->shape.layers[l].stack == s)
+                (void)printf(" %d", dgm_cut_count(cut, &cut->shape.layers[l]));
+        (void)printf("\n");
+    }
 }
 
 static void print_packed(const dgm_model_config *c)
@@ -138,6 +170,8 @@ static void print_facts(const facts *f)
     print_stack(f, DGM_DECODER);
     if (f->n_moe > 0)
         print_experts(f);
+    if (f->m->cut != NULL)
+        print_cut(f->m->cut);
     if (c->synthetic)
         (void)printf("%-12s random, made by dragoman synth: what it writes means nothing\n",
                      "values");

@@ -1,8 +1,8 @@
 /* cmd_score_text.c - `dragoman score-text HYP REF`: BLEU, spBLEU and chrF++ of a translation, without translating. */
 #include "launch/commands.h"
 #include "runtime/lines.h"
-#include "runtime/metrics.h"
 #include "runtime/model.h"
+#include "runtime/quality.h"
 #include "runtime/tokenizer.h"
 
 #include <errno.h>
@@ -26,8 +26,7 @@ typedef struct side {
 typedef struct scoring {
     side hyp, ref;
     dgm_tokenizer *tok;
-    dgm_bleu words, pieces;
-    dgm_chrf chrf;
+    dgm_quality sum;
     uint64_t lines;
 } scoring;
 
@@ -60,27 +59,14 @@ static int next_line(side *s)
     return DGM_OK;
 }
 
-static int add_pieces(scoring *s)
-{
-    int32_t *hyp = NULL, *ref = NULL;
-    int n_hyp = 0, n_ref = 0;
-    int rc = dgm_tok_pieces(s->tok, &hyp, &n_hyp, s->hyp.line.text, s->hyp.line.len);
-    if (rc == DGM_OK)
-        rc = dgm_tok_pieces(s->tok, &ref, &n_ref, s->ref.line.text, s->ref.line.len);
-    if (rc == DGM_OK)
-        rc = dgm_bleu_add_ids(&s->pieces, hyp, (size_t)n_hyp, ref, (size_t)n_ref);
-    free(hyp);
-    free(ref);
-    return rc;
-}
-
 static int add_line(scoring *s)
 {
     const dgm_line *h = &s->hyp.line, *r = &s->ref.line;
+    dgm_quality q;
     s->lines++;
-    DGM_TRY(dgm_bleu_add(&s->words, h->text, h->len, r->text, r->len));
-    DGM_TRY(dgm_chrf_add(&s->chrf, h->text, h->len, r->text, r->len));
-    return add_pieces(s);
+    DGM_TRY(dgm_quality_of(&q, s->tok, h->text, h->len, r->text, r->len));
+    dgm_quality_add(&s->sum, &q);
+    return DGM_OK;
 }
 
 /* fail_lengths - one side has ended: how many lines has the other? */
@@ -115,9 +101,10 @@ static int score(scoring *s)
 
 static void print(const scoring *s, const dgm_options *o)
 {
-    const double bleu = dgm_bleu_score(&s->words), pieces = dgm_bleu_score(&s->pieces),
-                 chrf = dgm_chrf_score(&s->chrf),
-                 ratio = s->words.ref > 0 ? (double)s->words.hyp / (double)s->words.ref : 0;
+    const double bleu = dgm_quality_score(&s->sum, DGM_SCORE_BLEU),
+                 pieces = dgm_quality_score(&s->sum, DGM_SCORE_SPBLEU),
+                 chrf = dgm_quality_score(&s->sum, DGM_SCORE_CHRF),
+                 ratio = dgm_quality_length_ratio(&s->sum);
     if (o->json) {
         (void)printf("{\"lines\":%" PRIu64 ",\"bleu\":%.9f,\"spbleu\":%.9f,\"chrf++\":%.9f,"
                      "\"length_ratio\":%.6f,\"signatures\":{\"bleu\":\"%s\",\"spbleu\":\"%s\","

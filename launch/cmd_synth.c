@@ -3,7 +3,7 @@
 
 #include "base/config.h"
 #include "launch/session_cpus.h"
-#include "runtime/synth.h"
+#include "runtime/synth_planted.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -98,6 +98,24 @@ static int read_shape(dgm_synth *s, const dgm_options *o)
     return dgm_synth_check(s);
 }
 
+/* planted - the shape that --planted-languages asks for; nothing but the seed can be chosen. */
+static int read_planted(dgm_synth *s, const dgm_options *o, const char *tokenizer)
+{
+    static const char *const others[] = {
+        "like",    "d-model", "ffn",          "layers", "encoder-layers", "decoder-layers",
+        "heads",   "vocab",   "sparse-step",  "top-k",  "experts-kept",   "experts",
+        "weights", "dense",   "router-scale", "group"};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        if (dgm_config_origin(o->table, others[i]) != DGM_FROM_DEFAULT)
+            return dgm_fail(DGM_EUSAGE, "--planted-languages: want a shape of its own, found --%s",
+                            others[i]);
+    *s = (dgm_synth){.seed = o->seed,
+                     .plant = {.languages = o->planted_languages, .eos = o->planted_eos}};
+    DGM_TRY(dgm_planted_shape(s));
+    DGM_TRY(dgm_planted_find(s, tokenizer));
+    return dgm_synth_check(s);
+}
+
 static int own_threads(const dgm_options *o)
 {
     dgm_cpus mine;
@@ -110,20 +128,24 @@ static int synth(const dgm_options *o)
 {
     dgm_synth s;
     dgm_pool *pool = NULL;
-    if (o->like[0] == '\0')
+    if (o->planted_eos && o->planted_languages == 0)
+        return dgm_fail(DGM_EUSAGE, "--planted-eos: want --planted-languages N, found none");
+    if (o->like[0] == '\0' && o->planted_languages == 0)
         return dgm_fail(DGM_EUSAGE,
                         "synth: want --like SHAPE (dragoman help synth lists them), found none");
     if (o->output[0] == '\0')
         return dgm_fail(DGM_EUSAGE, "synth: want --output DIR, found none");
-    DGM_TRY(read_shape(&s, o));
     const char *tokenizer = dgm_options_find_demo();
     if (tokenizer == NULL)
         return dgm_fail(
             DGM_EUSAGE,
             "synth: want the demonstration model for its tokeniser, and it is not there");
+    DGM_TRY(o->planted_languages > 0 ? read_planted(&s, o, tokenizer) : read_shape(&s, o));
     DGM_TRY(dgm_pool_create(&pool, own_threads(o)));
-    const int rc = dgm_synth_write(&s, o->output, tokenizer, pool);
+    int rc = dgm_synth_write(&s, o->output, tokenizer, pool);
     dgm_pool_destroy(pool);
+    if (rc == DGM_OK && o->planted_languages > 0)
+        rc = dgm_planted_write(&s, o->output);
     return rc;
 }
 

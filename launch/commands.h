@@ -15,6 +15,7 @@ int dgm_cmd_quantize(const dgm_options *o);
 int dgm_cmd_bench(const dgm_options *o); /* args[0]: kernels | exchange */
 int dgm_cmd_prune(const dgm_options *o);
 int dgm_cmd_stats(const dgm_options *o);
+int dgm_cmd_atlas(const dgm_options *o);
 int dgm_cmd_synth(const dgm_options *o);
 
 #endif

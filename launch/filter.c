@@ -1,223 +1,48 @@
 #include "launch/filter.h"
 
 #include "base/log.h"
+#include "launch/filter_direction.h"
 #include "launch/filter_files.h"
 #include "launch/filter_vmap.h"
-#include "launch/session.h"
-#include "runtime/footprint.h"
-#include "runtime/stream.h"
+#include "runtime/cut.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { SCORE_TOKENS = 32, SCORE_SHARE = 4 };
+/* One direction, and where its text comes from and goes to. */
+typedef struct part {
+    dgm_filter_direction direction;
+    dgm_filter_files files;
+    dgm_stream_config stream;
+} part;
 
 /* Everything that rank 0 holds besides the session. */
 typedef struct filter {
     dgm_session session;
     dgm_engine_config engine;
     dgm_decode_options decode;
-    dgm_stream_target targets[DGM_STREAM_MAX_TARGETS];
-    int n_targets;
-    dgm_filter_files files;
-    dgm_stream_config stream;
-    dgm_stream_totals totals;
+    part *parts; /* [n_parts] */
+    int n_parts;
+    dgm_stream_totals totals; /* of all */
 } filter;
-
-static bool scoring(const dgm_options *o)
-{
-    return o->command == DGM_COMMAND_SCORE;
-}
-
-/* ---- what the options mean for this model; the same on every rank ---- */
-
-static int choose_lengths(filter *f)
-{
-    const dgm_options *o = f->session.options;
-    const dgm_model_config *m = &f->session.model->cfg;
-    f->engine.max_source = m->max_source;
-    if (o->max_input_length > 0 && o->max_input_length < m->max_source)
-        f->engine.max_source = o->max_input_length;
-    /* code, </s> and one piece */
-    if (f->engine.max_source < 3)
-        return dgm_fail(DGM_EUSAGE, "--max-input-length: want at least 3, found %d",
-                        o->max_input_length);
-    const int max_length = o->max_length > 0 ? o->max_length : m->max_length;
-    if (max_length < 3 || max_length > m->max_positions)
-        return dgm_fail(DGM_EUSAGE, "--max-length: want 3 to %d (the model's positions), found %d",
-                        m->max_positions, max_length);
-    if (o->min_length > max_length)
-        return dgm_fail(DGM_EUSAGE, "--min-length: want at most --max-length (%d), found %d",
-                        max_length, o->min_length);
-    f->decode.max_length = max_length;
-    f->engine.max_target = scoring(o) ? m->max_positions : max_length;
-    return DGM_OK;
-}
-
-static void choose_decoding(filter *f)
-{
-    const dgm_options *o = f->session.options;
-    dgm_decode_options *d = &f->decode;
-    d->beam = scoring(o) ? 1 : o->beam_size;
-    d->n_best = scoring(o) ? 1 : o->n_best;
-    d->min_length = o->min_length;
-    d->no_repeat_ngram = o->no_repeat_ngram_size;
-    d->early_stopping = o->early_stopping;
-    d->length_penalty = o->length_penalty;
-    d->repetition_penalty = o->repetition_penalty;
-    d->penalty_skip_special = o->penalty_skip_special;
-    d->sampling_topk = o->sampling_topk;
-    d->sampling_topp = o->sampling_topp;
-    d->temperature = o->temperature;
-    d->sampling = o->sampling_topk > 0 || o->sampling_topp < 1 || o->temperature != 1;
-    d->eos_id = f->session.model->cfg.eos_id;
-    d->seed = o->seed;
-    d->token_scores = o->token_scores || scoring(o);
-    d->alignment = o->alignment;
-}
-
-static int count_names(const char *list)
-{
-    int n = 1;
-    for (; *list != '\0'; list++)
-        n += *list == ',';
-    return n;
-}
-
-static int choose_engine(filter *f)
-{
-    const dgm_options *o = f->session.options;
-    const int n_targets = count_names(o->tgt_lang);
-    DGM_TRY(choose_lengths(f));
-    DGM_TRY(dgm_session_types(&f->engine, &f->session));
-    choose_decoding(f);
-    if (n_targets > DGM_STREAM_MAX_TARGETS)
-        return dgm_fail(DGM_EUSAGE, "--tgt-lang: want at most %d languages, found %d",
-                        DGM_STREAM_MAX_TARGETS, n_targets);
-    f->engine.batch_tokens = o->batch_tokens;
-    f->engine.batch_rows = o->batch_rows;
-    f->engine.overlap = dgm_session_overlap(&f->session);
-    f->engine.max_beam = f->decode.beam;
-    f->engine.max_targets = n_targets;
-    /*
-     * A given text is fed some tokens a step. When scoring it is all there is: a row then stands for a token, not for a
-     * hypothesis, so fewer sentences fill the batch (and the engine reserves room for sentences x tokens).
-     */
-    f->engine.prompt_rows = scoring(o) ? SCORE_TOKENS : o->target_prefix[0] != '\0' ? 16 : 2;
-    f->engine.record = o->record_stats[0] != '\0';
-    f->engine.usual_rows = DGM_USUAL_ROWS;
-    if (scoring(o)) {
-        f->engine.batch_rows = (o->batch_rows + SCORE_SHARE - 1) / SCORE_SHARE;
-        f->engine.usual_rows /= SCORE_SHARE;
-    }
-    return DGM_OK;
-}
 
 /* ---- rank 0 ---- */
 
-static int need(const char *value, const char *option, const char *why)
+/* choose_experts - from the keep file, if there is one, or that of a cut model: the sets of all directions of this job. */
+static int choose_experts(filter *f)
 {
-    if (value[0] != '\0')
-        return DGM_OK;
-    return dgm_fail(DGM_EUSAGE, "want %s: %s", option, why);
-}
-
-static int check_languages(const dgm_options *o)
-{
-    DGM_TRY(need(o->src_lang, "-s CODE", "the language of the input (dragoman languages)"));
-    DGM_TRY(need(o->tgt_lang, "-t CODE", "the language to translate into (dragoman languages)"));
-    if (scoring(o) && strchr(o->tgt_lang, ',') != NULL)
-        return dgm_fail(DGM_EUSAGE, "--tgt-lang: want one language for score, found '%s'",
-                        o->tgt_lang);
-    if (scoring(o))
-        DGM_TRY(need(o->reference, "--reference FILE", "the translations to score"));
-    return DGM_OK;
-}
-
-static int resolve_target(filter *f, const char *name)
-{
-    dgm_stream_target *t = &f->targets[f->n_targets];
-    DGM_TRY(dgm_tok_lang(f->session.tok, &t->code, name));
-    t->lang = dgm_tok_piece(f->session.tok, t->code);
-    for (int i = 0; i < f->n_targets; i++) {
-        if (f->targets[i].code == t->code)
-            return dgm_fail(DGM_EUSAGE, "--tgt-lang: %s is there twice", t->lang);
-    }
-    f->n_targets++;
-    return DGM_OK;
-}
-
-static int resolve_targets(filter *f)
-{
-    const char *list = f->session.options->tgt_lang;
-    for (bool more = true; more;) {
-        char name[64];
-        const size_t len = strcspn(list, ",");
-        if (len >= sizeof name)
-            return dgm_fail(DGM_EUSAGE, "--tgt-lang: want language codes, found '%s'", list);
-        memcpy(name, list, len);
-        name[len] = '\0';
-        DGM_TRY(resolve_target(f, name));
-        more = list[len] == ',';
-        list += len + 1;
-    }
-    return DGM_OK;
-}
-
-/* set_of - the set of a direction in a stack, or 0 with --keep-missing exact. */
-static int set_of(int *number, filter *f, const dgm_keep *keep, int stack, const char *src,
-                  const char *tgt)
-{
-    const dgm_options *o = f->session.options;
-    const dgm_keep_set *set = dgm_keep_find(keep, stack, src, tgt);
-    *number = 0;
-    if (set != NULL)
-        return dgm_expert_sets_add(number, &f->session.sets, set);
-    if (strcmp(o->keep_missing, "exact") == 0)
-        return DGM_OK;
-    return dgm_fail(
-        DGM_EINPUT, "%s keeps no %s experts for %s (--keep-missing exact uses all of them)",
-        o->keep, stack == DGM_ENCODER ? "encoder" : "decoder", stack == DGM_ENCODER ? src : tgt);
-}
-
-static int find_sets(filter *f, const dgm_keep *keep, const char *src)
-{
-    for (int i = 0; i < f->n_targets; i++) {
-        dgm_stream_target *t = &f->targets[i];
-        int encoder;
-        DGM_TRY(set_of(&encoder, f, keep, DGM_ENCODER, src, t->lang));
-        DGM_TRY(set_of(&t->experts, f, keep, DGM_DECODER, src, t->lang));
-        if (i > 0 && encoder != f->stream.experts)
-            return dgm_fail(DGM_EUSAGE,
-                            "%s: encoder sets of %s into %s and %s differ, and a line is encoded "
-                            "once: want one target",
-                            f->session.options->keep, src, f->targets[0].lang, t->lang);
-        f->stream.experts = encoder;
-    }
-    return DGM_OK;
-}
-
-/* choose_experts - from the keep file, if there is one: the sets of all directions of this job. */
-static int choose_experts(filter *f, int32_t source_code)
-{
-    const dgm_session *s = &f->session;
+    dgm_session *s = &f->session;
     dgm_keep keep;
-    if (s->options->keep[0] == '\0')
+    if (s->options->keep[0] == '\0' && s->model->cut == NULL)
         return DGM_OK;
-    DGM_TRY(dgm_keep_read(&keep, s->options->keep, &s->model->cfg, s->model->hash));
-    const int rc = find_sets(f, &keep, dgm_tok_piece(s->tok, source_code));
+    DGM_TRY(dgm_cut_read_keep(&keep, s->options->keep, s->model));
+    int rc = DGM_OK;
+    for (int i = 0; rc == DGM_OK && i < f->n_parts; i++)
+        rc = dgm_filter_experts(&f->parts[i].direction, s, &keep);
     dgm_keep_fini(&keep);
     return rc;
-}
-
-static enum dgm_split split_of(const dgm_options *o)
-{
-    /* log p of a reference belongs to the whole line. */
-    if (scoring(o) || strcmp(o->split, "never") == 0)
-        return DGM_SPLIT_NEVER;
-    return strcmp(o->split, "always") == 0 ? DGM_SPLIT_ALWAYS : DGM_SPLIT_AUTO;
 }
 
 static bool shows_progress(const dgm_options *o, const dgm_filter_files *files)
@@ -238,63 +63,90 @@ static uint64_t job_hash(const dgm_session *s, const dgm_options *o)
     return dgm_filter_vmap_hash(job, &s->lists);
 }
 
+/* prepare_part - its files, and its stream. */
+static int prepare_part(filter *f, part *p)
+{
+    const dgm_filter_direction *d = &p->direction;
+    const dgm_options *o = &d->o;
+    DGM_TRY(dgm_filter_files_open(&p->files, o, d->targets, d->n_targets));
+    p->stream = dgm_filter_stream(d, &f->session, &f->engine, &f->decode);
+    p->stream.input = p->files.input;
+    p->stream.input_fd = p->files.input_fd;
+    p->stream.beside = p->files.beside;
+    p->stream.beside_fd = p->files.beside_fd;
+    p->stream.input_name = p->files.input_name;
+    p->stream.beside_name = p->files.beside_name;
+    p->stream.input_bytes = p->files.input_bytes;
+    p->stream.outputs = p->files.outputs;
+    p->stream.n_outputs = p->files.n_outputs;
+    p->stream.report = p->files.report;
+    p->stream.job = job_hash(&f->session, o);
+    p->stream.progress = shows_progress(o, &p->files);
+    return DGM_OK;
+}
+
+/* add_part - with its languages; statistics are kept by direction, so each may be there once. */
+static int add_part(filter *f, const dgm_options *o)
+{
+    part *p = &f->parts[f->n_parts];
+    p->direction.o = dgm_filter_options(o, f->n_parts++);
+    DGM_TRY(dgm_filter_languages(&p->direction, &f->session));
+    for (part *q = f->parts; q < p; q++)
+        for (int i = 0; i < q->direction.n_targets; i++)
+            for (int k = 0; k < p->direction.n_targets; k++)
+                if (q->direction.source == p->direction.source &&
+                    q->direction.targets[i].code == p->direction.targets[k].code)
+                    return dgm_fail(DGM_EUSAGE,
+                                    "%s into %s is there twice: want one text a direction",
+                                    dgm_tok_piece(f->session.tok, p->direction.source),
+                                    p->direction.targets[k].lang);
+    return DGM_OK;
+}
+
 /* prepare - files and languages: what can go wrong does so before the weights are read. */
-static int prepare(filter *f)
+static int prepare(filter *f, const dgm_options *o)
 {
     dgm_session *s = &f->session;
-    const dgm_options *o = s->options;
-    int32_t source_code = 0;
-    DGM_TRY(check_languages(o));
-    DGM_TRY(dgm_tok_lang(s->tok, &source_code, o->src_lang));
-    DGM_TRY(resolve_targets(f));
-    DGM_TRY(dgm_filter_vmap_read(s, f->targets, f->n_targets));
-    DGM_TRY(choose_experts(f, source_code));
-    DGM_TRY(dgm_filter_files_open(&f->files, o, f->targets, f->n_targets));
-    f->stream = (dgm_stream_config){
-        .tok = s->tok,
-        .comm = s->comm,
-        .source = {.tok = s->tok,
-                   .lang = dgm_tok_piece(s->tok, source_code),
-                   .code = source_code,
-                   .suffix = s->model->cfg.source_suffix,
-                   .max_ids = f->engine.max_source,
-                   .split = split_of(o)},
-        .targets = f->targets,
-        .experts = f->stream.experts,
-        .shape = &s->sets.shape,
-        .n_targets = f->n_targets,
-        .start_id = s->model->cfg.decoder_start_id,
-        .eos_id = s->model->cfg.eos_id,
-        .max_target = f->engine.max_target,
-        .decode = f->decode,
-        .score = scoring(o),
-        .input = f->files.input,
-        .input_fd = f->files.input_fd,
-        .beside = f->files.beside,
-        .beside_fd = f->files.beside_fd,
-        .input_name = f->files.input_name,
-        .beside_name = f->files.beside_name,
-        .input_bytes = f->files.input_bytes,
-        .outputs = f->files.outputs,
-        .n_outputs = f->files.n_outputs,
-        .report = f->files.report,
-        .job = job_hash(s, o),
-        .strict = o->strict,
-        .marian = strcmp(o->format, "marian") == 0,
-        .with_score = o->with_score,
-        .token_scores = o->token_scores,
-        .alignment = o->alignment,
-        .progress = shows_progress(o, &f->files),
-        .stop = &dgm_session_signal,
-    };
+    if (o->n_directions > 1 && o->report[0] != '\0')
+        return dgm_fail(DGM_EUSAGE, "--report: want one direction with it, found %d",
+                        o->n_directions);
+    DGM_ASSERT(o->n_directions >= 1);
+    f->parts = calloc((size_t)o->n_directions, sizeof *f->parts);
+    if (f->parts == NULL)
+        return dgm_fail(DGM_ENOMEM, "out of memory for %d directions", o->n_directions);
+    for (int i = 0; i < o->n_directions; i++)
+        DGM_TRY(add_part(f, o));
+    DGM_TRY(dgm_filter_vmap_read(s, f->parts->direction.targets, f->parts->direction.n_targets));
+    DGM_TRY(choose_experts(f));
+    for (int i = 0; i < f->n_parts; i++)
+        DGM_TRY(prepare_part(f, &f->parts[i]));
     return DGM_OK;
+}
+
+static void add_totals(dgm_stream_totals *sum, const dgm_stream_totals *t)
+{
+    sum->lines += t->lines;
+    sum->sentences += t->sentences;
+    sum->tokens += t->tokens;
+    for (int i = 0; i < DGM_LINE_STATUSES; i++)
+        sum->by_status[i] += t->by_status[i];
+    sum->flagged += t->flagged;
+    sum->seconds += t->seconds;
+    sum->stopped = sum->stopped || t->stopped;
+    dgm_absent_add(&sum->absent, &t->absent);
 }
 
 /* stream - the positive exit code that goes with what happened, or an error. */
 static int stream(filter *f)
 {
-    f->stream.engine = f->session.engine;
-    DGM_TRY(dgm_stream_run(&f->totals, &f->stream));
+    f->totals.absent.worst = -1;
+    for (int i = 0; i < f->n_parts && !f->totals.stopped; i++) {
+        dgm_stream_totals t;
+        f->parts[i].stream.engine = f->session.engine;
+        const int rc = dgm_stream_run(&t, &f->parts[i].stream);
+        add_totals(&f->totals, &t);
+        DGM_TRY(rc);
+    }
     if (f->totals.stopped)
         return 128 + dgm_session_signal;
     return f->totals.flagged > 0 ? dgm_exit_code(DGM_ETEXT) : DGM_OK;
@@ -349,12 +201,13 @@ static void show_summary(const filter *f)
             t->absent.sum / (double)t->absent.n, (double)t->absent.most);
     if (t->flagged > 0)
         dgm_log(DGM_LOG_WARN, "end", "%llu lines are flagged%s", (unsigned long long)t->flagged,
-                f->files.report == NULL ? " (--report FILE says which)" : "");
+                f->parts->files.report == NULL ? " (--report FILE says which)" : "");
     if (t->stopped)
         dgm_log(DGM_LOG_WARN, "end", "stopped by signal %d after line %llu%s",
                 (int)dgm_session_signal, (unsigned long long)t->lines,
-                dgm_writer_is_part(f->files.outputs[0]) ? "; the same command goes on from there"
-                                                        : "");
+                dgm_writer_is_part(f->parts->files.outputs[0])
+                    ? "; the same command goes on from there"
+                    : "");
     show_memory(f);
 }
 
@@ -379,9 +232,9 @@ static int run(filter *f, const dgm_options *o)
 {
     dgm_session *s = &f->session;
     DGM_TRY(dgm_session_join(s, o));
-    int rc = choose_engine(f);
+    int rc = dgm_filter_engine(&f->engine, &f->decode, s);
     if (rc == DGM_OK && s->rank == 0)
-        rc = prepare(f);
+        rc = prepare(f, o);
     DGM_TRY(dgm_session_load(s, rc, &f->engine));
     return s->rank == 0 ? stream(f) : dgm_session_serve(s);
 }
@@ -399,7 +252,9 @@ int dgm_filter_run(const dgm_options *o)
             code = dgm_exit_code(written);
         }
     }
-    dgm_filter_files_close(&f.files);
+    for (int i = 0; i < f.n_parts; i++)
+        dgm_filter_files_close(&f.parts[i].files);
+    free(f.parts);
     dgm_session_close(&f.session);
     return code;
 }

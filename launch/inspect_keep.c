@@ -1,10 +1,8 @@
 #include "launch/inspect_keep.h"
 
-#include "runtime/config_model.h"
+#include "runtime/cut.h"
 #include "runtime/expert_sets.h"
-#include "runtime/keep.h"
 #include "runtime/model.h"
-#include "runtime/safetensors.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,8 +14,7 @@ static const char *const stack_names[DGM_STACKS] = {"encoder", "decoder"};
 
 typedef struct facts {
     const dgm_options *o;
-    dgm_model *m; /* NULL: the directory has no weights */
-    dgm_model_config cfg;
+    dgm_model *m;
     dgm_keep keep;
     char *list; /* names points into it */
     const char *names[MOST_NAMES];
@@ -46,12 +43,16 @@ static int read_names(facts *f)
 
 static int collect(facts *f)
 {
-    DGM_TRY(dgm_expert_sets_init(&f->sets, &f->cfg));
+    DGM_TRY(dgm_expert_sets_init(&f->sets, &f->m->cfg));
     for (int s = 0; s < DGM_STACKS; s++)
         for (int i = 0; i < f->keep.n[s]; i++) {
             int number;
-            if (dgm_keep_among(f->keep.sets[s][i].name, f->names, f->n_names))
-                DGM_TRY(dgm_expert_sets_add(&number, &f->sets, &f->keep.sets[s][i]));
+            const dgm_keep_set *set = &f->keep.sets[s][i];
+            if (!dgm_keep_among(set->name, f->names, f->n_names))
+                continue;
+            if (f->n_names > 0) /* a cut model need not have all sets of its keep file */
+                DGM_TRY(dgm_cut_check_set(f->m, s, set, set->name, f->o->keep));
+            DGM_TRY(dgm_expert_sets_add(&number, &f->sets, set));
         }
     return DGM_OK;
 }
@@ -78,8 +79,8 @@ static void print(const facts *f)
             if (dgm_keep_among(f->keep.sets[s][i].name, f->names, f->n_names))
                 (void)printf("%-8s %-24s %8d\n", stack_names[s], f->keep.sets[s][i].name,
                              dgm_keep_count(&f->keep, &f->keep.sets[s][i]));
-    if (f->m == NULL)
-        return;
+    (void)printf("\nweights of these on disk: %.1f GiB (%llu bytes)\n",
+                 gib(dgm_model_file_bytes(f->m)), (unsigned long long)dgm_model_file_bytes(f->m));
     (void)printf("\n%-8s %14s %14s %14s\n", "rank", "experts GiB", "dense GiB", "together GiB");
     for (int r = 0; r < f->o->ranks; r++) {
         uint64_t dense, experts;
@@ -100,23 +101,16 @@ static int print_json(const facts *f)
 
 /* ---- both ---- */
 
-static int open_model(facts *f, const char *dir)
-{
-    const dgm_model_options opt = {.dropless = true, .source_order = -1};
-    DGM_TRY(dgm_config_read(&f->cfg, dir, &opt));
-    if (dgm_config_most_experts(&f->cfg) == 0)
-        return dgm_fail(DGM_EMODEL, "%s: want a mixture of experts, found a dense model", dir);
-    return dgm_tensors_there(dir) ? dgm_model_open(&f->m, dir, &opt) : DGM_OK;
-}
-
 static int look(facts *f, const char *dir)
 {
-    DGM_TRY(open_model(f, dir));
-    DGM_TRY(dgm_keep_read(&f->keep, f->o->keep, &f->cfg, f->m == NULL ? 0 : f->m->hash));
+    const dgm_model_options opt = {.dropless = true, .source_order = -1, .describe = true};
+    DGM_TRY(dgm_model_open(&f->m, dir, &opt));
+    if (dgm_config_most_experts(&f->m->cfg) == 0)
+        return dgm_fail(DGM_EMODEL, "%s: want a mixture of experts, found a dense model", dir);
+    DGM_TRY(dgm_cut_read_keep(&f->keep, f->o->keep, f->m));
     DGM_TRY(read_names(f));
     DGM_TRY(collect(f));
-    if (f->m != NULL)
-        f->m->sets = &f->sets;
+    f->m->sets = &f->sets;
     if (f->o->json)
         return print_json(f);
     print(f);

@@ -4,6 +4,8 @@
 #include "base/log.h"
 #include "comm/comm.h"
 #include "launch/commands.h"
+#include "launch/prune_loss.h"
+#include "launch/prune_sweep.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -27,7 +29,8 @@ static const struct command {
     [DGM_COMMAND_BENCH] = {dgm_cmd_bench, true},
     [DGM_COMMAND_QUANTIZE] = {dgm_cmd_quantize, false},
     [DGM_COMMAND_STATS] = {dgm_cmd_stats, true},
-    [DGM_COMMAND_PRUNE] = {dgm_cmd_prune, false},
+    [DGM_COMMAND_PRUNE] = {dgm_cmd_prune, true},
+    [DGM_COMMAND_ATLAS] = {dgm_cmd_atlas, false},
     [DGM_COMMAND_SYNTH] = {dgm_cmd_synth, false},
 };
 
@@ -125,8 +128,12 @@ static int print_help(int argc, char **argv)
 static bool alone(const dgm_options *o)
 {
     const bool kernels = o->command == DGM_COMMAND_BENCH && o->n_args > 0 &&
-                         (strcmp(o->args[0], "kernels") == 0 || strcmp(o->args[0], "experts") == 0);
-    return !commands[o->command].ranks || kernels;
+                         (strcmp(o->args[0], "kernels") == 0 || strcmp(o->args[0], "experts") == 0),
+               merge = o->command == DGM_COMMAND_STATS && o->merge;
+    /* what translates or scores is a job of all ranks */
+    const bool choosing =
+        o->command == DGM_COMMAND_PRUNE && !dgm_prune_measures(o) && !dgm_prune_by_loss(o);
+    return !commands[o->command].ranks || kernels || merge || choosing;
 }
 
 static int run(const dgm_options *o)

@@ -1,6 +1,7 @@
 /* What a command reads from its options, and what the commands are called. */
 #include "launch/options.h"
 
+#include "launch/data_file.h"
 #include "launch/options_table.h"
 
 #include <stdlib.h>
@@ -24,7 +25,7 @@ static const struct command_text {
     {"detokenize", "[options] < ids", "turn ids back into text", 0, true},
     {"languages", "[options]", "list language codes, names and aliases", 0, false},
     {"inspect", "[MODEL] [options]", "show what a model is and what each rank would hold", 1, true},
-    {"bench", "kernels|exchange|layers|experts|pruning [options]",
+    {"bench", "kernels|exchange|layers|experts|pruning|cuda [options]",
      "measure this machine, or where a model spends its time", 1, false},
     {"quantize", "-m MODEL -o DIR [options]", "write a model anew with smaller weights", 0, true},
     {"synth", "--like SHAPE -o DIR [options]",
@@ -33,6 +34,8 @@ static const struct command_text {
      "which experts the tokens of a text prefer", 4096, true},
     {"prune", "-m MODEL --stats FILE|--import FILE -k FILE [options]",
      "choose the experts that each language keeps", 0, true},
+    {"atlas", "STATS|--compare STATS STATS [-o FILE] [--csv DIR] [options]",
+     "a page that shows which experts languages use", 2, false},
 };
 
 const char *dgm_options_command_name(enum dgm_command command)
@@ -68,42 +71,11 @@ enum dgm_command dgm_options_command(const char *name)
     return DGM_COMMANDS;
 }
 
-/* is_model - `dir` holds a model's configuration. */
-static bool is_model(const char *dir)
-{
-    char path[4096];
-    return snprintf(path, sizeof path, "%s/config.json", dir) < (int)sizeof path &&
-           access(path, R_OK) == 0;
-}
-
-/*
- * find_demo - the demonstration model: in a checkout models/ stands beside the build folder, installed it stands
- * in ../share/dragoman of the binary (so a moved tree works) or where it was configured to be.
- */
-static bool find_demo(char *dir, size_t size)
-{
-    static const char *const beside[] = {"../../models/multi30k-token", "../models/multi30k-token",
-                                         "../../../models/multi30k-token",
-                                         "../share/dragoman/models/multi30k-token"};
-    char exe[2048];
-    const ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
-    if (n > 0) {
-        exe[n] = '\0';
-        *strrchr(exe, '/') = '\0';
-        for (size_t i = 0; i < sizeof beside / sizeof beside[0]; i++) {
-            (void)snprintf(dir, size, "%s/%s", exe, beside[i]);
-            if (is_model(dir))
-                return true;
-        }
-    }
-    (void)snprintf(dir, size, "%s/dragoman/models/multi30k-token", DGM_DATADIR);
-    return is_model(dir);
-}
-
 const char *dgm_options_find_demo(void)
 {
     static char demo[4096];
-    if (!find_demo(demo, sizeof demo))
+    if (!dgm_data_find(demo, sizeof demo, "models/multi30k-token", "models/multi30k-token",
+                       "config.json"))
         return NULL;
     char *real = realpath(demo, NULL);
     if (real != NULL)
@@ -114,8 +86,9 @@ const char *dgm_options_find_demo(void)
 
 static int name_model(dgm_options *o)
 {
-    const bool argument = o->command == DGM_COMMAND_INSPECT && o->n_args > 0;
-    if (o->model[0] != '\0' || argument || !texts[o->command].demo)
+    const bool argument = o->command == DGM_COMMAND_INSPECT && o->n_args > 0,
+               merge = o->command == DGM_COMMAND_STATS && o->merge;
+    if (o->model[0] != '\0' || argument || merge || !texts[o->command].demo)
         return DGM_OK;
     const char *demo = dgm_options_find_demo();
     if (demo == NULL)
@@ -164,6 +137,54 @@ static int check(dgm_options *o)
     return DGM_OK;
 }
 
+static bool takes_several(const dgm_options *o)
+{
+    return o->command == DGM_COMMAND_STATS || o->command == DGM_COMMAND_PRUNE;
+}
+
+/* check_counts - the n-th of each belong together, so there are as many of each. */
+static int check_counts(int n_src, int n_tgt, int n_input, int n_reference)
+{
+    if (n_src == n_tgt && n_src == n_input && (n_reference == n_src || n_reference == 0))
+        return DGM_OK;
+    return dgm_fail(DGM_EUSAGE,
+                    "several directions: want as many -s as -t, -i and (if any) --reference, found "
+                    "%d, %d, %d and %d",
+                    n_src, n_tgt, n_input, n_reference);
+}
+
+/* given - the values of an option, and how many: a list holds at least the default, which says nothing. */
+static const char *const *given(int *n, const dgm_options *o, const char *key)
+{
+    const char *const *list = dgm_config_list(o->table, key, n);
+    if (*n == 1 && list[0][0] == '\0')
+        *n = 0;
+    return list;
+}
+
+/* list_directions - with one, any may be missing: the command says which it needs. */
+static int list_directions(dgm_options *o)
+{
+    int n_src, n_tgt, n_input, n_reference;
+    const char *const *src = given(&n_src, o, "src-lang"),
+                      *const *tgt = given(&n_tgt, o, "tgt-lang"),
+                      *const *input = given(&n_input, o, "input"),
+                      *const *reference = given(&n_reference, o, "reference");
+    const bool several =
+        takes_several(o) && (n_src > 1 || n_tgt > 1 || n_input > 1 || n_reference > 1);
+    if (several)
+        DGM_TRY(check_counts(n_src, n_tgt, n_input, n_reference));
+    o->n_directions = several && n_src > 1 ? n_src : 1;
+    o->directions = calloc((size_t)o->n_directions, sizeof *o->directions);
+    if (o->directions == NULL)
+        return dgm_fail(DGM_ENOMEM, "options: no memory");
+    o->directions[0] = (dgm_direction){o->src_lang, o->tgt_lang, o->input, o->reference};
+    for (int i = 0; several && i < o->n_directions; i++)
+        o->directions[i] =
+            (dgm_direction){src[i], tgt[i], input[i], n_reference > 0 ? reference[i] : ""};
+    return DGM_OK;
+}
+
 int dgm_options_open(dgm_options *o, enum dgm_command command, int argc, char *const *argv)
 {
     *o = (dgm_options){.command = command};
@@ -174,13 +195,17 @@ int dgm_options_open(dgm_options *o, enum dgm_command command, int argc, char *c
         DGM_TRY(dgm_config_file(o->table, o->config));
     o->args = dgm_config_args(o->table, &o->n_args);
     DGM_TRY(check(o));
+    DGM_TRY(list_directions(o));
+    o->decoder_keeps = dgm_config_list(o->table, "decoder-keep", &o->n_decoder_keeps);
     return name_model(o);
 }
 
 void dgm_options_close(dgm_options *o)
 {
     dgm_config_destroy(o->table);
+    free(o->directions);
     o->table = NULL;
+    o->directions = NULL;
 }
 
 void dgm_options_print_commands(FILE *f)

@@ -29,8 +29,14 @@ enum dgm_command {
     DGM_COMMAND_SYNTH,
     DGM_COMMAND_STATS,
     DGM_COMMAND_PRUNE,
+    DGM_COMMAND_ATLAS,
     DGM_COMMANDS
 };
+
+/* One direction and its text: the n-th -s, -t, -i and --reference belong together. */
+typedef struct dgm_direction {
+    const char *src, *tgt, *input, *reference; /* "" where there is none */
+} dgm_direction;
 
 typedef struct dgm_options {
     enum dgm_command command;
@@ -40,6 +46,7 @@ typedef struct dgm_options {
     const char *model;       /* -m: directory; "" was replaced by the shipped demonstration model */
     const char *comm;        /* auto, local, mpi */
     const char *isa;         /* auto, ref, avx2, avx512, vnni */
+    const char *device;      /* cpu, cuda: where experts run */
     int threads;             /* per rank; 0: CPUs of the mask shared among ranks on it */
     const char *dense_ranks; /* "all" or a number */
     int stall_ms, deadline_ms; /* comm.stall_ms, comm.deadline_ms */
@@ -70,6 +77,10 @@ typedef struct dgm_options {
     bool ids;
     bool with_score, token_scores, alignment;
 
+    /* those of stats and prune, which take several; of the others the one above */
+    dgm_direction *directions; /* [n_directions], at least 1 */
+    int n_directions;
+
     /* decoding */
     int beam_size, n_best, max_length, min_length, no_repeat_ngram_size;
     float length_penalty, repetition_penalty;
@@ -98,8 +109,22 @@ typedef struct dgm_options {
 
     /* prune */
     const char *stats, *import, *metric, *algorithm, *granularity, *average, *stats_mode;
+    const char *from; /* keep file, or "" */
     float fraction, ratio;
     int keep_total, keep_encoder;
+    const char *cut_for; /* directions of the model that is cut out into `output` */
+    bool evaluate, sweep;
+    float max_loss;
+    const char *loss_of;            /* worst, mean */
+    const char *fractions, *ratios; /* several after commas; fractions "": as the command does */
+    bool protect_eos;
+    const char *decoder_keep;         /* LANG=FRACTION,.. or "": the last of */
+    const char *const *decoder_keeps; /* [n_decoder_keeps] */
+    int n_decoder_keeps;
+
+    /* atlas */
+    const char *quality, *csv, *linkage; /* file, folder; "": none */
+    bool compare;
 
     /* bench layers, bench pruning */
     const char *batch; /* sentences at once, several after commas */
@@ -110,6 +135,8 @@ typedef struct dgm_options {
     const char *like, *layers, *experts_kept, *weights;
     int d_model, ffn, encoder_layers, decoder_layers, heads, vocab, sparse_step, top_k;
     float router_scale;
+    int planted_languages;
+    bool planted_eos;
 
     /* what is left: positional arguments */
     const char *const *args;

@@ -17,14 +17,16 @@ enum {
     Y = 1u << DGM_COMMAND_SYNTH,
     G = 1u << DGM_COMMAND_STATS,
     P = 1u << DGM_COMMAND_PRUNE,
-    ALL = T | S | X | K | D | L | I | B | Q | Y | G | P,
+    A = 1u << DGM_COMMAND_ATLAS,
+    ALL = T | S | X | K | D | L | I | B | Q | Y | G | P | A,
 };
 
 enum {
     NONE = 0,
     RESULT = DGM_OPT_RESULT | DGM_OPT_JOB,
     JOB = DGM_OPT_JOB,
-    HERE = DGM_OPT_NOT_IN_FILE
+    HERE = DGM_OPT_NOT_IN_FILE,
+    LIST = DGM_OPT_LIST,
 };
 
 static const char model_group[] = "Model and ranks", text_group[] = "Text in",
@@ -71,86 +73,91 @@ static const char model_group[] = "Model and ranks", text_group[] = "Text in",
 
 const dgm_opt dgm_option_rows[] = {
     /* Model and ranks */
-    TEXT("model", 'm', model_group, model, "", "DIR", T | S | X | K | D | L | I | Q | B | G | P,
+    TEXT("model", 'm', model_group, model, "", "DIR", T | S | X | K | D | L | I | Q | B | G | P | A,
          NONE,
          "model directory as downloaded from Hugging Face; without it the demonstration model that "
          "comes with dragoman",
          NULL),
-    CHOICE("comm", model_group, comm, "auto", "auto|local|mpi", NULL, T | S | B | G, NONE,
+    CHOICE("comm", model_group, comm, "auto", "auto|local|mpi", NULL, T | S | B | G | P, NONE,
            "how ranks talk: local is one process, mpi needs mpirun or srun, auto asks the "
            "environment",
            "`local` under mpirun starts N copies that all do the same work"),
-    INT("threads", 0, model_group, threads, "0", 0, 1024, "N", T | S | B | Q | Y | G, NONE,
+    INT("threads", 0, model_group, threads, "0", 0, 1024, "N", T | S | B | Q | Y | G | P, NONE,
         "threads of each rank; 0: the CPUs that it may use, shared among the ranks on them",
         "More threads than CPUs make every step wait for the slowest"),
-    CHOICE("isa", model_group, isa, "auto", "auto|ref|avx2|avx512|vnni", NULL, T | S | B | Q | G,
-           NONE,
+    CHOICE("isa", model_group, isa, "auto", "auto|ref|avx2|avx512|vnni", NULL,
+           T | S | B | Q | G | P, NONE,
            "instruction set; the text is the same with any, auto takes the best that all ranks "
            "have",
            "`ref` is plain C, some ten times slower"),
-    TEXT("dense-ranks", 0, model_group, dense_ranks, "all", "all|N", T | S | G, JOB,
+    CHOICE("device", model_group, device, "cpu", "cpu|cuda", NULL, T | S | B | G | P, NONE,
+           "where experts run: cuda puts those of each rank into the memory of a GPU, one GPU a "
+           "rank; the text is the same with either",
+           "A GPU pays for wide experts; small models are faster on the CPU"),
+    TEXT("dense-ranks", 0, model_group, dense_ranks, "all", "all|N", T | S | G | P, JOB,
          "ranks that hold dense weights and translate sentences; the others hold experts only",
          "Few dense ranks leave the others waiting"),
-    CHOICE("compute", model_group, compute, "auto", "auto|f32|int8", NULL, T | S | B | Q | G,
+    CHOICE("compute", model_group, compute, "auto", "auto|f32|int8", NULL, T | S | B | Q | G | P,
            RESULT,
            "arithmetic of the products with integer weights: f32, or int8 with each row of "
            "activations rounded too; auto as the model says, else f32; quantize writes it into the "
            "model",
            "int8 is faster and loses a little more"),
-    CHOICE("verify", model_group, verify_when, "first-use", "first-use|open|never", NULL, T | S,
+    CHOICE("verify", model_group, verify_when, "first-use", "first-use|open|never", NULL, T | S | P,
            NONE,
            "when the checksums of a packed model are compared: each expert before its first token, "
            "everything before the first line, or never",
            "never lets a damaged file translate"),
-    CHOICE("kv", model_group, kv, "f32", "f32|bf16", NULL, T | S | B | G, RESULT,
+    CHOICE("kv", model_group, kv, "f32", "f32|bf16", NULL, T | S | B | G | P, RESULT,
            "type of the attention cache: bf16 takes half the memory and bandwidth, and rounds",
            "Another type gives another text now and then"),
-    SWITCH("dropless", 0, model_group, dropless, T | S | G, RESULT,
+    SWITCH("dropless", 0, model_group, dropless, T | S | G | P, RESULT,
            "accept a model whose configuration drops tokens by batch, and never drop any",
            "The model was trained to expect drops, quality may differ"),
     CHOICE(
-        "overlap", model_group, overlap, "auto", "auto|on|off", NULL, T | S | B, JOB,
+        "overlap", model_group, overlap, "auto", "auto|on|off", NULL, T | S | B | P, JOB,
         "run each step in two halves, so that the rows of one travel between ranks while the "
         "other computes; auto tries both ways on some steps when ranks are on several hosts, and "
         "keeps the faster",
         "On a fast network it costs time: weights are read twice"),
-    TEXT("keep", 'k', model_group, keep, "", "FILE", T | S | G | P | I, RESULT,
+    TEXT("keep", 'k', model_group, keep, "", "FILE", T | S | G | P | I | A, RESULT,
          "experts that each language keeps, as dragoman prune writes them; others are not loaded; "
-         "inspect: what such a file keeps",
+         "inspect, atlas: what such a file keeps",
          "Fewer experts cost quality: dragoman score-text measures it"),
-    CHOICE("keep-missing", model_group, keep_missing, "error", "error|exact", NULL, T | S | G,
+    CHOICE("keep-missing", model_group, keep_missing, "error", "error|exact", NULL, T | S | G | P,
            RESULT, "a language that the keep file does not list: an error, or all experts", NULL),
-    INT("comm-stall-ms", 0, model_group, stall_ms, "2000", 10, 3600000, "MS", T | S | B | G, JOB,
-        "warn when a rank gave no sign of life for so long", NULL),
+    INT("comm-stall-ms", 0, model_group, stall_ms, "2000", 10, 3600000, "MS", T | S | B | G | P,
+        JOB, "warn when a rank gave no sign of life for so long", NULL),
     INT("comm-deadline-ms", 0, model_group, deadline_ms, "60000", 100, 86400000, "MS",
-        T | S | B | G, JOB, "give a rank up, and end the job with exit code 6, after so long",
+        T | S | B | G | P, JOB, "give a rank up, and end the job with exit code 6, after so long",
         "Shorter than the slowest step ends healthy jobs"),
 
     /* Text in */
-    TEXT("src-lang", 's', text_group, src_lang, "", "CODE", T | S | K | G, RESULT,
-         "language of the input: eng_Latn, or an alias such as en (dragoman languages)",
+    TEXT("src-lang", 's', text_group, src_lang, "", "CODE", T | S | K | G | P, RESULT | LIST,
+         "language of the input: eng_Latn, or an alias such as en (dragoman languages); "
+         "stats and prune take several: the n-th -s, -t, -i and --reference belong together",
          "Naming another language than the text's gives fluent nonsense"),
-    TEXT("tgt-lang", 't', text_group, tgt_lang, "", "CODE,..", T | S | G, RESULT,
+    TEXT("tgt-lang", 't', text_group, tgt_lang, "", "CODE,..", T | S | G | P, RESULT | LIST,
          "language of the output; translate takes several, separated by commas, and encodes each "
          "line once",
          NULL),
-    TEXT("input", 'i', text_group, input, "", "FILE", T | S | K | D | G, NONE,
+    TEXT("input", 'i', text_group, input, "", "FILE", T | S | K | D | G | P, LIST,
          "text to read, one sentence a line; without it standard input", NULL),
-    TEXT("reference", 0, text_group, reference, "", "FILE", S | G, NONE,
+    TEXT("reference", 0, text_group, reference, "", "FILE", S | G | P, LIST,
          "translations to score, line by line beside the input", NULL),
     TEXT("target-prefix", 0, text_group, target_prefix, "", "FILE", T, NONE,
          "beginnings that the translations must have, line by line beside the input", NULL),
-    CHOICE("split", text_group, split, "auto", "auto|always|never", NULL, T, RESULT,
+    CHOICE("split", text_group, split, "auto", "auto|always|never", NULL, T | P, RESULT,
            "cut a line at sentence ends, translate the parts and join them: auto only what is too "
            "long for the model, always every line that holds several sentences",
            "NLLB tends to leave sentences out of lines that hold several"),
-    INT("max-input-length", 0, text_group, max_input_length, "0", 0, 1000000, "N", T | S | G,
+    INT("max-input-length", 0, text_group, max_input_length, "0", 0, 1000000, "N", T | S | G | P,
         RESULT,
         "longest source in tokens, language code and </s> counted; longer is split or refused; 0: "
         "as the model says",
         NULL),
     CHOICE("source-order", text_group, source_order, "auto", "auto|prefix|suffix", NULL,
-           T | S | K | G, RESULT,
+           T | S | K | G | P, RESULT,
            "where the source code stands: prefix `code text </s>`, suffix `text </s> code` (older "
            "checkpoints); auto asks the model",
            "The wrong order costs quality without any message"),
@@ -158,11 +165,10 @@ const dgm_opt dgm_option_rows[] = {
            "stop at the first line that cannot be done, with exit code 4", NULL),
 
     /* Text out */
-    TEXT("output", 'o', output_group, output, "", "FILE", T | S | K | D | Q | Y | G, NONE,
+    TEXT("output", 'o', output_group, output, "", "FILE", T | S | K | D | Q | Y | G | P | A, NONE,
          "file to write; without it standard output; translate writes FILE.part and renames it, "
          "goes on where it was stopped, and takes {lang} in the name for one file a target; "
-         "quantize "
-         "and synth make a directory, which must not be there yet",
+         "quantize, synth and prune make a directory, which must not be there yet",
          NULL),
     CHOICE("format", output_group, format, "plain", "plain|marian", NULL, T, RESULT,
            "plain `text` or `score ||| text`; marian `line ||| text ||| score`", NULL),
@@ -184,24 +190,24 @@ const dgm_opt dgm_option_rows[] = {
            NULL),
 
     /* Decoding */
-    INT("beam-size", 0, decode_group, beam_size, "4", 1, 128, "N", T | G, RESULT,
+    INT("beam-size", 0, decode_group, beam_size, "4", 1, 128, "N", T | G | P, RESULT,
         "hypotheses kept a line; 1 is greedy", "Time and memory grow with it"),
-    REAL("length-penalty", decode_group, length_penalty, "1", -10, 10, T,
+    REAL("length-penalty", decode_group, length_penalty, "1", -10, 10, T | P,
          "score = sum of log p / length^X", "Far above 1 the beam prefers rambling"),
-    INT("max-length", 0, decode_group, max_length, "0", 0, 1000000, "N", T | G, RESULT,
+    INT("max-length", 0, decode_group, max_length, "0", 0, 1000000, "N", T | G | P, RESULT,
         "longest translation in tokens, start token and language code counted; 0: as the model "
         "says",
         "What is cut there is flagged as truncated"),
-    INT("min-length", 0, decode_group, min_length, "0", 0, 1000000, "N", T, RESULT,
+    INT("min-length", 0, decode_group, min_length, "0", 0, 1000000, "N", T | P, RESULT,
         "shortest translation, counted alike", NULL),
-    INT("no-repeat-ngram-size", 0, decode_group, no_repeat_ngram_size, "0", 0, 1000000, "N", T,
+    INT("no-repeat-ngram-size", 0, decode_group, no_repeat_ngram_size, "0", 0, 1000000, "N", T | P,
         RESULT, "never repeat N tokens in a row; 0: off", "Below 3 it forbids ordinary grammar"),
-    REAL("repetition-penalty", decode_group, repetition_penalty, "1", 0.01, 100, T,
+    REAL("repetition-penalty", decode_group, repetition_penalty, "1", 0.01, 100, T | P,
          "above 1 tokens that were used are worth less",
          "It discourages </s> too, as in Hugging Face: see --penalty-skip-special"),
-    SWITCH("penalty-skip-special", 0, decode_group, penalty_skip_special, T, RESULT,
+    SWITCH("penalty-skip-special", 0, decode_group, penalty_skip_special, T | P, RESULT,
            "leave </s> and language codes out of the repetition penalty", NULL),
-    SWITCH("early-stopping", 0, decode_group, early_stopping, T, RESULT,
+    SWITCH("early-stopping", 0, decode_group, early_stopping, T | P, RESULT,
            "stop a line as soon as beam-size hypotheses have ended", NULL),
     INT("sampling-topk", 0, decode_group, sampling_topk, "0", 0, 1000000, "N", T, RESULT,
         "draw each token among the N best instead of taking the best; 0: off", NULL),
@@ -209,9 +215,10 @@ const dgm_opt dgm_option_rows[] = {
          "draw among the best that together have probability X", NULL),
     REAL("temperature", decode_group, temperature, "1", 0.001, 1000, T,
          "draw with logits divided by X; any of these three makes beam-size 1 the default", NULL),
-    {"seed", 0, decode_group, DGM_OPT_U64, AT(seed), "0", 0, 0, NULL, NULL, "N", T | Y, RESULT,
+    {"seed", 0, decode_group, DGM_OPT_U64, AT(seed), "0", 0, 0, NULL, NULL, "N", T | Y | P, RESULT,
      "of sampling: the same seed gives the same text on any number of ranks; of synth: the same "
-     "seed and shape give the same bytes",
+     "seed and shape give the same bytes; of prune --evaluate, --sweep and --max-loss: of their "
+     "resamples",
      NULL},
     TEXT("vmap", 0, decode_group, vmap, "", "FILE", T, NONE,
          "choose a language's tokens only among the pieces that FILE lists for it, lines of "
@@ -221,19 +228,19 @@ const dgm_opt dgm_option_rows[] = {
            "translate a line again when it looks wrong", NULL),
 
     /* Batching */
-    INT("batch-tokens", 0, batch_group, batch_tokens, "0", 0, 16777216, "N", T | S | G, JOB,
+    INT("batch-tokens", 0, batch_group, batch_tokens, "0", 0, 16777216, "N", T | S | G | P, JOB,
         "most source tokens encoded in a step over all ranks, at least one sentence; 0: 4096 a "
         "rank, fewer where memory is short (the start line says)",
         "The text does not depend on it; small is slow, large needs memory"),
-    INT("batch-rows", 0, batch_group, batch_rows, "0", 0, 1048576, "N", T | S | G, JOB,
+    INT("batch-rows", 0, batch_group, batch_rows, "0", 0, 1048576, "N", T | S | G | P, JOB,
         "decoder rows (hypotheses of all lines at once) over all ranks; 0: 512 a rank, fewer "
         "where memory is short",
         "The text does not depend on it; small is slow, large needs memory"),
 
     /* What to show */
     SWITCH("ids", 0, look_group, ids, K, NONE, "ids instead of pieces", NULL),
-    SWITCH("json", 0, look_group, json, X | L | I | B, NONE, "JSON for programs", NULL),
-    INT("ranks", 'n', look_group, ranks, "1", 1, 65536, "N", I, NONE,
+    SWITCH("json", 0, look_group, json, X | L | I | B | P, NONE, "JSON for programs", NULL),
+    INT("ranks", 'n', look_group, ranks, "1", 1, 65536, "N", I | A, NONE,
         "show what each of N ranks would hold", NULL),
     TEXT("languages", 0, look_group, languages, "", "CODE,..", I, NONE,
          "inspect --keep: of these sets alone", NULL),
@@ -290,16 +297,18 @@ const dgm_opt dgm_option_rows[] = {
         "a JSON object of language codes and ascending numbers over all layers",
         NULL),
     CHOICE(
-        "metric", prune_group, metric, "importance", "top1|top2|load|vanilla|importance", NULL, P,
-        NONE,
+        "metric", prune_group, metric, "importance", "top1|top2|load|vanilla|importance|gate",
+        NULL, P, NONE,
         "value of an expert, from its share of first places: alone, with second places, times its "
-        "mean weight, times its weight where it is first, times the exponential of that",
+        "mean weight, times its weight where it is first, times the exponential of that; gate: its "
+        "share of the gates of all tokens",
         NULL),
     CHOICE(
-        "algorithm", prune_group, algorithm, "fixed", "fixed|threshold|stack-thresholds", NULL, P,
-        NONE,
+        "algorithm", prune_group, algorithm, "fixed",
+        "fixed|threshold|stack-thresholds|loss|loss-stacks|loss-layers", NULL, P, NONE,
         "as many experts in each layer of a stack; or as many as reach a threshold of value, one "
-        "for all layers or one for each stack",
+        "for all layers or one for each stack; loss: experts go whose lack costs the translations "
+        "of --reference least, as many in all, in each stack, or in each layer",
         NULL),
     CHOICE("granularity", prune_group, granularity, "language", "language|pair|all", NULL, P, NONE,
            "a set for each language (encoder: from it, decoder: into it), for each pair, or one",
@@ -318,6 +327,57 @@ const dgm_opt dgm_option_rows[] = {
         "instead of fraction and ratio: how many experts stay, over all layers", NULL),
     INT("keep-encoder", 0, prune_group, keep_encoder, "0", 0, 1048576, "N", P, NONE,
         "how many of them in the encoder", NULL),
+    TEXT("for", 0, prune_group, cut_for, "", "SRC-TGT,..", P, NONE,
+         "with -k and -o: the directions whose experts a smaller model has, such as "
+         "eng_Latn-deu_Latn",
+         "Other directions are refused there"),
+    SWITCH(
+        "evaluate", 0, prune_group, evaluate, P, NONE,
+        "translate the texts of -i with all experts and with those of --keep, and tell what that "
+        "costs beside --reference: BLEU, spBLEU, chrF++ with a 95 % interval, length, outputs that "
+        "are empty, loop or do not end",
+        NULL),
+    SWITCH("sweep", 0, prune_group, sweep, P, NONE,
+           "as --evaluate, for experts that --stats chooses under each of --fractions and "
+           "--ratios: quality "
+           "against bytes, and the knee; -o FILE: as JSON; -k FILE: the knee's experts",
+           NULL),
+    {"max-loss", 0, prune_group, DGM_OPT_FLOAT, AT(max_loss), "-1", -1, 100, NULL, NULL, "X", P,
+     NONE,
+     "find the fewest bytes of experts, over --fractions and --ratios, that lose at most X chrF++ "
+     "on the texts of -i, and write "
+     "them to --keep; -1: do not",
+     NULL},
+    CHOICE("loss-of", prune_group, loss_of, "worst", "worst|mean", NULL, P, NONE,
+           "what --max-loss bounds: the loss of the direction that loses most, or the mean",
+           "A mean hides a direction that fails"),
+    TEXT("fractions", 0, prune_group, fractions, "", "X,..", P, NONE,
+         "parts of all experts that go; without it --sweep takes 0.25,0.5,0.625,0.75,0.8125,0.875 "
+         "and --max-loss all multiples of 1/64",
+         NULL),
+    TEXT("ratios", 0, prune_group, ratios, "1,2,3", "X,..", P, NONE,
+         "of --sweep and --max-loss: experts kept in the encoder for one in the decoder", NULL),
+    TEXT("from", 0, prune_group, from, "", "FILE", P, NONE,
+         "algorithms loss: begin with the experts that this keep file keeps, instead of all", NULL),
+    SWITCH("protect-eos", 0, prune_group, protect_eos, P, NONE,
+           "keep in each decoder layer, before the metric chooses the rest of the budget, the "
+           "experts that have 90 % of the gate weight where sentences end",
+           "Where they are more than the budget, those with the most weight stay"),
+    TEXT("decoder-keep", 0, prune_group, decoder_keep, "", "LANG=X,..", P, LIST,
+         "part of the decoder's experts to keep for a target language, whatever the budget says; "
+         "may be given several times",
+         NULL),
+    CHOICE("linkage", prune_group, linkage, "average", "average|single|complete|ward", NULL, A,
+           NONE,
+           "how far apart two clusters of languages are: mean over pairs, nearest pair, "
+           "farthest pair, or growth of the sum of squares",
+           NULL),
+    SWITCH("compare", 0, prune_group, compare, A, NONE,
+           "what changed from the first file of statistics to the second", NULL),
+    TEXT("quality", 0, prune_group, quality, "", "FILE", A, NONE,
+         "draw quality against bytes, from what dragoman prune --sweep wrote", NULL),
+    TEXT("csv", 0, prune_group, csv, "", "DIR", A, NONE,
+         "write there what the figures show, as tables", NULL),
 
     /* Synthetic models */
     TEXT(
@@ -344,6 +404,12 @@ const dgm_opt dgm_option_rows[] = {
            "type of the experts' matrices in dragoman's packed layout; plain: a Hugging Face "
            "directory of the type that --dense says",
            NULL),
+    INT("planted-languages", 0, shape_group, planted_languages, "0", 0, 12, "N", Y, NONE,
+        "instead of --like: a model that copies its source and of which it is known, in "
+        "DIR/planted.json, which 4 of 128 experts a layer each of N languages needs",
+        NULL),
+    SWITCH("planted-eos", 0, shape_group, planted_eos, Y, NONE,
+           "one more expert of the last decoder layer alone makes such translations end", NULL),
     {"router-scale", 0, shape_group, DGM_OPT_FLOAT, AT(router_scale), "4", 0.01, 1000, NULL, NULL,
      "X", Y, NONE, "spread of router logits, to the nearest power of 2",
      "Near 0 gates are all alike and near ties common"},

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "launch/session_cpus.h"
+#include "runtime/cut.h"
 #include "runtime/footprint.h"
 
 #include <errno.h>
@@ -185,6 +186,20 @@ static int compare_models(dgm_session *s)
     return rc;
 }
 
+/* choose_device - a GPU for each rank of a host, in turn; the experts go there when they are loaded. */
+static int choose_device(dgm_session *s)
+{
+    if (strcmp(s->options->device, "cuda") != 0)
+        return DGM_OK;
+    int before = 0;
+    for (int r = 0; r < s->rank; r++)
+        before += strcmp(dgm_comm_host(s->comm, r), dgm_comm_host(s->comm, s->rank)) == 0;
+    DGM_TRY(dgm_device_load(&s->device, "cuda"));
+    DGM_TRY(s->device->count(&s->gpu_count));
+    s->gpu_index = before % s->gpu_count;
+    return DGM_OK;
+}
+
 /* meet - the first round is the one that a rank with bad options joins too (main.c), to be heard. */
 static int meet(dgm_session *s, facts *all)
 {
@@ -195,6 +210,8 @@ static int meet(dgm_session *s, facts *all)
     int rc = choose_isa(s, all);
     if (rc == DGM_OK)
         rc = choose_threads(s, all);
+    if (rc == DGM_OK)
+        rc = choose_device(s);
     if (rc == DGM_OK)
         rc = open_model(s);
     DGM_TRY(dgm_comm_agree(s->comm, rc));
@@ -262,7 +279,9 @@ static void show_start(const dgm_session *s, const dgm_engine_config *cfg)
 {
     const dgm_model_config *m = &s->model->cfg;
     uint64_t most = 0;
-    char threads[32], types[64], left[64] = "";
+    char threads[32], types[64], left[64] = "", gpu[192] = "", directions[160] = "";
+    if (s->model->cut != NULL)
+        dgm_cut_list(directions, sizeof directions, s->model->cut);
     for (int r = 0; r < s->ranks; r++) {
         const uint64_t weights = weight_bytes(s, r);
         most = weights > most ? weights : most;
@@ -272,20 +291,24 @@ static void show_start(const dgm_session *s, const dgm_engine_config *cfg)
     weight_types(types, sizeof types, s->model, cfg->compute);
     if (s->budget < (double)UINT64_MAX / 2)
         (void)snprintf(left, sizeof left, ", for which %.0f MiB are free", mib(s->budget));
+    if (s->gpu != NULL)
+        (void)snprintf(gpu, sizeof gpu, "experts on the GPU (%s, %d of %d), ",
+                       dgm_gpu_experts_name(s->gpu), s->gpu_index + 1, s->gpu_count);
     const int hosts = count_hosts(s);
     const int *experts = m->n_experts;
     char n_experts[32];
     (void)snprintf(n_experts, sizeof n_experts,
                    experts[DGM_ENCODER] == experts[DGM_DECODER] ? "%d" : "%d+%d",
                    experts[DGM_ENCODER], experts[DGM_DECODER]);
-    dgm_log(DGM_LOG_INFO, "start", "%s: %s, %d+%d layers, %s experts%s", s->options->model,
+    dgm_log(DGM_LOG_INFO, "start", "%s: %s, %d+%d layers, %s experts%s%s%s", s->options->model,
             m->model_type, m->n_layers[DGM_ENCODER], m->n_layers[DGM_DECODER], n_experts,
+            s->model->cut != NULL ? ", cut for " : "", directions,
             m->synthetic ? "; random weights (dragoman synth): what it writes means nothing" : "");
     dgm_log(DGM_LOG_INFO, "start",
-            "%d rank%s on %d host%s, isa %s, %s thread%s a rank, batch of %d tokens and %d rows, "
+            "%d rank%s on %d host%s, isa %s, %s%s thread%s a rank, batch of %d tokens and %d rows, "
             "%.1f MiB of weights (%s) and about %.0f MiB of work a rank%s",
-            s->ranks, s->ranks == 1 ? "" : "s", hosts, hosts == 1 ? "" : "s", s->kern.isa, threads,
-            strcmp(threads, "1") == 0 ? "" : "s", cfg->batch_tokens, cfg->batch_rows,
+            s->ranks, s->ranks == 1 ? "" : "s", hosts, hosts == 1 ? "" : "s", s->kern.isa, gpu,
+            threads, strcmp(threads, "1") == 0 ? "" : "s", cfg->batch_tokens, cfg->batch_rows,
             mib((double)most), types, mib(dgm_footprint(cfg, s->model, s->ranks, s->threads_max)),
             left);
 }
@@ -321,6 +344,12 @@ static int load_weights(dgm_session *s)
     DGM_TRY(dgm_model_load(s->model, s->rank, s->ranks, dense, s->comm));
     if (dense)
         DGM_TRY(dgm_shortlists_gather(&s->lists, s->model, s->comm));
+    if (s->device != NULL && dgm_config_most_experts(&s->model->cfg) == 0)
+        return dgm_fail(DGM_EUNSUPPORTED,
+                        "--device cuda: want a model with experts, which run there; %s has none",
+                        s->options->model);
+    if (s->device != NULL)
+        DGM_TRY(dgm_gpu_experts_open(&s->gpu, s->device, s->gpu_index, s->model, s->comm));
     return dgm_fpenv_check("after loading the model");
 }
 
@@ -396,6 +425,7 @@ int dgm_session_load(dgm_session *s, int status, const dgm_engine_config *wanted
     DGM_TRY(choose_batch(s, &cfg));
     dgm_comm_at(s->comm, "load", -1);
     DGM_TRY(dgm_comm_agree(s->comm, load_weights(s)));
+    cfg.gpu = s->gpu;
     DGM_TRY(dgm_engine_open(&s->engine, &cfg, s->model, &s->kern, s->pool, s->comm));
     if (s->rank == 0)
         show_start(s, &cfg);
@@ -443,6 +473,7 @@ int dgm_session_leave(dgm_session *s, int rc)
 void dgm_session_close(dgm_session *s)
 {
     dgm_engine_close(s->engine);
+    dgm_gpu_experts_close(s->gpu);
     dgm_shortlists_fini(&s->lists);
     dgm_gates_fini(&s->gates);
     dgm_expert_sets_fini(&s->sets);

@@ -7,6 +7,8 @@
  *   rank 0 streams, the others dgm_session_serve
  *   dgm_session_leave   everybody ends with one exit code, rank 0 having said why
  *
+ * With --device cuda, join opens the plug-in and load copies the experts.
+ *
  * A failure before the stream is everybody's: dgm_comm_agree makes it so.
  */
 #ifndef DGM_LAUNCH_SESSION_H
@@ -16,6 +18,7 @@
 #include "runtime/engine.h"
 #include "runtime/expert_sets.h"
 #include "runtime/gate_stats.h"
+#include "runtime/gpu_experts.h"
 #include "runtime/shortlist.h"
 #include "runtime/tokenizer.h"
 
@@ -27,6 +30,9 @@ typedef struct dgm_session {
     int rank, ranks;
     int dense_ranks; /* how many ranks hold sentences */
     dgm_kernels kern;
+    const dgm_device_ops *device; /* --device cuda: the plug-in, or NULL */
+    int gpu_index, gpu_count;     /* this rank's GPU of those of its host */
+    dgm_gpu_experts *gpu;         /* NULL: experts run on the CPU */
     dgm_pool *pool;
     dgm_model *model;
     dgm_tokenizer *tok;   /* rank 0 */

@@ -73,17 +73,20 @@ static waiting *copy_job(const dgm_job *job)
     at += job->n_source;
     for (int t = 0; t < job->n_targets; t++) {
         const int n = job->targets[t].n_prompt;
-        targets[t] = (dgm_target){memcpy(at, job->targets[t].prompt, (size_t)n * sizeof *at), n,
-                                  job->targets[t].experts};
+        targets[t] = job->targets[t];
+        targets[t].prompt = memcpy(at, job->targets[t].prompt, (size_t)n * sizeof *at);
         at += n;
     }
     return w;
 }
 
+bool dgm_batch_full(const dgm_batch *b)
+{
+    return b->n_waiting >= b->most_waiting;
+}
+
 int dgm_batch_push(dgm_batch *b, const dgm_job *job)
 {
-    if (b->n_waiting >= b->most_waiting)
-        return DGM_EBUSY;
     waiting *w = copy_job(job);
     if (w == NULL)
         return dgm_fail(DGM_ENOMEM, "out of memory for a sentence of %d ids", job->n_source);

@@ -23,7 +23,10 @@ static inline int dgm_batch_share(int batch_tokens, int dense_ranks)
 DGM_MUST_CHECK int dgm_batch_create(dgm_batch **out, int dense_ranks, int slots, int batch_tokens);
 void dgm_batch_destroy(dgm_batch *b);
 
-/* dgm_batch_push - copies the job to the end of the queue. DGM_EBUSY when enough waits already. */
+/* dgm_batch_full - enough waits already. */
+bool dgm_batch_full(const dgm_batch *b);
+
+/* dgm_batch_push - copies the job to the end of the queue. DGM_ENOMEM. */
 DGM_MUST_CHECK int dgm_batch_push(dgm_batch *b, const dgm_job *job);
 
 /* dgm_batch_form - calls take(ctx, rank, job) for each sentence that enters now; the job lives until it returns. */

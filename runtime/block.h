@@ -34,8 +34,15 @@ typedef struct dgm_forward {
     float *const *gates;
     /* [rows of the step] the experts that a row may have (dgm_expert_set), or NULL: all; NULL: all rows have all */
     const uint8_t *const *experts;
+    const int32_t *tasks; /* [rows of the step] where the stack is routed by task */
+    const int32_t *
+        sentences; /* [rows of an encode phase] a number for each sentence, where the encoder is routed by it */
+    const float *const *
+        means; /* [rows of a decode step] what stands for the sentence, where the decoder is routed by it */
     /* [rows of the step] where a row leaves what its gates lost by that, of the stack's MoE layers; NULL: nowhere */
     float *const *absent;
+    /* [rows of the step] where a row marks the experts that it goes to, of all MoE layers; NULL: nowhere */
+    uint8_t *const *marks;
 } dgm_forward;
 
 /* dgm_block_embed - x[r] = E[ids[r]] * scale + position[pos[r] + 2]: the first token (pos 0) has position 2. */

@@ -102,7 +102,11 @@ static int submit(dgm_calibration *c, size_t line, bool score)
 {
     const dgm_pair *p = &c->text.pairs[line];
     const dgm_model_config *m = &c->model->cfg;
-    const dgm_target target = {.prompt = p->target, .n_prompt = p->n_target};
+    const dgm_target target = {.prompt = p->target,
+                               .n_prompt = p->n_target,
+                               .experts = p->experts[DGM_DECODER],
+                               .source_experts = p->experts[DGM_ENCODER],
+                               .task = p->task};
     const dgm_job job = {.id = line,
                          .line = line,
                          .source = p->source,
@@ -184,7 +188,7 @@ static void plan_passes(dgm_calibration *c)
 static int begin(dgm_calibration *c)
 {
     const dgm_comm_config local = {"local", 2000, 60000};
-    const dgm_engine_config cfg = limits(&c->model->cfg);
+    dgm_engine_config cfg = limits(&c->model->cfg);
     const int threads = dgm_pool_size(c->cfg.pool);
     size_t scratch = 0;
     for (size_t i = 0; i < c->n; i++) {
@@ -197,6 +201,8 @@ static int begin(dgm_calibration *c)
         return dgm_fail(DGM_ENOMEM, "out of memory for a list of %zu matrices", c->n);
     DGM_TRY(dgm_comm_open(&c->comm, &local));
     DGM_TRY(dgm_model_load(c->model, 0, 1, true, c->comm));
+    if (c->text.sets.n > 0)
+        cfg.sets = &c->text.sets;
     DGM_TRY(dgm_engine_open(&c->engine, &cfg, c->model, c->cfg.kern, c->cfg.pool, c->comm));
     const double began = dgm_now_s();
     DGM_TRY(run_text(c, false));

@@ -1,5 +1,6 @@
 #include "runtime/calibrate_text.h"
 
+#include "runtime/cut.h"
 #include "runtime/lines.h"
 #include "runtime/tokenizer.h"
 
@@ -23,6 +24,7 @@ typedef struct reader {
     dgm_lines *lines;
     XXH3_state_t *hash;
     dgm_pairs *out;
+    dgm_keep keep; /* of a cut model */
 } reader;
 
 /* The language in front of the next tab; *at moves behind it. */
@@ -56,10 +58,24 @@ static int grow(dgm_pairs *p)
     return DGM_OK;
 }
 
+/* find_sets - a cut model sees each line with the experts that its direction keeps. */
+static int find_sets(const reader *r, dgm_pair *p, int32_t source, int32_t target)
+{
+    const char *lang[DGM_STACKS] = {dgm_tok_piece(r->tok, source), dgm_tok_piece(r->tok, target)};
+    for (int s = 0; s < DGM_STACKS && r->model->cut != NULL; s++) {
+        const dgm_keep_set *set = dgm_keep_find(&r->keep, s, lang[DGM_ENCODER], lang[DGM_DECODER]);
+        DGM_TRY(dgm_cut_check_set(r->model, s, set, lang[s], ""));
+        if (set != NULL)
+            DGM_TRY(dgm_expert_sets_add(&p->experts[s], &r->out->sets, set));
+    }
+    return DGM_OK;
+}
+
 static int read_pair(const reader *r, const dgm_line *line)
 {
     const dgm_model_config *c = &r->model->cfg;
     int32_t source, target;
+    int task;
     size_t at = 0;
     if (line->state != DGM_LINE_OK) {
         (void)dgm_lines_fail(r->lines, line);
@@ -69,10 +85,13 @@ static int read_pair(const reader *r, const dgm_line *line)
     }
     DGM_TRY(read_language(r, &source, line, &at));
     DGM_TRY(read_language(r, &target, line, &at));
+    DGM_TRY(dgm_tasks_find(&task, &r->model->tasks, dgm_tok_piece(r->tok, source),
+                           dgm_tok_piece(r->tok, target)));
     DGM_TRY(grow(r->out));
     dgm_pair *p = &r->out->pairs[r->out->n];
-    *p = (dgm_pair){0};
+    *p = (dgm_pair){.task = task};
     r->out->n++; /* from here on freed with the rest */
+    DGM_TRY(find_sets(r, p, source, target));
     DGM_TRY(dgm_tok_encode(r->tok, &p->source, &p->n_source, line->text + at, line->len - at,
                            source, c->source_suffix));
     if (p->n_source > c->max_source || p->n_source < 3)
@@ -109,6 +128,9 @@ static int read_file(reader *r, int fd)
 {
     DGM_TRY(dgm_lines_open(&r->lines, fd, r->path, MAX_LINE_BYTES));
     DGM_TRY(dgm_tokenizer_open(&r->tok, r->model->dir, r->model->cfg.vocab_size));
+    DGM_TRY(dgm_expert_sets_init(&r->out->sets, &r->model->cfg));
+    if (r->model->cut != NULL)
+        DGM_TRY(dgm_cut_read_keep(&r->keep, "", r->model));
     return read_lines(r);
 }
 
@@ -126,6 +148,7 @@ int dgm_pairs_read(dgm_pairs *p, const char *path, const dgm_model *m)
         (void)XXH3_64bits_reset(r.hash);
         rc = read_file(&r, fd);
     }
+    dgm_keep_fini(&r.keep);
     dgm_lines_close(r.lines);
     dgm_tokenizer_close(r.tok);
     XXH3_freeState(r.hash);
@@ -141,6 +164,7 @@ void dgm_pairs_free(dgm_pairs *p)
         free(p->pairs[i].target);
     }
     free(p->pairs);
+    dgm_expert_sets_fini(&p->sets);
     *p = (dgm_pairs){0};
 }
 

@@ -2,18 +2,21 @@
 #ifndef DGM_RUNTIME_CALIBRATE_TEXT_H
 #define DGM_RUNTIME_CALIBRATE_TEXT_H
 
-#include "runtime/model.h"
+#include "runtime/expert_sets.h"
 
 typedef struct dgm_pair {
     int32_t *source,
         *target; /* malloc'ed; target begins [start, code] and grows by the translation */
     int n_source, n_target;
+    int experts[DGM_STACKS]; /* numbers among the sets */
+    int task;                /* see dgm_target */
 } dgm_pair;
 
 typedef struct dgm_pairs {
     dgm_pair *pairs; /* [n] */
     size_t n, cap;
-    uint64_t hash; /* XXH3 of the lines */
+    uint64_t hash;        /* XXH3 of the lines */
+    dgm_expert_sets sets; /* of a cut model: those of the lines' directions */
 } dgm_pairs;
 
 /* dgm_pairs_read - the lines of file `path`, see calibrate.h. DGM_EINPUT, DGM_EMODEL, DGM_ENOMEM; free in any case. */

@@ -202,8 +202,7 @@ static int read_gates(dgm_model_config *c, const dgm_json *j)
 
 static int read_moe(dgm_model_config *c, const dgm_json *j, bool dropless)
 {
-    DGM_TRY(only(j, "encoder_routing", "token"));
-    DGM_TRY(only(j, "decoder_routing", "token"));
+    DGM_TRY(dgm_routing_kinds(c, j));
     DGM_TRY(only(j, "router_dtype", "float32"));
     DGM_TRY(only_bool(j, "router_bias", false));
     DGM_TRY(read_capacity(j, dropless));
@@ -315,6 +314,10 @@ static int read_model(dgm_model_config *c, const dgm_json *j, bool dropless)
     DGM_TRY(dgm_json_bool(&scale, j, "scale_embedding"));
     c->embed_scale = scale ? (float)sqrt((double)c->d_model) : 1.0f;
     c->expert_scale = 1.0f;
+    const char *dtype = json_string_value(json_object_get(j->root, "torch_dtype"));
+    c->dtype = dtype != NULL && strcmp(dtype, "bfloat16") == 0  ? DGM_BF16
+               : dtype != NULL && strcmp(dtype, "float16") == 0 ? DGM_F16
+                                                                : DGM_F32;
     c->top_k = 1;
     if (strcmp(c->model_type, "nllb-moe") == 0)
         DGM_TRY(read_moe(c, j, dropless));

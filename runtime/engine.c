@@ -18,6 +18,7 @@
 
 struct dgm_engine {
     dgm_engine_config cfg;
+    const dgm_model *model;
     dgm_comm *comm;
     dgm_worker *worker;
     int rank, ranks, slots;
@@ -35,6 +36,7 @@ struct dgm_engine {
     dgm_result result;   /* the last one read, for all that wait for it: */
     const uint64_t *ids; /* [n_ids], polled up to at_id */
     int n_ids, at_id;
+    dgm_target *targets;     /* [max_targets] of the job being submitted */
     dgm_engine_stats *stats; /* [ranks] */
     dgm_hypothesis *hyps;    /* [max_beam] */
     const int16_t **align;   /* [max_beam] */
@@ -55,9 +57,11 @@ static int check_config(const dgm_engine_config *c, int ranks)
 static int open_coordinator(dgm_engine *e, int dense)
 {
     const size_t ranks = (size_t)e->ranks, plan = dgm_plan_bytes(&e->cfg, e->slots);
-    DGM_TRY(dgm_arena_init(
-        &e->memory, ranks * (plan + 2 * sizeof(dgm_buf) + sizeof *e->stats + 256) +
-                        (size_t)e->cfg.max_beam * (sizeof *e->hyps + sizeof *e->align) + 4096));
+    DGM_TRY(dgm_arena_init(&e->memory,
+                           ranks * (plan + 2 * sizeof(dgm_buf) + sizeof *e->stats + 256) +
+                               (size_t)e->cfg.max_beam * (sizeof *e->hyps + sizeof *e->align) +
+                               (size_t)e->cfg.max_targets * sizeof *e->targets + 4096));
+    e->targets = dgm_arena_push(&e->memory, (size_t)e->cfg.max_targets * sizeof *e->targets);
     e->plans = dgm_arena_push(&e->memory, ranks * sizeof *e->plans);
     e->reports = dgm_arena_push(&e->memory, ranks * sizeof *e->reports);
     e->stats = dgm_arena_push(&e->memory, ranks * sizeof *e->stats);
@@ -82,7 +86,7 @@ static int open_rank(dgm_engine **out, const dgm_engine_config *cfg, const dgm_m
         return dgm_fail(DGM_ENOMEM, "out of memory for the engine");
     const int dense = cfg->dense_ranks == 0 ? ranks : cfg->dense_ranks;
     const int slots = cfg->batch_rows / cfg->max_beam / dense;
-    *e = (dgm_engine){.cfg = *cfg, .comm = comm, .rank = rank, .ranks = ranks};
+    *e = (dgm_engine){.cfg = *cfg, .model = model, .comm = comm, .rank = rank, .ranks = ranks};
     e->slots = slots < cfg->max_targets ? cfg->max_targets : slots;
     *out = e;
     DGM_TRY(dgm_worker_create(&e->worker, cfg, rank < dense ? e->slots : 0, e->slots, model, kern,
@@ -113,6 +117,34 @@ void dgm_engine_close(dgm_engine *e)
     free(e);
 }
 
+/* once - an encoding serves both targets. */
+static bool encoded_alike(const dgm_engine *e, const dgm_target *a, const dgm_target *b)
+{
+    return a->source_experts == b->source_experts &&
+           (a->task == b->task || !dgm_routing_by_task(e->model->cfg.routing[DGM_ENCODER]));
+}
+
+/* push - the job, one for each encoding that its targets need. */
+static int push(dgm_engine *e, const dgm_job *job)
+{
+    for (int first = 0; first < job->n_targets; first++) {
+        dgm_job part = *job;
+        bool before = false;
+        part.targets = e->targets;
+        part.n_targets = 0;
+        for (int t = 0; t < job->n_targets; t++) {
+            if (!encoded_alike(e, &job->targets[first], &job->targets[t]))
+                continue;
+            before = before || t < first;
+            e->targets[part.n_targets] = job->targets[t];
+            e->targets[part.n_targets++].number = t;
+        }
+        if (!before)
+            DGM_TRY(dgm_batch_push(e->batch, &part));
+    }
+    return DGM_OK;
+}
+
 int dgm_engine_submit(dgm_engine *e, const dgm_job *job)
 {
     if (job->n_source < 1 || job->n_source > e->cfg.max_source)
@@ -132,15 +164,13 @@ int dgm_engine_submit(dgm_engine *e, const dgm_job *job)
                             job->targets[t].n_prompt, longest);
     dgm_job once = *job;
     bool first;
+    if (dgm_batch_full(e->batch))
+        return DGM_EBUSY;
     DGM_TRY(dgm_twins_join(e->twins, job, e->cfg.record, &once.id, &first));
     if (!first)
         return DGM_OK;
-    int rc = dgm_batch_push(e->batch, &once);
-    if (rc == DGM_OK && e->cfg.record)
-        return dgm_worker_record_text(e->worker, job);
-    if (rc != DGM_OK)
-        dgm_twins_leave(e->twins, once.id);
-    return rc;
+    DGM_TRY(push(e, &once)); /* out of memory: the caller gives up */
+    return e->cfg.record ? dgm_worker_record_text(e->worker, job) : DGM_OK;
 }
 
 int dgm_engine_pending(const dgm_engine *e)
@@ -227,6 +257,14 @@ int dgm_engine_step(dgm_engine *e)
     return read_reports(e);
 }
 
+int dgm_engine_share_sets(dgm_engine *e)
+{
+    DGM_ASSERT(dgm_engine_pending(e) == 0);
+    start_plans(e, DGM_PLAN_SETS, DGM_OK, "");
+    DGM_TRY(run_plans(e));
+    return read_reports(e);
+}
+
 int dgm_engine_stop(dgm_engine *e, int status, const char *sentence)
 {
     e->unpolled = 0;
@@ -274,6 +312,8 @@ static void read_result(dgm_engine *e)
     }
     const dgm_buf *b = &e->reports[e->poll_rank];
     const dgm_report_result *res = dgm_buf_get(b, &e->poll_at, sizeof *res);
+    const uint8_t *marks =
+        e->cfg.marks ? dgm_buf_get(b, &e->poll_at, dgm_plan_marks(&e->cfg)) : NULL;
     for (int i = 0; i < res->n_hyps; i++)
         read_hyp(e, i, res, b);
     e->result = (dgm_result){.target = res->target,
@@ -282,7 +322,8 @@ static void read_result(dgm_engine *e)
                              .hyps = e->hyps,
                              .align = res->has_align ? e->align : NULL,
                              .seconds = res->seconds,
-                             .absent = res->absent};
+                             .absent = res->absent,
+                             .marks = marks};
     e->ids = dgm_twins_done(e->twins, res->id, &e->n_ids);
     e->at_id = 0;
     e->poll_left--;

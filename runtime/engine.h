@@ -33,8 +33,11 @@ typedef struct dgm_engine_config {
     bool kv_bf16;        /* attention caches in bf16: other bits */
     /* gathered; from which ids a target chooses, by its code, prompt[1]; NULL: from all. They outlive the engine. */
     const struct dgm_shortlists *lists;
-    const struct dgm_expert_sets
-        *sets;                /* of which jobs name one, or NULL; they outlive the engine */
+    /* of which jobs name one, or NULL; they outlive the engine; dgm_engine_share_sets */
+    struct dgm_expert_sets *sets;
+    struct dgm_gpu_experts
+        *gpu;   /* this rank's, or NULL; no bearing on results. It outlives the engine */
+    bool marks; /* results tell which experts they went to (dgm_result.marks), not what they lost */
     bool record;              /* statistics of the routers; equal jobs are then computed each */
     int prompt_rows;          /* prompt tokens that one sentence may feed in a step (score: more) */
     dgm_overlap_mode overlap; /* of exchange and compute; no bearing on results */
@@ -53,7 +56,10 @@ void dgm_engine_close(dgm_engine *e);
 typedef struct dgm_target {
     const int32_t *prompt;
     int n_prompt;
-    int experts; /* number of the decoder's set in cfg.sets; 0: all */
+    int experts;        /* number of the decoder's set in cfg.sets; 0: all */
+    int source_experts; /* of the encoder's */
+    int task;           /* row of the model's tasks; 0 where it has none */
+    int number;         /* dgm_engine_submit: which of the job's targets it is */
 } dgm_target;
 
 typedef struct dgm_job {
@@ -62,8 +68,7 @@ typedef struct dgm_job {
     const int32_t *source;
     int n_source;
     const dgm_target *targets;
-    int n_targets; /* encoded once for all of them */
-    int experts;   /* number of the encoder's set in cfg.sets; 0: all */
+    int n_targets; /* encoded once for all whose encoder has the same experts */
     bool score;
     dgm_decode_options options;
 } dgm_job;
@@ -73,6 +78,10 @@ typedef struct dgm_job {
 DGM_MUST_CHECK int dgm_engine_submit(dgm_engine *e, const dgm_job *job);
 /* dgm_engine_pending - jobs' targets submitted and not yet polled. */
 int dgm_engine_pending(const dgm_engine *e);
+
+/* dgm_engine_share_sets - rank 0, with nothing in flight, collective with the others' dgm_engine_serve: cfg.sets are others
+ * from now on; those of the other ranks become the same. Experts that were not loaded cannot be in them. */
+DGM_MUST_CHECK int dgm_engine_share_sets(dgm_engine *e);
 
 /* dgm_engine_step - rank 0, collective with the others' dgm_engine_serve: one plan, encode, decode, report cycle.
  * With nothing in flight it is a heartbeat; call it at least every second while idle. */
@@ -109,6 +118,8 @@ typedef struct dgm_result {
         *align;     /* per hypothesis [n] source position that each token looked at, or NULL */
     double seconds; /* from entering the encoder to the end */
     dgm_absent absent;
+    const uint8_t *
+        marks; /* with cfg.marks: [experts of all MoE layers] 1 where a token of source or target went */
 } dgm_result;
 
 /* dgm_engine_poll - rank 0: the next finished target; false when there is none now. Valid until the next poll; all must

@@ -8,7 +8,7 @@
 
 /* Means over directions of one expert. */
 typedef struct means {
-    double top1, top2, mean, conf;
+    double top1, top2, mean, conf, gate;
 } means;
 
 static bool lets_through(const dgm_gates_filter *f, const dgm_gates_run *r)
@@ -37,6 +37,7 @@ static void add_run(means *sum, const dgm_gate_stats *s, const dgm_gates_run *r,
             sum[e].mean += share(r->sum[DGM_GATES_MEAN][e], tokens) / DGM_GATES_ONE;
             sum[e].conf +=
                 share(r->sum[DGM_GATES_CONF1][e], by_tokens ? 1 : (double)first) / DGM_GATES_ONE;
+            sum[e].gate += share(r->sum[DGM_GATES_GATE][e], tokens) / DGM_GATES_ONE;
         }
     }
 }
@@ -48,7 +49,7 @@ static means mean_of(const means *sum, int n, uint64_t tokens, bool by_tokens)
     if (all <= 0)
         return (means){0};
     return (means){sum->top1 / all, sum->top2 / all, sum->mean / all,
-                   first > 0 ? sum->conf / first : 0};
+                   first > 0 ? sum->conf / first : 0, sum->gate / all};
 }
 
 static double value_of(enum dgm_metric metric, const means *m)
@@ -62,9 +63,21 @@ static double value_of(enum dgm_metric metric, const means *m)
         return m->top1 * m->mean;
     case DGM_METRIC_VANILLA:
         return m->top1 * m->conf;
+    case DGM_METRIC_GATE:
+        return m->gate;
     default:
         return m->top1 * exp(m->conf);
     }
+}
+
+static int want_gates(const dgm_gates_run *r)
+{
+    if (r->gated)
+        return DGM_OK;
+    return dgm_fail(DGM_EINPUT,
+                    "statistics of %s to %s: want the gates of experts, which an older dragoman "
+                    "did not record: take them anew (dragoman stats)",
+                    r->src, r->tgt);
 }
 
 int dgm_metric_values(double *out, int *n_runs, const dgm_gate_stats *s, enum dgm_metric metric,
@@ -80,6 +93,11 @@ int dgm_metric_values(double *out, int *n_runs, const dgm_gate_stats *s, enum dg
         const dgm_gates_run *r = &s->runs[i];
         if (!lets_through(filter, r))
             continue;
+        const int rc = metric == DGM_METRIC_GATE ? want_gates(r) : DGM_OK;
+        if (rc != DGM_OK) {
+            free(sum);
+            return rc;
+        }
         add_run(sum, s, r, filter->by_tokens);
         for (int k = 0; k < DGM_STACKS; k++)
             tokens[k] += r->tokens[k];
@@ -133,11 +151,15 @@ static int check(const dgm_expert_budget *b, const dgm_gate_stats *s)
     if (k[DGM_ENCODER] >= enc.least && k[DGM_DECODER] >= dec.least &&
         k[DGM_ENCODER] <= enc.experts && k[DGM_DECODER] <= dec.experts)
         return DGM_OK;
+    if (k[DGM_ENCODER] > enc.experts || k[DGM_DECODER] > dec.experts)
+        return dgm_fail(DGM_EUSAGE,
+                        "a budget of %d + %d experts: want at most %d in the encoder and %d in the "
+                        "decoder; another --ratio divides the same number otherwise",
+                        k[DGM_ENCODER], k[DGM_DECODER], enc.experts, dec.experts);
     return dgm_fail(DGM_EUSAGE,
-                    "a budget of %d + %d experts: want %d to %d in the encoder and %d to %d in the "
-                    "decoder, so the "
-                    "largest fraction that can be removed is %.4f",
-                    k[DGM_ENCODER], k[DGM_DECODER], enc.least, enc.experts, dec.least, dec.experts,
+                    "a budget of %d + %d experts: want at least %d in the encoder and %d in the "
+                    "decoder, so the largest fraction that can be removed is %.4f",
+                    k[DGM_ENCODER], k[DGM_DECODER], enc.least, dec.least,
                     n > 0 ? 1 - (double)least / n : 0.0);
 }
 
@@ -159,25 +181,35 @@ int dgm_budget_of_counts(dgm_expert_budget *out, const dgm_gate_stats *s, int to
     return check(out, s);
 }
 
+int dgm_budget_decoder(dgm_expert_budget *b, const dgm_gate_stats *s, double fraction)
+{
+    b->keep[DGM_DECODER] = (int)floor(fraction * size_of(s, DGM_DECODER).experts + 0.5);
+    return check(b, s);
+}
+
 /* ---- algorithms ---- */
 
 typedef struct ranked {
-    double value;
+    double guard, value;
     int expert;
 } ranked;
 
 static int best_first(const void *a, const void *b)
 {
     const ranked *x = a, *y = b;
+    if (x->guard != y->guard)
+        return x->guard < y->guard ? 1 : -1;
     if (x->value != y->value)
         return x->value < y->value ? 1 : -1;
     return (x->expert > y->expert) - (x->expert < y->expert);
 }
 
-static void rank_layer(ranked *out, const double *values, const dgm_moe_layer *layer)
+static void rank_layer(ranked *out, const double *values, const double *guard,
+                       const dgm_moe_layer *layer)
 {
     for (int e = 0; e < layer->n_experts; e++)
-        out[e] = (ranked){values[layer->first + (size_t)e], e};
+        out[e] = (ranked){guard == NULL ? 0 : guard[layer->first + (size_t)e],
+                          values[layer->first + (size_t)e], e};
     qsort(out, (size_t)layer->n_experts, sizeof *out, best_first);
 }
 
@@ -187,11 +219,20 @@ static void keep_best(uint8_t *keep, const ranked *order, const dgm_moe_layer *l
         keep[layer->first + (size_t)order[i].expert] = i < n;
 }
 
-/* reach - how many experts of a layer a threshold keeps: the forced ones, whose mass does not count, and those up to which
- * the others' cumulative value stays below it. */
-static int reach(const ranked *order, const dgm_moe_layer *layer, double threshold)
+/* forced - how many experts of a layer a threshold keeps anyway. */
+static int forced(const ranked *order, const dgm_moe_layer *layer)
 {
     int n = dgm_least_experts(layer->n_experts);
+    while (n < layer->n_experts && order[n].guard > 0)
+        n++;
+    return n;
+}
+
+/* reach - how many it keeps: the forced ones, whose mass does not count, and those up to which the others' cumulative value
+ * stays below it. */
+static int reach(const ranked *order, const dgm_moe_layer *layer, double threshold)
+{
+    int n = forced(order, layer);
     double mass = 0;
     for (; n < layer->n_experts; n++) {
         mass += order[n].value;
@@ -224,20 +265,27 @@ static double find_threshold(int *n, const ranked *order, const dgm_gate_stats *
     return threshold;
 }
 
-/* What a threshold keeps beyond the budget falls off behind: in the last layers, down to what they must keep. */
+/* What a threshold keeps beyond the budget falls off behind: in the last layers, down to what they must keep; where guarded
+ * experts alone are too many, those of the last layers fall too. */
 static void keep_threshold(uint8_t *keep, const ranked *order, const dgm_gate_stats *s, int stack,
                            int budget)
 {
-    int n_kept;
+    int n_kept, n_forced = 0;
     const double threshold = find_threshold(&n_kept, order, s, stack, budget);
+    for (int l = 0; l < s->shape.n_layers; l++)
+        if (counts(&s->shape.layers[l], stack))
+            n_forced += forced(order + s->shape.layers[l].first, &s->shape.layers[l]);
+    const bool guards_fall = n_forced > budget;
     for (int l = s->shape.n_layers - 1, over = n_kept - budget; l >= 0; l--) {
         const dgm_moe_layer *layer = &s->shape.layers[l];
+        const ranked *first = order + layer->first;
         if (!counts(layer, stack))
             continue;
-        const int n = reach(order + layer->first, layer, threshold),
-                  spare = n - dgm_least_experts(layer->n_experts),
+        const int n = reach(first, layer, threshold),
+                  spare = n - (guards_fall ? dgm_least_experts(layer->n_experts)
+                                           : forced(first, layer)),
                   cut = over < spare ? over : spare;
-        keep_best(keep, order + layer->first, layer, n - cut);
+        keep_best(keep, first, layer, n - cut);
         over -= cut;
     }
 }
@@ -252,15 +300,16 @@ static void keep_fixed(uint8_t *keep, const ranked *order, const dgm_gate_stats 
     }
 }
 
-int dgm_choose_experts(uint8_t *keep, const double *values, const dgm_gate_stats *s,
-                       enum dgm_choice_algorithm algorithm, const dgm_expert_budget *budget)
+int dgm_choose_experts(uint8_t *keep, const double *values, const double *guard,
+                       const dgm_gate_stats *s, enum dgm_choice_algorithm algorithm,
+                       const dgm_expert_budget *budget)
 {
     ranked *order = calloc(s->shape.n_experts + 1, sizeof *order);
     if (order == NULL)
         return dgm_fail(DGM_ENOMEM, "out of memory for the order of %zu experts",
                         s->shape.n_experts);
     for (int l = 0; l < s->shape.n_layers; l++)
-        rank_layer(order + s->shape.layers[l].first, values, &s->shape.layers[l]);
+        rank_layer(order + s->shape.layers[l].first, values, guard, &s->shape.layers[l]);
     if (algorithm == DGM_CHOOSE_FIXED) {
         keep_fixed(keep, order, s, budget);
     } else if (algorithm == DGM_CHOOSE_THRESHOLD) {
@@ -268,6 +317,57 @@ int dgm_choose_experts(uint8_t *keep, const double *values, const dgm_gate_stats
     } else {
         keep_threshold(keep, order, s, DGM_ENCODER, budget->keep[DGM_ENCODER]);
         keep_threshold(keep, order, s, DGM_DECODER, budget->keep[DGM_DECODER]);
+    }
+    free(order);
+    return DGM_OK;
+}
+
+/* ---- ends of sentences ---- */
+
+/* add_ends - of a direction, each expert's share of a layer's gates at ends, or (by_tokens) the gates themselves. */
+static void add_ends(double *sum, const dgm_gate_stats *s, const dgm_gates_run *r, bool by_tokens)
+{
+    for (int l = 0; l < s->shape.n_layers; l++) {
+        const dgm_moe_layer *layer = &s->shape.layers[l];
+        const uint64_t *ends = r->sum[DGM_GATES_EOS] + layer->first;
+        double all = 0;
+        for (int e = 0; e < layer->n_experts; e++)
+            all += (double)ends[e];
+        for (int e = 0; e < layer->n_experts && all > 0; e++)
+            sum[layer->first + (size_t)e] += (double)ends[e] / (by_tokens ? DGM_GATES_ONE : all);
+    }
+}
+
+/* cover - leaves of a layer's sums those that together have most of it, as shares. */
+static void cover(double *sum, const ranked *order, int n)
+{
+    double all = 0, covered = 0;
+    for (int i = 0; i < n; i++)
+        all += order[i].value;
+    for (int i = 0; i < n; i++) {
+        const double part = all > 0 ? order[i].value / all : 0;
+        sum[order[i].expert] = covered < DGM_EOS_COVER ? part : 0;
+        covered += part;
+    }
+}
+
+int dgm_eos_experts(double *guard, const dgm_gate_stats *s, const dgm_gates_filter *filter)
+{
+    memset(guard, 0, s->shape.n_experts * sizeof *guard);
+    for (int i = 0; i < s->n_runs; i++) {
+        if (!lets_through(filter, &s->runs[i]))
+            continue;
+        DGM_TRY(want_gates(&s->runs[i]));
+        add_ends(guard, s, &s->runs[i], filter->by_tokens);
+    }
+    ranked *order = calloc(s->shape.n_experts + 1, sizeof *order);
+    if (order == NULL)
+        return dgm_fail(DGM_ENOMEM, "out of memory for the order of %zu experts",
+                        s->shape.n_experts);
+    for (int l = 0; l < s->shape.n_layers; l++) {
+        const dgm_moe_layer *layer = &s->shape.layers[l];
+        rank_layer(order, guard, NULL, layer);
+        cover(guard + layer->first, order, layer->n_experts);
     }
     free(order);
     return DGM_OK;

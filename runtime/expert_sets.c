@@ -30,18 +30,38 @@ int dgm_expert_sets_add(int *number, dgm_expert_sets *s, const dgm_keep_set *set
     return DGM_OK;
 }
 
+int dgm_expert_sets_add_all(int *number, dgm_expert_sets *s, int stack)
+{
+    const dgm_moe_shape *shape = &s->shape;
+    *number = 0;
+    if (shape->n_experts == 0)
+        return DGM_OK;
+    dgm_keep_set all = {.kept = calloc(shape->n_experts, 1)};
+    if (all.kept == NULL)
+        return dgm_fail(DGM_ENOMEM, "out of memory for a set of experts");
+    for (int l = 0; l < shape->n_layers; l++)
+        if (shape->layers[l].stack == stack)
+            memset(all.kept + shape->layers[l].first, 1, (size_t)shape->layers[l].n_experts);
+    const int rc = dgm_expert_sets_add(number, s, &all);
+    free(all.kept);
+    return rc;
+}
+
 static int take(dgm_expert_sets *s, dgm_comm *comm)
 {
     const void *base;
     size_t bytes;
     DGM_TRY(dgm_comm_recv(comm, 0, &base, &bytes));
-    s->n = (int)(bytes / s->shape.n_experts);
-    if (s->n == 0)
+    free(s->kept);
+    s->n = 0;
+    s->kept = bytes == 0 ? NULL : malloc(bytes);
+    if (bytes == 0)
         return DGM_OK;
-    s->kept = malloc(bytes);
     if (s->kept == NULL)
-        return dgm_fail(DGM_ENOMEM, "out of memory for %d sets of experts", s->n);
+        return dgm_fail(DGM_ENOMEM, "out of memory for %zu sets of experts",
+                        bytes / s->shape.n_experts);
     memcpy(s->kept, base, bytes);
+    s->n = (int)(bytes / s->shape.n_experts);
     return DGM_OK;
 }
 

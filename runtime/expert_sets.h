@@ -25,7 +25,11 @@ void dgm_expert_sets_fini(dgm_expert_sets *s);
 /* dgm_expert_sets_add - *number of the set, from 1 on; equal sets have one. DGM_ENOMEM. */
 DGM_MUST_CHECK int dgm_expert_sets_add(int *number, dgm_expert_sets *s, const dgm_keep_set *set);
 
-/* dgm_expert_sets_share - Collective: rank 0's for all. DGM_ENOMEM (local), DGM_EPEER, DGM_EDEADLINE. */
+/* dgm_expert_sets_add_all - of the set of all experts of a stack, which masks nothing; 0 for a dense model. DGM_ENOMEM. */
+DGM_MUST_CHECK int dgm_expert_sets_add_all(int *number, dgm_expert_sets *s, int stack);
+
+/* dgm_expert_sets_share - Collective: rank 0's for all, instead of what they had. DGM_ENOMEM (local), DGM_EPEER,
+ * DGM_EDEADLINE. */
 DGM_MUST_CHECK int dgm_expert_sets_share(dgm_expert_sets *s, dgm_comm *comm);
 
 /* dgm_expert_sets_wanted - an expert of MoE layer `moe` is in some set, or there are none. */

@@ -3,8 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#define XXH_INLINE_ALL
-#include <xxhash.h>
 
 /* The direction of a run, by ids. */
 typedef struct direction {
@@ -87,10 +85,11 @@ int dgm_gate_record_run(int *run, dgm_gate_record *r, int32_t src, int32_t tgt,
     dgm_gates_run *added;
     DGM_TRY(dgm_gates_add_run(&added, &r->stats));
     added->mode = mode;
+    added->gated = true;
     return DGM_OK;
 }
 
-void dgm_gate_record_add(dgm_gate_record *r, int run, int stack, const float *logits)
+void dgm_gate_record_add(dgm_gate_record *r, int run, int stack, const float *logits, bool ends)
 {
     dgm_gates_run *to = &r->stats.runs[run];
     to->tokens[stack]++;
@@ -99,6 +98,7 @@ void dgm_gate_record_add(dgm_gate_record *r, int run, int stack, const float *lo
         if (layer->stack != stack)
             continue;
         dgm_gates_count(to, layer, r->kern, logits, r->room);
+        dgm_gates_count_gates(to, layer, logits, r->stats.top_k, ends);
         logits += layer->n_experts;
     }
 }
@@ -106,9 +106,7 @@ void dgm_gate_record_add(dgm_gate_record *r, int run, int stack, const float *lo
 void dgm_gate_record_text(dgm_gate_record *r, int run, const int32_t *src, int n_src,
                           const int32_t *tgt, int n_tgt)
 {
-    const XXH64_hash_t seed = XXH3_64bits(tgt, (size_t)n_tgt * sizeof *tgt);
-    r->stats.runs[run].corpus +=
-        XXH3_64bits_withSeed(src, (size_t)n_src * sizeof *src, n_tgt > 0 ? seed : 0);
+    r->stats.runs[run].corpus += dgm_gates_text(src, n_src, tgt, n_tgt);
 }
 
 /* ---- all ranks' sums: for each run a direction, tokens, sums ---- */

@@ -29,8 +29,8 @@ float *dgm_gate_record_row(const dgm_gate_record *r, int slot, int position, int
 DGM_MUST_CHECK int dgm_gate_record_run(int *run, dgm_gate_record *r, int32_t src, int32_t tgt,
                                        enum dgm_gates_mode mode);
 
-/* dgm_gate_record_add - counts one token that went through `stack`; logits as the row left them. */
-void dgm_gate_record_add(dgm_gate_record *r, int run, int stack, const float *logits);
+/* dgm_gate_record_add - counts one token that went through `stack`; logits as the row left them; `ends`: it predicts </s>. */
+void dgm_gate_record_add(dgm_gate_record *r, int run, int stack, const float *logits, bool ends);
 
 /* dgm_gate_record_text - what was counted belongs to the run's text: ids of a source and of a given translation (n_tgt 0:
  * none). The order in which texts come does not matter. */

@@ -3,8 +3,9 @@
  *
  * For each expert of each MoE layer, over the tokens of one direction, with g the softmax of a token's router over all
  * experts of the layer: how often it ranked first and second, the sums of g, of g where it ranked first, of g where it
- * ranked second, and of its rank (1 is best). Sums of g are whole multiples of 2^-32, so they are exact: they do not
- * depend on the order of tokens, batches or ranks.
+ * ranked second, and of its rank (1 is best); and the sum of its gate, which is its share of the best two (1 where a token
+ * has one expert), over all tokens and over those whose position predicts </s> (decoder). Sums of weights are whole
+ * multiples of 2^-32, so they are exact: they do not depend on the order of tokens, batches or ranks.
  */
 #ifndef DGM_RUNTIME_GATE_STATS_H
 #define DGM_RUNTIME_GATE_STATS_H
@@ -19,6 +20,8 @@ enum {
     DGM_GATES_CONF1,
     DGM_GATES_CONF2,
     DGM_GATES_RANK,
+    DGM_GATES_GATE,
+    DGM_GATES_EOS,
     DGM_GATES_SUMS
 };
 
@@ -34,6 +37,7 @@ enum { DGM_GATES_NAME = 64 };
 typedef struct dgm_gates_run {
     char src[DGM_GATES_NAME], tgt[DGM_GATES_NAME];
     enum dgm_gates_mode mode;
+    bool gated;                    /* GATE and EOS are known: files of before them lack both */
     uint64_t corpus;               /* XXH3 of the text */
     uint64_t tokens[DGM_STACKS];   /* that went through each stack */
     uint64_t *sum[DGM_GATES_SUMS]; /* [n_experts] each, in one allocation that sum[0] owns */
@@ -60,6 +64,13 @@ DGM_MUST_CHECK int dgm_gates_add_run(dgm_gates_run **out, dgm_gate_stats *s);
  */
 void dgm_gates_count(dgm_gates_run *run, const dgm_moe_layer *layer, const dgm_kernels *kern,
                      const float *logits, float *room);
+/* dgm_gates_count_gates - of the same token, the gates of its top_k experts; `ends`: its position predicts </s>. */
+void dgm_gates_count_gates(dgm_gates_run *run, const dgm_moe_layer *layer, const float *logits,
+                           int top_k, bool ends);
+
+/* dgm_gates_text - what a line adds to its run's corpus: ids of its source, and with a given translation those of start, code,
+ * pieces and </s> (n_tgt 0: none). */
+uint64_t dgm_gates_text(const int32_t *src, int n_src, const int32_t *tgt, int n_tgt);
 
 /* dgm_gates_merge - appends the runs of `from`. DGM_EINPUT: of another model, or a text that is there already with the
  * same direction and mode. */

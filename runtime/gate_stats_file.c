@@ -1,9 +1,11 @@
 /* {"format":1,"model":"4c10...","top_k":2,"layers":[{"stack":"encoder","index":1,"experts":32},..],
- *  "runs":[{"src","tgt","mode","corpus":"90ab...","tokens":{"encoder":n,"decoder":n},"top1":[[..],..],..},..]} */
+ *  "runs":[{"src","tgt","mode","corpus":"90ab...","tokens":{"encoder":n,"decoder":n},"top1":[[..],..],..},..]}
+ * gate_sum and eos_gate_sum came later: a run has both or none. */
 #include "runtime/gate_stats.h"
 #include "runtime/input_json.h"
 #include "runtime/writer.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,8 +14,14 @@ static const size_t MAX_FILE = (size_t)4 << 30;
 
 static const char *const stack_names[DGM_STACKS] = {"encoder", "decoder"};
 static const char *const mode_names[] = {"forced", "beam"};
-static const char *const sum_names[DGM_GATES_SUMS] = {"top1",      "top2",      "mean_sum",
-                                                      "conf1_sum", "conf2_sum", "rank_sum"};
+static const char *const sum_names[DGM_GATES_SUMS] = {
+    "top1", "top2", "mean_sum", "conf1_sum", "conf2_sum", "rank_sum", "gate_sum", "eos_gate_sum"};
+
+/* known - how many of the sums a run has. */
+static int known(const dgm_gates_run *r)
+{
+    return r->gated ? DGM_GATES_SUMS : DGM_GATES_GATE;
+}
 
 /* ---- write ---- */
 
@@ -36,7 +44,7 @@ static json_t *run_json(const dgm_gate_stats *s, const dgm_gates_run *r)
                             "mode", mode_names[r->mode], "corpus", dgm_hash_json(r->corpus),
                             "tokens", "encoder", (json_int_t)r->tokens[DGM_ENCODER], "decoder",
                             (json_int_t)r->tokens[DGM_DECODER]);
-    for (int k = 0; k < DGM_GATES_SUMS; k++)
+    for (int k = 0; k < known(r); k++)
         (void)json_object_set_new(run, sum_names[k], sums_json(s, r->sum[k]));
     return run;
 }
@@ -174,6 +182,27 @@ static int check_sums(const reader *r, const dgm_gates_run *run)
     return DGM_OK;
 }
 
+/* check_gates - the gates of a token are 1 together, but for the rounding of two numbers. */
+static int check_gates(const reader *r, const dgm_gates_run *run)
+{
+    static const double rounding = 1024;
+    for (int l = 0; l < r->s->shape.n_layers; l++) {
+        const dgm_moe_layer *layer = &r->s->shape.layers[l];
+        const double tokens = (double)run->tokens[layer->stack];
+        double all = 0;
+        for (int e = 0; e < layer->n_experts; e++) {
+            const size_t at = layer->first + (size_t)e;
+            all += (double)run->sum[DGM_GATES_GATE][at];
+            if (run->sum[DGM_GATES_EOS][at] >
+                (layer->stack == DGM_DECODER ? run->sum[DGM_GATES_GATE][at] : 0))
+                return bad(r, "eos_gate_sum", "a part of gate_sum, and zeros in the encoder");
+        }
+        if (fabs(all - tokens * DGM_GATES_ONE) > tokens * rounding)
+            return bad(r, "gate_sum", "gates of 1 for each token in each layer");
+    }
+    return DGM_OK;
+}
+
 static int get_name(char *out, const reader *r, const json_t *run, const char *key)
 {
     const char *text = json_string_value(json_object_get(run, key));
@@ -197,9 +226,12 @@ static int get_run(const reader *r, const json_t *one)
     DGM_TRY(get_hash(&run->corpus, r, one, "corpus"));
     for (int k = 0; k < DGM_STACKS; k++)
         DGM_TRY(get_count(&run->tokens[k], r, json_object_get(tokens, stack_names[k]), "tokens"));
-    for (int k = 0; k < DGM_GATES_SUMS; k++)
+    run->gated = json_object_get(one, sum_names[DGM_GATES_GATE]) != NULL ||
+                 json_object_get(one, sum_names[DGM_GATES_EOS]) != NULL;
+    for (int k = 0; k < known(run); k++)
         DGM_TRY(get_sums(r, run->sum[k], json_object_get(one, sum_names[k]), sum_names[k]));
-    return check_sums(r, run);
+    DGM_TRY(check_sums(r, run));
+    return run->gated ? check_gates(r, run) : DGM_OK;
 }
 
 static int get_all(const reader *r, const json_t *root)

@@ -1,5 +1,7 @@
 #include "runtime/keep.h"
 
+#include "runtime/config_json.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +10,12 @@ int dgm_keep_init(dgm_keep *k, const dgm_model_config *c, uint64_t model)
 {
     *k = (dgm_keep){.model = model};
     return dgm_moe_shape_init(&k->shape, c);
+}
+
+int dgm_keep_init_of(dgm_keep *k, const dgm_moe_shape *shape, uint64_t model)
+{
+    *k = (dgm_keep){.model = model};
+    return dgm_moe_shape_copy(&k->shape, shape);
 }
 
 void dgm_keep_fini(dgm_keep *k)
@@ -84,6 +92,14 @@ const dgm_keep_set *dgm_keep_find(const dgm_keep *k, int stack, const char *src,
     return set != NULL ? set : dgm_keep_named(k, stack, "*");
 }
 
+void dgm_keep_list(char *text, size_t size, const dgm_keep *k, int stack)
+{
+    size_t used = (size_t)snprintf(text, size, "%s", k->n[stack] == 0 ? "none" : "");
+    for (int i = 0; i < k->n[stack] && used < size; i++)
+        used += (size_t)snprintf(text + used, size - used, "%s%s", i > 0 ? ", " : "",
+                                 dgm_printable(k->sets[stack][i].name));
+}
+
 /* ---- overlap ---- */
 
 bool dgm_keep_among(const char *name, const char *const *names, int n)
@@ -102,8 +118,7 @@ int dgm_keep_count(const dgm_keep *k, const dgm_keep_set *set)
     return n;
 }
 
-/* jaccard - the similarity of two sets. */
-static double jaccard(const dgm_keep *k, const dgm_keep_set *a, const dgm_keep_set *b)
+double dgm_keep_jaccard(const dgm_keep *k, const dgm_keep_set *a, const dgm_keep_set *b)
 {
     size_t both = 0, either = 0;
     for (size_t e = 0; e < k->shape.n_experts; e++) {
@@ -123,7 +138,7 @@ static void compare_pairs(dgm_keep_overlap *o, const dgm_keep *k, int stack,
             const dgm_keep_set *a = &k->sets[stack][i], *b = &k->sets[stack][j];
             if (!dgm_keep_among(a->name, names, n) || !dgm_keep_among(b->name, names, n))
                 continue;
-            const double x = jaccard(k, a, b);
+            const double x = dgm_keep_jaccard(k, a, b);
             o->least = x < o->least ? x : o->least;
             o->most = pairs == 0 || x > o->most ? x : o->most;
             sum += x;

@@ -71,7 +71,8 @@ typedef struct reader {
     const char *path;
     dgm_keep *keep;
     int top_k;
-    uint8_t *kept; /* [n_experts] the set at hand */
+    uint64_t model, other; /* of whom the file may be; 0: of any */
+    uint8_t *kept;         /* [n_experts] the set at hand */
 } reader;
 
 /* where - "FILE: encoder: eng_Latn: layer 3", for sentences. */
@@ -154,7 +155,7 @@ static int get_set(const reader *r, int stack, const char *name, const json_t *l
     return dgm_keep_add(r->keep, stack, name, r->kept);
 }
 
-static int check_model(const reader *r, const json_t *root, uint64_t model)
+static int check_model(const reader *r, const json_t *root)
 {
     const json_t *value = json_object_get(root, "model");
     uint64_t hash;
@@ -163,20 +164,20 @@ static int check_model(const reader *r, const json_t *root, uint64_t model)
     if (!dgm_hash_of(&hash, value))
         return dgm_fail(DGM_EINPUT, "%s: model: want a hash of 16 hexadecimal digits, or null",
                         r->path);
-    if (model != 0 && hash != model)
+    if (r->model != 0 && hash != r->model && hash != r->other)
         return dgm_fail(DGM_EINPUT,
                         "%s is of another model: want %016" PRIx64 ", found %016" PRIx64, r->path,
-                        model, hash);
+                        r->other, hash);
     r->keep->model = hash;
     return DGM_OK;
 }
 
-static int get_keep(const reader *r, const json_t *root, uint64_t model)
+static int get_keep(const reader *r, const json_t *root)
 {
     const json_t *format = json_object_get(root, "format");
     if (!json_is_integer(format) || json_integer_value(format) != FORMAT)
         return dgm_fail(DGM_EINPUT, "%s: format: want 1, as dragoman prune writes it", r->path);
-    DGM_TRY(check_model(r, root, model));
+    DGM_TRY(check_model(r, root));
     for (int stack = 0; stack < DGM_STACKS; stack++) {
         const char *name;
         json_t *layers, *sets = json_object_get(root, stack_names[stack]);
@@ -189,11 +190,10 @@ static int get_keep(const reader *r, const json_t *root, uint64_t model)
 }
 
 /* One list makes a set of both stacks. */
-static int get_lists(const reader *r, const json_t *root, uint64_t model)
+static int get_lists(const reader *r, const json_t *root)
 {
     const char *name;
     json_t *list;
-    (void)model;
     json_object_foreach((json_t *)root, name, list)
     {
         const where w = {"list", name, -1};
@@ -212,31 +212,50 @@ static int get_lists(const reader *r, const json_t *root, uint64_t model)
                : dgm_fail(DGM_EINPUT, "%s: want lists of experts by language, found none", r->path);
 }
 
-static int read_file(dgm_keep *k, const char *path, const dgm_model_config *c, uint64_t model,
-                     int (*get)(const reader *r, const json_t *root, uint64_t model))
+typedef int (*getter)(const reader *r, const json_t *root);
+
+/* read_file - into r->keep, which has no sets yet. */
+static int read_file(reader *r, getter get)
 {
     dgm_json j = {0};
-    DGM_TRY(dgm_keep_init(k, c, model));
-    const reader r = {path, k, c->top_k, calloc(k->shape.n_experts + 1, 1)};
-    int rc = r.kept == NULL ? dgm_fail(DGM_ENOMEM, "%s: out of memory", path)
-                            : dgm_input_json(&j, path, MAX_FILE);
+    r->kept = calloc(r->keep->shape.n_experts + 1, 1);
+    int rc = r->kept == NULL ? dgm_fail(DGM_ENOMEM, "%s: out of memory", r->path)
+                             : dgm_input_json(&j, r->path, MAX_FILE);
     if (rc == DGM_OK) {
-        DGM_ASSERT(j.root != NULL && r.kept != NULL);
-        rc = get(&r, j.root, model);
+        DGM_ASSERT(j.root != NULL && r->kept != NULL);
+        rc = get(r, j.root);
     }
     dgm_json_close(&j);
-    free(r.kept);
+    free(r->kept);
     if (rc != DGM_OK)
-        dgm_keep_fini(k);
+        dgm_keep_fini(r->keep);
     return rc;
+}
+
+int dgm_keep_read_of(dgm_keep *k, const char *path, const dgm_model_config *c, uint64_t model,
+                     uint64_t other)
+{
+    reader r = {.path = path, .keep = k, .top_k = c->top_k, .model = model, .other = other};
+    DGM_TRY(dgm_keep_init(k, c, model));
+    return read_file(&r, get_keep);
 }
 
 int dgm_keep_read(dgm_keep *k, const char *path, const dgm_model_config *c, uint64_t model)
 {
-    return read_file(k, path, c, model, get_keep);
+    return dgm_keep_read_of(k, path, c, model, model);
+}
+
+int dgm_keep_read_shaped(dgm_keep *k, const char *path, const dgm_moe_shape *shape, int top_k,
+                         uint64_t model)
+{
+    reader r = {.path = path, .keep = k, .top_k = top_k, .model = model, .other = model};
+    DGM_TRY(dgm_keep_init_of(k, shape, model));
+    return read_file(&r, get_keep);
 }
 
 int dgm_keep_import(dgm_keep *k, const char *path, const dgm_model_config *c, uint64_t model)
 {
-    return read_file(k, path, c, model, get_lists);
+    reader r = {.path = path, .keep = k, .top_k = c->top_k, .model = model};
+    DGM_TRY(dgm_keep_init(k, c, model));
+    return read_file(&r, get_lists);
 }

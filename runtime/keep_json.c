@@ -19,7 +19,7 @@ static json_t *stack_json(const dgm_keep *k, int s, const char *const *names, in
 static json_t *ranks_json(const dgm_model *m, int n)
 {
     json_t *ranks = json_array();
-    for (int r = 0; m != NULL && r < n; r++) {
+    for (int r = 0; r < n; r++) {
         uint64_t dense, experts;
         dgm_model_rank_bytes(&dense, &experts, m, r, n, true);
         (void)json_array_append_new(ranks, json_pack("{s:i, s:I, s:I}", "rank", r, "expert_bytes",
@@ -46,9 +46,10 @@ static json_t *languages_json(const dgm_keep *k, const char *const *names, int n
 int dgm_keep_json(char **text, const dgm_keep *k, const char *const *names, int n,
                   const dgm_model *m, int ranks)
 {
-    json_t *all = json_pack("{s:o, s:o, s:o, s:o}", "languages", languages_json(k, names, n),
-                            "encoder", stack_json(k, DGM_ENCODER, names, n), "decoder",
-                            stack_json(k, DGM_DECODER, names, n), "ranks", ranks_json(m, ranks));
+    json_t *all = json_pack(
+        "{s:I, s:o, s:o, s:o, s:o}", "file_bytes", (json_int_t)dgm_model_file_bytes(m), "languages",
+        languages_json(k, names, n), "encoder", stack_json(k, DGM_ENCODER, names, n), "decoder",
+        stack_json(k, DGM_DECODER, names, n), "ranks", ranks_json(m, ranks));
     *text = all == NULL ? NULL : json_dumps(all, JSON_COMPACT);
     json_decref(all);
     return *text != NULL ? DGM_OK : dgm_fail(DGM_ENOMEM, "out of memory for JSON");

@@ -1,6 +1,8 @@
 #include "runtime/model.h"
 
+#include "runtime/config_json.h"
 #include "runtime/config_model.h"
+#include "runtime/cut.h"
 #include "runtime/expert_sets.h"
 #include "runtime/weights.h"
 
@@ -57,6 +59,21 @@ static int hash_model(dgm_model *m, const dgm_config_files *cfg)
     return rc;
 }
 
+static int read_tasks(dgm_model *m, const dgm_config_file *f)
+{
+    int layers[DGM_STACKS] = {0};
+    dgm_json j;
+    if (m->cfg.n_tasks == 0)
+        return DGM_OK;
+    for (int s = 0; s < DGM_STACKS; s++)
+        for (int l = 0; l < m->stack[s].n_layers; l++)
+            layers[s] += m->stack[s].layers[l].sparse;
+    DGM_TRY(dgm_json_open(&j, f->path, f->text, f->len, true));
+    const int rc = dgm_tasks_read(&m->tasks, &m->cfg, layers, &j);
+    dgm_json_close(&j);
+    return rc;
+}
+
 static int open_parts(dgm_model *m, const dgm_model_options *opt)
 {
     struct stat st;
@@ -66,12 +83,19 @@ static int open_parts(dgm_model *m, const dgm_model_options *opt)
         return dgm_fail(DGM_EMODEL, "%s: wanted a model directory, found a file", m->dir);
     dgm_config_files cfg;
     DGM_TRY(dgm_config_load(&cfg, m->dir));
+    const bool weights = opt == NULL || !opt->describe || dgm_tensors_there(m->dir);
     int rc = dgm_config_parse(&m->cfg, &cfg, opt);
     if (rc == DGM_OK)
+        rc = dgm_cut_read(&m->cut, &cfg.model, &m->cfg);
+    if (rc == DGM_OK && weights && m->cut != NULL)
+        rc = dgm_cut_check_keep(m->cut, m->dir);
+    if (rc == DGM_OK && weights)
         rc = dgm_tensors_open(&m->files->tensors, m->dir);
     if (rc == DGM_OK)
         rc = dgm_weights_bind(m);
     if (rc == DGM_OK)
+        rc = read_tasks(m, &cfg.model);
+    if (rc == DGM_OK && weights)
         rc = hash_model(m, &cfg);
     dgm_config_unload(&cfg);
     return rc;
@@ -109,6 +133,8 @@ void dgm_model_close(dgm_model *m)
         dgm_tensors_close(m->files->tensors);
     }
     dgm_placement_fini(&m->placement);
+    dgm_cut_free(m->cut);
+    dgm_tasks_fini(&m->tasks);
     free(m->unchecked);
     free(m->files);
     free(m->dir);
@@ -192,6 +218,37 @@ void dgm_model_rank_bytes(uint64_t *dense_bytes, uint64_t *expert_bytes, const d
             (m->sets == NULL || dgm_expert_sets_wanted(m->sets, s->moe, s->expert)))
             *expert_bytes += dgm_weights_bytes(s);
     }
+}
+
+uint64_t dgm_model_file_bytes(const dgm_model *m)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < m->files->n_slots; i++) {
+        const dgm_slot *s = &m->files->slots[i];
+        if (s->expert >= 0 && m->sets != NULL &&
+            !dgm_expert_sets_wanted(m->sets, s->moe, s->expert))
+            continue;
+        sum += s->tensor != NULL ? s->tensor->bytes
+               : s->form != DGM_SLOT_ROWS
+                   ? dgm_weights_bytes(s)
+                   : (uint64_t)s->rows * (uint64_t)s->k * dgm_dtype_bytes(m->cfg.dtype);
+    }
+    return sum;
+}
+
+int dgm_model_rank_experts(const dgm_model *m, int stack, int rank, int ranks)
+{
+    int most = 0;
+    if (m->cut == NULL)
+        return dgm_placement_default_count(m->cfg.n_experts[stack], rank, ranks);
+    for (int l = 0; l < m->cut->shape.n_layers; l++) {
+        const dgm_moe_layer *layer = &m->cut->shape.layers[l];
+        int n = 0;
+        for (int e = rank; layer->stack == stack && e < layer->n_experts; e += ranks)
+            n += m->cut->there[layer->first + (size_t)e];
+        most = n > most ? n : most;
+    }
+    return most;
 }
 
 int dgm_model_verify(const dgm_model *m)

@@ -12,6 +12,7 @@
 #include "comm/comm.h"
 #include "kernels/pack.h"
 #include "runtime/placement.h"
+#include "runtime/routing.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -35,6 +36,9 @@ typedef struct dgm_model_config {
     int n_layers[DGM_STACKS], n_heads[DGM_STACKS], ffn_dim[DGM_STACKS], sparse_step[DGM_STACKS];
     int n_experts
         [DGM_STACKS]; /* of each MoE layer of the stack: its router's rows; 0: the stack is dense */
+    enum dgm_routing routing[DGM_STACKS];
+    bool routing_pairs; /* a task is a direction, else a target language */
+    int n_tasks;        /* of those that a stack is routed by */
     int top_k; /* experts of a token: 2, their gates sum to 1; 1 (Switch), its gate is its softmax */
     float expert_scale; /* 1 - moe_token_dropout, times each expert's output; papers: EOM */
     float embed_scale;  /* sqrt(d_model) or 1 */
@@ -42,7 +46,9 @@ typedef struct dgm_model_config {
     int max_length; /* of a target, start token and code counted (generation_config.json); 200 by default */
     int max_source; /* longest source in ids, code and </s> counted: min of positions and model_max_length */
     bool source_suffix; /* legacy_behaviour: pieces </s> code instead of code pieces </s> */
-    bool synthetic;     /* random weights, made by `dragoman synth` to measure a shape */
+    dgm_dtype
+        dtype;      /* torch_dtype of a Hugging Face directory, for who has no weights to look at */
+    bool synthetic; /* random weights, made by `dragoman synth` to measure a shape */
     dgm_weight_types weights;
     dgm_compute compute; /* dragoman.compute: what --compute auto means */
 } dgm_model_config;
@@ -72,10 +78,12 @@ typedef struct dgm_layer {
     dgm_linear qkv, self_out;                /* q, k, v fused: [3 d, d] */
     dgm_linear cross_q, cross_kv, cross_out; /* decoder only; k, v fused: [2 d, d] */
     bool sparse;
-    int moe_index;     /* number of this MoE layer over encoder then decoder; -1 when dense */
-    dgm_ffn ffn;       /* dense layers */
-    dgm_packed router; /* sparse layers: [n_experts of the stack, d], no bias */
-    dgm_ffn *experts;  /* sparse layers: [router.n] */
+    int moe_index; /* number of this MoE layer over encoder then decoder; -1 when dense */
+    dgm_ffn ffn;   /* dense layers */
+    dgm_packed
+        router; /* sparse layers: [n_experts of the stack, d], no bias; n even where no data is: routed by task */
+    dgm_packed tasks; /* routed by task: [n_tasks, n_experts] logits */
+    dgm_ffn *experts; /* sparse layers: [router.n] */
 } dgm_layer;
 
 typedef struct dgm_stack {
@@ -94,8 +102,10 @@ typedef struct dgm_model {
     float *positions;
     dgm_stack stack[DGM_STACKS];
     dgm_placement placement;
+    dgm_tasks tasks;
     uint8_t *
         unchecked; /* packed: [MoE layers * n_experts], 1 until an expert's checksums were compared; else NULL */
+    struct dgm_cut *cut; /* experts that are there (runtime/cut.h); NULL: all */
     const struct dgm_expert_sets
         *sets; /* borrowed; experts outside all of them are not loaded; NULL: all are */
     struct dgm_model_files *files; /* private to model*.c, weights*.c */
@@ -112,6 +122,7 @@ typedef struct dgm_model_options {
     bool dropless;    /* --dropless: ignore switches that make results depend on the batch */
     int source_order; /* -1 as the model says, 0 prefix, 1 suffix */
     enum dgm_verify verify;
+    bool describe; /* weights need not be there: what config.json describes, for sizes; hash 0 */
 } dgm_model_options;
 
 /*
@@ -162,6 +173,11 @@ void dgm_model_get_size(dgm_model_size *out, const dgm_model *m);
 /* dgm_model_rank_bytes - bytes of weights, as the kernels read them, on `rank` of `ranks`, dense part and experts apart. */
 void dgm_model_rank_bytes(uint64_t *dense_bytes, uint64_t *expert_bytes, const dgm_model *m,
                           int rank, int ranks, bool dense);
+
+/* dgm_model_file_bytes - of the weights of the dense part and of the experts in m->sets (all when NULL), as files hold them. */
+uint64_t dgm_model_file_bytes(const dgm_model *m);
+/* dgm_model_rank_experts - experts of a layer of `stack` on `rank` of `ranks`, of the layer that has most there. */
+int dgm_model_rank_experts(const dgm_model *m, int stack, int rank, int ranks);
 
 /* dgm_model_verify - reads every weight (keeps nothing). DGM_EMODEL names the first that is not a finite number, or
  * the first tensor whose checksum does not fit. */

@@ -7,12 +7,14 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #define XXH_INLINE_ALL
@@ -176,12 +178,43 @@ int dgm_model_writer_copy(dgm_model_writer *w, const char *from, const char *nam
     return rc;
 }
 
+int dgm_model_writer_beside(dgm_model_writer *w, const char *from)
+{
+    static const char *const names[] = {"generation_config.json",  "sentencepiece.bpe.model",
+                                        "tokenizer_config.json",   "added_tokens.json",
+                                        "special_tokens_map.json", "tokenizer.json"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        DGM_TRY(dgm_model_writer_copy(w, from, names[i]));
+    return DGM_OK;
+}
+
 /* ---- weights ---- */
+
+/* More than the disk has is said before the first shard is written, not when the last one finds no room. */
+static int check_room(const dgm_model_writer *w)
+{
+    struct statvfs fs;
+    char first[DGM_SHARD_NAME];
+    uint64_t need = 0, room;
+    for (int i = 0; i < w->layout.n_shards; i++)
+        need += w->layout.shards[i].bytes;
+    if (fstatvfs(w->part_fd, &fs) != 0 || fs.f_blocks == 0) /* does not count its blocks */
+        return DGM_OK;
+    room = (uint64_t)fs.f_bavail * fs.f_frsize;
+    if (need <= room)
+        return DGM_OK;
+    dgm_layout_name(first, &w->layout, 0);
+    return dgm_fail(DGM_EOUTPUT,
+                    "%s/%s: cannot be written: No space left on device: want %" PRIu64
+                    " bytes for the weights, found %" PRIu64,
+                    w->part, first, need, room);
+}
 
 int dgm_model_writer_plan(dgm_model_writer *w, dgm_new_tensor *tensors, size_t n,
                           uint64_t shard_bytes)
 {
-    return dgm_layout_make(&w->layout, tensors, n, shard_bytes);
+    DGM_TRY(dgm_layout_make(&w->layout, tensors, n, shard_bytes));
+    return check_room(w);
 }
 
 /* Headers come last, when the checksums are known: until then the file begins with zeros, which is no model. */

@@ -31,16 +31,18 @@ DGM_MUST_CHECK int dgm_model_writer_open(dgm_model_writer **out, const char *dir
 void dgm_model_writer_close(dgm_model_writer *w);
 
 /* dgm_model_writer_plan - once: all tensors [n] in their order (malloc'ed array, the writer's from now on), in files of at
- * most shard_bytes where a unit is not larger alone. */
+ * most shard_bytes where a unit is not larger alone. DGM_EOUTPUT when the disk has less room than they need. */
 DGM_MUST_CHECK int dgm_model_writer_plan(dgm_model_writer *w, dgm_new_tensor *tensors, size_t n,
                                          uint64_t shard_bytes);
 /* dgm_model_writer_put - the next bytes of the tensors, which follow one another as planned; a piece belongs to one. */
 DGM_MUST_CHECK int dgm_model_writer_put(dgm_model_writer *w, const void *data, size_t bytes);
 
-/* dgm_model_writer_file - a whole file beside the weights; dgm_model_writer_copy: the one of that name in `from`, if any. */
+/* dgm_model_writer_file - a whole file beside the weights; dgm_model_writer_copy: the one of that name in `from`, if any;
+ * dgm_model_writer_beside: tokeniser and generation_config.json of the model there. */
 DGM_MUST_CHECK int dgm_model_writer_file(dgm_model_writer *w, const char *name, const char *text,
                                          size_t len);
 DGM_MUST_CHECK int dgm_model_writer_copy(dgm_model_writer *w, const char *from, const char *name);
+DGM_MUST_CHECK int dgm_model_writer_beside(dgm_model_writer *w, const char *from);
 
 /* dgm_model_writer_commit - all tensors are there: writes headers with checksums, then config.json, and renames. *bytes:
  * of all weight files. DGM_EOUTPUT. */

@@ -39,9 +39,10 @@ struct dgm_moe {
     bool int8;     /* rows travel as int8 */
     size_t row_bytes;
     char bad_text[512];
-    int32_t *n_to;      /* [ranks] */
-    int32_t *n_for;     /* [most experts + 1] first place of each expert in the order by expert */
-    dgm_gemm_job *jobs; /* [most experts] */
+    int32_t *n_to;        /* [ranks] */
+    int32_t *n_for;       /* [most experts + 1] first place of each expert in the order by expert */
+    dgm_gemm_job *jobs;   /* [most experts] */
+    dgm_gpu_experts *gpu; /* NULL: this rank's experts run on the CPU */
 };
 
 static int widest_ffn(const dgm_model *model)
@@ -57,7 +58,8 @@ static size_t scratch_bytes(const dgm_model *model, int ranks, int max_rows, int
                  assigned = 2 * rows * (size_t)ranks;
     const int n_experts = dgm_config_most_experts(c);
     const int f = widest_ffn(model), wide = f > c->d_model ? f : c->d_model;
-    return rows * ((size_t)n_experts * sizeof(float) + sizeof(trip) + sizeof(dgm_row_tag)) +
+    return rows * (((size_t)n_experts + (size_t)c->d_model) * sizeof(float) + sizeof(trip) +
+                   sizeof(dgm_row_tag)) +
            assigned * (sizeof(assignment) + d + (1 + d + (size_t)f) * sizeof(float)) +
            dgm_gemm_scratch_bytes((int)assigned, n_experts, wide, wide, n_threads) + 65536;
 }
@@ -126,6 +128,11 @@ void dgm_moe_destroy(dgm_moe *m)
     free(m);
 }
 
+void dgm_moe_use_gpu(dgm_moe *m, dgm_gpu_experts *gpu)
+{
+    m->gpu = gpu;
+}
+
 /* A local failure waits for the verdict; the first one counts. */
 static void fail_here(dgm_moe *m, int rc)
 {
@@ -150,15 +157,15 @@ static float lost(const dgm_row_tag *tag, const uint8_t *kept, int top_k)
     for (int i = 0; i < 2; i++)
         if (tag->expert[i] >= 0 && !kept[tag->expert[i]])
             sum += tag->gate[i];
-    return sum;
+    return sum < 1.0f ? sum : 1.0f; /* both gates may round to a bit more */
 }
 
-/* kept_in - the part of a row's set that is about this layer. */
-static const uint8_t *kept_in(const dgm_moe *m, const uint8_t *set, const dgm_layer *layer)
+/* first_of - a layer's expert 0 among those of all layers, as sets and marks have them. */
+static size_t first_of(const dgm_moe *m, const dgm_layer *layer)
 {
     const int *n = m->model->cfg.n_experts;
     const int enc = layer->moe_index < m->n_encoder ? layer->moe_index : m->n_encoder;
-    return set + (size_t)enc * (size_t)n[DGM_ENCODER] +
+    return (size_t)enc * (size_t)n[DGM_ENCODER] +
            (size_t)(layer->moe_index - enc) * (size_t)n[DGM_DECODER];
 }
 
@@ -181,7 +188,7 @@ static int choose(const dgm_moe *m, const dgm_forward *f, dgm_row_tag *tag, cons
 static int choose_kept(const dgm_moe *m, const dgm_forward *f, dgm_row_tag *tag, float *logits,
                        const dgm_layer *layer, const uint8_t *set, float *absent)
 {
-    const uint8_t *kept = kept_in(m, set, layer);
+    const uint8_t *kept = set + first_of(m, layer);
     DGM_TRY(choose(m, f, tag, logits, layer->router.n));
     if (absent != NULL)
         absent[layer_of(m, layer)] = lost(tag, kept, m->model->cfg.top_k);
@@ -191,19 +198,93 @@ static int choose_kept(const dgm_moe *m, const dgm_forward *f, dgm_row_tag *tag,
     return choose(m, f, tag, logits, layer->router.n);
 }
 
-/* route_row - stage 5 for row `at` of the step. */
-static int route_row(const dgm_moe *m, const dgm_forward *f, dgm_row_tag *tag, float *logits,
-                     const dgm_layer *layer, int at)
+/* choose_row - the experts of row `at` of the step. */
+static int choose_row(const dgm_moe *m, const dgm_forward *f, dgm_row_tag *tag, float *logits,
+                      const dgm_layer *layer, int at)
 {
     const uint8_t *set = f->experts != NULL ? f->experts[at] : NULL;
     float *absent = f->absent != NULL ? f->absent[at] : NULL;
-    if (f->gates != NULL)
-        keep_logits(m, f->gates[at], layer, logits);
     if (set != NULL)
         return choose_kept(m, f, tag, logits, layer, set, absent);
     if (absent != NULL)
         absent[layer_of(m, layer)] = 0.0f;
     return choose(m, f, tag, logits, layer->router.n);
+}
+
+/* route_row - stage 5 for row `at` of the step. */
+static int route_row(const dgm_moe *m, const dgm_forward *f, dgm_row_tag *tag, float *logits,
+                     const dgm_layer *layer, int at)
+{
+    if (f->gates != NULL)
+        keep_logits(m, f->gates[at], layer, logits);
+    DGM_TRY(choose_row(m, f, tag, logits, layer, at));
+    for (int i = 0; f->marks != NULL && i < 2; i++)
+        if (tag->expert[i] >= 0)
+            f->marks[at][first_of(m, layer) + (size_t)tag->expert[i]] = 1;
+    return DGM_OK;
+}
+
+void dgm_moe_mean(float *y, const dgm_forward *f, const float *x, int rows)
+{
+    const int d = f->model->cfg.d_model;
+    memcpy(y, x, (size_t)d * sizeof *y);
+    for (int r = 1; r < rows; r++)
+        f->kern->add(y, y, x + (size_t)r * (size_t)d, d);
+    for (int i = 0; i < d; i++)
+        y[i] /= (float)rows;
+}
+
+/* means_of - [rows, d] the mean of each row's sentence; rows of one sentence follow one another. */
+static void means_of(const dgm_forward *f, float *y, const float *h, int rows, int first)
+{
+    const size_t d = (size_t)f->model->cfg.d_model;
+    for (int r = 0, end; r < rows; r = end) {
+        for (end = r + 1; end < rows && f->sentences[first + end] == f->sentences[first + r];)
+            end++;
+        dgm_moe_mean(y + (size_t)r * d, f, h + (size_t)r * d, end - r);
+        for (int i = r + 1; i < end; i++)
+            memcpy(y + (size_t)i * d, y + (size_t)r * d, d * sizeof *y);
+    }
+}
+
+/* task_logits - a row of the table, or what makes dgm_route choose the experts that were given by hand. */
+static void task_logits(const dgm_moe *m, float *logits, const dgm_layer *layer, int stack,
+                        int task)
+{
+    if (m->model->cfg.routing[stack] == DGM_BY_TASK) {
+        dgm_packed_read(logits, &layer->tasks, task);
+        return;
+    }
+    const dgm_tasks *t = &m->model->tasks;
+    const int16_t *pair = t->by_hand[stack][task * t->n_layers[stack] + layer_of(m, layer)];
+    for (int e = 0; e < layer->router.n; e++)
+        logits[e] = e == pair[0] || e == pair[1] ? 0.0f : -INFINITY;
+}
+
+/* logits_of - [rows, experts] of rows first .. of the step, from h [rows, d] or what stands for it. */
+static void logits_of(const dgm_moe *m, half *b, const dgm_forward *f, float *logits,
+                      const float *h, const dgm_layer *layer, int rows, int first)
+{
+    const int stack = layer->moe_index < m->n_encoder ? DGM_ENCODER : DGM_DECODER;
+    const enum dgm_routing by = m->model->cfg.routing[stack];
+    const size_t d = (size_t)m->model->cfg.d_model, n = (size_t)layer->router.n;
+    const dgm_linear router = {.w = layer->router};
+    if (dgm_routing_by_task(by)) {
+        for (int r = 0; r < rows; r++)
+            task_logits(m, logits + (size_t)r * n, layer, stack, f->tasks[first + r]);
+        return;
+    }
+    const size_t mark = dgm_arena_mark(&b->scratch);
+    if (by == DGM_BY_SENTENCE) {
+        float *x = dgm_arena_push(&b->scratch, (size_t)rows * d * sizeof *x);
+        if (stack == DGM_ENCODER)
+            means_of(f, x, h, rows, first);
+        for (int r = 0; stack == DGM_DECODER && r < rows; r++)
+            memcpy(x + (size_t)r * d, f->means[first + r], d * sizeof *x);
+        h = x;
+    }
+    dgm_block_linear(f, logits, h, &router, NULL, 0, rows);
+    dgm_arena_pop(&b->scratch, mark);
 }
 
 /* Stage 5: two experts for each row, or one. */
@@ -212,8 +293,7 @@ static int route(dgm_moe *m, half *b, const dgm_forward *f, dgm_row_tag *tags, c
 {
     const int n_experts = layer->router.n;
     float *logits = dgm_arena_push(&b->scratch, (size_t)rows * (size_t)n_experts * sizeof(float));
-    const dgm_linear router = {.w = layer->router};
-    dgm_block_linear(f, logits, h, &router, NULL, 0, rows);
+    logits_of(m, b, f, logits, h, layer, rows, first);
     for (int r = 0; r < rows; r++) {
         const int rc =
             route_row(m, f, &tags[r], logits + (size_t)r * (size_t)n_experts, layer, first + r);
@@ -386,6 +466,25 @@ static uint64_t count_active(const dgm_moe *m, const dgm_layer *layer)
     return n;
 }
 
+/* run_experts - the FFNs of all n rows, in the order by expert; results to x [n, d], which may be what comes in. */
+static int run_experts(dgm_moe *m, half *b, const dgm_forward *f, float *x, const rows_in *in,
+                       const dgm_layer *layer, int n)
+{
+    if (m->gpu != NULL) {
+        const dgm_device_rows rows = {
+            .rows = n, .k = m->model->cfg.d_model, .x = in->x, .q = in->q, .q_scale = in->scale};
+        const int rc = dgm_gpu_experts_run(m->gpu, x, &rows, layer->moe_index, m->n_for,
+                                           layer->router.n, f->compute);
+        dgm_comm_progress(f->comm);
+        return rc;
+    }
+    const rows_in hidden = {
+        .x = dgm_arena_push(&b->scratch, (size_t)n * (size_t)m->max_ffn * sizeof(float))};
+    run_matrix(m, b, f, (float *)hidden.x, in, layer, 0);
+    run_matrix(m, b, f, x, &hidden, layer, 1);
+    return DGM_OK;
+}
+
 /* Stage 7: the experts of this rank over everybody's rows; weighed results go into the replies. How many rows. */
 static int serve_experts(dgm_moe *m, half *b, const dgm_forward *f, const dgm_layer *layer)
 {
@@ -394,7 +493,14 @@ static int serve_experts(dgm_moe *m, half *b, const dgm_forward *f, const dgm_la
     const int n = list_assignments(m, b, &list, layer->router.n);
     if (n == 0)
         return 0;
-    const int rc = use_experts(m, f, layer);
+    float *x = m->gpu != NULL ? dgm_gpu_experts_room(m->gpu, (size_t)n * d) : NULL;
+    if (x == NULL)
+        x = dgm_arena_push(&b->scratch, (size_t)n * d * sizeof *x);
+    int rc = use_experts(m, f, layer);
+    if (rc == DGM_OK) {
+        const rows_in in = gather(m, b, list, n, x);
+        rc = run_experts(m, b, f, x, &in, layer, n);
+    }
     if (rc != DGM_OK) {
         /* Too late to stop: peers wait for replies. Zeros, so that no NaN of theirs drowns our sentence. */
         fail_here(m, rc);
@@ -402,11 +508,6 @@ static int serve_experts(dgm_moe *m, half *b, const dgm_forward *f, const dgm_la
             memset(list[i].reply, 0, d * sizeof *list[i].reply);
         return 0;
     }
-    float *x = dgm_arena_push(&b->scratch, (size_t)n * d * sizeof *x);
-    float *t = dgm_arena_push(&b->scratch, (size_t)n * (size_t)m->max_ffn * sizeof(float));
-    const rows_in in = gather(m, b, list, n, x), hidden = {.x = t};
-    run_matrix(m, b, f, t, &in, layer, 0);
-    run_matrix(m, b, f, x, &hidden, layer, 1);
     for (int i = 0; i < n; i++) {
         const assignment *a = &list[i];
         float *y = x + (size_t)a->at * d;

@@ -5,7 +5,7 @@
  * back -> combine: fl(fl(g1 * fl(c * y1)) + fl(g2 * fl(c * y2))), c = 1 - moe_token_dropout. The owner weighs
  * (and adds, when it holds both experts), so a row travels once to each rank and comes back as one row,
  * with the same bits wherever its experts live. Nothing is ever dropped. With top 1 there is one term, of the gate
- * that dgm_route_top1 gives.
+ * that dgm_route_top1 gives. What a row is routed by, itself or its sentence or its task: runtime/routing.h.
  *
  * The rows of a step may come in two halves, each with its own exchange: what is between begin and serve, and between
  * serve and end, of one half overlaps with the work of the other (docs/adr/0010).
@@ -16,6 +16,7 @@
 
 #include "comm/exchange.h"
 #include "runtime/block.h"
+#include "runtime/gpu_experts.h"
 
 typedef struct dgm_moe dgm_moe;
 
@@ -27,6 +28,9 @@ typedef struct dgm_moe dgm_moe;
 DGM_MUST_CHECK int dgm_moe_create(dgm_moe **out, const dgm_model *model, dgm_comm *comm,
                                   int max_rows, int n_threads, dgm_compute compute);
 void dgm_moe_destroy(dgm_moe *m);
+
+/* dgm_moe_use_gpu - the experts of this rank are computed there from now on, to the same bits; gpu outlives m. */
+void dgm_moe_use_gpu(dgm_moe *m, dgm_gpu_experts *gpu);
 
 /*
  * dgm_moe_forward - x [rows, d] += MoE(h [rows, d]): begin, serve, end of half 0. Collective. DGM_EPEER, DGM_EDEADLINE: the
@@ -49,6 +53,9 @@ DGM_MUST_CHECK int dgm_moe_begin(dgm_moe *m, int half, const dgm_forward *f, con
 DGM_MUST_CHECK int dgm_moe_serve(dgm_moe *m, int half, const dgm_forward *f,
                                  const dgm_layer *layer);
 DGM_MUST_CHECK int dgm_moe_end(dgm_moe *m, int half, const dgm_forward *f, float *x);
+
+/* dgm_moe_mean - y [d] = the mean of x [rows, d]: summed in order in f32, divided once. What a sentence is routed by. */
+void dgm_moe_mean(float *y, const dgm_forward *f, const float *x, int rows);
 
 /* dgm_moe_verdict - DGM_OK, or the local failure of this step (its sentence is in dgm_error_text again); clears it. */
 int dgm_moe_verdict(dgm_moe *m);

@@ -1,6 +1,7 @@
 #include "runtime/moe_shape.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 int dgm_moe_shape_init(dgm_moe_shape *s, const dgm_model_config *c)
 {
@@ -15,6 +16,16 @@ int dgm_moe_shape_init(dgm_moe_shape *s, const dgm_model_config *c)
             s->layers[s->n_layers++] = (dgm_moe_layer){k, i, c->n_experts[k], s->n_experts};
             s->n_experts += (size_t)c->n_experts[k];
         }
+    return DGM_OK;
+}
+
+int dgm_moe_shape_copy(dgm_moe_shape *s, const dgm_moe_shape *from)
+{
+    *s = *from;
+    s->layers = calloc((size_t)from->n_layers + 1, sizeof *s->layers);
+    if (s->layers == NULL)
+        return dgm_fail(DGM_ENOMEM, "out of memory for %d layers", from->n_layers);
+    memcpy(s->layers, from->layers, (size_t)from->n_layers * sizeof *s->layers);
     return DGM_OK;
 }
 

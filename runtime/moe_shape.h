@@ -18,6 +18,8 @@ typedef struct dgm_moe_shape {
 
 /* dgm_moe_shape_init - of a configuration. DGM_ENOMEM. */
 DGM_MUST_CHECK int dgm_moe_shape_init(dgm_moe_shape *s, const dgm_model_config *c);
+/* dgm_moe_shape_copy - DGM_ENOMEM. */
+DGM_MUST_CHECK int dgm_moe_shape_copy(dgm_moe_shape *s, const dgm_moe_shape *from);
 void dgm_moe_shape_fini(dgm_moe_shape *s);
 
 /* dgm_moe_shape_equal - the same layers with as many experts. */

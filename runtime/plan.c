@@ -1,5 +1,7 @@
 #include "runtime/plan.h"
 
+#include "runtime/expert_sets.h"
+
 #include <string.h>
 
 static size_t padded(size_t bytes)
@@ -31,22 +33,29 @@ size_t dgm_plan_bytes(const dgm_engine_config *cfg, int slots)
 {
     /* Each target of a slot could be a job of its own. */
     const size_t job = sizeof(dgm_plan_job) + 4 * (size_t)cfg->max_source + 8;
-    const size_t target = 4 * (size_t)cfg->max_target + 16;
+    const size_t target = 4 * (size_t)cfg->max_target + sizeof(dgm_plan_target) + 8;
     return sizeof(dgm_plan_head) + (size_t)slots * (job + target) + 64;
+}
+
+size_t dgm_plan_marks(const dgm_engine_config *cfg)
+{
+    return cfg->marks ? cfg->sets->shape.n_experts : 0;
 }
 
 size_t dgm_report_bytes(const dgm_engine_config *cfg, int slots)
 {
     const size_t hyp = sizeof(dgm_report_hyp) + (4 + 4 + 2) * (size_t)cfg->max_target + 24;
     return sizeof(dgm_report_head) +
-           (size_t)slots * (sizeof(dgm_report_result) + (size_t)cfg->max_beam * hyp) + 64;
+           (size_t)slots * (sizeof(dgm_report_result) + padded(dgm_plan_marks(cfg)) +
+                            (size_t)cfg->max_beam * hyp) +
+           64;
 }
 
 size_t dgm_plan_job_bytes(const dgm_job *job)
 {
     size_t bytes = padded(sizeof(dgm_plan_job)) + padded(4 * (size_t)job->n_source);
     for (int t = 0; t < job->n_targets; t++)
-        bytes += padded(8) + padded(4 * (size_t)job->targets[t].n_prompt);
+        bytes += sizeof(dgm_plan_target) + padded(4 * (size_t)job->targets[t].n_prompt);
     return bytes;
 }
 
@@ -57,14 +66,18 @@ void dgm_plan_put_job(dgm_buf *b, const dgm_job *job)
                                .n_source = job->n_source,
                                .n_targets = job->n_targets,
                                .score = job->score,
-                               .experts = job->experts,
                                .options = job->options};
     dgm_buf_put(b, &head, sizeof head);
     dgm_buf_put(b, job->source, (size_t)job->n_source * sizeof(int32_t));
     for (int t = 0; t < job->n_targets; t++) {
-        const int32_t head_of[2] = {job->targets[t].n_prompt, job->targets[t].experts};
-        dgm_buf_put(b, head_of, sizeof head_of);
-        dgm_buf_put(b, job->targets[t].prompt, (size_t)job->targets[t].n_prompt * sizeof(int32_t));
+        const dgm_target *of = &job->targets[t];
+        const dgm_plan_target target = {.n_prompt = of->n_prompt,
+                                        .experts = of->experts,
+                                        .source_experts = of->source_experts,
+                                        .task = of->task,
+                                        .number = of->number};
+        dgm_buf_put(b, &target, sizeof target);
+        dgm_buf_put(b, of->prompt, (size_t)of->n_prompt * sizeof(int32_t));
     }
 }
 
@@ -77,13 +90,15 @@ void dgm_plan_get_job(dgm_job *job, dgm_target *targets, const dgm_buf *b, size_
                      .targets = targets,
                      .n_targets = head->n_targets,
                      .score = head->score != 0,
-                     .experts = head->experts,
                      .options = head->options};
     job->source = dgm_buf_get(b, at, (size_t)head->n_source * sizeof(int32_t));
     for (int t = 0; t < head->n_targets; t++) {
-        const int32_t *head_of = dgm_buf_get(b, at, 2 * sizeof *head_of);
-        targets[t].n_prompt = head_of[0];
-        targets[t].experts = head_of[1];
-        targets[t].prompt = dgm_buf_get(b, at, (size_t)targets[t].n_prompt * sizeof(int32_t));
+        const dgm_plan_target *of = dgm_buf_get(b, at, sizeof *of);
+        targets[t] = (dgm_target){.n_prompt = of->n_prompt,
+                                  .experts = of->experts,
+                                  .source_experts = of->source_experts,
+                                  .task = of->task,
+                                  .number = of->number};
+        targets[t].prompt = dgm_buf_get(b, at, (size_t)of->n_prompt * sizeof(int32_t));
     }
 }

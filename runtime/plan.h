@@ -9,8 +9,14 @@
 
 #include "runtime/engine.h"
 
-/* OVERLAP: in two halves (runtime/layers.h). */
-enum { DGM_PLAN_ENCODE = 1, DGM_PLAN_DECODE = 2, DGM_PLAN_STOP = 4, DGM_PLAN_OVERLAP = 8 };
+/* OVERLAP: in two halves (runtime/layers.h). SETS: rank 0's sets of experts follow, and nothing else happens. */
+enum {
+    DGM_PLAN_ENCODE = 1,
+    DGM_PLAN_DECODE = 2,
+    DGM_PLAN_STOP = 4,
+    DGM_PLAN_OVERLAP = 8,
+    DGM_PLAN_SETS = 16
+};
 
 typedef struct dgm_plan_head {
     uint32_t step, flags;
@@ -18,12 +24,16 @@ typedef struct dgm_plan_head {
     char sentence[512];
 } dgm_plan_head;
 
-/* Then for each job: this, the source ids, and for each target n_prompt and its experts, int32, and the prompt. */
+/* Then for each job: this, the source ids, and for each target a dgm_plan_target and the prompt. */
 typedef struct dgm_plan_job {
     uint64_t id, line;
-    int32_t n_source, n_targets, score, experts;
+    int32_t n_source, n_targets, score, pad;
     dgm_decode_options options;
 } dgm_plan_job;
+
+typedef struct dgm_plan_target {
+    int32_t n_prompt, experts, source_experts, task, number, pad;
+} dgm_plan_target;
 
 typedef struct dgm_report_head {
     uint32_t step;
@@ -32,7 +42,7 @@ typedef struct dgm_report_head {
     char sentence[512];
 } dgm_report_head;
 
-/* Then for each result: this, and for each hypothesis a dgm_report_hyp, ids, and logp and looks where kept. */
+/* Then for each result: this, its marks where kept (dgm_plan_marks), and for each hypothesis a dgm_report_hyp, ids, and logp and looks where kept. */
 typedef struct dgm_report_result {
     uint64_t id;
     double seconds;
@@ -59,6 +69,9 @@ const void *dgm_buf_get(const dgm_buf *b, size_t *at, size_t bytes);
 /* Sizes of the longest message with these limits. */
 size_t dgm_plan_bytes(const dgm_engine_config *cfg, int slots);
 size_t dgm_report_bytes(const dgm_engine_config *cfg, int slots);
+
+/* dgm_plan_marks - bytes of a result's marks: experts of all MoE layers, or 0. */
+size_t dgm_plan_marks(const dgm_engine_config *cfg);
 
 /* dgm_plan_job_bytes - what a job takes in a message. */
 size_t dgm_plan_job_bytes(const dgm_job *job);

@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #include "runtime/quantize.h"
 
+#include "runtime/cut.h"
 #include "runtime/model_writer.h"
 #include "runtime/weights.h"
 
@@ -469,13 +470,11 @@ void dgm_quantize_report_free(dgm_quantize_report *report)
 
 static int write_rest(job *j)
 {
-    static const char *const beside[] = {"generation_config.json",  "sentencepiece.bpe.model",
-                                         "tokenizer_config.json",   "added_tokens.json",
-                                         "special_tokens_map.json", "tokenizer.json"};
     char *config = NULL;
     size_t len;
-    for (size_t i = 0; i < sizeof beside / sizeof beside[0]; i++)
-        DGM_TRY(dgm_model_writer_copy(j->out, j->m->dir, beside[i]));
+    DGM_TRY(dgm_model_writer_beside(j->out, j->m->dir));
+    if (j->m->cut != NULL)
+        DGM_TRY(dgm_model_writer_copy(j->out, j->m->dir, DGM_CUT_KEEP_NAME));
     DGM_TRY(dgm_quantize_config(&config, &len, j->m, j->opt));
     const int rc = dgm_model_writer_commit(&j->report->bytes_after, j->out, config, len);
     free(config);

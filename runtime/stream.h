@@ -22,10 +22,19 @@
 enum { DGM_STREAM_MAX_LINE_BYTES = 1 << 20, DGM_STREAM_MAX_TARGETS = 256 };
 
 typedef struct dgm_stream_target {
-    const char *lang; /* FLORES code */
-    int32_t code;     /* its id */
-    int experts;      /* of the decoder: see dgm_target */
+    const char *lang;                  /* FLORES code */
+    int32_t code;                      /* its id */
+    int experts, source_experts, task; /* see dgm_target */
 } dgm_stream_target;
+
+/* A line that is done. */
+typedef struct dgm_stream_text {
+    uint64_t number;
+    enum dgm_line_status status;
+    const char
+        *text; /* [len] the best translation; empty where there is none. Until the call returns */
+    size_t len;
+} dgm_stream_text;
 
 typedef struct dgm_stream_config {
     dgm_engine *engine;
@@ -36,7 +45,6 @@ typedef struct dgm_stream_config {
     const dgm_stream_target *targets;
     int n_targets;
     int32_t start_id, eos_id;
-    int experts;                /* of the encoder: see dgm_job */
     const dgm_moe_shape *shape; /* to name layers; NULL: no experts are masked */
     int max_target;             /* ids of the longest prompt that the engine takes */
     dgm_decode_options decode;
@@ -53,6 +61,10 @@ typedef struct dgm_stream_config {
     dgm_writer *const *outputs;
     int n_outputs;      /* 1, or one a target */
     dgm_writer *report; /* or NULL */
+    /* not NULL: gets the lines in order instead of outputs (n_outputs 0, one target, no score) and what is merely cut is not
+     * complained about; DGM_OK, or the error that ends the stream */
+    int (*take)(void *ctx, const dgm_stream_text *line);
+    void *take_ctx;
     uint64_t job; /* hash over model and options: only the same job goes on where one was stopped */
 
     bool strict, marian, with_score, token_scores, alignment;

@@ -129,7 +129,11 @@ static void fill_prompts(int32_t *prompts, dgm_target *targets, int n, const dgm
 {
     for (int t = 0; t < cfg->n_targets; t++) {
         int32_t *p = prompts + (size_t)(t * n);
-        targets[t] = (dgm_target){p, n, cfg->targets[t].experts};
+        targets[t] = (dgm_target){.prompt = p,
+                                  .n_prompt = n,
+                                  .experts = cfg->targets[t].experts,
+                                  .source_experts = cfg->targets[t].source_experts,
+                                  .task = cfg->targets[t].task};
         p[0] = cfg->start_id;
         p[1] = cfg->targets[t].code;
         if (n_beside > 0)
@@ -157,7 +161,6 @@ int dgm_stream_line_submit(dgm_stream_line *l, const dgm_stream_config *cfg, int
                          .n_source = seg->n,
                          .targets = targets,
                          .n_targets = cfg->n_targets,
-                         .experts = cfg->experts,
                          .score = cfg->score,
                          .options = cfg->decode};
     const int rc = dgm_engine_submit(cfg->engine, &job);

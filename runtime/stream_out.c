@@ -35,7 +35,7 @@ static void count(dgm_stream *s, const dgm_stream_line *l)
         told += dgm_line_status_flagged((enum dgm_line_status)i) ? s->totals->by_status[i] : 0;
     s->totals->flagged++;
     dgm_progress_wipe(&s->progress);
-    if (told > DGM_STREAM_COMPLAINTS)
+    if (told > DGM_STREAM_COMPLAINTS || (s->cfg->take != NULL && l->message == NULL))
         return;
     if (l->message != NULL)
         dgm_log(DGM_LOG_WARN, "text", "%s", l->message);

@@ -66,6 +66,30 @@ static int put_text(dgm_writer *w, const dgm_stream_line *l, const dgm_stream_co
     return DGM_OK;
 }
 
+/* join_text - the same in memory, which the caller frees. */
+static int join_text(char **text, size_t *n, const dgm_stream_line *l, const dgm_stream_config *cfg)
+{
+    size_t bytes = 1;
+    for (int s = 0; s < l->segments.n; s++) {
+        size_t len;
+        (void)dgm_segment_gap(&len, &l->segments, s, l->text, cfg->targets[0].lang);
+        bytes += len + hyp_of(l, cfg, s, 0, 0)->len;
+    }
+    *n = 0;
+    *text = malloc(bytes);
+    if (*text == NULL)
+        return dgm_fail(DGM_ENOMEM, "out of memory for a translation");
+    for (int s = 0; s < l->segments.n; s++) {
+        const dgm_stream_hyp *h = hyp_of(l, cfg, s, 0, 0);
+        size_t len;
+        const char *gap = dgm_segment_gap(&len, &l->segments, s, l->text, cfg->targets[0].lang);
+        memcpy(*text + *n, gap, len);
+        memcpy(*text + *n + len, h->text, h->len);
+        *n += len + h->len;
+    }
+    return DGM_OK;
+}
+
 /* first_word - the number of the source word that a segment begins in. */
 static int first_word(const dgm_stream_line *l, int s)
 {
@@ -227,8 +251,23 @@ int dgm_stream_line_each(const dgm_stream_config *cfg, int output)
     return cfg->n_outputs == 1 ? n_best * cfg->n_targets : n_best;
 }
 
+static int give(const dgm_stream_line *l, const dgm_stream_config *cfg)
+{
+    dgm_stream_text line = {.number = l->number, .status = l->status, .text = ""};
+    char *text = NULL;
+    if (has_hyp(l, cfg, 0, 0)) {
+        DGM_TRY(join_text(&text, &line.len, l, cfg));
+        line.text = text;
+    }
+    const int rc = cfg->take(cfg->take_ctx, &line);
+    free(text);
+    return rc;
+}
+
 int dgm_stream_line_write(const dgm_stream_line *l, const dgm_stream_config *cfg)
 {
+    if (cfg->take != NULL)
+        return give(l, cfg);
     for (int t = 0; t < cfg->n_targets; t++) {
         dgm_writer *w = cfg->outputs[cfg->n_outputs == 1 ? 0 : t];
         for (int i = 0; !cfg->score && i < cfg->decode.n_best; i++)

@@ -16,6 +16,14 @@
 #include "runtime/model.h"
 #include "runtime/safetensors.h"
 
+/* Languages whose experts are known beforehand (runtime/synth_planted.h); 0: none. */
+enum { DGM_PLANTED_LANGUAGES = 12 };
+typedef struct dgm_planting {
+    int languages;
+    bool eos; /* one expert of the last decoder layer alone makes translations end */
+    int32_t ids[DGM_PLANTED_LANGUAGES]; /* of their codes */
+} dgm_planting;
+
 typedef struct dgm_synth {
     const char *like; /* name of the shape that it began with */
     int d_model, vocab_size, positions;
@@ -30,6 +38,7 @@ typedef struct dgm_synth {
     int group; /* integers: inputs that share a scale, 0: all */
     uint64_t seed;
     double router_spread; /* standard deviation of router logits, to the nearest power of two */
+    dgm_planting plant;
 } dgm_synth;
 
 /* dgm_synth_like - "nllb-moe-54b", "elephants-5b", "dense-3.3b", "dense-1.3b", "dense-600m", "demo". DGM_EUSAGE. */
@@ -64,9 +73,10 @@ typedef struct dgm_synth_list {
     dgm_synth_tensor *tensors; /* [n] */
     size_t n, cap;
     uint64_t params; /* weights, scales not counted */
+    const dgm_synth *spec;
 } dgm_synth_list;
 
-/* dgm_synth_list_make - of a checked spec. DGM_ENOMEM. dgm_synth_list_free undoes it. */
+/* dgm_synth_list_make - of a checked spec, which the list refers to. DGM_ENOMEM. dgm_synth_list_free undoes it. */
 DGM_MUST_CHECK int dgm_synth_list_make(dgm_synth_list *out, const dgm_synth *s);
 void dgm_synth_list_free(dgm_synth_list *l);
 

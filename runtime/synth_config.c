@@ -10,6 +10,8 @@ static json_t *own_keys(const dgm_synth *s)
 {
     json_t *own = json_pack("{s:s, s:b, s:s, s:o}", "format", "1.0", "synthetic", 1, "like",
                             s->like, "seed", json_integer((json_int_t)s->seed));
+    if (s->plant.languages > 0)
+        (void)json_object_set_new(own, "planted_languages", json_integer(s->plant.languages));
     if (s->kept[DGM_ENCODER] > 0)
         (void)json_object_set_new(own, "experts_kept",
                                   json_pack("[i, i]", s->kept[DGM_ENCODER], s->kept[DGM_DECODER]));
@@ -88,21 +90,41 @@ int dgm_synth_generation_json(char **text)
                                 200)); /* random models seldom end on their own */
 }
 
+static void print_random(FILE *f, const dgm_synth *s)
+{
+    (void)fprintf(f,
+                  "# Random weights, %s\n\n"
+                  "Made by `dragoman synth --like %s --seed %" PRIu64
+                  "`, perhaps with other options, to measure what a model of this\nshape costs. "
+                  "It was never trained: what it writes means nothing.\n",
+                  s->like, s->like, s->seed);
+}
+
+static void print_planted(FILE *f, const dgm_synth *s)
+{
+    (void)fprintf(f,
+                  "# Planted experts, %d languages\n\n"
+                  "Made by `dragoman synth --planted-languages %d%s --seed %" PRIu64
+                  "`, to test what finds out\nwhich experts a language needs: planted.json, a keep "
+                  "file, tells it. It copies its source.\n",
+                  s->plant.languages, s->plant.languages, s->plant.eos ? " --planted-eos" : "",
+                  s->seed);
+}
+
 int dgm_synth_readme(char **text, const dgm_synth *s, uint64_t params)
 {
     size_t len;
     FILE *f = open_memstream(text, &len);
     if (f == NULL)
         return dgm_fail(DGM_ENOMEM, "cannot allocate a README");
+    if (s->plant.languages > 0)
+        print_planted(f, s);
+    else
+        print_random(f, s);
     (void)fprintf(
-        f,
-        "# Random weights, %s\n\n"
-        "Made by `dragoman synth --like %s --seed %" PRIu64
-        "`, perhaps with other options, to measure what a model of this\nshape costs. "
-        "It was never trained: what it writes means nothing.\n\n"
-        "%" PRIu64 " parameters; d_model %d, FFN %d + %d, %d + %d layers, vocabulary %d.\n",
-        s->like, s->like, s->seed, params, s->d_model, s->ffn[DGM_ENCODER], s->ffn[DGM_DECODER],
-        s->layers[DGM_ENCODER], s->layers[DGM_DECODER], s->vocab_size);
+        f, "\n%" PRIu64 " parameters; d_model %d, FFN %d + %d, %d + %d layers, vocabulary %d.\n",
+        params, s->d_model, s->ffn[DGM_ENCODER], s->ffn[DGM_DECODER], s->layers[DGM_ENCODER],
+        s->layers[DGM_DECODER], s->vocab_size);
     const int *kept = s->kept;
     if (s->experts > 0)
         (void)fprintf(f, "%d experts a sparse layer of the encoder, %d of the decoder, top %d.\n",

@@ -17,6 +17,7 @@ static const double VALUES_SD = 104.5, INT8_SD = 73.6, INT4_SD = 4.5;
  * these the first stays below the largest of the others in all known shapes, and logits spread as a trained model's do.
  */
 static const double EMBED_GAIN = 2, OUT_GAIN = 32;
+static const double PLANTED_GAIN = 0.0625; /* experts that change scores, not the text */
 
 typedef struct maker {
     const dgm_synth *s;
@@ -202,7 +203,8 @@ static void add_ffn(maker *m, int stack, const char *stem)
     (void)snprintf(name, sizeof name, "%sfc1", stem);
     add_linear(m, m->s->ffn[stack], m->s->d_model, 1, name);
     (void)snprintf(name, sizeof name, "%sfc2", stem);
-    add_linear(m, m->s->d_model, m->s->ffn[stack], OUT_GAIN, name);
+    add_linear(m, m->s->d_model, m->s->ffn[stack],
+               m->s->plant.languages > 0 ? PLANTED_GAIN : OUT_GAIN, name);
 }
 
 static void add_experts(maker *m, int stack, const char *layer)
@@ -250,7 +252,7 @@ static void add_layer(maker *m, int stack, int i)
 
 int dgm_synth_list_make(dgm_synth_list *out, const dgm_synth *s)
 {
-    *out = (dgm_synth_list){0};
+    *out = (dgm_synth_list){.spec = s};
     maker m = {
         .s = s, .l = out, .prefix = "model.", .moe = s->experts > 0, .matrix = s->dense_type};
     add_matrix(&m, s->vocab_size, s->d_model, EMBED_GAIN / sqrt(s->d_model), "shared.weight");

@@ -2,6 +2,7 @@
 #include "runtime/weights.h"
 
 #include "runtime/config_model.h"
+#include "runtime/cut.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,14 +47,16 @@ static int bind(binder *b, dgm_slot s, const char *name, const char *file_name)
 {
     char full[256];
     (void)snprintf(s.name, sizeof s.name, "%s%s", b->at, name);
-    (void)snprintf(full, sizeof full, "%s%s%s", b->prefix, b->at, file_name);
-    s.tensor = dgm_tensors_find(b->f->tensors, full);
-    if (s.tensor == NULL)
-        return dgm_fail(DGM_EMODEL, "%s: wanted a tensor %s, found none", b->m->dir, full);
     s.part = b->part;
     s.layer = b->layer;
     s.moe = b->moe;
     s.expert = b->expert;
+    if (b->f->tensors == NULL) /* described only */
+        return add_slot(b->f, &s);
+    (void)snprintf(full, sizeof full, "%s%s%s", b->prefix, b->at, file_name);
+    s.tensor = dgm_tensors_find(b->f->tensors, full);
+    if (s.tensor == NULL)
+        return dgm_fail(DGM_EMODEL, "%s: wanted a tensor %s, found none", b->m->dir, full);
     DGM_TRY(dgm_slot_check(b->f->tensors, &s));
     return add_slot(b->f, &s);
 }
@@ -179,22 +182,37 @@ static int bind_ffn(binder *b, dgm_ffn *ffn, int stack, const char *fc1, const c
     return bind_linear(b, &ffn->fc2, d, f, fc2);
 }
 
+/* The router, or the table of tasks; experts given by hand need neither. */
+static int bind_router(binder *b, dgm_layer *l, int stack)
+{
+    static const char router[] = "ffn.router.classifier.weight", tasks[] = "ffn.router.task.weight";
+    const dgm_model_config *c = &b->m->cfg;
+    const int n = c->n_experts[stack];
+    if (!dgm_routing_by_task(c->routing[stack]))
+        return bind_matrix(b, &l->router, n, c->d_model, 0, n, router, router);
+    l->router = (dgm_packed){.n = n, .k = c->d_model};
+    return c->routing[stack] == DGM_BY_HAND
+               ? DGM_OK
+               : bind_matrix(b, &l->tasks, c->n_tasks, n, 0, c->n_tasks, tasks, tasks);
+}
+
 static int bind_experts(binder *b, dgm_layer *l, int stack)
 {
-    const int d = b->m->cfg.d_model, n_experts = b->m->cfg.n_experts[stack];
+    const int n_experts = b->m->cfg.n_experts[stack];
     int rc = DGM_OK;
     l->moe_index = b->f->n_moe++;
     l->experts = calloc((size_t)n_experts, sizeof *l->experts);
     if (l->experts == NULL)
         return dgm_fail(DGM_ENOMEM, "cannot allocate a list of %d experts", n_experts);
     b->part = DGM_ROUTER;
-    static const char router[] = "ffn.router.classifier.weight";
-    DGM_TRY(bind_matrix(b, &l->router, n_experts, d, 0, n_experts, router, router));
+    DGM_TRY(bind_router(b, l, stack));
     b->part = DGM_EXPERTS;
     b->moe = l->moe_index;
     for (int e = 0; e < n_experts && rc == DGM_OK; e++) {
         char fc1[48], fc2[48];
         b->expert = e;
+        if (!dgm_cut_has(b->m->cut, b->moe, e))
+            continue;
         (void)snprintf(fc1, sizeof fc1, "ffn.experts.expert_%d.fc1", e);
         (void)snprintf(fc2, sizeof fc2, "ffn.experts.expert_%d.fc2", e);
         rc = bind_ffn(b, &l->experts[e], stack, fc1, fc2);
@@ -223,11 +241,11 @@ static const char *const embed_names[] = {"shared.weight", "encoder.embed_tokens
                                           "decoder.embed_tokens.weight", "lm_head.weight"};
 enum { N_EMBED = sizeof embed_names / sizeof embed_names[0], LM_HEAD = N_EMBED - 1 };
 
-static int bind_packed_embedding(binder *b)
+static int bind_usual_embedding(binder *b)
 {
     const dgm_model_config *c = &b->m->cfg;
     return bind_matrix(b, &b->m->embed, c->vocab_size, c->d_model, 0, c->vocab_size, embed_names[0],
-                       NULL);
+                       embed_names[0]);
 }
 
 /* The lookup table and the projection are one tensor under up to four names; those that are there must agree
@@ -239,8 +257,8 @@ static int bind_embedding(binder *b)
     int rc = DGM_OK, n = 0;
     b->part = DGM_EMBED;
     b->at[0] = '\0';
-    if (c->weights.packed)
-        return bind_packed_embedding(b);
+    if (c->weights.packed || b->f->tensors == NULL)
+        return bind_usual_embedding(b);
     for (int i = 0; i < N_EMBED && rc == DGM_OK; i++) {
         char name[64];
         b->prefix = i == LM_HEAD ? "" : prefix;
@@ -327,21 +345,38 @@ static int check_leftovers(const binder *b)
  * A Hugging Face matrix of BF16 tensors stays BF16 in memory: widening is exact, so the bits of what is computed are
  * those of f32, from half the bytes. Anything else becomes f32.
  */
-static void choose_types(const struct dgm_model_files *f)
+static void choose_types(const struct dgm_model_files *f, dgm_dtype described)
 {
     for (size_t i = 0; i < f->n_slots; i++)
         if (f->slots[i].form == DGM_SLOT_ROWS && f->slots[i].matrix != NULL)
             f->slots[i].matrix->type = DGM_W_BF16;
     for (size_t i = 0; i < f->n_slots; i++)
         if (f->slots[i].form == DGM_SLOT_ROWS && f->slots[i].matrix != NULL &&
-            f->slots[i].tensor->dtype != DGM_BF16)
+            (f->tensors == NULL ? (int)described : f->slots[i].tensor->dtype) != DGM_BF16)
             f->slots[i].matrix->type = DGM_W_F32;
+}
+
+/* shape_absent - experts that are not there look like those that are, without data: who asks about a layer's experts may
+ * ask any. */
+static void shape_absent(dgm_model *m)
+{
+    for (int s = 0; s < DGM_STACKS && m->cut != NULL; s++)
+        for (int i = 0; i < m->stack[s].n_layers; i++) {
+            const dgm_layer *l = &m->stack[s].layers[i];
+            int like = 0;
+            while (l->sparse && !dgm_cut_has(m->cut, l->moe_index, like))
+                like++;
+            for (int e = 0; l->sparse && e < l->router.n; e++)
+                if (!dgm_cut_has(m->cut, l->moe_index, e))
+                    l->experts[e] = l->experts[like];
+        }
 }
 
 int dgm_weights_bind(dgm_model *m)
 {
     /* Saved from the translation model, names begin with `model.`; saved from the bare one they do not. */
     const bool prefixed =
+        m->files->tensors != NULL &&
         dgm_tensors_find(m->files->tensors, "model.encoder.layer_norm.weight") != NULL;
     binder b = {.m = m,
                 .f = m->files,
@@ -352,17 +387,21 @@ int dgm_weights_bind(dgm_model *m)
     DGM_TRY(bind_embedding(&b));
     DGM_TRY(bind_stack(&b, DGM_ENCODER));
     DGM_TRY(bind_stack(&b, DGM_DECODER));
-    DGM_TRY(check_leftovers(&b));
-    choose_types(m->files);
+    if (m->files->tensors != NULL)
+        DGM_TRY(check_leftovers(&b));
+    choose_types(m->files, m->cfg.dtype);
+    shape_absent(m);
     return DGM_OK;
 }
 
 size_t dgm_weights_bytes(const dgm_slot *s)
 {
-    if (s->form != DGM_SLOT_ROWS)
-        return (size_t)s->tensor->bytes;
+    if (s->form == DGM_SLOT_SCALES)
+        return dgm_packed_panels(s->n) * (size_t)dgm_packed_groups(s->k, s->matrix->group) *
+               DGM_PANEL * sizeof(float);
     if (s->row0 != 0) /* counted with the first part */
         return 0;
-    return dgm_arena_align(s->matrix != NULL ? dgm_packed_bytes(s->matrix->type, s->n, s->k)
-                                             : (size_t)s->n * sizeof(float));
+    const size_t bytes = s->matrix != NULL ? dgm_packed_bytes(s->matrix->type, s->n, s->k)
+                                           : (size_t)s->n * sizeof(float);
+    return s->form == DGM_SLOT_ROWS ? dgm_arena_align(bytes) : bytes;
 }

@@ -63,13 +63,19 @@ static size_t step_bytes(const dgm_engine_config *cfg, int slots, int tokens,
     const size_t best =
         (size_t)max_best(cfg) * 8 + 128 + (size_t)model->cfg.vocab_size * sizeof(float) + 64;
     return (size_t)rows *
-               (sizeof(dgm_decoder_row) + sizeof(dgm_vocab_row) + best + 64 + 3 * sizeof(void *)) +
-           (size_t)tokens * ((size_t)model->cfg.d_model * sizeof(float) + 16 + 3 * sizeof(void *)) +
+               (sizeof(dgm_decoder_row) + sizeof(dgm_vocab_row) + best + 68 + 5 * sizeof(void *)) +
+           (size_t)tokens * ((size_t)model->cfg.d_model * sizeof(float) + 24 + 4 * sizeof(void *)) +
            dgm_block_scratch_bytes(model, most, keys, n_threads) +
            dgm_encoder_scratch_bytes(model, tokens) +
            dgm_decoder_scratch_bytes(model, rows, tokens, cfg->max_target, cfg->max_source,
                                      max_best(cfg), n_threads) +
            (1U << 20);
+}
+
+/* means_bytes - of dgm_worker.means, should there be any. */
+static size_t means_bytes(int slots, const dgm_model *model)
+{
+    return (size_t)slots * (size_t)model->cfg.d_model * sizeof(float);
 }
 
 static void lay_out_slots(dgm_worker *w)
@@ -78,6 +84,8 @@ static void lay_out_slots(dgm_worker *w)
     const size_t n = (size_t)w->cfg.max_target;
     w->slots = dgm_arena_push(&w->life, (size_t)w->n_slots * sizeof *w->slots);
     w->memory_users = dgm_arena_push(&w->life, (size_t)w->n_slots * sizeof *w->memory_users);
+    if (w->f.model->cfg.routing[DGM_DECODER] == DGM_BY_SENTENCE)
+        w->means = dgm_arena_push(&w->life, means_bytes(w->n_slots, w->f.model));
     w->targets = dgm_arena_push(&w->life, (size_t)w->cfg.max_targets * sizeof *w->targets);
     for (int i = 0; i < w->n_slots; i++) {
         slot *s = &w->slots[i];
@@ -85,6 +93,11 @@ static void lay_out_slots(dgm_worker *w)
         s->logp = dgm_arena_push(&w->life, n * sizeof *s->logp);
         s->looked = dgm_arena_push(&w->life, n * (size_t)w->cfg.max_beam * sizeof *s->looked);
         s->search_mem = dgm_arena_push(&w->life, dgm_search_bytes(&o, w->f.model->cfg.vocab_size));
+    }
+    w->n_marks = dgm_plan_marks(&w->cfg);
+    for (int k = 0; k < DGM_STACKS && w->n_marks > 0; k++) {
+        w->marks[k] = dgm_arena_push(&w->life, (size_t)w->n_slots * w->n_marks);
+        memset(w->marks[k], 0, (size_t)w->n_slots * w->n_marks);
     }
     w->report.cap = dgm_report_bytes(&w->cfg, w->n_slots);
     w->report.base = dgm_arena_push(&w->life, w->report.cap);
@@ -109,7 +122,8 @@ int dgm_worker_create(dgm_worker **out, const dgm_engine_config *cfg, int slots,
                          .lists = cfg->lists,
                          .step = &w->step};
     const size_t life = (size_t)slots * (sizeof(slot) + sizeof(int) + slot_bytes(cfg, model)) +
-                        (size_t)cfg->max_targets * sizeof *w->targets +
+                        (size_t)cfg->max_targets * sizeof *w->targets + means_bytes(slots, model) +
+                        DGM_STACKS * (size_t)slots * dgm_plan_marks(cfg) +
                         dgm_report_bytes(cfg, slots) + 65536;
     int rc = dgm_arena_init(&w->life, life);
     if (rc == DGM_OK)
@@ -121,8 +135,10 @@ int dgm_worker_create(dgm_worker **out, const dgm_engine_config *cfg, int slots,
         const int rows = max_rows(cfg, most_slots);
         rc = dgm_moe_create(&w->moe, model, comm, rows > tokens ? rows : tokens, n_threads,
                             cfg->compute);
+        if (rc == DGM_OK && cfg->gpu != NULL)
+            dgm_moe_use_gpu(w->moe, cfg->gpu);
     }
-    if (rc == DGM_OK && cfg->sets != NULL && cfg->sets->n > 0)
+    if (rc == DGM_OK && cfg->sets != NULL && cfg->sets->n > 0 && !cfg->marks)
         rc = dgm_lost_mass_create(&w->lost, model, tokens, slots, cfg->max_beam, cfg->max_target);
     if (rc == DGM_OK && cfg->record)
         rc = dgm_gate_record_create(&w->record, model, kern, tokens, slots, cfg->max_beam,
@@ -165,7 +181,7 @@ static void admit(dgm_worker *w, const dgm_job *job, int memory)
         s->score = job->score;
         s->id = job->id;
         s->line = job->line;
-        s->target = t;
+        s->target = job->targets[t].number;
         s->memory = memory;
         s->n_source = job->n_source;
         s->look_from = suffix ? 0 : 1;
@@ -180,6 +196,7 @@ static void admit(dgm_worker *w, const dgm_job *job, int memory)
         s->entered_s = dgm_now_s();
         s->source_code = dgm_worker_source_code(w, job);
         s->experts = job->targets[t].experts;
+        s->task = job->targets[t].task;
     }
 }
 
@@ -190,6 +207,13 @@ static int free_memory(const dgm_worker *w)
         i++;
     DGM_ASSERT(i < w->n_slots);
     return i;
+}
+
+/* keep_mean - of rows from .. to - 1 of an encode phase: what the decoder is routed by. */
+static void keep_mean(const dgm_worker *w, int memory, const float *rows, int from, int to)
+{
+    const size_t d = (size_t)w->f.model->cfg.d_model;
+    dgm_moe_mean(w->means + (size_t)memory * d, &w->f, rows + (size_t)from * d, to - from);
 }
 
 /* Stage 4 for the plan's new sentences. */
@@ -203,6 +227,8 @@ static int encode(dgm_worker *w, const dgm_buf *plan, size_t at, int n_jobs)
     int32_t *starts = dgm_arena_push(&w->step, ((size_t)n_jobs + 1) * sizeof *starts);
     int *memory = dgm_arena_push(&w->step, ((size_t)n_jobs + 1) * sizeof *memory);
     const uint8_t **experts = dgm_arena_push(&w->step, (size_t)most * sizeof *experts);
+    int32_t *tasks = dgm_arena_push(&w->step, (size_t)most * sizeof *tasks);
+    int32_t *sentences = dgm_arena_push(&w->step, (size_t)most * sizeof *sentences);
     dgm_encoder_batch b = {.n_seqs = n_jobs, .ids = ids, .pos = pos, .starts = starts};
     starts[0] = 0;
     for (int j = 0; j < n_jobs; j++) {
@@ -211,8 +237,9 @@ static int encode(dgm_worker *w, const dgm_buf *plan, size_t at, int n_jobs)
         DGM_ASSERT(b.n_tokens + job.n_source <= most);
         for (int i = 0; i < job.n_source; i++) {
             ids[b.n_tokens] = job.source[i];
-            experts[b.n_tokens] =
-                w->cfg.sets == NULL ? NULL : dgm_expert_set(w->cfg.sets, job.experts);
+            experts[b.n_tokens] = dgm_worker_mask(w, job.targets[0].source_experts);
+            tasks[b.n_tokens] = job.targets[0].task;
+            sentences[b.n_tokens] = j;
             pos[b.n_tokens++] = i;
         }
         starts[j + 1] = b.n_tokens;
@@ -223,8 +250,13 @@ static int encode(dgm_worker *w, const dgm_buf *plan, size_t at, int n_jobs)
                                                sizeof(float));
     w->f.gates = dgm_worker_token_gates(w, b.n_tokens);
     w->f.absent = dgm_worker_token_absent(w, b.n_tokens);
-    w->f.experts = w->cfg.sets == NULL ? NULL : experts;
+    w->f.marks = dgm_worker_token_marks(w, starts, memory, n_jobs);
+    w->f.experts = dgm_worker_masks(w) ? experts : NULL;
+    w->f.tasks = tasks;
+    w->f.sentences = sentences;
     DGM_TRY(dgm_encoder_forward(&w->f, rows, &b));
+    for (int j = 0; w->means != NULL && j < n_jobs; j++)
+        keep_mean(w, memory[j], rows, starts[j], starts[j + 1]);
     for (int j = 0; w->lost != NULL && j < n_jobs; j++)
         dgm_lost_mass_source(w->lost, memory[j], starts[j], starts[j + 1] - starts[j]);
     if (w->record != NULL)
@@ -340,6 +372,7 @@ static int finish(dgm_worker *w, slot *s)
                               .has_logp = s->score || s->options.token_scores,
                               .has_align = s->options.alignment};
     dgm_report_result *place = dgm_buf_put(&w->report, &head, sizeof head);
+    dgm_worker_put_marks(w, s);
     dgm_hypothesis h, best = {0};
     if (s->score) {
         float sum = 0;
@@ -360,7 +393,7 @@ static int finish(dgm_worker *w, slot *s)
         if (!dgm_search_result(s->search, 0, &best))
             best = (dgm_hypothesis){0};
     }
-    rc = dgm_worker_count_path(w, s, best.rows, best.n);
+    rc = dgm_worker_count_path(w, s, &best);
     if (w->lost != NULL)
         place->absent =
             dgm_lost_mass_path(w->lost, s->memory, (int)(s - w->slots), best.rows, best.n);
@@ -408,7 +441,9 @@ static int decode(dgm_worker *w)
             n += slot_rows(w, rows + n, i);
     w->f.gates = dgm_worker_row_gates(w, rows, n);
     w->f.absent = dgm_worker_row_absent(w, rows, n);
+    w->f.marks = dgm_worker_row_marks(w, rows, n);
     w->f.experts = dgm_worker_row_experts(w, rows, n);
+    dgm_worker_row_routing(w, rows, n);
     const double started = dgm_now_s();
     int rc = dgm_decoder_step(&w->f, &w->kv, rows, n);
     w->decode_s = dgm_now_s() - started;
@@ -447,7 +482,9 @@ int dgm_worker_step(dgm_worker *w, const dgm_buf *plan, dgm_buf *report)
         dgm_buf_put(&w->report, &(dgm_report_head){.step = head->step}, sizeof *out);
     int rc = DGM_OK;
     w->f.overlap = w->moe != NULL && (head->flags & DGM_PLAN_OVERLAP);
-    if (head->flags & DGM_PLAN_ENCODE)
+    if (head->flags & DGM_PLAN_SETS)
+        rc = dgm_expert_sets_share(w->cfg.sets, w->comm);
+    if (!peer_gone(rc) && (head->flags & DGM_PLAN_ENCODE))
         rc = encode(w, plan, at, head->n_jobs);
     if (!peer_gone(rc) && (head->flags & DGM_PLAN_DECODE))
         rc = decode(w);

@@ -15,8 +15,9 @@ typedef struct dgm_worker_slot {
     int target, memory, n_source; /* memory: slot of the cross cache */
     int n_prompt, fed;            /* prompt tokens, and how many went through the decoder */
     int look_from, look_to;
-    int32_t source_code;       /* of its language */
-    int experts;               /* set of the decoder, or 0 */
+    int32_t source_code; /* of its language */
+    int experts;         /* set of the decoder, or 0 */
+    int task;
     int n_rows;                /* rows in the step at hand */
     int32_t *prompt;           /* [max_target] */
     const dgm_shortlist *list; /* what it chooses from; NULL: all ids */
@@ -33,13 +34,17 @@ struct dgm_worker {
     dgm_forward f;
     dgm_arena life, step;
     dgm_moe *moe;
-    dgm_gate_record *record; /* NULL: no statistics */
-    dgm_lost_mass *lost;     /* NULL: nothing is masked */
+    dgm_gate_record *record;    /* NULL: no statistics */
+    dgm_lost_mass *lost;        /* NULL: nothing is masked */
+    size_t n_marks;             /* dgm_plan_marks */
+    uint8_t *marks[DGM_STACKS]; /* [n_slots, n_marks] by encoding, by slot */
     dgm_kvcache kv;
     int n_slots;
     dgm_worker_slot *slots; /* [n_slots] */
     int *memory_users;      /* [n_slots] targets that use an encoding */
-    dgm_target *targets;    /* [max_targets] of the job being read */
+    float
+        *means; /* [n_slots, d] of encodings, where the decoder is routed by sentence; else NULL */
+    dgm_target *targets; /* [max_targets] of the job being read */
     dgm_buf report;
     dgm_engine_stats stats;
     dgm_comm *comm;
@@ -57,16 +62,30 @@ float *const *dgm_worker_row_gates(dgm_worker *w, const dgm_decoder_row *rows, i
 /* dgm_worker_token_absent, dgm_worker_row_absent - dgm_forward.absent, likewise. */
 float *const *dgm_worker_token_absent(dgm_worker *w, int n);
 float *const *dgm_worker_row_absent(dgm_worker *w, const dgm_decoder_row *rows, int n);
+/* dgm_worker_mask - experts that a row of set `number` may choose: the set's, else those that the model has; NULL: all.
+ * dgm_worker_masks - some rows have a mask. */
+const uint8_t *dgm_worker_mask(const dgm_worker *w, int number);
+bool dgm_worker_masks(const dgm_worker *w);
+/* dgm_worker_token_marks, dgm_worker_row_marks - dgm_forward.marks, likewise; tokens of job j are starts[j] ..
+ * starts[j + 1] - 1, its encoding is memory[j], whose marks begin anew. */
+uint8_t *const *dgm_worker_token_marks(dgm_worker *w, const int32_t *starts, const int *memory,
+                                       int n_jobs);
+uint8_t *const *dgm_worker_row_marks(dgm_worker *w, const dgm_decoder_row *rows, int n);
+/* dgm_worker_put_marks - of a finished slot into the report. */
+void dgm_worker_put_marks(dgm_worker *w, const dgm_worker_slot *s);
 /* dgm_worker_row_experts - dgm_forward.experts of decoder rows. From the step. */
 const uint8_t *const *dgm_worker_row_experts(dgm_worker *w, const dgm_decoder_row *rows, int n);
+
+/* dgm_worker_row_routing - dgm_forward.tasks and .means of decoder rows. From the step. */
+void dgm_worker_row_routing(dgm_worker *w, const dgm_decoder_row *rows, int n);
 
 /* dgm_worker_count_tokens - of the n_jobs sentences at `at` in the plan, whose tokens are starts[j] .. starts[j + 1] - 1 of
  * the phase that is over; a source counts for each of its targets. DGM_ENOMEM. */
 DGM_MUST_CHECK int dgm_worker_count_tokens(dgm_worker *w, const dgm_buf *plan, size_t at,
                                            const int32_t *starts, int n_jobs);
-/* dgm_worker_count_path - the rows that a hypothesis of n ids went through: its last id was never fed. rows NULL: 0.
+/* dgm_worker_count_path - the rows that a hypothesis went through: its last id was never fed. rows NULL: 0.
  * DGM_ENOMEM. */
 DGM_MUST_CHECK int dgm_worker_count_path(const dgm_worker *w, const dgm_worker_slot *s,
-                                         const uint8_t *rows, int n);
+                                         const dgm_hypothesis *h);
 
 #endif

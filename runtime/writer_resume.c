@@ -47,6 +47,8 @@ int dgm_resume_open(dgm_resume *r, uint64_t job, dgm_writer *const *outputs, con
 {
     uint64_t found_job = 0, found_lines = 0;
     *r = (dgm_resume){.job = job};
+    if (n == 0)
+        return DGM_OK;
     /* Only when every output is a file can all of them go on from one place. */
     for (int i = 0; i < n; i++)
         if (!dgm_writer_is_part(outputs[i]))

@@ -14,7 +14,7 @@ typedef struct target {
     uint64_t seed;
     float penalty;
     bool strict;
-    const char *model, *isa, *keep;
+    const char *model, *isa, *keep, *text;
 } target;
 
 enum { TRANSLATE = 1, INSPECT = 2 };
@@ -39,6 +39,8 @@ static const dgm_opt rows[] = {
      "experts", NULL},
     {"comm-stall-ms", 0, "General", DGM_OPT_INT, AT(ranks), "5", 1, 100, NULL, NULL, "MS",
      TRANSLATE, DGM_OPT_NOT_IN_FILE, "never in a file", NULL},
+    {"text", 'i', "General", DGM_OPT_TEXT, AT(text), "", 0, 0, NULL, NULL, "FILE", TRANSLATE,
+     DGM_OPT_LIST | DGM_OPT_JOB, "texts", NULL},
 };
 static const char *const commands[] = {"translate", "inspect"};
 
@@ -119,6 +121,31 @@ static void test_last_flag_wins(void **state)
     assert_int_equal(f->t.beam, 8);
     assert_false(f->t.strict);
     assert_string_equal(f->t.model, "-");
+}
+
+/* All of them count, for the hash of a job too; weaker origins give one. */
+static void test_list(void **state)
+{
+    fixture *f = *state;
+    int n;
+    const char *const *list = dgm_config_list(f->c, "text", &n);
+    assert_int_equal(n, 1);
+    assert_string_equal(list[0], "");
+    char *env[] = {"DGM_TEXT=env", NULL};
+    assert_int_equal(dgm_config_environment(f->c, 0, env), DGM_OK);
+    assert_string_equal(dgm_config_list(f->c, "text", &n)[0], "env");
+    assert_int_equal(n, 1);
+    assert_int_equal(FLAGS(f, "-i", "a", "--text", "b"), DGM_OK);
+    list = dgm_config_list(f->c, "text", &n);
+    assert_int_equal(n, 2);
+    assert_string_equal(list[0], "a");
+    assert_string_equal(list[1], "b");
+    assert_string_equal(f->t.text, "b");
+    const uint64_t both = dgm_config_hash(f->c, DGM_OPT_JOB);
+    assert_int_equal(dgm_config_environment(f->c, 0, env), DGM_OK); /* a flag is stronger */
+    assert_int_equal(dgm_config_hash(f->c, DGM_OPT_JOB), both);
+    assert_int_equal(FLAGS(f, "-i", "b"), DGM_OK);
+    assert_int_not_equal(dgm_config_hash(f->c, DGM_OPT_JOB), both);
 }
 
 static void test_switch_takes_true_and_false(void **state)
@@ -333,6 +360,7 @@ int main(void)
         TEST(defaults),
         TEST(flags),
         TEST(last_flag_wins),
+        TEST(list),
         TEST(switch_takes_true_and_false),
         TEST(bad_numbers),
         TEST(unknown),

@@ -29,10 +29,6 @@ trap 'rm -rf "$work"' EXIT
 [ -n "$out" ] || out=$work
 mkdir -p "$out"
 
-code() {
-    case $1 in en) echo eng_Latn ;; de) echo deu_Latn ;; fr) echo fra_Latn ;; cs) echo ces_Latn ;; esac
-}
-
 # measure MODEL FOLDER OPTION...: FOLDER/scores.tsv and FOLDER/logp.tsv (direction, mean log p of a reference's token)
 measure() {
     from=$1 to=$2
@@ -43,7 +39,7 @@ measure() {
     for s in en de fr cs; do
         for t in en de fr cs; do
             [ "$s" != "$t" ] || continue
-            "$program" score -m "$from" -s "$(code $s)" -t "$(code $t)" --reference "$to/$t.txt" "$@" \
+            "$program" score -m "$from" -s $s -t $t --reference "$to/$t.txt" "$@" \
                 <"$to/$s.txt" 2>"$to/$s-$t.score.log" >"$to/$s-$t.score" || { cat "$to/$s-$t.score.log" >&2; exit 1; }
             awk -F'\t' -v d="$s-$t" '{ sum += $1; n += $3 } END { printf "%s\t%.6f\n", d, sum / n }' "$to/$s-$t.score"
         done

@@ -1,7 +1,8 @@
 /* config.json, generation_config.json and tokenizer_config.json, with NUL bytes between them: refused in one
  * sentence, or a configuration that the rest of the program can live with. */
 #include "base/log.h"
-#include "runtime/config_model.h"
+#include "runtime/config_json.h"
+#include "runtime/cut.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <string.h>
@@ -24,6 +25,42 @@ static void check(const dgm_model_config *c)
         DGM_ASSERT(ids[i] >= 0 && ids[i] < c->vocab_size);
 }
 
+static void check_refused(void)
+{
+    DGM_ASSERT(dgm_error_text()[0] != '\0' && strchr(dgm_error_text(), '\n') == NULL);
+}
+
+/* What is said of experts that are there: in each layer as many as a token needs. */
+static void check_cut(const dgm_config_file *f, const dgm_model_config *c)
+{
+    dgm_cut *cut;
+    if (dgm_cut_read(&cut, f, c) != DGM_OK)
+        check_refused();
+    for (int l = 0; cut != NULL && l < cut->shape.n_layers; l++) {
+        const dgm_moe_layer *layer = &cut->shape.layers[l];
+        DGM_ASSERT(dgm_cut_count(cut, layer) >=
+                   (c->top_k < layer->n_experts ? c->top_k : layer->n_experts));
+    }
+    dgm_cut_free(cut);
+}
+
+/* The tasks that rows are routed by: refused in one sentence, or each is found under its own name. */
+static void check_tasks(const dgm_model_config *c, const dgm_config_files *f)
+{
+    static const int layers[DGM_STACKS] = {2, 2};
+    dgm_json j;
+    dgm_tasks t;
+    if (c->n_tasks == 0 || c->routing_pairs ||
+        dgm_json_open(&j, "f", f->model.text, f->model.len, true) != DGM_OK)
+        return;
+    if (dgm_tasks_read(&t, c, layers, &j) == DGM_OK) {
+        for (int i = 0, found; i < t.n; i++)
+            DGM_ASSERT(dgm_tasks_find(&found, &t, "", t.name[i]) == DGM_OK && found == i);
+        dgm_tasks_fini(&t);
+    }
+    dgm_json_close(&j);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static char path[] = "f", text[3][8192];
@@ -44,9 +81,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         size -= nul == NULL ? len : len + 1;
     }
     dgm_model_config c;
-    if (dgm_config_parse(&c, &f, NULL) == DGM_OK)
-        check(&c);
-    else
-        DGM_ASSERT(dgm_error_text()[0] != '\0' && strchr(dgm_error_text(), '\n') == NULL);
+    if (dgm_config_parse(&c, &f, NULL) != DGM_OK) {
+        check_refused();
+        return 0;
+    }
+    check(&c);
+    check_cut(&f.model, &c);
+    check_tasks(&c, &f);
     return 0;
 }

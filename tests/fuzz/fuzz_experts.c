@@ -1,8 +1,10 @@
-/* Statistics ('s'), keep files ('k') and lists of kept experts ('l') from anybody: what keeps its promises, or a sentence. */
+/* Statistics ('s'), keep files ('k'), lists of kept experts ('l') and sweeps ('w') from anybody: what keeps its promises, or a
+ * sentence. */
 #define _GNU_SOURCE /* memfd_create */
 #include "base/log.h"
 #include "runtime/expert_choice.h"
 #include "runtime/keep.h"
+#include "runtime/sweep_table.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <stdio.h>
@@ -29,7 +31,7 @@ static void check_stats(const dgm_gate_stats *s)
     DGM_ASSERT(dgm_metric_values(values, &n_runs, s, DGM_METRIC_IMPORTANCE, &any) == DGM_OK);
     DGM_ASSERT(n_runs == s->n_runs);
     if (dgm_budget_of_fraction(&budget, s, 0.5, 1) == DGM_OK)
-        DGM_ASSERT(dgm_choose_experts(keep, values, s, DGM_CHOOSE_FIXED, &budget) == DGM_OK);
+        DGM_ASSERT(dgm_choose_experts(keep, values, NULL, s, DGM_CHOOSE_FIXED, &budget) == DGM_OK);
     free(values);
     free(keep);
 }
@@ -48,6 +50,16 @@ static void check_keep(const dgm_keep *k)
             }
 }
 
+static int read_sweep(const char *path)
+{
+    dgm_sweep_table t;
+    DGM_TRY(dgm_sweep_read(&t, path, 0xab));
+    DGM_ASSERT(t.n > 0 && t.knee >= -1 && t.knee < t.n);
+    DGM_ASSERT(t.points[t.n].x[DGM_SWEEP_BYTES] == t.points[t.n].x[DGM_SWEEP_BYTES]);
+    dgm_sweep_fini(&t);
+    return DGM_OK;
+}
+
 static int read_as(uint8_t kind, const char *path)
 {
     dgm_gate_stats s;
@@ -61,6 +73,8 @@ static int read_as(uint8_t kind, const char *path)
             dgm_gates_fini(&s);
         return rc;
     }
+    if (kind == 'w')
+        return read_sweep(path);
     rc = kind == 'k' ? dgm_keep_read(&k, path, &shape, 0xab)
                      : dgm_keep_import(&k, path, &shape, 0xab);
     if (rc == DGM_OK) {

@@ -15,7 +15,7 @@ static void compare(const dgm_gate_stats *a, const dgm_gates_run *x, const dgm_g
         const dgm_moe_layer *layer = &a->shape.layers[l];
         const double most = (double)x->tokens[layer->stack] * 1e-6 * DGM_GATES_ONE;
         for (int i = 0; i < layer->n_experts; i++)
-            for (int k = 0; k < DGM_GATES_SUMS; k++) {
+            for (int k = 0; k < (x->gated && y->gated ? DGM_GATES_SUMS : DGM_GATES_GATE); k++) {
                 const size_t e = layer->first + (size_t)i;
                 const bool places =
                     k == DGM_GATES_TOP1 || k == DGM_GATES_TOP2 || k == DGM_GATES_RANK;

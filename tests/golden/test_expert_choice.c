@@ -14,7 +14,8 @@
 enum { MOST = 4096 };
 
 static const char *golden;
-static const char *const metrics[DGM_METRICS] = {"top1", "top2", "load", "vanilla", "importance"};
+static const char *const metrics[DGM_METRICS] = {"top1",    "top2",       "load",
+                                                 "vanilla", "importance", "gate"};
 static const char *const algorithms[] = {"fixed", "threshold", "stacks"};
 static const char *const files[] = {"stats.json", "small.json"};
 static dgm_gate_stats stats[2];
@@ -102,15 +103,14 @@ static void test_values(void **state)
                 fail_msg("case %d, expert %zu: want %.17g, found %.17g", cases, e, v, got[e]);
         }
     }
-    assert_int_equal(cases, 50);
+    assert_int_equal(cases, 60);
     (void)fclose(f);
 }
 
-static void test_sets(void **state)
+static void check_sets(const char *name, bool guarded, int want_cases)
 {
-    (void)state;
-    FILE *f = open_golden("sets.txt");
-    static double values[MOST];
+    FILE *f = open_golden(name);
+    static double values[MOST], guard[MOST];
     static uint8_t got[MOST];
     int cases = 0, n_runs;
     for (want w; read_want(&w, f); cases++) {
@@ -119,8 +119,10 @@ static void test_sets(void **state)
         assert_int_equal(fscanf(f, "%63s %d %d", algorithm, &b.keep[0], &b.keep[1]), 3);
         assert_int_equal(dgm_metric_values(values, &n_runs, w.s, w.metric, &w.filter), DGM_OK);
         assert_true(n_runs > 0);
+        if (guarded)
+            assert_int_equal(dgm_eos_experts(guard, w.s, &w.filter), DGM_OK);
         assert_int_equal(
-            dgm_choose_experts(got, values, w.s,
+            dgm_choose_experts(got, values, guarded ? guard : NULL, w.s,
                                (enum dgm_choice_algorithm)find(algorithm, algorithms, 3), &b),
             DGM_OK);
         int n = 0;
@@ -136,8 +138,64 @@ static void test_sets(void **state)
                          algorithm, e);
         }
     }
-    assert_int_equal(cases, 2 * 5 * 3 * 3 * 6 - 5 * 3 * 3 * 3);
+    assert_int_equal(cases, want_cases);
     (void)fclose(f);
+}
+
+static void test_sets(void **state)
+{
+    (void)state;
+    check_sets("sets.txt", false, (6 + 3) * DGM_METRICS * 3 * 3);
+}
+
+static void test_guarded(void **state)
+{
+    (void)state;
+    check_sets("guarded.txt", true, (6 + 3) * 2 * 3 * 3);
+}
+
+static void test_ends(void **state)
+{
+    (void)state;
+    static double got[MOST];
+    FILE *f = open_golden("ends.txt");
+    char file[64], src[64], tgt[64];
+    int by, n, cases = 0;
+    for (; fscanf(f, "%63s %63s %63s %d %d", file, src, tgt, &by, &n) == 5; cases++) {
+        const dgm_gate_stats *s = &stats[find(file, files, 2)];
+        const dgm_gates_filter filter = {.src = src[0] == '-' ? NULL : src,
+                                         .tgt = tgt[0] == '-' ? NULL : tgt,
+                                         .mode = -1,
+                                         .by_tokens = by != 0};
+        assert_int_equal(dgm_eos_experts(got, s, &filter), DGM_OK);
+        for (size_t e = 0; e < s->shape.n_experts; e++)
+            n -= got[e] > 0;
+        assert_int_equal(n, 0);
+        while (fgetc(f) == ' ') {
+            int e = 0;
+            double v = 0;
+            assert_int_equal(fscanf(f, "%d %lf", &e, &v), 2);
+            if (!(fabs(got[e] - v) <= 1e-12))
+                fail_msg("case %d, expert %d: want %.17g, found %.17g", cases, e, v, got[e]);
+        }
+    }
+    assert_int_equal(cases, 8);
+    (void)fclose(f);
+}
+
+/* Statistics of before gates: the five metrics as ever; what needs gates says so. */
+static void test_no_gates(void **state)
+{
+    (void)state;
+    static double v[MOST];
+    int n_runs;
+    const dgm_gates_filter any = {.mode = -1};
+    stats[1].runs[2].gated = false;
+    assert_int_equal(dgm_metric_values(v, &n_runs, &stats[1], DGM_METRIC_IMPORTANCE, &any), DGM_OK);
+    assert_int_equal(dgm_metric_values(v, &n_runs, &stats[1], DGM_METRIC_GATE, &any), DGM_EINPUT);
+    assert_int_equal(dgm_eos_experts(v, &stats[1], &any), DGM_EINPUT);
+    assert_non_null(strstr(dgm_error_text(), "take them anew (dragoman stats)"));
+    stats[1].runs[2].gated = true;
 }
 
 static void test_budgets(void **state)
@@ -157,6 +215,11 @@ static void test_budgets(void **state)
     assert_int_equal(dgm_budget_of_counts(&b, &stats[0], 288, 216), DGM_OK);
     assert_int_equal(dgm_budget_of_counts(&b, &stats[0], 288, 280), DGM_EUSAGE);
     assert_int_equal(dgm_budget_of_counts(&b, &stats[0], 2000, 700), DGM_EUSAGE);
+    assert_int_equal(dgm_budget_of_counts(&b, &stats[0], 288, 216), DGM_OK);
+    assert_int_equal(dgm_budget_decoder(&b, &stats[0], 0.5), DGM_OK);
+    assert_int_equal(b.keep[DGM_ENCODER], 216);
+    assert_int_equal(b.keep[DGM_DECODER], 384);
+    assert_int_equal(dgm_budget_decoder(&b, &stats[0], 0.01), DGM_EUSAGE);
     assert_int_equal(dgm_least_experts(128), 4);
     assert_int_equal(dgm_least_experts(129), 5);
     assert_int_equal(dgm_least_experts(8), 2);
@@ -222,6 +285,7 @@ static void refused(const char *text, const char *why)
     "\"tokens\":{\"encoder\":3,\"decoder\":0},\"top1\":[" top1 "],\"top2\":[" top2                 \
     "],\"mean_sum\":[[0,0]],\"conf1_sum\":[[0,0]],\"conf2_sum\":[[0,0]],\"rank_sum\":[" rank       \
     "]}]}"
+#define GATED(gates) RUN("[1,2]", "[2,1]", "[4,5]],\"gate_sum\":[" gates)
 
 static void test_nonsense(void **state)
 {
@@ -239,6 +303,11 @@ static void test_nonsense(void **state)
     refused(HEAD LAYER RUN("[1,2]", "[1,1]", "[4,5]"), "top2: want as many second places");
     refused(HEAD LAYER RUN("[1,2]", "[2,1]", "[4,6]"), "rank_sum: want each rank once");
     refused(HEAD LAYER RUN("[1,-2]", "[2,1]", "[4,5]"), "top1: want whole numbers");
+    refused(HEAD LAYER GATED("[4294967296,4294967296]],\"eos_gate_sum\":[[0,0]"),
+            "gate_sum: want gates of 1 for each token");
+    refused(HEAD LAYER GATED("[4294967296,8589934592]],\"eos_gate_sum\":[[0,1]"),
+            "eos_gate_sum: want a part of gate_sum, and zeros in the encoder");
+    refused(HEAD LAYER GATED("[4294967296,8589934592]"), "eos_gate_sum: want a list");
     refused(HEAD LAYER RUN("[3]", "[2,1]", "[4,5]"), "top1: want a number for each expert");
     refused(HEAD LAYER RUN("", "[2,1]", "[4,5]"), "top1: want a list for each layer");
 }
@@ -269,6 +338,14 @@ static void test_count(void **state)
     assert_true(fabs((double)r->sum[DGM_GATES_MEAN][0] - half) < 1024);
     assert_int_equal(r->sum[DGM_GATES_CONF1][0], quarter);
     assert_int_equal(r->sum[DGM_GATES_MEAN][3], quarter);
+    dgm_gates_count_gates(r, &layer, a, 2, false);
+    dgm_gates_count_gates(r, &layer, b, 2, true);
+    dgm_gates_count_gates(r, &layer, b, 1, true);
+    assert_true(fabs((double)r->sum[DGM_GATES_GATE][0] - (1 / 3.0 + 1.5) * DGM_GATES_ONE) < 1024);
+    assert_true(fabs((double)r->sum[DGM_GATES_GATE][1] - (2 / 3.0 + 0.5) * DGM_GATES_ONE) < 1024);
+    assert_int_equal(r->sum[DGM_GATES_EOS][0], 3 * half);
+    assert_int_equal(r->sum[DGM_GATES_EOS][1], half);
+    assert_int_equal(r->sum[DGM_GATES_GATE][2] + r->sum[DGM_GATES_GATE][3], 0);
     free(s.runs[0].sum[0]);
     free(s.runs);
 }
@@ -279,7 +356,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_values),  cmocka_unit_test(test_sets),
         cmocka_unit_test(test_budgets), cmocka_unit_test(test_no_run),
         cmocka_unit_test(test_files),   cmocka_unit_test(test_nonsense),
-        cmocka_unit_test(test_count),
+        cmocka_unit_test(test_count),   cmocka_unit_test(test_guarded),
+        cmocka_unit_test(test_ends),    cmocka_unit_test(test_no_gates),
     };
     golden = argc > 1 ? argv[1] : "tests/golden/experts";
     return cmocka_run_group_tests(tests, setup, teardown);

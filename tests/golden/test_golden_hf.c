@@ -63,6 +63,14 @@ static int32_t code_of(const char *lang)
     return -1;
 }
 
+static int task_of(const char *src, const char *tgt)
+{
+    int task;
+    if (dgm_tasks_find(&task, &loaded.model->tasks, src, tgt) != DGM_OK)
+        fail_msg("%s", dgm_error_text());
+    return task;
+}
+
 /* Takes what has finished: `take` gets each result with the entry that it belongs to. */
 typedef void (*result_fn)(tally *t, const dgm_result *r);
 
@@ -201,7 +209,8 @@ static void submit_row(tally *t, int i)
     assert_true(r->prefix.n <= 62);
     if (r->prefix.n > 0)
         memcpy(prompt + 2, r->prefix.at, (size_t)r->prefix.n * sizeof *prompt);
-    const dgm_target target = {.prompt = prompt, .n_prompt = 2 + r->prefix.n};
+    const dgm_target target = {
+        .prompt = prompt, .n_prompt = 2 + r->prefix.n, .task = task_of(r->src, r->tgt)};
     const dgm_job job = {.id = (uint64_t)i,
                          .source = s->ids.at,
                          .n_source = s->ids.n,
@@ -284,7 +293,8 @@ static void submit_forced(tally *t, int i)
     int32_t prompt[200] = {2};
     assert_true(f->ids.n < 200);
     memcpy(prompt + 1, f->ids.at, (size_t)f->ids.n * sizeof *prompt);
-    const dgm_target target = {.prompt = prompt, .n_prompt = 1 + f->ids.n};
+    const dgm_target target = {
+        .prompt = prompt, .n_prompt = 1 + f->ids.n, .task = task_of(f->src, f->tgt)};
     const dgm_job job = {.id = (uint64_t)i,
                          .source = s->ids.at,
                          .n_source = s->ids.n,

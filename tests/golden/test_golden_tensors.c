@@ -17,7 +17,7 @@
 
 #include <cmocka.h>
 
-enum { MAX_TOKENS = 128 };
+enum { MAX_WIDTH = 1024, MAX_TOKENS = 128 };
 
 static const float tolerance = 1e-4f;
 
@@ -98,6 +98,24 @@ static void compare(const golden_tensor *want, const float *got)
         fail_msg("want at most %.0e", (double)tolerance);
 }
 
+/* What rows are routed by, where the model asks for it: all are of one sentence. */
+static int32_t tasks[MAX_TOKENS], sentences[MAX_TOKENS];
+static const float *means[MAX_TOKENS];
+static float mean[MAX_WIDTH];
+
+static void set_routing(const golden_tensor *t)
+{
+    int task;
+    check(dgm_tasks_find(&task, &loaded.model->tasks, t->src, t->tgt));
+    for (int i = 0; i < MAX_TOKENS; i++) {
+        tasks[i] = task;
+        means[i] = mean;
+    }
+    f.tasks = tasks;
+    f.sentences = sentences;
+    f.means = means;
+}
+
 /* The encoder on one source; its keys and values go to the cross cache's slot 0. */
 static void encode(float *memory, const golden_source *s)
 {
@@ -109,6 +127,8 @@ static void encode(float *memory, const golden_source *s)
     const dgm_encoder_batch batch = {
         .n_seqs = 1, .n_tokens = s->ids.n, .ids = s->ids.at, .pos = pos, .starts = starts};
     check(dgm_encoder_forward(&f, memory, &batch));
+    assert_true(loaded.model->cfg.d_model <= MAX_WIDTH);
+    dgm_moe_mean(mean, &f, memory, s->ids.n);
     dgm_decoder_cross(&f, &kv, memory, starts, &(int){0}, 1);
 }
 
@@ -153,6 +173,7 @@ static void test_tensors(void **state)
         const golden_source *s = golden_find_source(&data, t->src, t->line);
         assert_non_null(s);
         assert_int_equal(t->cols, whole ? c->d_model : c->vocab_size);
+        set_routing(t);
         encode(memory, s);
         if (!whole)
             decode(logits, t, s->ids.n);

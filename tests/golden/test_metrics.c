@@ -1,4 +1,5 @@
-/* BLEU and chrF++ against sacreBLEU: every count of every line, and scores of corpora. */
+/* BLEU and chrF++ against sacreBLEU: every count of every line, scores of corpora, and the bootstrap of their differences. */
+#include "runtime/bootstrap.h"
 #include "runtime/metrics.h"
 
 #include <inttypes.h>
@@ -14,7 +15,7 @@
 enum { ORDERS = DGM_CHRF_CHARS + DGM_CHRF_WORDS, MOST = 1000, LINE = 4096 };
 
 static const char *golden;
-static char *hyps[MOST], *refs[MOST];
+static char *hyps[MOST], *refs[MOST], *others[MOST];
 static int n_lines;
 
 static FILE *open_file(const char *name)
@@ -46,6 +47,7 @@ static int setup(void **state)
     (void)state;
     n_lines = read_lines(hyps, "hyp.txt");
     assert_int_equal(read_lines(refs, "ref.txt"), n_lines);
+    assert_int_equal(read_lines(others, "hyp2.txt"), n_lines);
     assert_true(n_lines >= 600);
     return 0;
 }
@@ -56,6 +58,7 @@ static int teardown(void **state)
     for (int i = 0; i < n_lines; i++) {
         free(hyps[i]);
         free(refs[i]);
+        free(others[i]);
     }
     return 0;
 }
@@ -115,6 +118,60 @@ static void test_scores(void **state)
     (void)fclose(f);
 }
 
+static void fill(dgm_quality *lines, char *const *texts)
+{
+    for (int i = 0; i < n_lines; i++) {
+        const size_t h = strlen(texts[i]), r = strlen(refs[i]);
+        lines[i] = (dgm_quality){.lines = 1};
+        assert_int_equal(dgm_bleu_add(&lines[i].words, texts[i], h, refs[i], r), DGM_OK);
+        assert_int_equal(dgm_chrf_add(&lines[i].chrf, texts[i], h, refs[i], r), DGM_OK);
+    }
+}
+
+static void near(FILE *f, double value)
+{
+    double want;
+    assert_int_equal(fscanf(f, "%lf", &want), 1);
+    if (!(value - want < 1e-9 && want - value < 1e-9))
+        fail_msg("%.12f is not %.12f", value, want);
+}
+
+/* check_change - of one score: all lines, and the interval of the resamples. */
+static void check_change(FILE *f, enum dgm_score score, const dgm_quality *before,
+                         const dgm_quality *after, int n, double *changes)
+{
+    dgm_quality sum[2] = {{.lines = 0}};
+    for (int i = 0; i < n; i++) {
+        dgm_quality_add(&sum[0], &before[i]);
+        dgm_quality_add(&sum[1], &after[i]);
+    }
+    assert_int_equal(sum[0].lines, n);
+    near(f, dgm_quality_score(&sum[1], score) - dgm_quality_score(&sum[0], score));
+    const dgm_interval ci = dgm_bootstrap_interval(changes, 1);
+    near(f, ci.low);
+    near(f, ci.high);
+}
+
+static void test_bootstrap(void **state)
+{
+    (void)state;
+    static dgm_quality before[MOST], after[MOST];
+    FILE *f = open_file("bootstrap.txt");
+    uint64_t seed;
+    int n, cases = 0;
+    fill(before, hyps);
+    fill(after, others);
+    for (; fscanf(f, "%" SCNu64 " %d", &seed, &n) == 2; cases++) {
+        dgm_resamples r = {{{0}}};
+        for (int i = 0; i < DGM_RESAMPLES; i++)
+            dgm_bootstrap(&r, i, before, after, (size_t)n, seed);
+        check_change(f, DGM_SCORE_BLEU, before, after, n, r.score[DGM_SCORE_BLEU]);
+        check_change(f, DGM_SCORE_CHRF, before, after, n, r.score[DGM_SCORE_CHRF]);
+    }
+    assert_int_equal(cases, 3);
+    (void)fclose(f);
+}
+
 /* n-grams counted the slow way. */
 static void test_ngrams(void **state)
 {
@@ -149,6 +206,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_counts),
         cmocka_unit_test(test_scores),
+        cmocka_unit_test(test_bootstrap),
         cmocka_unit_test(test_ngrams),
     };
     golden = argc > 1 ? argv[1] : "tests/golden/metrics";

@@ -4,9 +4,6 @@
 
 #include <stdint.h>
 
-void dgm_avx512_simde_init(dgm_kernels *k);
-void dgm_vnni_simde_init(dgm_kernels *k);
-
 static bool is_built(const char *name)
 {
     dgm_kernels k;
@@ -23,6 +20,10 @@ static bool has_avx2(void)
     return is_built("avx2");
 }
 
+#if DGM_HAVE_AVX512
+void dgm_avx512_simde_init(dgm_kernels *k);
+void dgm_vnni_simde_init(dgm_kernels *k);
+
 static bool has_avx512(void)
 {
     return is_built("avx512");
@@ -32,15 +33,18 @@ static bool has_vnni(void)
 {
     return is_built("vnni");
 }
+#endif
 
 test_isa test_isas[TEST_ISAS] = {
     {"ref", always, dgm_ref_init},
     {"ref with fma", has_avx2, dgm_ref_fma_init},
     {"avx2", has_avx2, dgm_avx2_init},
+#if DGM_HAVE_AVX512
     {"avx512", has_avx512, dgm_avx512_init},
     {"vnni", has_vnni, dgm_vnni_init},
     {"avx512 through SIMDe", has_avx2, dgm_avx512_simde_init},
     {"vnni through SIMDe", has_avx2, dgm_vnni_simde_init},
+#endif
 };
 
 dgm_kernels isa_of(void **state)

@@ -2,19 +2,13 @@
 # Input and output that cannot be used: one sentence, the documented exit code, never half a line.
 # usage: bad_input.sh DRAGOMAN_BINARY
 set -u
+# shellcheck source=tests/launch/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 dragoman=$1
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 export DGM_MODEL=$here/models/multi30k-token DGM_LOG_LEVEL=warn
-dir=$(mktemp -d)
 mounted=
 trap '[ -z "$mounted" ] || umount "$mounted"; rm -rf "$dir"' EXIT
-bad=0 checks=0
-
-fail() {
-    echo "$1"
-    sed 's/^/    /' "$dir/err" | head -n 5
-    bad=1
-}
+checks=0
 
 # judge CODE PATTERN GOT WHAT: the exit code, and one line on standard error that matches.
 judge() {
@@ -82,7 +76,7 @@ printf 'A dog.\n' >"$dir/in"
 judge 5 '^dragoman: standard output: not open for writing' $? 'a closed standard output'
 "$dragoman" translate -s eng_Latn -t deu_Latn <"$dir/in" >/dev/full 2>"$dir/err"
 judge 5 '^dragoman: standard output: .*No space left' $? 'a full standard output'
-for _ in $(seq 20); do cat "$here/models/sample/pictures.eng_Latn.txt"; done >"$dir/in"
+for _ in $(seq 160); do cat "$here/models/sample/pictures.eng_Latn.txt"; done >"$dir/in" # more than a pipe holds
 mkfifo "$dir/fifo"
 head -n 1 <"$dir/fifo" >"$dir/out" &
 "$dragoman" translate -s eng_Latn -t deu_Latn <"$dir/in" >"$dir/fifo" 2>"$dir/err"

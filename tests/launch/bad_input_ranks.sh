@@ -2,10 +2,9 @@
 # Ranks that do not fit together: one sentence that names rank and host, one exit code, nobody left waiting.
 # usage: bad_input_ranks.sh DRAGOMAN_BINARY
 set -u
+# shellcheck source=tests/launch/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 dragoman=$1
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
 if ! command -v mpirun >/dev/null; then
     echo "SKIP bad_input_ranks: mpirun is not installed"
     exit 77
@@ -13,17 +12,11 @@ fi
 export DGM_LOG_LEVEL=warn DGM_COMM_DEADLINE_MS=20000
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1 \
     OMPI_MCA_mpi_yield_when_idle=1 OMPI_MCA_btl_tcp_if_include=lo OMPI_MCA_oob_tcp_if_include=lo
-bad=0 checks=0
+checks=0
 model=$here/models/multi30k-token
 both=(translate -s eng_Latn -t deu_Latn -i "$dir/in")
 printf 'A dog.\n' >"$dir/in"
 host=$(hostname)
-
-fail() {
-    echo "$1"
-    sed 's/^/    /' "$dir/err" | head -n 8
-    bad=1
-}
 
 # job CODE PATTERN WHAT MPIRUN_ARGS...: dragoman says one sentence, which matches.
 job() {

@@ -2,18 +2,11 @@
 # `dragoman bench layers`: every stage has its line, shares make a whole, and the arithmetic is that of the shape.
 # usage: bench_layers.sh DRAGOMAN_BINARY
 set -u
+# shellcheck source=tests/launch/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 dragoman=$1
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 model=$here/models/multi30k-token
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-bad=0
 export DRAGOMAN=$dragoman
-
-fail() {
-    echo "$1"
-    bad=1
-}
 
 # holds WHAT FILTER: the filter says true of the lines of $dir/out
 holds() {

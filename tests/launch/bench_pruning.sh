@@ -2,18 +2,11 @@
 # `dragoman bench pruning` counts the rows of both ways right; `dragoman bench experts` has every case, with the same bytes.
 # usage: bench_pruning.sh DRAGOMAN_BINARY
 set -u
+# shellcheck source=tests/launch/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 dragoman=$1
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 model=$here/models/multi30k-token
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-bad=0
 export DRAGOMAN=$dragoman
-
-fail() {
-    echo "$1"
-    bad=1
-}
 
 printf '%s\n' 5 12 30 8 9 14 11 >"$dir/lengths"
 "$dragoman" bench pruning -m "$model" --lengths "$dir/lengths" --batch 3,7,99 --beam 2 --src-tokens 8 --threads 1 --json \

@@ -2,17 +2,10 @@
 # `dragoman quantize --calibration`: smaller errors, the same bytes whatever it ran on, and sentences for what is wrong.
 # usage: calibrate.sh DRAGOMAN_BINARY
 set -u
+# shellcheck source=tests/launch/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 dragoman=$1
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 model=$here/models/multi30k-token
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-bad=0
-
-fail() {
-    echo "$1"
-    bad=1
-}
 
 # made NAME ARGS...: the model quantised as $dir/NAME; what was said in $dir/out and $dir/err.
 made() {

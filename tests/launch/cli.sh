@@ -2,18 +2,11 @@
 # The command line: help, options and their origins, one sentence and exit code 2 for every way to get it wrong.
 # usage: cli.sh DRAGOMAN_BINARY
 set -u
+# shellcheck source=tests/launch/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 dragoman=$1
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-bad=0 checks=0
+checks=0
 unset DGM_MODEL DGM_CONFIG
-
-fail() {
-    echo "$1"
-    sed 's/^/    /' "$dir/err" | head -n 5
-    bad=1
-}
 
 # refuses PATTERN ARGS...: exit code 2, one sentence that matches, nothing on standard output.
 refuses() {

@@ -2,18 +2,10 @@
 # `dragoman stats`, `prune` and --keep: what routers prefer, which experts stay, and translating with those alone.
 # usage: experts.sh DRAGOMAN_BINARY COMPARE_GATES
 set -u
+# shellcheck source=tests/launch/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 dragoman=$1 compare=$2
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 export DGM_MODEL=$here/models/multi30k-token DGM_LOG_LEVEL=warn DRAGOMAN=$dragoman
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-bad=0
-
-fail() {
-    echo "$1"
-    sed 's/^/    /' "$dir/err" | head -n 5
-    bad=1
-}
 
 # run CODE COMMAND...
 run() {
@@ -38,6 +30,11 @@ run 0 "$compare" "$dir/both" "$here/tests/golden/experts/gates.json"
 [ -s "$dir/out" ] && head -n 5 "$dir/out"
 run 4 "$dragoman" stats --merge "$dir/both" "$dir/deen" -o "$dir/x"
 says 'is counted already'
+cp "$dragoman" "$dir/alone" # far from the demonstration model: merging needs none
+run 0 env -u DGM_MODEL "$dir/alone" stats --merge "$dir/ende" "$dir/deen" -o "$dir/got"
+same "$dir/both" "$dir/got" "other statistics merged without a model"
+run 0 ranks 2 stats --merge "$dir/ende" "$dir/deen" -o "$dir/got"
+same "$dir/both" "$dir/got" "other statistics merged under two ranks"
 
 # The same bytes for any batch, instruction set, overlap and number of ranks; equal lines count each.
 head -n 20 "$dir/en" | cat - "$dir/en" >"$dir/twice"
@@ -54,6 +51,30 @@ run 0 "$dragoman" stats -s en -t de -i "$dir/en" -o "$dir/once"
 run 0 "$dragoman" stats -s en -t de -i "$dir/doubled" -o "$dir/got"
 [ "$(jq -c '.runs[0] | .tokens.encoder, .tokens.decoder, .top1[3][] | . * 2' "$dir/once")" = \
     "$(jq -c '.runs[0] | .tokens.encoder, .tokens.decoder, .top1[3][]' "$dir/got")" ] || fail "a text twice does not count twice"
+
+# Several directions in one run are the same runs merged; -k with a stack whose set is missing uses all of it.
+run 0 "$dragoman" stats -s en -t de -i "$dir/en" --reference "$dir/de" -s de -t en -i "$dir/de" --reference "$dir/en" -o "$dir/got"
+same "$dir/both" "$dir/got" "two directions in one run: other statistics"
+run 0 ranks 2 stats -s en -s de -t de -t en -i "$dir/en" -i "$dir/de" --reference "$dir/de" --reference "$dir/en" -o "$dir/got" --threads 1
+same "$dir/both" "$dir/got" "two directions in one run on 2 ranks: other statistics"
+run 2 "$dragoman" stats -s en -t de -i "$dir/en" -s de -t en -o "$dir/x"
+says 'want as many -s as -t, -i and (if any) --reference, found 2, 2, 1 and 0'
+run 2 "$dragoman" stats -s en -t de -i "$dir/en" -s eng -t fr,de -i "$dir/en" -o "$dir/x"
+says 'eng_Latn into deu_Latn is there twice'
+run 2 "$dragoman" stats -s en -t de -i "$dir/en" -s de -t en -i "$dir/de" -o "$dir/x" --report "$dir/x"
+says '--report: want one direction with it, found 2'
+
+# Several directions in one run are the same runs merged.
+run 0 "$dragoman" stats -s en -t de -i "$dir/en" --reference "$dir/de" -s de -t en -i "$dir/de" --reference "$dir/en" -o "$dir/got"
+same "$dir/both" "$dir/got" "two directions in one run: other statistics"
+run 0 ranks 2 stats -s en -s de -t de -t en -i "$dir/en" -i "$dir/de" --reference "$dir/de" --reference "$dir/en" -o "$dir/got" --threads 1
+same "$dir/both" "$dir/got" "two directions in one run on 2 ranks: other statistics"
+run 2 "$dragoman" stats -s en -t de -i "$dir/en" -s de -t en -o "$dir/x"
+says 'want as many -s as -t, -i and (if any) --reference, found 2, 2, 1 and 0'
+run 2 "$dragoman" stats -s en -t de -i "$dir/en" -s eng -t fr,de -i "$dir/en" -o "$dir/x"
+says 'eng_Latn into deu_Latn is there twice'
+run 2 "$dragoman" stats -s en -t de -i "$dir/en" -s de -t en -i "$dir/de" -o "$dir/x" --report "$dir/x"
+says '--report: want one direction with it, found 2'
 
 # What the best hypotheses used is what they give as forced translations; translating tells the same on the way.
 run 0 "$dragoman" translate -s en -t de -i "$dir/en" -o "$dir/hyp" --record-stats "$dir/beam" --beam-size 3
@@ -109,8 +130,14 @@ run 0 "$dragoman" prune --stats "$dir/both" -k "$dir/any.json" --granularity all
 run 0 "$dragoman" translate -s en -t de -i "$dir/en" -k "$dir/any.json"
 run 4 "$dragoman" translate -s en -t fr -i "$dir/en" -k "$dir/keep.json"
 says 'keeps no decoder experts for fra_Latn'
+sed 's/"deu_Latn":{[^}]*},*//g' "$dir/keep.json" >"$dir/lacking"
+run 0 "$dragoman" translate -s en -t de -i "$dir/five" -k "$dir/lacking" --keep-missing exact
+jq 'del(.decoder.deu_Latn)' "$dir/keep.json" >"$dir/lacking"
+run 0 "$dragoman" translate -s en -t de -i "$dir/five" -k "$dir/lacking" --keep-missing exact
 run 2 "$dragoman" prune --stats "$dir/both" -k "$dir/x" --fraction 0.99
 says 'the largest fraction that can be removed is 0.9375'
+run 2 "$dragoman" prune --stats "$dir/both" -k "$dir/x" --fraction 0.25
+says 'want at most 64 in the encoder and 64 in the decoder; another --ratio'
 run 2 "$dragoman" prune --stats "$dir/both" -k "$dir/x" --keep-total 20
 says 'want both or none'
 run 4 "$dragoman" prune --stats "$dir/both" -k "$dir/x" --stats-mode beam
@@ -126,12 +153,47 @@ run 2 "$dragoman" prune -k "$dir/x"
 says 'want --stats FILE'
 [ -e "$dir/x" ] && fail "a refused command left a file"
 
+# Guards against translations that do not end: EOS experts stay, a target keeps more; statistics of before gates are told.
+run 0 "$dragoman" prune --stats "$dir/both" -k "$dir/eos.json" --protect-eos --fraction 0.75 --ratio 1
+for l in 0 1; do
+    jq -e --argjson l $l --slurpfile s "$dir/both" '
+        ([$s[0].runs[] | select(.tgt == "eng_Latn") | .eos_gate_sum[2 + $l]] | transpose | map(add)) as $w
+        | ($w | add * 0.9) as $want | ([$w | to_entries | sort_by(-.value, .key)[]]) as $order
+        | [range(0; 32) | select(([$order[0:.][].value] | add // 0) < $want) | $order[.].key] as $eos
+        | (.decoder.eng_Latn[(1 + 2 * $l | tostring)]) as $kept | ($eos[0:8] - $kept) == [] and ($eos | length) > 1' "$dir/eos.json" >/dev/null ||
+        fail "decoder layer $l does not keep the experts of </s>: $(cat "$dir/eos.json")"
+done
+run 0 "$dragoman" prune --stats "$dir/both" -k "$dir/more.json" --decoder-keep en=0.5
+grep -q '^decoder  eng_Latn  *32/64  *16 16$' "$dir/out" || fail "--decoder-keep: $(cat "$dir/out")"
+grep -q '^decoder  deu_Latn  *6/64  *3 3$' "$dir/out" || fail "--decoder-keep changes another language"
+grep -q '^encoder  eng_Latn  *18/64  *9 9$' "$dir/out" || fail "--decoder-keep changes the encoder"
+jq 'del(.runs[].gate_sum, .runs[].eos_gate_sum)' "$dir/both" >"$dir/older"
+run 0 "$dragoman" prune --stats "$dir/older" -k "$dir/x.json"
+same "$dir/keep.json" "$dir/x.json" "statistics without gates: another choice"
+rm "$dir/x.json"
+run 4 "$dragoman" prune --stats "$dir/older" -k "$dir/x" --protect-eos
+says 'want the gates of experts, which an older dragoman did not record: take them anew (dragoman stats)'
+run 2 "$dragoman" prune --stats "$dir/both" -k "$dir/x" --decoder-keep fr=0.5
+says 'want a target language of the statistics ([a-zA-Z_ ]*), found .fr'
+run 2 "$dragoman" prune --stats "$dir/both" -k "$dir/x" --decoder-keep en=50
+says 'want LANG=FRACTION with a fraction above 0 and at most 1'
+run 2 "$dragoman" prune --stats "$dir/both" -k "$dir/x" --decoder-keep en=0.5,eng_Latn=0.4
+says 'eng_Latn is there twice'
+run 2 "$dragoman" prune --stats "$dir/both" -k "$dir/x" --decoder-keep en=0.01
+says 'the largest fraction that can be removed'
+run 2 "$dragoman" prune --stats "$dir/both" -k "$dir/x" --decoder-keep en=0.5 --granularity all
+says 'found all'
+jq '.runs[] |= (.eos_gate_sum[2:] = .gate_sum[2:])' "$dir/both" >"$dir/always" # as if each position ended a sentence
+run 0 "$dragoman" prune --stats "$dir/always" -k "$dir/tight.json" --protect-eos
+grep -q '^decoder  deu_Latn  *6/64  *3 3$' "$dir/out" || fail "EOS experts break the budget"
+says 'decoder set deu_Latn, layer 1: [0-9]* experts have 90 % of the gates at </s>, the budget keeps 3 of them, which have [0-9.]* %'
+
 # Lists as the paper's authors released them, for a model of which only the configuration is there.
 mkdir "$dir/config" && cp "$DGM_MODEL/config.json" "$dir/config/"
 echo '{"eng_Latn":[0,1,2,3,32,33,64,65,96,97],"deu_Latn":[0,1,10,11,32,40,64,70,96,97],"fra_Latn":[2,3,32,33,80,81,100,101]}' >"$dir/list"
 run 0 "$dragoman" prune -m "$dir/config" --import "$dir/list" -k "$dir/imported"
 run 0 "$dragoman" inspect "$dir/config" --keep "$dir/imported" --json
-jq -e '.languages == ["deu_Latn", "eng_Latn", "fra_Latn"] and .ranks == []
+jq -e '.languages == ["deu_Latn", "eng_Latn", "fra_Latn"] and (.ranks | length) == 1
     and (.encoder | .experts == 64 and .kept == {"deu_Latn": 6, "eng_Latn": 6, "fra_Latn": 4} and .kept_union == 9 and .kept_by_all == 1
         and (.jaccard_mean - (3 / 9 + 4 / 6 + 1 / 9) / 3 | fabs) < 1e-12
         and (.jaccard_min - 1 / 9 | fabs) < 1e-12 and (.jaccard_max - 4 / 6 | fabs) < 1e-12)

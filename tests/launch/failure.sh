@@ -23,7 +23,7 @@ for launcher in ours plain; do
 
     start 4 "${line[@]}"
     kill -STOP "${workers[1]}"
-    expect_lost "$launcher: rank 1 stopped" 6 1 "no sign of life for [0-9.]+ s, its process is stopped"
+    expect_lost "$launcher: rank 1 stopped" 6 1 "no sign of life for [0-9.]+ s( since it was [a-z ]+)?, its process is stopped"
 
     start 4 "${line[@]}"
     kill -KILL "${workers[0]}"

@@ -2,17 +2,10 @@
 # `dragoman inspect` tells what is in a model directory, for people and for programs, without reading the weights.
 # usage: inspect.sh DRAGOMAN_BINARY
 set -u
+# shellcheck source=tests/launch/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 dragoman=$1
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 model=$here/models/multi30k-token
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-bad=0
-
-fail() {
-    echo "$1"
-    bad=1
-}
 
 # has PATTERN: a line of the last output matches.
 has() {
@@ -34,7 +27,7 @@ says() {
 "$dragoman" inspect "$model" -n 5 >"$dir/out" 2>"$dir/err" || fail "exit code $?"
 has '^type +nllb-moe, d_model 128, vocabulary 6206$'
 has '^encoder +4 layers, 4 heads, FFN 256, MoE in layers 1 3 \(from 0\)$'
-has '^experts +32 in each of 4 MoE layers, routed by token, top 2, outputs times 0\.9$'
+has '^experts +32 in each of 4 MoE layers, top 2, outputs times 0\.9$'
 has '^languages +202$'
 has '^limits +source 512 ids, target 200 ids'
 has '^weights +[0-9.]+ MiB in 1 file, BF16$'
@@ -70,7 +63,9 @@ has '^languages +unknown: sentencepiece\.bpe\.model is missing'
 rm "$dir/model.safetensors"
 says 3 'wanted model\.safetensors, pytorch_model\.bin, or the index of shards of either, found none' "$dir"
 says 3 'wanted a model directory: No such file' /no/such/model
-says 3 'decoder_routing: wanted token, found task' "$here/models/multi30k-task"
+"$dragoman" inspect "$here/models/multi30k-task" >"$dir/out" 2>"$dir/err" || fail "routed by task: exit code $?"
+has '^routing +encoder by token, decoder by task$'
+has '^tasks +ces_Latn, deu_Latn, eng_Latn, fra_Latn$'
 says 2 'want a whole number from 1' "$model" -n 0
 
 [ "$bad" -eq 0 ] && echo "inspect: ok"

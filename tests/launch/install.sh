@@ -2,18 +2,10 @@
 # `cmake --install` into a folder of one's own: program, launcher, model, configurations and documents are there, and work
 # from there. usage: install.sh DRAGOMAN_BINARY
 set -u
+# shellcheck source=tests/launch/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 build=$(cd "$(dirname "$1")" && pwd)
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
 unset DGM_MODEL DGM_CONFIG DRAGOMAN
-bad=0
-
-fail() {
-    echo "$1"
-    sed 's/^/    /' "$dir/err" | head -n 5
-    bad=1
-}
 
 cmake --install "$build" --prefix "$dir/prefix" >"$dir/out" 2>"$dir/err" || fail "cmake --install: exit code $?"
 mv "$dir/prefix" "$dir/moved" # a tree that was moved works too
@@ -30,6 +22,8 @@ if command -v mpirun >/dev/null && [ "${DGM_COMM:-auto}" != local ]; then # as u
     cmp -s "$dir/want" "$dir/out" || fail "dragoman-mpirun: another text"
     grep -q "$at/dragoman" "$dir/err" || fail "dragoman-mpirun: not the program beside it"
 fi
+"$at/dragoman" atlas "$here/tests/golden/experts/stats.json" -o atlas.html >"$dir/out" 2>"$dir/err" || fail "atlas: exit code $?"
+grep -q 'plotly.js v' atlas.html || fail "atlas: a page without its library"
 for conf in "$share"/dragoman/configs/*.conf; do
     "$at/dragoman" translate --config "$conf" --print-config >"$dir/out" 2>"$dir/err" || fail "$conf: exit code $?"
     grep -q '# file$' "$dir/out" || fail "$conf: not used"

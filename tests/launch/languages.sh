@@ -2,18 +2,11 @@
 # `dragoman languages` lists codes, names and aliases, for people and for programs.
 # usage: languages.sh DRAGOMAN_BINARY
 set -u
+# shellcheck source=tests/launch/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 unset DGM_MODEL
 dragoman=$1
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 model=$here/models/multi30k-token
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-bad=0
-
-fail() {
-    echo "$1"
-    bad=1
-}
 
 # has PATTERN: a line of the last output matches.
 has() {

@@ -2,18 +2,12 @@
 # `dragoman quantize`: what it prints, what it refuses, and that a run that ends early leaves nothing that loads.
 # usage: quantize.sh DRAGOMAN_BINARY
 set -u
+# shellcheck source=tests/launch/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 dragoman=$1
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 model=$here/models/multi30k-token
-dir=$(mktemp -d)
 trap 'chmod -R u+w "$dir"; rm -rf "$dir"' EXIT
-bad=0
 export DRAGOMAN=$dragoman
-
-fail() {
-    echo "$1"
-    bad=1
-}
 
 # says CODE PATTERN ARGS...: quantize ends with CODE and one sentence that matches.
 says() {

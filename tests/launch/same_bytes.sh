@@ -3,11 +3,10 @@
 # usage: same_bytes.sh DRAGOMAN_BINARY
 # One factor at a time against one plain run, on the demonstration model, compared with cmp.
 set -u
+# shellcheck source=tests/launch/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 dragoman=$1
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-bad=0 runs=0
+runs=0
 
 { cat "$here/models/sample/pictures.eng_Latn.txt"
   gzip -dc "$here/tests/data/multi30k/test_2016_flickr.en.gz" | head -n 20

@@ -3,12 +3,11 @@
 # threads, ranks, dense ranks, instruction set or overlap; and types that lose nothing give the source's text.
 # usage: same_bytes_packed.sh DRAGOMAN_BINARY
 set -u
+# shellcheck source=tests/launch/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 dragoman=$1
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 model=$here/models/multi30k-token
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-bad=0 runs=0
+runs=0
 head -n 5 "$here/models/sample/pictures.eng_Latn.txt" >"$dir/in"
 base=(translate -s eng_Latn -t deu_Latn -i "$dir/in" --with-score --token-scores)
 export DRAGOMAN=$dragoman

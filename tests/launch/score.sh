@@ -2,18 +2,10 @@
 # `dragoman score`: log p of given translations is what the search said of its own.
 # usage: score.sh DRAGOMAN_BINARY
 set -u
+# shellcheck source=tests/launch/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 dragoman=$1
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 export DGM_MODEL=$here/models/multi30k-token DGM_LOG_LEVEL=warn
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-bad=0
-
-fail() {
-    echo "$1"
-    sed 's/^/    /' "$dir/err" | head -n 5
-    bad=1
-}
 
 # score CODE ARGS...: $dir/in against $dir/ref.
 score() {

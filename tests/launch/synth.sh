@@ -3,17 +3,10 @@
 # goes wrong is said in one sentence and leaves nothing that loads.
 # usage: synth.sh DRAGOMAN_BINARY
 set -u
+# shellcheck source=tests/launch/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 dragoman=$1
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-bad=0
 export DRAGOMAN=$dragoman
-
-fail() {
-    echo "$1"
-    bad=1
-}
 
 # make NAME OPTIONS...: a small model in $dir/NAME
 make() {

@@ -2,12 +2,11 @@
 # `dragoman tokenize` and `dragoman detokenize`: what the model sees, and back.
 # usage: tokenize.sh DRAGOMAN_BINARY
 set -u
+# shellcheck source=tests/launch/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 dragoman=$1
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 export DGM_MODEL=$here/models/multi30k-token
 golden=$here/tests/golden/tokenizer
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
 
 # A file and no variable: `gives` is often the end of a pipe, and so in a process of its own.
 fail() {

@@ -3,18 +3,11 @@
 # usage: translate.sh DRAGOMAN_BINARY
 # What the translations are is the golden tests' business; here it is that they arrive, where and how.
 set -u
+# shellcheck source=tests/launch/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 dragoman=$1
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 export DGM_MODEL=$here/models/multi30k-token DGM_LOG_LEVEL=warn
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-bad=0 checks=0
-
-fail() {
-    echo "$1"
-    sed 's/^/    /' "$dir/err" | head -n 5
-    bad=1
-}
+checks=0
 
 # runs CODE ARGS...: translate from $dir/in into $dir/out.
 runs() {

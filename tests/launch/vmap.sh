@@ -2,18 +2,11 @@
 # `--vmap FILE`: a language's tokens are chosen among its pieces; the same bytes on any ranks, threads, batches, CPUs.
 # usage: vmap.sh DRAGOMAN_BINARY
 set -u
+# shellcheck source=tests/launch/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 dragoman=$1
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 export DGM_MODEL=$here/models/multi30k-token DGM_LOG_LEVEL=warn DRAGOMAN=$dragoman
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-bad=0 checks=0
-
-fail() {
-    echo "$1"
-    sed 's/^/    /' "$dir/err" | head -n 5
-    bad=1
-}
+checks=0
 
 # runs CODE ARGS...: translate from $dir/in into $dir/out.
 runs() {

@@ -91,20 +91,32 @@ static float gate_of_one(const float *logits, int n, int best)
     return 1.0f / lane[0];
 }
 
-static void plain(float *x, const rig *g, const char *layer, const float *h, int experts, int ffn,
-                  int top_k)
+/* two_best - by the formula, of the experts in kept [experts] (NULL: of all); the others are as if they were not there. */
+static void two_best(int best[2], float logits[MAX_EXPERTS], const rig *g, const char *layer,
+                     const float *h, int experts, const uint8_t *kept)
 {
-    float logits[MAX_EXPERTS] = {0}, y[2][D];
     char name[128];
-    int a = 0, b = -1;
+    int a = -1, b = -1;
+    memset(logits, 0, MAX_EXPERTS * sizeof *logits);
     (void)snprintf(name, sizeof name, "%s.ffn.router.classifier.weight", layer);
     for (int e = 0; e < experts; e++)
         for (int j = 0; j < D; j++)
             logits[e] = fmaf(h[j], testmodel_value(&g->spec, name, (size_t)(e * D + j)), logits[e]);
-    for (int e = 1; e < experts; e++)
-        a = logits[e] > logits[a] ? e : a;
     for (int e = 0; e < experts; e++)
-        b = e != a && (b < 0 || logits[e] > logits[b]) ? e : b;
+        a = (kept == NULL || kept[e]) && (a < 0 || logits[e] > logits[a]) ? e : a;
+    for (int e = 0; e < experts; e++)
+        b = (kept == NULL || kept[e]) && e != a && (b < 0 || logits[e] > logits[b]) ? e : b;
+    best[0] = a;
+    best[1] = b;
+}
+
+static void plain(float *x, const rig *g, const char *layer, const float *h, int experts, int ffn,
+                  int top_k, const uint8_t *kept)
+{
+    float logits[MAX_EXPERTS], y[2][D];
+    int best[2];
+    two_best(best, logits, g, layer, h, experts, kept);
+    const int a = best[0], b = best[1];
     expert(y[0], g, layer, a, h, ffn);
     if (top_k == 1 || b < 0) {
         const float gate = gate_of_one(logits, experts, a);
@@ -135,7 +147,8 @@ static void check(const char *config, int kept_encoder, int kept_decoder)
         }
         const int experts = s == 0 ? kept_encoder : kept_decoder;
         for (int r = 0; r < ROWS; r++)
-            plain(want + r * D, &g, names[s], h + r * D, experts, spec.ffn[s], g.model->cfg.top_k);
+            plain(want + r * D, &g, names[s], h + r * D, experts, spec.ffn[s], g.model->cfg.top_k,
+                  NULL);
         assert_int_equal(dgm_moe_forward(g.moe, &g.f, x, h, &g.model->stack[s].layers[1], ROWS),
                          DGM_OK);
         assert_int_equal(dgm_moe_verdict(g.moe), DGM_OK);
@@ -226,6 +239,61 @@ static void stacks_keep_different_experts(void **state)
     check(top_1, 3, 1);
 }
 
+/* Each set of two or more of four experts: the layer is that of a router cut down to them, and a row whose two experts are
+ * among them leaves with the bits that it has without a set. */
+static void a_row_whose_experts_survive_keeps_its_bits(void **state)
+{
+    (void)state;
+    static float h[ROWS * D], x0[ROWS * D], whole[ROWS * D], x[ROWS * D], want[ROWS * D];
+    static uint8_t sets[2 * MAX_EXPERTS];
+    const testmodel spec = testmodel_small();
+    const char *const layer = "encoder.layers.1";
+    const uint8_t *experts[ROWS];
+    float lost[ROWS], *absent[ROWS];
+    int survived = 0, changed = 0;
+    rig g;
+    open_rig(&g, &spec);
+    for (int i = 0; i < ROWS * D; i++) {
+        h[i] = (float)(i * 37 % 101 - 50) / 16;
+        whole[i] = x0[i] = (float)(i * 53 % 97 - 48) / 32;
+    }
+    const dgm_layer *l = &g.model->stack[0].layers[1];
+    assert_int_equal(dgm_moe_forward(g.moe, &g.f, whole, h, l, ROWS), DGM_OK);
+    for (int r = 0; r < ROWS; r++) {
+        experts[r] = sets;
+        absent[r] = &lost[r];
+    }
+    g.f.experts = experts;
+    g.f.absent = absent;
+    for (unsigned mask = 0; mask < 1U << MAX_EXPERTS; mask++) {
+        if (__builtin_popcount(mask) < 2)
+            continue;
+        for (int e = 0; e < MAX_EXPERTS; e++)
+            sets[e] = mask >> e & 1;
+        memcpy(x, x0, sizeof x);
+        memcpy(want, x0, sizeof want);
+        assert_int_equal(dgm_moe_forward(g.moe, &g.f, x, h, l, ROWS), DGM_OK);
+        for (int r = 0; r < ROWS; r++) {
+            const size_t at = (size_t)r * D;
+            float logits[MAX_EXPERTS];
+            int best[2];
+            plain(want + at, &g, layer, h + at, MAX_EXPERTS, spec.ffn[0], 2, sets);
+            assert_memory_equal(x + at, want + at, D * sizeof *x);
+            two_best(best, logits, &g, layer, h + at, MAX_EXPERTS, NULL);
+            if (sets[best[0]] && sets[best[1]]) {
+                assert_memory_equal(x + at, whole + at, D * sizeof *x);
+                assert_true(lost[r] == 0);
+                survived++;
+            } else {
+                assert_true(lost[r] > 0 && lost[r] <= 1);
+                changed += memcmp(x + at, whole + at, D * sizeof *x) != 0;
+            }
+        }
+    }
+    assert_true(survived > ROWS && changed > ROWS);
+    close_rig(&g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -233,6 +301,7 @@ int main(void)
         cmocka_unit_test(one_expert_with_its_softmax),
         cmocka_unit_test(stacks_keep_different_experts),
         cmocka_unit_test(observers_see_what_each_expert_sees),
+        cmocka_unit_test(a_row_whose_experts_survive_keeps_its_bits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

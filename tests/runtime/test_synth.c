@@ -1,6 +1,6 @@
 /* Random tensors: any piece is the same as in the whole, spread as promised, with nothing past a matrix's edge. */
 #include "kernels/pack.h"
-#include "runtime/synth.h"
+#include "runtime/synth_planted.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -39,26 +39,35 @@ static char *fill(const dgm_synth_list *l, size_t i, size_t *bytes)
     return data;
 }
 
+static void check_pieces(const dgm_synth *s)
+{
+    dgm_synth_list l;
+    assert_int_equal(dgm_synth_list_make(&l, s), DGM_OK);
+    for (size_t i = 0; i < l.n; i++) {
+        size_t bytes, step = DGM_SYNTH_UNIT * (1 + i % 5);
+        char *whole = fill(&l, i, &bytes), *parts = malloc(bytes);
+        for (size_t at = 0; at < bytes; at += step)
+            dgm_synth_fill_part(parts + at, &l, i, 7, at, bytes - at < step ? bytes - at : step);
+        if (memcmp(whole, parts, bytes) != 0)
+            fail_msg("%s: pieces differ from the whole", l.tensors[i].name);
+        free(whole);
+        free(parts);
+    }
+    dgm_synth_list_free(&l);
+}
+
 static void pieces_make_the_whole(void **state)
 {
     (void)state;
     for (int t = DGM_W_F32; t <= DGM_W_INT4; t++) {
         const dgm_synth s = shape(true, (dgm_wtype)t, DGM_W_BF16);
-        dgm_synth_list l;
-        assert_int_equal(dgm_synth_list_make(&l, &s), DGM_OK);
-        for (size_t i = 0; i < l.n; i++) {
-            size_t bytes, step = DGM_SYNTH_UNIT * (1 + i % 5);
-            char *whole = fill(&l, i, &bytes), *parts = malloc(bytes);
-            for (size_t at = 0; at < bytes; at += step)
-                dgm_synth_fill_part(parts + at, &l, i, 7, at,
-                                    bytes - at < step ? bytes - at : step);
-            if (memcmp(whole, parts, bytes) != 0)
-                fail_msg("%s: pieces differ from the whole", l.tensors[i].name);
-            free(whole);
-            free(parts);
-        }
-        dgm_synth_list_free(&l);
+        check_pieces(&s);
     }
+    dgm_synth planted = {.plant = {.languages = 3, .eos = true, .ids = {6004, 6007, 6100}}};
+    assert_int_equal(dgm_planted_shape(&planted), DGM_OK);
+    assert_int_equal(dgm_synth_check(&planted), DGM_OK);
+    planted.layers[0] = planted.layers[1] = 2;
+    check_pieces(&planted);
 }
 
 /* Reads the matrix back by the kernels' own rule, packs it again, and compares every byte, padding included. */

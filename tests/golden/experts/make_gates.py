@@ -39,7 +39,8 @@ def pieces(text):
 
 runs = []
 for src, tgt, a, b in (("eng_Latn", "deu_Latn", "en", "de"), ("deu_Latn", "eng_Latn", "de", "en")):
-    sums = [{k: torch.zeros(len(r.classifier.weight), dtype=torch.float64) for k in ("top1", "top2", "mean_sum", "conf1_sum", "conf2_sum", "rank_sum")}
+    sums = [{k: torch.zeros(len(r.classifier.weight), dtype=torch.float64) for k in ("top1", "top2", "mean_sum", "conf1_sum", "conf2_sum", "rank_sum",
+                                                                                  "gate_sum", "eos_gate_sum")}
             for _, _, r in routers]
     tokens = {"encoder": 0, "decoder": 0}
     for s, t in zip(lines(a), lines(b)):
@@ -59,7 +60,12 @@ for src, tgt, a, b in (("eng_Latn", "deu_Latn", "en", "de"), ("deu_Latn", "eng_L
             x["conf1_sum"] += (p * (rank == 1)).sum(0)
             x["conf2_sum"] += (p * (rank == 2)).sum(0)
             x["rank_sum"] += rank.sum(0)
-    whole = {k: ONE if k in ("mean_sum", "conf1_sum", "conf2_sum") else 1 for k in sums[0]}
+            two = p * (rank <= 2)
+            gate = two / two.sum(1, keepdim=True)
+            x["gate_sum"] += gate.sum(0)
+            if routers[n][0] == "decoder":  # the last position predicts </s>
+                x["eos_gate_sum"] += gate[-1]
+    whole = {k: ONE if k.endswith("_sum") and k != "rank_sum" else 1 for k in sums[0]}
     runs.append({"src": src, "tgt": tgt, "mode": "forced", "corpus": "0" * 16, "tokens": tokens,
                  **{k: [[round(float(v) * whole[k]) for v in x[k]] for x in sums] for k in sums[0]}})
 stats = {"format": 1, "model": "0" * 16, "top_k": 2, "layers": [{"stack": s, "index": i, "experts": len(r.classifier.weight)} for s, i, r in routers], "runs": runs}

@@ -1,0 +1,102 @@
+#include "launch/bench_random.h"
+
+#include "base/log.h"
+
+#include <stdlib.h>
+
+enum { MOST_BATCH = 4096 };
+
+static int read_batches(dgm_bench_random *r)
+{
+    const char *at = r->o.batch;
+    for (char *end = NULL;; at = end + 1) {
+        const long n = *at >= '0' && *at <= '9' ? strtol(at, &end, 10) : 0;
+        if (n < 1 || n > MOST_BATCH || (*end != ',' && *end != '\0') ||
+            r->n_cases == DGM_BENCH_CASES)
+            return dgm_fail(DGM_EUSAGE,
+                            "--batch: want at most %d whole numbers from 1 to %d such as 1,8,32, "
+                            "found '%s'",
+                            DGM_BENCH_CASES, MOST_BATCH, r->o.batch);
+        r->batch[r->n_cases++] = (int)n;
+        if (*end == '\0')
+            return DGM_OK;
+    }
+}
+
+int dgm_bench_random_init(dgm_bench_random *r, const dgm_options *o)
+{
+    *r = (dgm_bench_random){.o = *o};
+    if (r->o.model[0] == '\0') {
+        const char *demo = dgm_options_find_demo();
+        r->o.model = demo == NULL ? "" : demo;
+        dgm_log(DGM_LOG_INFO, "model", "no --model: using the demonstration model, %s", r->o.model);
+    }
+    return read_batches(r);
+}
+
+int dgm_bench_random_prepare(dgm_bench_random *r)
+{
+    const dgm_model_config *c = &r->session.model->cfg;
+    const int n = r->o.src_tokens;
+    if (n > c->max_source)
+        return dgm_fail(DGM_EUSAGE, "--src-tokens: want at most %d, as the model says, found %d",
+                        c->max_source, n);
+    if (r->o.tgt_tokens > c->max_positions)
+        return dgm_fail(DGM_EUSAGE, "--tgt-tokens: want at most %d, as the model says, found %d",
+                        c->max_positions, r->o.tgt_tokens);
+    r->source = calloc((size_t)n, sizeof *r->source);
+    return r->source != NULL ? DGM_OK : dgm_fail(DGM_ENOMEM, "cannot allocate %d ids", n);
+}
+
+int dgm_bench_random_limits(dgm_engine_config *cfg, const dgm_bench_random *r, int max_target)
+{
+    int most = 1;
+    for (int i = 0; i < r->n_cases; i++)
+        most = r->batch[i] > most ? r->batch[i] : most;
+    *cfg = (dgm_engine_config){.batch_tokens = most * r->o.src_tokens,
+                               .batch_rows = most * r->o.beam,
+                               .max_source = r->o.src_tokens,
+                               .max_target = max_target,
+                               .max_beam = r->o.beam,
+                               .max_targets = 1,
+                               .prompt_rows = 4};
+    return dgm_session_types(cfg, &r->session);
+}
+
+int dgm_bench_random_submit(const dgm_bench_random *r, int line, int length)
+{
+    const dgm_model_config *c = &r->session.model->cfg;
+    const int n = r->o.src_tokens;
+    uint32_t state = (uint32_t)line * 2654435761u + 1;
+    for (int i = 0; i < n; i++) {
+        state = state * 1664525u + 1013904223u;
+        r->source[i] = (int32_t)(4 + (state >> 8) % (uint32_t)(c->vocab_size - 4));
+    }
+    r->source[n - 1] = c->eos_id;
+    const int32_t prompt[DGM_BENCH_PROMPT] = {c->decoder_start_id, c->vocab_size - 1};
+    const dgm_target target = {.prompt = prompt, .n_prompt = DGM_BENCH_PROMPT};
+    const dgm_job job = {.id = (uint64_t)line,
+                         .line = (uint64_t)line,
+                         .source = r->source,
+                         .n_source = n,
+                         .targets = &target,
+                         .n_targets = 1,
+                         .options = {.beam = r->o.beam,
+                                     .n_best = 1,
+                                     .min_length = length,
+                                     .max_length = length,
+                                     .length_penalty = 1,
+                                     .repetition_penalty = 1,
+                                     .sampling_topp = 1,
+                                     .temperature = 1,
+                                     .eos_id = c->eos_id}};
+    return dgm_engine_submit(r->session.engine, &job);
+}
+
+int dgm_bench_random_close(dgm_bench_random *r, int rc)
+{
+    const int code = dgm_session_leave(&r->session, rc);
+    dgm_session_close(&r->session);
+    free(r->source);
+    return code;
+}

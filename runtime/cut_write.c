@@ -1,0 +1,184 @@
+#include "runtime/cut_write.h"
+
+#include "runtime/config_json.h"
+#include "runtime/config_own.h"
+#include "runtime/input_json.h"
+#include "runtime/model_writer.h"
+#include "runtime/weights.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+enum { PIECE_BYTES = 4 << 20, MAX_KEEP_BYTES = 1 << 28 };
+static const uint64_t SHARD_BYTES = (uint64_t)4 << 30;
+
+typedef struct job {
+    const dgm_model *m;
+    const dgm_cut_plan *plan;
+    dgm_model_writer *out;
+    dgm_cut_report *report;
+    uint64_t done_bytes, total_bytes;
+    dgm_cut_progress progress;
+    void *ctx;
+    char *keep; /* the file's text */
+    size_t keep_len;
+    void *piece;
+    XXH3_state_t *hash;
+} job;
+
+/* ---- weights ---- */
+
+static bool stays(const job *j, const dgm_slot *s)
+{
+    return s->expert < 0 ||
+           j->plan->there[j->plan->shape->layers[s->moe].first + (size_t)s->expert] != 0;
+}
+
+/* starts - the tensor is the first of what stays together: of an expert, or a dense matrix. */
+static bool starts(const job *j, const dgm_slot *s)
+{
+    if (s->expert < 0)
+        return s->matrix != NULL && s->form != DGM_SLOT_SCALES;
+    return s == j->m->files->slots || s[-1].expert != s->expert || s[-1].moe != s->moe;
+}
+
+static int plan(job *j)
+{
+    const struct dgm_model_files *f = j->m->files;
+    size_t n = 0;
+    dgm_new_tensor *list = calloc(f->n_slots + 1, sizeof *list);
+    bool good = list != NULL;
+    for (size_t i = 0; good && i < f->n_slots; i++) {
+        const dgm_slot *s = &f->slots[i];
+        const dgm_tensor *t = s->tensor;
+        if (!stays(j, s))
+            continue;
+        dgm_new_tensor *to = &list[n++];
+        *to = (dgm_new_tensor){.name = strdup(t->name),
+                               .type = t->type,
+                               .n_dims = t->n_dims,
+                               .bytes = t->bytes,
+                               .unit = starts(j, s),
+                               .loose = !j->m->cfg.weights.packed};
+        to->page = !to->loose && to->unit && s->expert >= 0;
+        memcpy(to->dims, t->dims, sizeof to->dims);
+        j->total_bytes += t->bytes;
+        good = to->name != NULL;
+    }
+    if (!good) {
+        for (size_t i = 0; i < n; i++)
+            free(list[i].name);
+        free(list);
+        return dgm_fail(DGM_ENOMEM, "out of memory for a list of tensors");
+    }
+    return dgm_model_writer_plan(j->out, list, n,
+                                 j->plan->shard_bytes != 0 ? j->plan->shard_bytes : SHARD_BYTES);
+}
+
+/* Bytes that were damaged must not get a new checksum that fits. */
+static int copy_tensor(job *j, const dgm_tensor *t)
+{
+    const dgm_tensors *all = j->m->files->tensors;
+    (void)XXH3_64bits_reset(j->hash);
+    for (uint64_t at = 0, n; at < t->bytes; at += n) {
+        n = t->bytes - at < PIECE_BYTES ? t->bytes - at : PIECE_BYTES;
+        DGM_TRY(dgm_tensors_read(all, t, j->piece, at, (size_t)n, PIECE_BYTES));
+        (void)XXH3_64bits_update(j->hash, j->piece, (size_t)n);
+        DGM_TRY(dgm_model_writer_put(j->out, j->piece, (size_t)n));
+        j->done_bytes += n;
+        if (j->progress != NULL)
+            j->progress(j->ctx, j->done_bytes, j->total_bytes);
+    }
+    const uint64_t found = XXH3_64bits_digest(j->hash);
+    if (t->has_xxh && found != t->xxh)
+        return dgm_fail(DGM_EMODEL,
+                        "%s: tensor %s: wanted bytes of checksum %016" PRIx64 ", found %016" PRIx64
+                        " (the file is damaged: copy it again)",
+                        dgm_tensors_path(all, t), t->name, t->xxh, found);
+    return DGM_OK;
+}
+
+static int copy_weights(job *j)
+{
+    const struct dgm_model_files *f = j->m->files;
+    for (size_t i = 0; i < f->n_slots; i++)
+        if (stays(j, &f->slots[i]))
+            DGM_TRY(copy_tensor(j, f->slots[i].tensor));
+    return DGM_OK;
+}
+
+/* ---- config.json ---- */
+
+static json_t *experts_json(const job *j)
+{
+    const dgm_moe_shape *shape = j->plan->shape;
+    json_t *stacks[DGM_STACKS] = {json_object(), json_object()};
+    for (int l = 0; l < shape->n_layers; l++) {
+        const dgm_moe_layer *layer = &shape->layers[l];
+        json_t *ids = json_array();
+        char index[16];
+        for (int e = 0; e < layer->n_experts; e++)
+            if (j->plan->there[layer->first + (size_t)e])
+                (void)json_array_append_new(ids, json_integer(e));
+        (void)snprintf(index, sizeof index, "%d", layer->index);
+        (void)json_object_set_new(stacks[layer->stack], index, ids);
+    }
+    return json_pack("{s:o, s:o}", "encoder", stacks[DGM_ENCODER], "decoder", stacks[DGM_DECODER]);
+}
+
+static int config(char **text, size_t *len, const job *j)
+{
+    const uint64_t keep = XXH3_64bits(j->keep, j->keep_len),
+                   of = j->m->cut != NULL ? j->m->cut->of : j->m->hash;
+    json_t *directions = json_array();
+    for (int i = 0; i < j->plan->n_directions; i++)
+        (void)json_array_append_new(directions, json_string(j->plan->directions[i]));
+    json_t *keys = json_pack("{s:{s:o, s:o, s:O, s:o}}", "cut", "of", dgm_hash_json(of), "keep",
+                             dgm_hash_json(keep), "for", directions, "experts", experts_json(j));
+    json_t *options = json_pack("{s:o, s:o}", "for", directions, "keep", dgm_hash_json(keep));
+    return dgm_config_extend(text, len, j->m, keys, "prune", options);
+}
+
+/* ---- the whole ---- */
+
+static int write_rest(job *j)
+{
+    char *text = NULL;
+    size_t len;
+    DGM_TRY(dgm_model_writer_beside(j->out, j->m->dir));
+    DGM_TRY(dgm_model_writer_file(j->out, DGM_CUT_KEEP_NAME, j->keep, j->keep_len));
+    DGM_TRY(config(&text, &len, j));
+    const int rc = dgm_model_writer_commit(&j->report->bytes_after, j->out, text, len);
+    free(text);
+    return rc;
+}
+
+int dgm_cut_write(dgm_cut_report *report, const dgm_model *in, const char *out,
+                  const dgm_cut_plan *p, dgm_cut_progress progress, void *ctx)
+{
+    *report = (dgm_cut_report){.bytes_before = dgm_tensors_bytes(in->files->tensors)};
+    job j = {.m = in, .plan = p, .report = report, .progress = progress, .ctx = ctx};
+    int rc = dgm_file_slurp(&j.keep, &j.keep_len, p->keep, MAX_KEEP_BYTES);
+    j.piece = malloc(PIECE_BYTES);
+    j.hash = XXH3_createState();
+    if (rc == DGM_OK && (j.piece == NULL || j.hash == NULL))
+        rc = dgm_fail(DGM_ENOMEM, "out of memory for %d bytes at a time", PIECE_BYTES);
+    if (rc == DGM_OK)
+        rc = dgm_model_writer_open(&j.out, out);
+    if (rc == DGM_OK)
+        rc = plan(&j);
+    if (rc == DGM_OK)
+        rc = copy_weights(&j);
+    if (rc == DGM_OK)
+        rc = write_rest(&j);
+    dgm_model_writer_close(j.out);
+    XXH3_freeState(j.hash);
+    free(j.piece);
+    free(j.keep);
+    return rc;
+}

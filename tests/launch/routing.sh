@@ -1,0 +1,88 @@
+#!/usr/bin/env bash
+# Models that are routed by sentence, by task and by hand: the same bytes on any ranks, batches and halves, packed or not;
+# several targets in one call; and what is wrong in a configuration.
+# usage: routing.sh DRAGOMAN_BINARY
+set -u
+# shellcheck source=tests/launch/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+dragoman=$1
+export DGM_LOG_LEVEL=warn DRAGOMAN=$dragoman
+golden=$here/tests/golden/routing
+{ head -n 6 "$here/models/sample/pictures.eng_Latn.txt"; printf '\nA dog.\n'; } >"$dir/in"
+
+# run MODEL COMMAND...: translates $dir/in; standard output of the rest of the line
+translated() {
+    local model=$1
+    shift
+    "$@" translate -m "$model" -s eng_Latn -i "$dir/in" --with-score --max-length 40 "${more[@]}" 2>"$dir/err"
+    [ $? -le 1 ] || fail "$model, $*: exit code"
+}
+
+ranks=("$here/launch/dragoman-mpirun" -n)
+command -v mpirun >/dev/null || { echo "skip: ranks, mpirun is not installed"; ranks=(); }
+for model in "$here/models/multi30k-task" "$golden/sentence-pair" "$golden/task-static" "$golden/token-sentence"; do
+    name=${model##*/}
+    more=(-t deu_Latn)
+    translated "$model" "$dragoman" >"$dir/want"
+    [ -s "$dir/want" ] || fail "$name: nothing was translated"
+    more+=(--batch-tokens 1 --batch-rows 4 --threads 3 --isa avx2)
+    translated "$model" "$dragoman" | cmp - "$dir/want" || fail "$name: small batches: other bytes"
+    more=(-t deu_Latn)
+    for n in ${ranks:+2 3 4}; do
+        translated "$model" "${ranks[@]}" "$n" -- | cmp - "$dir/want" || fail "$name: $n ranks: other bytes"
+    done
+    more+=(--overlap on)
+    [ -z "${ranks:-}" ] || translated "$model" "${ranks[@]}" 2 -- | cmp - "$dir/want" || fail "$name: halves: other bytes"
+    more=(-t deu_Latn)
+    "$dragoman" quantize -m "$model" -o "$dir/$name" --experts f32 --dense f32 >"$dir/out" 2>"$dir/err" || fail "$name: quantize"
+    translated "$dir/$name" "$dragoman" | cmp - "$dir/want" || fail "$name: packed in f32: other bytes"
+done
+
+# Several targets: an encoder that is routed by task encodes for each; the bytes are those of one after the other.
+for model in "$here/models/multi30k-task" "$golden/task-static"; do
+    more=(-t "deu_Latn,fra_Latn,ces_Latn" -o "$dir/all.{lang}")
+    translated "$model" "$dragoman"
+    for t in deu_Latn fra_Latn ces_Latn; do
+        more=(-t "$t")
+        translated "$model" "$dragoman" | cmp - "$dir/all.$t" || fail "$model: $t beside others: other bytes"
+    done
+done
+
+# says CODE PATTERN ARGS...
+says() {
+    local code=$1 pattern=$2 got
+    shift 2
+    "$dragoman" "$@" >"$dir/out" 2>"$dir/err" <"$dir/in"
+    got=$?
+    [ "$got" -eq "$code" ] || fail "$*: exit code $got, not $code"
+    grep -Eq -- "^dragoman: .*$pattern" "$dir/err" || fail "$*: no '$pattern'"
+}
+says 4 'ita_Latn: .* wanted one of ces_Latn, deu_Latn, eng_Latn, fra_Latn' translate -m "$here/models/multi30k-task" -s eng_Latn -t ita_Latn
+says 4 'eng_Latn-fra_Latn: .* wanted one of eng_Latn-deu_Latn, fra_Latn' translate -m "$golden/sentence-pair" -s eng_Latn -t fra_Latn
+
+# config FILTER: config.json of $dir/bad is that of task-static, changed
+mkdir "$dir/bad"
+cp "$golden"/task-static/* "$dir/bad"
+config() {
+    jq "$1" "$golden/task-static/config.json" >"$dir/bad/config.json"
+}
+bad_config() {
+    config "$1"
+    says 3 "$2" translate -m "$dir/bad" -s eng_Latn -t deu_Latn
+}
+bad_config '.encoder_routing = "both"' 'encoder_routing: wanted token, sentence, task or static, found both'
+bad_config 'del(.routing_tasks)' 'routing_tasks: wanted a list of 1 to 65536 tasks, found none'
+bad_config '.routing_tasks = "deu_Latn"' 'routing_tasks: wanted a list of 1 to 65536 tasks, found another value'
+bad_config '.routing_tasks[1] = "ces_Latn"' 'wanted each task once, found ces_Latn twice'
+bad_config '.routing_tasks[1] = 7' 'wanted codes such as deu_Latn, found another value'
+bad_config '.routing_tasks[1] = "eng_Latn-deu_Latn"' 'wanted codes such as deu_Latn, found eng_Latn-deu_Latn'
+bad_config '.routing_task = "pair"' 'wanted directions such as eng_Latn-deu_Latn, found ces_Latn'
+bad_config '.routing_task = "words"' 'routing_task: wanted target or pair, found words'
+bad_config '.routing_tasks += ["ita_Latn"]' 'ffn.router.task.weight: wanted shape .5, 8., found .4, 8.'
+bad_config 'del(.routing_static)' 'routing_static.decoder: wanted 2 lists of experts for ces_Latn, found 0'
+bad_config '.routing_static.decoder.deu_Latn = [[1]]' 'wanted 2 lists of experts for deu_Latn, found 1'
+for list in '[1, 1]' '[8]' '[-1, 2]' '[0, 1, 2]' '[]' '["a"]' '[1.5]' '3'; do
+    bad_config ".routing_static.decoder.deu_Latn[1] = $list" 'decoder.deu_Latn: wanted one or two different experts below 8 for each layer'
+done
+bad_config '.encoder_routing = "token"' 'ffn.router'
+exit $bad
