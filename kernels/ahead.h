@@ -12,24 +12,36 @@
 #include "kernels/kernels.h"
 
 /*
- * dgm_ahead_of - for call `tile` of `tiles` on `width` (1 or 2) panels at w, `lines` lines of each of which are at
+ * dgm_ahead_of - for the first of `tiles` calls on `width` (1 or 2) panels at w, `lines` lines of each of which are at
  * hand, panels `stride` bytes apart; panels_left counts from w. A line lasts `per_line` inputs of the tile's loop.
  * Parts of panels that do not exist are replaced by w, which is there already.
  */
 static inline dgm_ahead dgm_ahead_of(const void *w, size_t stride, int lines, int per_line,
-                                     int width, int panels_left, int tile, int tiles)
+                                     int width, int panels_left, int tiles)
 {
     const int groups = 4 / width, part = lines / groups; /* lines of each stream */
     const int every = tiles > width ? tiles / width : 1;
     dgm_ahead a = {.every = every * per_line, .lines = tiles >= width ? 1 : width};
     for (int s = 0; s < 4; s++) {
         const int panel = (s / width + 1) * width + s % width;
-        const int line = (groups - 1 - s / width) * part + tile * (part / tiles);
+        const int line = (groups - 1 - s / width) * part;
         a.stream[s] = w;
         if (panel < panels_left)
             a.stream[s] += (size_t)panel * stride + (size_t)line * DGM_LINE;
     }
     return a;
+}
+
+/* dgm_ahead_share - bytes of each stream that one of those calls asks for. */
+static inline size_t dgm_ahead_share(int lines, int width, int tiles)
+{
+    return (size_t)(lines / (4 / width) / tiles) * DGM_LINE;
+}
+
+static inline void dgm_ahead_next(dgm_ahead *a, size_t share)
+{
+    for (int s = 0; s < 4; s++)
+        a->stream[s] += share;
 }
 
 /* dgm_ahead_ask - for the lines from `line` on of each stream; returns which are next. */

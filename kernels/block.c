@@ -263,13 +263,13 @@ static void tiles_of(const dgm_kernels *kern, float *acc, size_t ld, const dgm_b
     const int tr = b->tile_rows, tiles = (rows + tr - 1) / tr;
     const int per = dgm_line_inputs(s->w.type), elements = elements_of(b, s->k);
     const size_t tile_bytes = (size_t)elements * (size_t)tr * sizeof(float);
-    for (int t = 0; t < tiles; t++, acc += (size_t)tr * ld) {
+    const int lines = (s->k + per - 1) / per, first = s->i == 0;
+    dgm_ahead ahead = dgm_ahead_of(s->w.data, s->w.stride, lines, b->integers ? per / 4 : per,
+                                   s->np, s->panels_left, tiles);
+    const size_t share = dgm_ahead_share(lines, s->np, tiles);
+    for (int t = 0; t < tiles; t++, acc += (size_t)tr * ld, dgm_ahead_next(&ahead, share)) {
         const unsigned char *x = s->x + (size_t)t * tile_bytes;
-        const int n = min_int(tr, rows - t * tr), first = s->i == 0;
-        const int lines = (s->k + per - 1) / per;
-        const dgm_ahead ahead =
-            dgm_ahead_of(s->w.data, s->w.stride, lines, b->integers ? per / 4 : per, s->np,
-                         s->panels_left, t, tiles);
+        const int n = min_int(tr, rows - t * tr);
         if (b->integers) {
             const int group = s->w.scales.at != NULL ? s->i / b->w->group : 0;
             const dgm_dot_rows q = dot_rows_from(b, x, row + t * tr, group);

@@ -162,7 +162,7 @@ V_INLINE void thin(float *y, size_t ldy, const float *x, size_t ldx, const float
     for (; n_panels >= at_once; n_panels -= at_once) {
         dgm_ahead ahead;
         if (at_once <= 2)
-            ahead = dgm_ahead_of(w, panel_stride * sizeof *w, k, 1, at_once, n_panels, 0, 1);
+            ahead = dgm_ahead_of(w, panel_stride * sizeof *w, k, 1, at_once, n_panels, 1);
         tile(y, ldy, x, 1, ldx, w, panel_stride, k, rows, at_once, 1, NULL,
              at_once <= 2 ? &ahead : NULL, at_once == 3);
         y += DGM_PANEL * at_once;

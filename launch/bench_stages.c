@@ -1,5 +1,10 @@
 #include "launch/bench_stages.h"
 
+enum {
+    SOFTMAX_FLOPS = 21, /* of one logit: less the maximum 1, exp 19 (kernels/exp_terms.h), sum 1 */
+    WEIGHT_FLOPS = SOFTMAX_FLOPS + 2 /* of one key: scaled before, divided after */
+};
+
 static bool is_integer(const dgm_packed *w)
 {
     return w->type == DGM_W_INT8 || w->type == DGM_W_INT4;
@@ -104,7 +109,8 @@ static dgm_stage_work attention(const dgm_model *m, const dgm_stage_types *types
     const dgm_layer *l = &m->stack[stack].layers[0];
     const double times = (double)t->passes, rows = (double)t->rows, d = m->cfg.d_model,
                  element = types->kv_bf16 ? 2 : 4;
-    dgm_stage_work sum = {.flops = 4 * (double)t->units * d,
+    dgm_stage_work sum = {.flops = (double)t->units *
+                                   (4 * d + WEIGHT_FLOPS * (double)m->cfg.n_heads[stack]),
                           .needed = 2 * (double)t->distinct * d * element,
                           .passed = floats((stack == DGM_ENCODER ? 4 : 2) * rows * d)};
     dgm_stage_work_add(&sum, product(cross ? &l->cross_q.w : &l->qkv.w, types, rows, times));
@@ -129,6 +135,7 @@ static dgm_stage_work vocabulary(const dgm_model *m, const dgm_stage_types *type
                                  double times)
 {
     dgm_stage_work w = product(&m->embed, types, rows, times);
+    w.flops += SOFTMAX_FLOPS * rows * m->embed.n;
     w.passed = floats(rows * m->cfg.d_model);
     return w;
 }

@@ -23,7 +23,8 @@ typedef struct dgm_stage_types {
 /*
  * dgm_stage_work_of - of one stage in all steps that the clock saw. Weights count each time that rows go through them: once
  * a layer and step, twice where a step's rows go in two halves; experts once each time that they have rows, keys and values
- * once a sentence, layer and step (or half). Norms, softmax and the choice of experts and tokens count as nothing.
+ * once a sentence, layer and step (or half). Softmax counts as the f32 operations of its formula; norms, quantising rows and
+ * the choice of experts and tokens as nothing.
  */
 dgm_stage_work dgm_stage_work_of(const dgm_model *m, const dgm_stage_types *types,
                                  const dgm_stage_clock *c, int stack, enum dgm_stage stage);

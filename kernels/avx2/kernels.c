@@ -1,9 +1,9 @@
 /* AVX2 + FMA: 16 registers, so a tile of 6 x 16 has 12 sums, 2 of weights and 2 to broadcast into. */
 #include "kernels/avx2/dot.h"
 
+#include "kernels/attend_kernels.h"
 #include "kernels/int_rows.h"
 #include "kernels/isa.h"
-#include "kernels/row_kernels.h"
 
 #define TILE_ROWS 6
 #define TILE_PANELS 1
@@ -25,6 +25,7 @@ void dgm_avx2_init(dgm_kernels *k)
 {
     k->isa = "avx2";
     row_kernels_init(k);
+    attend_kernels_init(k);
     int_rows_init(k);
     tile_kernels_init(k);
     wide_kernels_init(k);

@@ -11,7 +11,7 @@ typedef struct v16 {
     __m256 lo, hi;
 } v16;
 
-enum { V_QUERIES = 1 };
+#define V_QUERIES 1
 
 V_INLINE v16 v_set1(float a)
 {
@@ -116,9 +116,11 @@ V_INLINE __m256 raise(__m256 a, __m256 t)
         _mm256_add_epi32(_mm256_castps_si256(a), _mm256_slli_epi32(_mm256_castps_si256(t), 23)));
 }
 
-V_INLINE v16 v_raise(v16 a, v16 t)
+V_INLINE v16 v_raise(v16 a, v16 n, v16 t, v16 x, v16 least)
 {
-    return (v16){raise(a.lo, t.lo), raise(a.hi, t.hi)};
+    const v16 y = {raise(a.lo, t.lo), raise(a.hi, t.hi)};
+    (void)n;
+    return v_select_nan(x, v_select_gt(least, x, v_set1(0.0f), y));
 }
 
 V_INLINE float v_fold_add(v16 a)
@@ -135,12 +137,6 @@ V_INLINE void v_fold_add4(float *out, v16 a, v16 b, v16 c, v16 d)
 {
     fold_add4(out, _mm256_add_ps(a.lo, a.hi), _mm256_add_ps(b.lo, b.hi), _mm256_add_ps(c.lo, c.hi),
               _mm256_add_ps(d.lo, d.hi));
-}
-
-V_INLINE void v_fold_quads(float *out, size_t ld, const v16 a[16])
-{
-    for (int r = 0; r < 4; r++)
-        v_fold_add4(out + (size_t)r * ld, a[r], a[4 + r], a[8 + r], a[12 + r]);
 }
 
 V_INLINE v16 v_load_bf16(const uint16_t *p)

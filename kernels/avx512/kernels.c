@@ -1,9 +1,9 @@
 /* AVX-512: 32 registers, so a tile of 12 x 32 has 24 sums, 2 of weights, and x as a broadcast operand. */
 #include "kernels/avx512/dot.h"
 
+#include "kernels/attend_kernels.h"
 #include "kernels/int_rows.h"
 #include "kernels/isa.h"
-#include "kernels/row_kernels.h"
 
 #define TILE_ROWS 12
 #define TILE_PANELS 2
@@ -26,6 +26,7 @@ void dgm_avx512_init(dgm_kernels *k)
 {
     k->isa = "avx512";
     row_kernels_init(k);
+    attend_kernels_init(k);
     int_rows_init(k);
     tile_kernels_init(k);
     wide_kernels_init(k);

@@ -9,7 +9,7 @@
 
 typedef __m512 v16;
 
-enum { V_QUERIES = 4 };
+#define V_QUERIES 4
 
 V_INLINE v16 v_set1(float a)
 {
@@ -44,6 +44,12 @@ V_INLINE void v_store_part(float *p, v16 a, int n)
 V_INLINE v16 v_keep(v16 a, int n)
 {
     return _mm512_maskz_mov_ps(first_lanes(n), a);
+}
+
+/* v_first - n lanes of a, then fill. */
+V_INLINE v16 v_first(v16 a, int n, float fill)
+{
+    return _mm512_mask_mov_ps(_mm512_set1_ps(fill), first_lanes(n), a);
 }
 
 V_INLINE v16 v_add(v16 a, v16 b)
@@ -91,10 +97,10 @@ V_INLINE uint32_t v_gt_bits(v16 a, v16 b)
     return (uint32_t)_mm512_cmp_ps_mask(a, b, _CMP_GT_OQ);
 }
 
-V_INLINE v16 v_raise(v16 a, v16 t)
+V_INLINE v16 v_raise(v16 a, v16 n, v16 t, v16 x, v16 least)
 {
-    return _mm512_castsi512_ps(
-        _mm512_add_epi32(_mm512_castps_si512(a), _mm512_slli_epi32(_mm512_castps_si512(t), 23)));
+    (void)t;
+    return _mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(x, least, _CMP_NLT_UQ), a, n);
 }
 
 V_INLINE __m256 lower(v16 a)
@@ -144,16 +150,25 @@ V_INLINE v16 pairs_of_two(v16 a, v16 b)
     return _mm512_add_ps(_mm512_shuffle_ps(a, b, 0x44), _mm512_shuffle_ps(a, b, 0xee));
 }
 
-V_INLINE void v_fold_quads(float *out, size_t ld, const v16 a[16])
+/* v_fold_quads - lane 4 * r + c = the fold of a[4 * c + r], for 4 x 4 of them. */
+V_INLINE v16 v_fold_quads(const v16 a[16])
 {
     const v16 ab = pairs_of_two(quarters_of_four(a), quarters_of_four(a + 4));
     const v16 cd = pairs_of_two(quarters_of_four(a + 8), quarters_of_four(a + 12));
-    const v16 sums =
-        _mm512_add_ps(_mm512_shuffle_ps(ab, cd, 0x88), _mm512_shuffle_ps(ab, cd, 0xdd));
-    _mm_storeu_ps(out, _mm256_castps256_ps128(lower(sums)));
-    _mm_storeu_ps(out + ld, _mm256_extractf128_ps(lower(sums), 1));
-    _mm_storeu_ps(out + 2 * ld, _mm256_castps256_ps128(upper(sums)));
-    _mm_storeu_ps(out + 3 * ld, _mm256_extractf128_ps(upper(sums), 1));
+    return _mm512_add_ps(_mm512_shuffle_ps(ab, cd, 0x88), _mm512_shuffle_ps(ab, cd, 0xdd));
+}
+
+/* v_quads_by_row - lane 4 * g + c of to[r] = lane 4 * r + c of from[g]. */
+V_INLINE void v_quads_by_row(v16 to[4], const v16 from[4])
+{
+    const v16 a = _mm512_shuffle_f32x4(from[0], from[1], 0x44),
+              b = _mm512_shuffle_f32x4(from[2], from[3], 0x44),
+              c = _mm512_shuffle_f32x4(from[0], from[1], 0xee),
+              d = _mm512_shuffle_f32x4(from[2], from[3], 0xee);
+    to[0] = _mm512_shuffle_f32x4(a, b, 0x88);
+    to[1] = _mm512_shuffle_f32x4(a, b, 0xdd);
+    to[2] = _mm512_shuffle_f32x4(c, d, 0x88);
+    to[3] = _mm512_shuffle_f32x4(c, d, 0xdd);
 }
 
 V_INLINE v16 widened(__m256i a)

@@ -6,9 +6,9 @@
  */
 #include "kernels/ref/dot.h"
 
+#include "kernels/attend_kernels.h"
 #include "kernels/int_rows.h"
 #include "kernels/isa.h"
-#include "kernels/row_kernels.h"
 
 #define TILE_ROWS 4
 #define TILE_PANELS 1
@@ -30,6 +30,7 @@ void DGM_REF_INIT(dgm_kernels *k)
 {
     k->isa = "ref";
     row_kernels_init(k);
+    attend_kernels_init(k);
     int_rows_init(k);
     tile_kernels_init(k);
     wide_kernels_init(k);

@@ -20,7 +20,7 @@ typedef struct v16 {
 } v16;
 
 /* How many queries attend at once: 4 where registers hold 16 sums, or 1. No result depends on it. */
-enum { V_QUERIES = 1 };
+#define V_QUERIES 1
 
 V_INLINE v16 v_set1(float a)
 {
@@ -121,15 +121,17 @@ V_INLINE uint32_t v_gt_bits(v16 a, v16 b)
     return bits;
 }
 
-/* v_raise - a times 2^n where n is in the low bits of t's representation; no overflow may happen. */
-V_INLINE v16 v_raise(v16 a, v16 t)
+/* v_raise - the end of exp: a times 2^n, which stands in the low bits of t too; +0 where x is below `least`, so that nothing
+ * gets too small; x where it is NaN, and then a is. */
+V_INLINE v16 v_raise(v16 a, v16 n, v16 t, v16 x, v16 least)
 {
     uint32_t ai[16], ti[16];
     memcpy(ai, a.l, sizeof ai);
     memcpy(ti, t.l, sizeof ti);
+    (void)n;
     V_LANES(l) ai[l] += ti[l] << 23;
     memcpy(a.l, ai, sizeof ai);
-    return a;
+    return v_select_nan(x, v_select_gt(least, x, v_set1(0.0f), a));
 }
 
 V_INLINE float v_fold_add(v16 a)
@@ -155,13 +157,6 @@ V_INLINE void v_fold_add4(float *out, v16 a, v16 b, v16 c, v16 d)
     out[1] = v_fold_add(b);
     out[2] = v_fold_add(c);
     out[3] = v_fold_add(d);
-}
-
-/* v_fold_quads - out[r * ld + c] = the fold of a[4 * c + r], for 4 x 4 of them. */
-V_INLINE void v_fold_quads(float *out, size_t ld, const v16 a[16])
-{
-    for (int r = 0; r < 4; r++)
-        v_fold_add4(out + (size_t)r * ld, a[r], a[4 + r], a[8 + r], a[12 + r]);
 }
 
 /* v_load_bf16 - 16 values of half the width: the upper halves of their floats. */

@@ -92,8 +92,24 @@ static inline __m128i shim_to_bytes(__m512i a)
     return _mm_loadu_si128((const __m128i *)(const void *)byte);
 }
 
+/* SIMDe's own multiplies by 2^n, which may not be a number where the product is. */
+static inline __m512 shim_scalef(__mmask16 mask, __m512 a, __m512 n)
+{
+    float lane[16], by[16];
+    simde_mm512_storeu_ps(lane, a);
+    simde_mm512_storeu_ps(by, n);
+    for (int l = 0; l < 16; l++)
+        if ((mask >> l & 1) == 0)
+            lane[l] = 0.0f;
+        else if (lane[l] == lane[l])
+            lane[l] = ldexpf(lane[l], (int)by[l]);
+    return simde_mm512_loadu_ps(lane);
+}
+
 #undef _mm512_madd_epi16 /* an alias of the masked form there */
 #define _mm512_madd_epi16(a, b) simde_mm512_madd_epi16(a, b)
+#undef _mm512_maskz_scalef_ps
+#define _mm512_maskz_scalef_ps(mask, a, n) shim_scalef(mask, a, n)
 #define _mm512_srai_epi32(a, by) shim_srai(a, by)
 #define _mm512_cvtepi32_ps(a) shim_to_float(a)
 #define _mm512_cvtepi32_epi8(a) shim_to_bytes(a)
