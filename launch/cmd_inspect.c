@@ -63,7 +63,7 @@ static text experts_of(const facts *f, int rank)
     const int *n = f->m->cfg.n_experts;
     const int encoder = dgm_model_rank_experts(f->m, DGM_ENCODER, rank, f->ranks),
               decoder = dgm_model_rank_experts(f->m, DGM_DECODER, rank, f->ranks);
-    const bool alike = n[DGM_ENCODER] == n[DGM_DECODER] && f->m->cut == NULL;
+    const bool alike = n[DGM_ENCODER] == n[DGM_DECODER] && f->m->cut == NULL && f->m->tasks.n == 0;
     text t;
     (void)snprintf(t.s, sizeof t.s, alike ? "%d" : "%d+%d", encoder, decoder);
     return t;
@@ -96,6 +96,11 @@ static void print_ranks(const facts *f)
     if (f->n_moe > 0)
         (void)printf("experts: of %s MoE layer, expert e on rank e mod %d\n",
                      f->m->cut == NULL ? "each" : "the fullest", f->ranks);
+    for (int k = 0; k < DGM_STACKS; k++)
+        if (dgm_routing_by_task(f->m->cfg.routing[k]))
+            (void)printf("experts of the %s, routed by task: on every rank those that a job's tasks "
+                         "need, here all\n",
+                         stack_names[k]);
     if (f->ranks > 1)
         (void)printf("dense part: on every rank; with --dense-ranks N on the first N ranks only\n");
 }

@@ -118,8 +118,12 @@ static int prepare(filter *f, const dgm_options *o)
         DGM_TRY(add_part(f, o));
     DGM_TRY(dgm_filter_vmap_read(s, f->parts->direction.targets, f->parts->direction.n_targets));
     DGM_TRY(choose_experts(f));
-    for (int i = 0; i < f->n_parts; i++)
+    for (int i = 0; i < f->n_parts; i++) {
+        const dgm_filter_direction *d = &f->parts[i].direction;
+        for (int t = 0; t < d->n_targets; t++)
+            DGM_TRY(dgm_session_task(s, d->targets[t].task));
         DGM_TRY(prepare_part(f, &f->parts[i]));
+    }
     return DGM_OK;
 }
 

@@ -400,7 +400,44 @@ static int choose_batch(dgm_session *s, dgm_engine_config *cfg)
     return rc;
 }
 
-/* share_choices - what rank 0 chose of vocabulary and experts; the model loads no expert that is in no set. */
+int dgm_session_task(dgm_session *s, int task)
+{
+    const size_t n = (size_t)s->model->tasks.n;
+    if (n == 0)
+        return DGM_OK;
+    if (s->tasks == NULL)
+        s->tasks = calloc(n, sizeof *s->tasks);
+    if (s->tasks == NULL)
+        return dgm_fail(DGM_ENOMEM, "out of memory for %zu tasks", n);
+    s->tasks[task] = 1;
+    return DGM_OK;
+}
+
+/* share_tasks - rank 0's, if it named any. */
+static int share_tasks(dgm_session *s)
+{
+    const size_t n = (size_t)s->model->tasks.n;
+    const void *told;
+    size_t bytes;
+    if (n == 0)
+        return DGM_OK;
+    for (int r = 1; s->rank == 0 && r < s->ranks; r++)
+        DGM_TRY(dgm_comm_send(s->comm, r, s->tasks != NULL ? (const void *)s->tasks : "",
+                              s->tasks != NULL ? n : 0));
+    if (s->rank > 0) {
+        DGM_TRY(dgm_comm_recv(s->comm, 0, &told, &bytes));
+        DGM_ASSERT(bytes == 0 || bytes == n);
+        s->tasks = bytes == 0 ? NULL : malloc(n);
+        if (bytes > 0 && s->tasks == NULL)
+            return dgm_fail(DGM_ENOMEM, "out of memory for %zu tasks", n);
+        if (bytes > 0)
+            memcpy(s->tasks, told, n);
+    }
+    s->model->tasks_used = s->tasks;
+    return DGM_OK;
+}
+
+/* share_choices - what rank 0 chose of vocabulary, tasks and experts; the model loads no expert that is in no set. */
 static int share_choices(dgm_session *s)
 {
     int rc = dgm_shortlists_share(&s->lists, s->comm);
@@ -411,7 +448,9 @@ static int share_choices(dgm_session *s)
     if (lost(rc))
         return rc;
     s->model->sets = &s->sets;
-    return dgm_comm_agree(s->comm, rc);
+    DGM_TRY(dgm_comm_agree(s->comm, rc));
+    rc = share_tasks(s);
+    return lost(rc) ? rc : dgm_comm_agree(s->comm, rc);
 }
 
 int dgm_session_load(dgm_session *s, int status, const dgm_engine_config *wanted)
@@ -477,6 +516,7 @@ void dgm_session_close(dgm_session *s)
     dgm_shortlists_fini(&s->lists);
     dgm_gates_fini(&s->gates);
     dgm_expert_sets_fini(&s->sets);
+    free(s->tasks);
     dgm_tokenizer_close(s->tok);
     dgm_model_close(s->model);
     dgm_pool_destroy(s->pool);

@@ -40,6 +40,7 @@ typedef struct dgm_session {
     dgm_engine *engine;
     int threads_min, threads_max; /* of the ranks */
     dgm_expert_sets sets;         /* rank 0 fills them before load: experts that languages keep */
+    uint8_t *tasks;               /* see dgm_session_task; [model->tasks.n], or NULL */
     bool record;                  /* statistics of the routers are taken */
     dgm_gate_stats gates;         /* rank 0, with record, after leave: all ranks' */
     double budget; /* bytes for the work of a rank; below 0: not even the weights fit */
@@ -54,6 +55,10 @@ DGM_MUST_CHECK int dgm_session_join(dgm_session *s, const dgm_options *o);
 /* dgm_session_types - into cfg what options and model say of arithmetic and ranks: compute, kv_bf16, dense_ranks. The
  * same on all ranks. DGM_EUNSUPPORTED. */
 DGM_MUST_CHECK int dgm_session_types(dgm_engine_config *cfg, const dgm_session *s);
+
+/* dgm_session_task - rank 0, before the load, of a job that knows all its tasks: it has this one. Without, and with keep sets that
+ * come later, it may have any. DGM_ENOMEM. */
+DGM_MUST_CHECK int dgm_session_task(dgm_session *s, int task);
 
 /* dgm_session_overlap - what --overlap says. */
 dgm_overlap_mode dgm_session_overlap(const dgm_session *s);

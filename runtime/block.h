@@ -34,6 +34,7 @@ typedef struct dgm_forward {
     float *const *gates;
     /* [rows of the step] the experts that a row may have (dgm_expert_set), or NULL: all; NULL: all rows have all */
     const uint8_t *const *experts;
+    const uint8_t *skip;  /* dgm_plan_head.skip of this step; NULL: all rows travel */
     const int32_t *tasks; /* [rows of the step] where the stack is routed by task */
     const int32_t *
         sentences; /* [rows of an encode phase] a number for each sentence, where the encoder is routed by it */

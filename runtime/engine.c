@@ -210,6 +210,9 @@ static void start_plans(dgm_engine *e, uint32_t flags, int status, const char *s
     for (int r = 0; r < e->ranks; r++) {
         e->plans[r].used = 0;
         dgm_plan_head head = {.step = e->step, .flags = flags, .status = status};
+        for (int l = 0; l < e->model->placement.n_layers; l++)
+            if (dgm_placement_at_home(&e->model->placement, l))
+                head.skip[l / 8] |= (uint8_t)(1U << l % 8);
         (void)snprintf(head.sentence, sizeof head.sentence, "%s", sentence);
         dgm_buf_put(&e->plans[r], &head, sizeof head);
     }

@@ -4,6 +4,7 @@
 #include "runtime/config_model.h"
 #include "runtime/cut.h"
 #include "runtime/expert_sets.h"
+#include "runtime/task_experts.h"
 #include "runtime/weights.h"
 
 #include <errno.h>
@@ -136,6 +137,7 @@ void dgm_model_close(dgm_model *m)
     dgm_cut_free(m->cut);
     dgm_tasks_fini(&m->tasks);
     free(m->unchecked);
+    free(m->needed);
     free(m->files);
     free(m->dir);
     free(m);
@@ -147,6 +149,7 @@ int dgm_model_load(dgm_model *m, int rank, int ranks, bool dense, dgm_comm *comm
 {
     DGM_TRY(dgm_placement_init(&m->placement, m->files->n_moe, dgm_config_most_experts(&m->cfg),
                                ranks));
+    DGM_TRY(dgm_task_experts(m));
     return dgm_weights_load(m, rank, dense, comm);
 }
 
@@ -214,7 +217,14 @@ void dgm_model_rank_bytes(uint64_t *dense_bytes, uint64_t *expert_bytes, const d
     *expert_bytes = 0;
     for (size_t i = 0; i < m->files->n_slots; i++) {
         const dgm_slot *s = &m->files->slots[i];
-        if (s->expert >= 0 && dgm_placement_default_owner(s->expert, ranks) == rank &&
+        if (s->expert < 0)
+            continue;
+        const bool by_task = dgm_routing_by_task(
+            m->cfg.routing[s->layer >= m->cfg.n_layers[DGM_ENCODER] ? DGM_DECODER : DGM_ENCODER]);
+        const bool here = by_task ? dense : dgm_placement_default_owner(s->expert, ranks) == rank;
+        if (here &&
+            (m->needed == NULL ||
+             m->needed[s->moe * dgm_config_most_experts(&m->cfg) + s->expert] != 0) &&
             (m->sets == NULL || dgm_expert_sets_wanted(m->sets, s->moe, s->expert)))
             *expert_bytes += dgm_weights_bytes(s);
     }
@@ -238,13 +248,16 @@ uint64_t dgm_model_file_bytes(const dgm_model *m)
 
 int dgm_model_rank_experts(const dgm_model *m, int stack, int rank, int ranks)
 {
+    const bool by_task = dgm_routing_by_task(m->cfg.routing[stack]);
+    const int first = by_task ? 0 : rank, step = by_task ? 1 : ranks;
     int most = 0;
     if (m->cut == NULL)
-        return dgm_placement_default_count(m->cfg.n_experts[stack], rank, ranks);
+        return by_task ? m->cfg.n_experts[stack]
+                       : dgm_placement_default_count(m->cfg.n_experts[stack], rank, ranks);
     for (int l = 0; l < m->cut->shape.n_layers; l++) {
         const dgm_moe_layer *layer = &m->cut->shape.layers[l];
         int n = 0;
-        for (int e = rank; layer->stack == stack && e < layer->n_experts; e += ranks)
+        for (int e = first; layer->stack == stack && e < layer->n_experts; e += step)
             n += m->cut->there[layer->first + (size_t)e];
         most = n > most ? n : most;
     }

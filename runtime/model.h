@@ -108,6 +108,10 @@ typedef struct dgm_model {
     struct dgm_cut *cut; /* experts that are there (runtime/cut.h); NULL: all */
     const struct dgm_expert_sets
         *sets; /* borrowed; experts outside all of them are not loaded; NULL: all are */
+    uint8_t *
+        needed; /* [MoE layers * most experts] of a model routed by task: what its job needs; NULL: all */
+    const uint8_t *
+        tasks_used; /* borrowed, [tasks.n] 1: the job has it; NULL: it may have all, under any keep sets */
     struct dgm_model_files *files; /* private to model*.c, weights*.c */
 } dgm_model;
 

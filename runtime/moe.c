@@ -29,6 +29,8 @@ typedef struct half {
         scratch; /* reserved for the worst case, touched as far as used; empty between layers */
     const trip *trips; /* [rows], from begin to end */
     int rows;
+    bool at_home;       /* nothing travels; all rows are in: */
+    dgm_xchg_part home; /* from begin to end */
 } half;
 
 struct dgm_moe {
@@ -58,7 +60,7 @@ static size_t scratch_bytes(const dgm_model *model, int ranks, int max_rows, int
                  assigned = 2 * rows * (size_t)ranks;
     const int n_experts = dgm_config_most_experts(c);
     const int f = widest_ffn(model), wide = f > c->d_model ? f : c->d_model;
-    return rows * (((size_t)n_experts + (size_t)c->d_model) * sizeof(float) + sizeof(trip) +
+    return rows * (((size_t)n_experts + 3 * (size_t)c->d_model) * sizeof(float) + sizeof(trip) +
                    sizeof(dgm_row_tag)) +
            assigned * (sizeof(assignment) + d + (1 + d + (size_t)f) * sizeof(float)) +
            dgm_gemm_scratch_bytes((int)assigned, n_experts, wide, wide, n_threads) + 65536;
@@ -326,6 +328,37 @@ static void put_row(const dgm_moe *m, const dgm_forward *f, char *to, const floa
         memcpy(to, row, m->row_bytes);
 }
 
+/* stays - the plan says that the layer's rows are served where they are. */
+static bool stays(const dgm_forward *f, const dgm_layer *layer)
+{
+    const int l = layer->moe_index;
+    return f->skip != NULL && (f->skip[l / 8] >> l % 8 & 1) != 0;
+}
+
+/* keep_rows - stage 6 for rows that stay: all that is left of the exchange is the form of a row. */
+static void keep_rows(const dgm_moe *m, half *b, const dgm_forward *f, dgm_row_tag *tags,
+                      const float *h, int rows)
+{
+    const size_t d = (size_t)m->model->cfg.d_model, n = (size_t)rows;
+    b->home = (dgm_xchg_part){.n_rows = rows,
+                              .tags = tags,
+                              .rows = dgm_arena_push(&b->scratch, n * m->row_bytes),
+                              .reply = dgm_arena_push(&b->scratch, n * d * sizeof(float))};
+    for (int r = 0; r < rows; r++)
+        put_row(m, f, (char *)b->home.rows + (size_t)r * m->row_bytes, h + (size_t)r * d);
+}
+
+/* n_in, in_of - where the rows that this rank serves come from. */
+static int n_in(const dgm_moe *m, const half *b)
+{
+    return b->at_home ? 1 : m->ranks;
+}
+
+static dgm_xchg_part in_of(const half *b, int p)
+{
+    return b->at_home ? b->home : dgm_xchg_in(b->xchg, p);
+}
+
 /* Stage 6, outward: count, lay out, and write each row once for each rank that holds an expert of it. */
 static void pack_rows(dgm_moe *m, half *b, const dgm_forward *f, trip *trips,
                       const dgm_row_tag *tags, const float *h, const dgm_layer *layer, int rows)
@@ -361,19 +394,19 @@ static int list_assignments(dgm_moe *m, half *b, assignment **list, int n_expert
 {
     const size_t d = (size_t)m->model->cfg.d_model;
     int n_rows = 0, n = 0;
-    for (int p = 0; p < m->ranks; p++)
-        n_rows += dgm_xchg_in(b->xchg, p).n_rows;
+    for (int p = 0; p < n_in(m, b); p++)
+        n_rows += in_of(b, p).n_rows;
     *list = dgm_arena_push(&b->scratch, 2 * (size_t)n_rows * sizeof **list);
     memset(m->n_for, 0, ((size_t)n_experts + 1) * sizeof *m->n_for);
-    for (int p = 0; p < m->ranks; p++) {
-        const dgm_xchg_part part = dgm_xchg_in(b->xchg, p);
-        for (int i = 0; i < 2 * part.n_rows; i++) {
+    for (int p = 0; p < n_in(m, b); p++) {
+        const dgm_xchg_part in = in_of(b, p);
+        for (int i = 0; i < 2 * in.n_rows; i++) {
             const size_t r = (size_t)i / 2;
-            const int32_t e = part.tags[r].expert[i % 2];
+            const int32_t e = in.tags[r].expert[i % 2];
             if (e < 0)
                 continue;
-            (*list)[n++] = (assignment){&part.tags[r], (const char *)part.rows + r * m->row_bytes,
-                                        part.reply + r * d, i % 2, m->n_for[e + 1]++};
+            (*list)[n++] = (assignment){&in.tags[r], (const char *)in.rows + r * m->row_bytes,
+                                        in.reply + r * d, i % 2, m->n_for[e + 1]++};
         }
     }
     for (int e = 0; e < n_experts; e++)
@@ -524,7 +557,11 @@ static void combine(const dgm_moe *m, half *b, const dgm_forward *f, float *x)
 {
     const int d = m->model->cfg.d_model;
     float *sum = dgm_arena_push(&b->scratch, (size_t)d * sizeof(float));
-    for (int r = 0; r < b->rows; r++) {
+    for (int r = 0; b->at_home && r < b->rows; r++) {
+        float *xr = x + (size_t)r * (size_t)d;
+        f->kern->add(xr, b->home.reply + (size_t)r * (size_t)d, xr, d);
+    }
+    for (int r = 0; !b->at_home && r < b->rows; r++) {
         const trip *t = &b->trips[r];
         const float *y = dgm_xchg_back(b->xchg, t->peer[0]) + (size_t)t->at[0] * (size_t)d;
         if (t->peer[1] >= 0) {
@@ -555,10 +592,15 @@ int dgm_moe_begin(dgm_moe *m, int which, const dgm_forward *f, const float *h,
     }
     dgm_stage_end(f->clock, DGM_STAGE_ROUTER, began, rows, 0);
     began = dgm_stage_begin(f->clock);
-    pack_rows(m, b, f, trips, tags, h, layer, rows);
+    b->at_home = stays(f, layer);
     b->trips = trips;
     b->rows = rows;
-    DGM_TRY(dgm_xchg_dispatch_begin(b->xchg, m->bad));
+    if (b->at_home)
+        keep_rows(m, b, f, tags, h, rows);
+    else {
+        pack_rows(m, b, f, trips, tags, h, layer, rows);
+        DGM_TRY(dgm_xchg_dispatch_begin(b->xchg, m->bad));
+    }
     dgm_stage_end(f->clock, DGM_STAGE_EXCHANGE, began, rows, 0);
     return DGM_OK;
 }
@@ -568,14 +610,16 @@ int dgm_moe_serve(dgm_moe *m, int which, const dgm_forward *f, const dgm_layer *
     half *b = &m->halves[which];
     int64_t began = dgm_stage_begin(f->clock);
     int worst; /* whoever failed tells the coordinator in its report */
-    DGM_TRY(dgm_xchg_dispatch_end(b->xchg, &worst));
+    if (!b->at_home)
+        DGM_TRY(dgm_xchg_dispatch_end(b->xchg, &worst));
     dgm_stage_end(f->clock, DGM_STAGE_EXCHANGE, began, 0, 0);
     began = dgm_stage_begin(f->clock);
     const int served = serve_experts(m, b, f, layer);
     dgm_stage_end(f->clock, DGM_STAGE_EXPERTS, began, served,
                   f->clock == NULL ? 0 : count_active(m, layer));
     began = dgm_stage_begin(f->clock);
-    DGM_TRY(dgm_xchg_combine_begin(b->xchg));
+    if (!b->at_home)
+        DGM_TRY(dgm_xchg_combine_begin(b->xchg));
     dgm_stage_end(f->clock, DGM_STAGE_EXCHANGE, began, 0, 0);
     return DGM_OK;
 }
@@ -584,7 +628,8 @@ int dgm_moe_end(dgm_moe *m, int which, const dgm_forward *f, float *x)
 {
     half *b = &m->halves[which];
     int64_t began = dgm_stage_begin(f->clock);
-    DGM_TRY(dgm_xchg_combine_end(b->xchg));
+    if (!b->at_home)
+        DGM_TRY(dgm_xchg_combine_end(b->xchg));
     dgm_stage_end(f->clock, DGM_STAGE_EXCHANGE, began, 0, 0);
     began = dgm_stage_begin(f->clock);
     combine(m, b, f, x);

@@ -18,9 +18,14 @@ enum {
     DGM_PLAN_SETS = 16
 };
 
+enum { DGM_PLAN_LAYERS = 512 }; /* no model has more (runtime/config_model.c) */
+
 typedef struct dgm_plan_head {
     uint32_t step, flags;
     int32_t status, n_jobs; /* status: with STOP, how the job ends */
+    uint8_t skip
+        [DGM_PLAN_LAYERS /
+         8]; /* a bit for each MoE layer, encoder then decoder: its rows do not travel in this step */
     char sentence[512];
 } dgm_plan_head;
 

@@ -43,7 +43,11 @@ bool dgm_slot_is_mine(const dgm_model *m, const dgm_slot *s, int rank, bool dens
 {
     if (s->expert < 0)
         return dense;
-    return dgm_placement_owner(&m->placement, s->moe, s->expert) == rank &&
+    const bool here = dgm_placement_at_home(&m->placement, s->moe)
+                          ? dense
+                          : dgm_placement_owner(&m->placement, s->moe, s->expert) == rank;
+    return here &&
+           (m->needed == NULL || m->needed[s->moe * m->placement.n_experts + s->expert] != 0) &&
            (m->sets == NULL || dgm_expert_sets_wanted(m->sets, s->moe, s->expert));
 }
 

@@ -481,6 +481,7 @@ int dgm_worker_step(dgm_worker *w, const dgm_buf *plan, dgm_buf *report)
     dgm_report_head *out =
         dgm_buf_put(&w->report, &(dgm_report_head){.step = head->step}, sizeof *out);
     int rc = DGM_OK;
+    w->f.skip = head->skip;
     w->f.overlap = w->moe != NULL && (head->flags & DGM_PLAN_OVERLAP);
     if (head->flags & DGM_PLAN_SETS)
         rc = dgm_expert_sets_share(w->cfg.sets, w->comm);

@@ -48,6 +48,20 @@ for model in "$here/models/multi30k-task" "$golden/task-static"; do
     done
 done
 
+# Rows of a layer that is routed by task stay where they are: nothing is exchanged, and a rank holds what the job's tasks need.
+if [ -n "${ranks:-}" ]; then
+    for _ in 1 2 3 4 5 6 7 8; do cat "$here/models/sample/pictures.eng_Latn.txt"; done >"$dir/long"
+    # sent MODEL: MiB exchanged
+    sent() {
+        DGM_LOG_LEVEL=info "${ranks[@]}" 2 -- translate -m "$1" -s eng_Latn -t deu_Latn -i "$dir/long" --max-length 40 2>"$dir/err" >"$dir/out"
+        sed -nE 's/.*; ([0-9.]+) MiB exchanged.*/\1/p' "$dir/err"
+    }
+    [ "$(sent "$golden/task-static")" = 0.0 ] || fail "task-static: rows travel"
+    [ "$(sent "$golden/token-sentence")" != 0.0 ] || fail "token-sentence: rows do not travel"
+fi
+"$dragoman" inspect "$here/models/multi30k-task" -n 4 >"$dir/out" 2>"$dir/err"
+grep -Eq '^0 to 3 +8\+32 ' "$dir/out" || fail "inspect: not the decoder's experts on every rank"
+
 # says CODE PATTERN ARGS...
 says() {
     local code=$1 pattern=$2 got
