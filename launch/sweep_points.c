@@ -218,9 +218,13 @@ int dgm_sweep_keep(const dgm_sweep *s, const dgm_evaluation *e, const dgm_point 
 {
     dgm_keep keep = {0};
     dgm_keep_plan plan = {0};
+    dgm_options chosen = *s->o; /* the file says what prune alone would be asked */
+    chosen.fraction = (float)p->fraction;
+    chosen.ratio = (float)p->ratio;
+    chosen.keep_total = 0;
     int rc = choose(&keep, s, e->session.model, p->fraction, p->ratio, &plan);
     if (rc == DGM_OK)
-        rc = dgm_prune_write(&keep, s->o, &s->stats, &plan);
+        rc = dgm_prune_write(&keep, &chosen, &s->stats, &plan);
     free((void *)plan.targets);
     dgm_keep_fini(&keep);
     return rc;
