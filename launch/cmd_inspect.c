@@ -98,9 +98,10 @@ static void print_ranks(const facts *f)
                      f->m->cut == NULL ? "each" : "the fullest", f->ranks);
     for (int k = 0; k < DGM_STACKS; k++)
         if (dgm_routing_by_task(f->m->cfg.routing[k]))
-            (void)printf("experts of the %s, routed by task: on every rank those that a job's tasks "
-                         "need, here all\n",
-                         stack_names[k]);
+            (void)printf(
+                "experts of the %s, routed by task: on every rank those that a job's tasks "
+                "need, here all\n",
+                stack_names[k]);
     if (f->ranks > 1)
         (void)printf("dense part: on every rank; with --dense-ranks N on the first N ranks only\n");
 }

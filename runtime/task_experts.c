@@ -62,7 +62,7 @@ static int need_layer(const dgm_model *m, const dgm_layer *layer, int stack, int
     int rc = t->by_hand[stack] == NULL ? read_table(table, m, layer) : DGM_OK;
     memset(needed, 0, n);
     for (int i = 0; rc == DGM_OK && i < t->n; i++) {
-        if (m->tasks_used[i] == 0)
+        if (m->tasks_used == NULL || m->tasks_used[i] == 0)
             continue;
         const int16_t *pair =
             t->by_hand[stack] == NULL ? NULL : t->by_hand[stack][i * t->n_layers[stack] + index];
