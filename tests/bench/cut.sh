@@ -1,22 +1,24 @@
 #!/usr/bin/env bash
 # What a keep set brings: the size of the model cut for one direction, on disk and resident, beside what its shape says; bytes
 # exchanged and tokens/s of several ranks with it and without, and recording statistics or not, in turns, medians.
-# usage: tests/bench/cut.sh [-b DRAGOMAN] [-m MODEL] [-n RANKS] [-r RUNS] [-l LINES] [-c CPU] [size|speed|record ...]
+# usage: tests/bench/cut.sh [-b DRAGOMAN] [-m MODEL] [-n RANKS] [-r RUNS] [-l LINES] [-o OPTIONS] [-c CPU] [size|speed|record ...]
 #   -b   the program (build/release/dragoman)      -m   model of the speeds (models/multi30k-token)
 #   -n   ranks (4)     -r   runs of each (9)       -l   lines of test_2016_flickr, en-de (200)
+#   -o   options of prune for the speeds ('--fraction 0.8125 --ratio 3')
 #   -c   all on this CPU (wherever the machine likes)
 # The model of the size is of random weights, 1.1 GiB in bf16, so that the program itself is small beside it. Sets are 81.25 % pruned:
-# importance, fixed, by language, 3:1, from 200 lines of val; for the size the first experts.
+# importance, fixed, by language, from 200 lines of val; for the size the first experts.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-dragoman=$here/build/release/dragoman model=$here/models/multi30k-token ranks=4 runs=9 lines=200 cpu=
-while getopts b:m:n:r:l:c: flag; do
+dragoman=$here/build/release/dragoman model=$here/models/multi30k-token ranks=4 runs=9 lines=200 cpu='' options='--fraction 0.8125 --ratio 3'
+while getopts b:m:n:r:l:o:c: flag; do
     case $flag in
     b) dragoman=$(realpath "$OPTARG") ;;
     m) model=$OPTARG ;;
     n) ranks=$OPTARG ;;
     r) runs=$OPTARG ;;
     l) lines=$OPTARG ;;
+    o) options=$OPTARG ;;
     c) cpu=$OPTARG ;;
     *) sed -n '/^# usage/,/^set/s/^# //p' "$0" >&2; exit 2 ;;
     esac
@@ -104,12 +106,13 @@ record() {
     beside plain recording
 }
 
-gzip -dc "$here/tests/data/multi30k/test_2016_flickr.en.gz" | head -n "$lines" >"$dir/en"
+head -n "$lines" < <(gzip -dc "$here/tests/data/multi30k/test_2016_flickr.en.gz") >"$dir/en"
 for what; do
     if [ "$what" = speed ]; then
-        gzip -dc "$here/tests/data/multi30k/val.en.gz" | head -n 200 >"$dir/val"
+        head -n 200 < <(gzip -dc "$here/tests/data/multi30k/val.en.gz") >"$dir/val"
         "$dragoman" stats -m "$model" -s en -t de -i "$dir/val" -o "$dir/stats" 2>/dev/null
-        "$dragoman" prune -m "$model" --stats "$dir/stats" -k "$dir/keep" >/dev/null
+        # shellcheck disable=SC2086 # options are words
+        "$dragoman" prune -m "$model" --stats "$dir/stats" -k "$dir/keep" $options >/dev/null
     fi
     $what
 done
