@@ -268,8 +268,11 @@ static void test_large(void **state)
             test_seed((unsigned)(100 * s + i));
             run(&sorts[s], p->rows, p->d, p->f, p->bias, p->flavour);
         }
-    if (!more)
+    if (!more) {
+        print_message(
+            "[  SKIPPED ] large sizes, which take a GPU: DGM_DEVICE_SIZES=more runs them\n");
         skip();
+    }
 }
 
 static void test_sums_do_not_overflow(void **state)
