@@ -52,18 +52,6 @@ run 0 "$dragoman" stats -s en -t de -i "$dir/doubled" -o "$dir/got"
 [ "$(jq -c '.runs[0] | .tokens.encoder, .tokens.decoder, .top1[3][] | . * 2' "$dir/once")" = \
     "$(jq -c '.runs[0] | .tokens.encoder, .tokens.decoder, .top1[3][]' "$dir/got")" ] || fail "a text twice does not count twice"
 
-# Several directions in one run are the same runs merged; -k with a stack whose set is missing uses all of it.
-run 0 "$dragoman" stats -s en -t de -i "$dir/en" --reference "$dir/de" -s de -t en -i "$dir/de" --reference "$dir/en" -o "$dir/got"
-same "$dir/both" "$dir/got" "two directions in one run: other statistics"
-run 0 ranks 2 stats -s en -s de -t de -t en -i "$dir/en" -i "$dir/de" --reference "$dir/de" --reference "$dir/en" -o "$dir/got" --threads 1
-same "$dir/both" "$dir/got" "two directions in one run on 2 ranks: other statistics"
-run 2 "$dragoman" stats -s en -t de -i "$dir/en" -s de -t en -o "$dir/x"
-says 'want as many -s as -t, -i and (if any) --reference, found 2, 2, 1 and 0'
-run 2 "$dragoman" stats -s en -t de -i "$dir/en" -s eng -t fr,de -i "$dir/en" -o "$dir/x"
-says 'eng_Latn into deu_Latn is there twice'
-run 2 "$dragoman" stats -s en -t de -i "$dir/en" -s de -t en -i "$dir/de" -o "$dir/x" --report "$dir/x"
-says '--report: want one direction with it, found 2'
-
 # Several directions in one run are the same runs merged.
 run 0 "$dragoman" stats -s en -t de -i "$dir/en" --reference "$dir/de" -s de -t en -i "$dir/de" --reference "$dir/en" -o "$dir/got"
 same "$dir/both" "$dir/got" "two directions in one run: other statistics"
