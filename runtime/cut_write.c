@@ -141,7 +141,8 @@ static int config(char **text, size_t *len, const job *j)
     json_t *keys = json_pack("{s:{s:o, s:o, s:O, s:o}}", "cut", "of", dgm_hash_json(of), "keep",
                              dgm_hash_json(keep), "for", directions, "experts", experts_json(j));
     json_t *options = json_pack("{s:o, s:o}", "for", directions, "keep", dgm_hash_json(keep));
-    return dgm_config_extend(text, len, j->m, keys, "prune", options);
+    const dgm_config_change change = {.own = keys, .step = {.tool = "prune", .options = options}};
+    return dgm_config_extend(text, len, j->m, &change);
 }
 
 /* ---- the whole ---- */
