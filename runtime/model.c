@@ -3,7 +3,6 @@
 #include "runtime/config_json.h"
 #include "runtime/config_model.h"
 #include "runtime/cut.h"
-#include "runtime/expert_sets.h"
 #include "runtime/task_experts.h"
 #include "runtime/weights.h"
 
@@ -225,7 +224,7 @@ void dgm_model_rank_bytes(uint64_t *dense_bytes, uint64_t *expert_bytes, const d
         if (here &&
             (m->needed == NULL ||
              m->needed[s->moe * dgm_config_most_experts(&m->cfg) + s->expert] != 0) &&
-            (m->sets == NULL || dgm_expert_sets_wanted(m->sets, s->moe, s->expert)))
+            dgm_slot_is_kept(m, s))
             *expert_bytes += dgm_weights_bytes(s);
     }
 }
@@ -235,8 +234,7 @@ uint64_t dgm_model_file_bytes(const dgm_model *m)
     uint64_t sum = 0;
     for (size_t i = 0; i < m->files->n_slots; i++) {
         const dgm_slot *s = &m->files->slots[i];
-        if (s->expert >= 0 && m->sets != NULL &&
-            !dgm_expert_sets_wanted(m->sets, s->moe, s->expert))
+        if (s->expert >= 0 && !dgm_slot_is_kept(m, s))
             continue;
         sum += s->tensor != NULL ? s->tensor->bytes
                : s->form != DGM_SLOT_ROWS
