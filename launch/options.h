@@ -130,11 +130,14 @@ typedef struct dgm_options {
     const char *batch; /* sentences at once, several after commas */
     int beam, src_tokens, tgt_tokens;
     const char *lengths; /* file of pruning */
+    int targets;         /* bench routing: target languages */
 
     /* synth: 0, "" or "shape": as the shape has it */
     const char *like, *layers, *experts_kept, *weights;
     int d_model, ffn, encoder_layers, decoder_layers, heads, vocab, sparse_step, top_k;
     float router_scale;
+    const char *encoder_routing, *decoder_routing;
+    int tasks;
     int planted_languages;
     bool planted_eos;
 

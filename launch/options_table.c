@@ -404,6 +404,14 @@ const dgm_opt dgm_option_rows[] = {
            "type of the experts' matrices in dragoman's packed layout; plain: a Hugging Face "
            "directory of the type that --dense says",
            NULL),
+    CHOICE("encoder-routing", shape_group, encoder_routing, "token", "token|sentence|task", NULL, Y,
+           NONE, "what the experts of the encoder are chosen by", NULL),
+    CHOICE("decoder-routing", shape_group, decoder_routing, "token", "token|sentence|task", NULL, Y,
+           NONE, "what those of the decoder are chosen by; task: the target language", NULL),
+    INT("tasks", 0, shape_group, tasks, "0", 0, 65536, "N", Y, NONE,
+        "target languages that a model routed by task knows, with experts of their own while there "
+        "are enough; 0: four",
+        NULL),
     INT("planted-languages", 0, shape_group, planted_languages, "0", 0, 12, "N", Y, NONE,
         "instead of --like: a model that copies its source and of which it is known, in "
         "DIR/planted.json, which 4 of 128 experts a layer each of N languages needs",
