@@ -49,6 +49,7 @@ typedef struct dgm_options {
     const char *device;      /* cpu, cuda: where experts run */
     int threads;             /* per rank; 0: CPUs of the mask shared among ranks on it */
     const char *dense_ranks; /* "all" or a number */
+    const char *task_ranks;  /* all, split */
     int stall_ms, deadline_ms; /* comm.stall_ms, comm.deadline_ms */
     const char *log_level;
     const char *config;

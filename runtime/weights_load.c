@@ -1,5 +1,6 @@
 /* Reading a rank's part of the weights into memory, in kernel layout. */
 #include "runtime/expert_sets.h"
+#include "runtime/task_experts.h"
 #include "runtime/weights.h"
 
 #include <math.h>
@@ -46,8 +47,7 @@ bool dgm_slot_is_mine(const dgm_model *m, const dgm_slot *s, int rank, bool dens
     const bool here = dgm_placement_at_home(&m->placement, s->moe)
                           ? dense
                           : dgm_placement_owner(&m->placement, s->moe, s->expert) == rank;
-    return here &&
-           (m->needed == NULL || m->needed[s->moe * m->placement.n_experts + s->expert] != 0) &&
+    return here && dgm_task_needs(m, rank, s->moe, s->expert) &&
            (m->sets == NULL || dgm_expert_sets_wanted(m->sets, s->moe, s->expert));
 }
 
