@@ -73,8 +73,10 @@ int dgm_bench_random_submit(const dgm_bench_random *r, int line, int length)
         r->source[i] = (int32_t)(4 + (state >> 8) % (uint32_t)(c->vocab_size - 4));
     }
     r->source[n - 1] = c->eos_id;
-    const int32_t prompt[DGM_BENCH_PROMPT] = {c->decoder_start_id, c->vocab_size - 1};
-    const dgm_target target = {.prompt = prompt, .n_prompt = DGM_BENCH_PROMPT};
+    const int language = line % r->o.targets;
+    const int32_t prompt[DGM_BENCH_PROMPT] = {c->decoder_start_id, c->vocab_size - 1 - language};
+    const dgm_target target = {
+        .prompt = prompt, .n_prompt = DGM_BENCH_PROMPT, .task = c->n_tasks > 0 ? language : 0};
     const dgm_job job = {.id = (uint64_t)line,
                          .line = (uint64_t)line,
                          .source = r->source,

@@ -26,7 +26,8 @@ int dgm_bench_random_prepare(dgm_bench_random *r);
 /* dgm_bench_random_limits - an engine that holds the largest batch, with targets of up to max_target ids. */
 int dgm_bench_random_limits(dgm_engine_config *cfg, const dgm_bench_random *r, int max_target);
 
-/* dgm_bench_random_submit - sentence `line`, always the same ids, to be translated to exactly `length` ids. */
+/* dgm_bench_random_submit - sentence `line`, always the same ids, to be translated to exactly `length` ids, into language
+ * line mod o.targets. */
 int dgm_bench_random_submit(const dgm_bench_random *r, int line, int length);
 
 /* dgm_bench_random_close - leaves the job with rc and frees; the process's exit code. */
