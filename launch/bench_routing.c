@@ -111,8 +111,8 @@ static int translate(const bench *b, int batch, tally *t)
 /* ---- the model of bytes and operations ---- */
 
 typedef struct forecast {
-    double step_s, exchange_s; /* the second is part of the first */
-    double read_bytes;         /* weights and caches, of rank 0 */
+    double step_s, plan_s, exchange_s; /* the others are parts of the first */
+    double read_bytes;                 /* weights and caches, of rank 0 */
 } forecast;
 
 static int decoder_moe_layers(const bench *b)
@@ -132,7 +132,10 @@ static dgm_stage_work work_of(const bench *b, const tally *t, int stage)
     return (dgm_stage_work){w.flops * each, w.iops * each, w.needed * each, w.passed * each};
 }
 
-/* Stage by stage what takes longer, reading or computing; then each layer's exchange: what an empty one takes, and the bytes. */
+/*
+ * Stage by stage what takes longer, reading or computing; then each layer's exchange: what an empty one takes, and the bytes.
+ * Plans that go out and reports that come back are as many messages as an empty exchange.
+ */
 static forecast predict(const bench *b, const tally *t)
 {
     const dgm_bench_link *l = &b->link;
@@ -149,7 +152,8 @@ static forecast predict(const bench *b, const tally *t)
     if (t->clock.total[DGM_DECODER][DGM_STAGE_EXCHANGE].passes > 0 && b->random.session.ranks > 1)
         f.exchange_s =
             decoder_moe_layers(b) * l->empty_s + (double)t->sent / t->steps / l->link_bytes;
-    f.step_s += f.exchange_s;
+    f.plan_s = l->empty_s;
+    f.step_s += f.plan_s + f.exchange_s;
     return f;
 }
 
@@ -246,12 +250,13 @@ static void report(const bench *b, int batch, const tally *t)
             "{\"bench\":\"routing\",\"routing\":\"%s\",\"experts\":%d,\"targets\":%d,\"ranks\":%d,"
             "\"task_ranks\":\"%s\",\"batch\":%d,\"beam\":%d,\"tokens_per_s\":%.2f,"
             "\"decode_tokens_per_s\":%.2f,\"ms_per_step\":%.5f,\"predicted_ms\":%.5f,"
-            "\"predicted_exchange_ms\":%.5f,\"exchange_share\":%.5f,\"exchange_bytes\":%.1f,"
+            "\"predicted_plan_ms\":%.5f,\"predicted_exchange_ms\":%.5f,\"exchange_share\":%.5f,"
+            "\"exchange_bytes\":%.1f,"
             "\"experts_read\":%.3f,\"read_mb\":%.4f,\"decoder_parameters\":%.0f}\n",
             routing_of(b), b->random.session.model->cfg.n_experts[DGM_DECODER], b->random.o.targets,
             b->random.session.ranks, b->random.o.task_ranks, batch, b->random.o.beam,
-            t->tokens / t->seconds, rate, median * 1e3, f.step_s * 1e3, f.exchange_s * 1e3, share,
-            kib * 1024, experts, f.read_bytes * 1e-6, parameters);
+            t->tokens / t->seconds, rate, median * 1e3, f.step_s * 1e3, f.plan_s * 1e3,
+            f.exchange_s * 1e3, share, kib * 1024, experts, f.read_bytes * 1e-6, parameters);
     else
         (void)printf("%5d %10.1f %10.1f %9.3f %9.3f %6.2f %7.1f %% %6.1f %% %12.1f %9.2f %8.1f M\n",
                      batch, t->tokens / t->seconds, rate, median * 1e3, f.step_s * 1e3,
