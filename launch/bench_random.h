@@ -15,6 +15,8 @@ typedef struct dgm_bench_random {
     dgm_session session;
     int batch[DGM_BENCH_CASES], n_cases; /* --batch */
     int32_t *source;                     /* o.src_tokens ids, of the sentence in hand */
+    bool forced; /* targets are random ids too, fed one a step: rows differ as those of a text do */
+    int32_t *target; /* o.tgt_tokens ids, of the sentence in hand */
 } dgm_bench_random;
 
 /* dgm_bench_random_init - takes the options, names the demonstration model if none is, reads --batch: DGM_EUSAGE. */

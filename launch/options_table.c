@@ -257,7 +257,7 @@ const dgm_opt dgm_option_rows[] = {
          "each number",
          NULL),
     INT("beam", 0, look_group, beam, "4", 1, 128, "N", B, NONE,
-        "bench layers, bench pruning, bench routing: hypotheses kept a sentence", NULL),
+        "bench layers, bench pruning: hypotheses kept a sentence", NULL),
     INT("src-tokens", 0, look_group, src_tokens, "32", 3, 65536, "N", B, NONE,
         "bench layers, bench pruning, bench routing: length of every source", NULL),
     INT("tgt-tokens", 0, look_group, tgt_tokens, "32", 3, 65536, "N", B, NONE,

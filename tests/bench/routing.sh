@@ -2,22 +2,24 @@
 # Decoders routed by token, by sentence and by task on one synthetic shape: one process, ranks of this host, and hosts whose links
 # are limited (network namespaces, tbf), in turns; medians. Then how many times the tokens/s of token routing task routing
 # has, beside what bytes and operations predict (docs/performance.md) and what arXiv 2110.03742 found.
-# usage: routing.sh [-e EXPERTS] [-t LANGUAGES] [-s SETUP] [-b BATCHES] [-k KINDS] [-r RUNS] [-w TYPE] [-d DIR] [-- OPTIONS OF dragoman bench routing]
+# usage: routing.sh [-e EXPERTS] [-t LANGUAGES] [-s SETUP] [-b BATCHES] [-k KINDS] [-r RUNS] [-w TYPE] [-l RATE] [-d DIR] [-- OPTIONS OF dragoman bench routing]
 #   -e 32,128      experts of a layer          -t 1,4     target languages
-#   -s one,2,hosts one process; so many ranks on this host; 4 hosts with 1 Gbit/s each way
+#   -s one,2,hosts one process; so many ranks on this host; 4 hosts
 #   -b 1,4,16,64,256  sentences at once        -k token,sentence,task
 #   -r 3           runs of each                -w int8    weights and arithmetic, or f32
+#   -l 1gbit       speed of a host's link, each way
 #   -d DIR         keep the models there (350 MB for 32 experts and 1.2 GB for 128, each kind; f32: four times that)
 # Each rank has one thread. Hosts want root. A run takes some 10 s. BUILD: a build folder, default build/release.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 dragoman=$(realpath "${BUILD:-build/release}/dragoman")
 experts=32,128 languages=1,4 setups=one,2,hosts batches=1,4,16,64,256 kinds=token,sentence,task runs=3 type=int8 models=
-while getopts e:t:s:b:k:r:w:d: option; do
+link=1gbit
+while getopts e:t:s:b:k:r:w:d:l: option; do
     case $option in
     e) experts=$OPTARG ;; t) languages=$OPTARG ;; s) setups=$OPTARG ;; b) batches=$OPTARG ;;
-    k) kinds=$OPTARG ;; r) runs=$OPTARG ;; w) type=$OPTARG ;; d) models=$OPTARG ;;
-    *) sed -n '2,13p' "$0" >&2; exit 2 ;;
+    k) kinds=$OPTARG ;; r) runs=$OPTARG ;; w) type=$OPTARG ;; d) models=$OPTARG ;; l) link=$OPTARG ;;
+    *) sed -n '2,14p' "$0" >&2; exit 2 ;;
     esac
 done
 shift $((OPTIND - 1))
@@ -42,7 +44,7 @@ trap down EXIT
 
 # Both ends of a host's cable are limited: what it sends, and what it receives.
 up() {
-    local limit=(root tbf rate 1gbit burst 64k latency 50ms) i h
+    local limit=(root tbf rate "$link" burst 64k latency 50ms) i h
     ip link add "$bridge" type bridge
     ip addr add "$net.254/24" dev "$bridge"
     ip link set "$bridge" up
@@ -92,20 +94,23 @@ started() { # started SETUP: sets $start
 }
 
 # Of all runs of a kind and batch the medians: one JSON object for each; then one line for each batch.
-# So that what is not in the model of bytes and operations (norms, search, kernels below their peak) does not count twice, a step
-# without its messages is held to what one process with as many rows a rank reaches of its own prediction ($scale by batch).
-medians='def median: sort | .[(length - 1) / 2 | floor];
+# What is not in the model of bytes and operations (norms, search, kernels below their peak) is taken from one process with as
+# many rows a rank: how much longer its step takes than predicted, at the speed of a rank ($rest, milliseconds by batch).
+# shellcheck disable=SC2016 # jq's variables
+medians='def median: sort | (.[(length - 1) / 2 | floor] + .[length / 2 | floor]) / 2;
     map(select(.bench == "routing")) | group_by([.routing, .batch]) |
     map(. as $runs | .[0] + (["tokens_per_s", "decode_tokens_per_s", "ms_per_step", "predicted_ms", "exchange_share"] |
         map({key: ., value: (. as $key | $runs | map(.[$key]) | median)}) | from_entries)) |
-    map(.ideal_ms = .predicted_ms | ($scale[.batch | tostring] // 1) as $s | .predicted_ms =
-        (.predicted_ms - .predicted_exchange_ms - .predicted_plan_ms) / $s + .predicted_exchange_ms + .predicted_plan_ms)'
+    map(.ideal_ms = .predicted_ms | .predicted_ms += ($rest[.batch | tostring] // 0))'
+# shellcheck disable=SC2016
 lines=$medians' | .[] | [.routing, .batch, (.tokens_per_s * 10 | round / 10), (.decode_tokens_per_s * 10 | round / 10),
     (.ms_per_step * 1000 | round / 1000), (.ideal_ms * 1000 | round / 1000), (.predicted_ms * 1000 | round / 1000), (.exchange_share * 1000 | round / 10),
     (.exchange_bytes / 1024 * 10 | round / 10), (.experts_read * 100 | round / 100), (.decoder_parameters / 1e5 | round / 10)] | @tsv'
+# shellcheck disable=SC2016
 ratios=$medians' | group_by(.batch) | .[] | map({key: .routing, value: .}) | from_entries | select(.token and .task) |
     (.task.decode_tokens_per_s / .token.decode_tokens_per_s) as $got | (.token.predicted_ms / .task.predicted_ms) as $want |
     [.task.batch, $got, $want, $got / $want, .task.tokens_per_s / .token.tokens_per_s] | map(. * 100 | round / 100) | @tsv'
+# shellcheck disable=SC2016
 peaks=$medians' | group_by(.routing) | map({key: .[0].routing, value: {decode: (map(.decode_tokens_per_s) | max),
     all: (map(.tokens_per_s) | max), parameters: .[0].decoder_parameters,
     share: (max_by(.decode_tokens_per_s) | .exchange_share), predicted: (map(.batch / .predicted_ms) | max)}}) | from_entries |
@@ -118,14 +123,14 @@ run() { # run KIND EXPERTS LANGUAGES BATCHES OPTIONS: appends to $dir/all
     local kind=$1 e=$2 t=$3 b=$4
     shift 4
     make_model "$kind" "$e"
-    "${start[@]}" bench routing -m "$models/$kind-$e-$type" --compute "$type" --threads 1 --batch "$b" --beam 1 \
+    "${start[@]}" bench routing -m "$models/$kind-$e-$type" --compute "$type" --threads 1 --batch "$b" \
         --src-tokens 24 --tgt-tokens 24 --targets "$t" --task-ranks split --json "$@" 2>"$dir/err" >>"$dir/all" ||
         { cat "$dir/err" >&2; exit 1; }
 }
 
-scale_of() { # scale_of SETUP EXPERTS LANGUAGES: sets $scale
+rest_of() { # rest_of SETUP EXPERTS LANGUAGES: sets $rest
     local ranks=$1 b some=
-    scale={}
+    rest={}
     [ "$1" != one ] || return 0
     [ "$1" != hosts ] || ranks=4
     for b in ${batches//,/ }; do some+=,$(((b + ranks - 1) / ranks)); done
@@ -133,14 +138,21 @@ scale_of() { # scale_of SETUP EXPERTS LANGUAGES: sets $scale
     rm -f "$dir/all"
     run token "$2" "$3" "${some#,}" "${extra[@]}"
     run task "$2" "$3" "${some#,}" "${extra[@]}"
-    scale=$(jq -s --argjson ranks "$ranks" --arg batches "$batches" 'def mean: add / length;
-        map(select(.bench == "routing")) as $all | $batches | split(",") | map(tonumber as $b | {key: .,
-            value: ($all | map(select(.batch == (($b / $ranks) | ceil)) | .predicted_ms / .ms_per_step) | mean)}) | from_entries' "$dir/all")
+    rest=$(jq -s --argjson ranks "$ranks" --arg batches "$batches" 'def mean: add / length;
+        (map(select(.bench == "routing peaks").gflops) | mean) as $gflops | map(select(.bench == "routing")) as $all |
+        $batches | split(",") | map(tonumber as $b | {key: ., value: ($gflops * ($all | map(select(.batch == (($b / $ranks) | ceil)) |
+            .ms_per_step - .predicted_ms) | mean))}) | from_entries' "$dir/all")
+}
+
+# at_speed - $rest, so far times the GFLOP/s of one process, becomes that of a rank in $dir/all.
+at_speed() {
+    rest=$(jq -s --argjson rest "$rest" '(map(select(.bench == "routing peaks").gflops) | add / length) as $gflops |
+        $rest | map_values(. / $gflops)' "$dir/all")
 }
 
 case_of() { # case_of SETUP EXPERTS LANGUAGES
     local setup=$1 e=$2 t=$3 kind
-    scale_of "$setup" "$e" "$t"
+    rest_of "$setup" "$e" "$t"
     started "$setup"
     rm -f "$dir/all"
     for _ in $(seq "$runs"); do
@@ -148,11 +160,13 @@ case_of() { # case_of SETUP EXPERTS LANGUAGES
             run "$kind" "$e" "$t" "$batches" "${extra[@]}"
         done
     done
+    at_speed
+    [ "$setup" != hosts ] || setup="4 hosts, $link"
     echo "== $setup, $e experts, $t target language(s), $type, medians of $runs"
     jq -rs 'map(select(.bench == "routing peaks"))[0] | "a rank: \(.gflops) GFLOP/s, \(.gops) GOP/s, reading 4 to 256 MiB \(.gbytes) GB/s, an empty exchange \(.empty_exchange_us) us, \(.link_mb_per_s) MB/s"' "$dir/all"
-    { printf 'routing\tbatch\ttokens/s\tdecode\tms/step\tideal\tpredicted\texch.%%\tKiB/step\texperts\tparam.M\n'; jq -rs --argjson scale "$scale" "$lines" "$dir/all"; } | column -ts $'\t'
-    { printf 'batch\ttask/token\tpredicted\tof it\twhole\n'; jq -rs --argjson scale "$scale" "$ratios" "$dir/all"; } | column -ts $'\t'
-    jq -rs --argjson scale "$scale" "$peaks" "$dir/all"
+    { printf 'routing\tbatch\ttokens/s\tdecode\tms/step\tideal\tpredicted\texch.%%\tKiB/step\texperts\tparam.M\n'; jq -rs --argjson rest "$rest" "$lines" "$dir/all"; } | column -ts $'\t'
+    { printf 'batch\ttask/token\tpredicted\tof it\twhole\n'; jq -rs --argjson rest "$rest" "$ratios" "$dir/all"; } | column -ts $'\t'
+    jq -rs --argjson rest "$rest" "$peaks" "$dir/all"
 }
 
 for setup in ${setups//,/ }; do
