@@ -51,11 +51,11 @@ static int measure_cores(dgm_bench_link *l, dgm_comm *c, dgm_bench_peak *p)
 static int time_exchange(double *seconds, dgm_comm *c, dgm_xchg *x, int n_rows, int reps)
 {
     int32_t *n_to = calloc((size_t)dgm_comm_size(c), sizeof *n_to);
-    DGM_TRY(dgm_comm_agree(
-        c, n_to != NULL ? DGM_OK : dgm_fail(DGM_ENOMEM, "out of memory for a measurement")));
-    for (int r = 0; r < dgm_comm_size(c); r++)
+    int worst,
+        rc = dgm_comm_agree(
+            c, n_to != NULL ? DGM_OK : dgm_fail(DGM_ENOMEM, "out of memory for a measurement"));
+    for (int r = 0; rc == DGM_OK && n_to != NULL && r < dgm_comm_size(c); r++)
         n_to[r] = r == dgm_comm_rank(c) ? 0 : n_rows;
-    int rc = DGM_OK, worst;
     const double began = dgm_now_s();
     for (int i = 0; i < reps && rc == DGM_OK; i++) {
         dgm_xchg_reserve(x, n_to);

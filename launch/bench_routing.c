@@ -15,7 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { MOST_STEPS = 1 << 14, LEAST_TARGET = 4 };
+enum { MOST_STEPS = 1 << 14, LEAST_TARGET = 4, LINEARS = 7 };
 static const double SECONDS = 0.5;
 
 typedef struct bench {
@@ -173,9 +173,9 @@ static double matrix_parameters(const dgm_packed *w)
 static double layer_parameters(const dgm_layer *l, int d)
 {
     double sum = 6.0 * d; /* three norms */
-    const dgm_linear *const all[] = {&l->qkv,       &l->self_out, &l->cross_q, &l->cross_kv,
-                                     &l->cross_out, &l->ffn.fc1,  &l->ffn.fc2};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+    const dgm_linear *const all[LINEARS] = {&l->qkv,       &l->self_out, &l->cross_q, &l->cross_kv,
+                                            &l->cross_out, &l->ffn.fc1,  &l->ffn.fc2};
+    for (int i = 0; i < LINEARS; i++)
         sum += linear_parameters(all[i]);
     for (int e = 0; l->sparse && e < l->router.n; e++)
         sum += linear_parameters(&l->experts[e].fc1) + linear_parameters(&l->experts[e].fc2);
