@@ -36,6 +36,8 @@ static const struct command_text {
      "choose the experts that each language keeps", 0, true},
     {"atlas", "STATS|--compare STATS STATS [-o FILE] [--csv DIR] [options]",
      "a page that shows which experts languages use", 2, false},
+    {"extract", "-m MODEL -t TASK,.. -o DIR [options]",
+     "what some tasks use of a model that is routed by task, as a model of its own", 0, true},
 };
 
 const char *dgm_options_command_name(enum dgm_command command)

@@ -30,6 +30,7 @@ enum dgm_command {
     DGM_COMMAND_STATS,
     DGM_COMMAND_PRUNE,
     DGM_COMMAND_ATLAS,
+    DGM_COMMAND_EXTRACT,
     DGM_COMMANDS
 };
 
@@ -100,6 +101,9 @@ typedef struct dgm_options {
     int ranks;             /* -n */
     const char *languages; /* with --keep; "": all */
     bool json, verify;
+
+    /* extract */
+    bool fold;
 
     /* quantize */
     const char *experts,

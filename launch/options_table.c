@@ -18,7 +18,8 @@ enum {
     G = 1u << DGM_COMMAND_STATS,
     P = 1u << DGM_COMMAND_PRUNE,
     A = 1u << DGM_COMMAND_ATLAS,
-    ALL = T | S | X | K | D | L | I | B | Q | Y | G | P | A,
+    E = 1u << DGM_COMMAND_EXTRACT,
+    ALL = T | S | X | K | D | L | I | B | Q | Y | G | P | A | E,
 };
 
 enum {
@@ -73,8 +74,8 @@ static const char model_group[] = "Model and ranks", text_group[] = "Text in",
 
 const dgm_opt dgm_option_rows[] = {
     /* Model and ranks */
-    TEXT("model", 'm', model_group, model, "", "DIR", T | S | X | K | D | L | I | Q | B | G | P | A,
-         NONE,
+    TEXT("model", 'm', model_group, model, "", "DIR",
+         T | S | X | K | D | L | I | Q | B | G | P | A | E, NONE,
          "model directory as downloaded from Hugging Face; without it the demonstration model that "
          "comes with dragoman",
          NULL),
@@ -143,9 +144,10 @@ const dgm_opt dgm_option_rows[] = {
          "language of the input: eng_Latn, or an alias such as en (dragoman languages); "
          "stats and prune take several: the n-th -s, -t, -i and --reference belong together",
          "Naming another language than the text's gives fluent nonsense"),
-    TEXT("tgt-lang", 't', text_group, tgt_lang, "", "CODE,..", T | S | G | P, RESULT | LIST,
+    TEXT("tgt-lang", 't', text_group, tgt_lang, "", "CODE,..", T | S | G | P | E, RESULT | LIST,
          "language of the output; translate takes several, separated by commas, and encodes each "
-         "line once",
+         "line once; extract: tasks as inspect lists them, languages or directions such as "
+         "eng_Latn-deu_Latn",
          NULL),
     TEXT("input", 'i', text_group, input, "", "FILE", T | S | K | D | G | P, LIST,
          "text to read, one sentence a line; without it standard input", NULL),
@@ -171,10 +173,11 @@ const dgm_opt dgm_option_rows[] = {
            "stop at the first line that cannot be done, with exit code 4", NULL),
 
     /* Text out */
-    TEXT("output", 'o', output_group, output, "", "FILE", T | S | K | D | Q | Y | G | P | A, NONE,
+    TEXT("output", 'o', output_group, output, "", "FILE", T | S | K | D | Q | Y | G | P | A | E,
+         NONE,
          "file to write; without it standard output; translate writes FILE.part and renames it, "
          "goes on where it was stopped, and takes {lang} in the name for one file a target; "
-         "quantize, synth and prune make a directory, which must not be there yet",
+         "quantize, synth, prune and extract make a directory, which must not be there yet",
          NULL),
     CHOICE("format", output_group, format, "plain", "plain|marian", NULL, T, RESULT,
            "plain `text` or `score ||| text`; marian `line ||| text ||| score`", NULL),
@@ -297,6 +300,10 @@ const dgm_opt dgm_option_rows[] = {
         "memory for what --calibration gathers; less of it takes more passes over the text, the "
         "result is the same; 0: half of what the machine has left",
         NULL),
+
+    SWITCH("fold", 0, compress_group, fold, E, NONE,
+           "extract: merge the two experts of a task into one dense FFN of twice the width",
+           "Logits differ in their last digits: not the bytes of the whole model"),
 
     /* Experts by language */
     TEXT("stats", 0, prune_group, stats, "", "FILE", P, NONE, "statistics, of dragoman stats",

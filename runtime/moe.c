@@ -200,16 +200,33 @@ static int choose_kept(const dgm_moe *m, const dgm_forward *f, dgm_row_tag *tag,
     return choose(m, f, tag, logits, layer->router.n);
 }
 
+/* take_by_hand - the experts of a task with the layer's own gates. Sets of languages do not touch them: there is no other
+ * choice. */
+static void take_by_hand(const dgm_moe *m, dgm_row_tag *tag, const dgm_layer *layer, int task)
+{
+    const dgm_tasks *t = &m->model->tasks;
+    const int stack = layer->moe_index < m->n_encoder ? DGM_ENCODER : DGM_DECODER;
+    const int16_t *pair = t->by_hand[stack][task * t->n_layers[stack] + layer_of(m, layer)];
+    for (int i = 0; i < 2; i++) {
+        tag->expert[i] = pair[i];
+        tag->gate[i] = layer->gates[2 * task + i];
+    }
+}
+
 /* choose_row - the experts of row `at` of the step. */
 static int choose_row(const dgm_moe *m, const dgm_forward *f, dgm_row_tag *tag, float *logits,
                       const dgm_layer *layer, int at)
 {
     const uint8_t *set = f->experts != NULL ? f->experts[at] : NULL;
     float *absent = f->absent != NULL ? f->absent[at] : NULL;
-    if (set != NULL)
+    if (set != NULL && layer->gates == NULL)
         return choose_kept(m, f, tag, logits, layer, set, absent);
     if (absent != NULL)
         absent[layer_of(m, layer)] = 0.0f;
+    if (layer->gates != NULL) {
+        take_by_hand(m, tag, layer, f->tasks[at]);
+        return DGM_OK;
+    }
     return choose(m, f, tag, logits, layer->router.n);
 }
 
