@@ -113,7 +113,7 @@ bad_config '.routing_task = "pair"' 'wanted directions such as eng_Latn-deu_Latn
 bad_config '.routing_task = "words"' 'routing_task: wanted target or pair, found words'
 bad_config '.routing_tasks += ["ita_Latn"]' 'routing_static.decoder: wanted 2 lists of experts for ita_Latn, found 0'
 bad_config '.routing_tasks += ["ita_Latn"] | .routing_static.decoder.ita_Latn = [[1], [2]]' 'ffn.router.task.weight: wanted shape .5, 8., found .4, 8.'
-bad_config '.routing_gates = 1' 'routing_gates: wanted true or false, found another value'
+bad_config '.routing_gates = 1' 'routing_gates: wanted true or false, found a number'
 bad_config '.routing_gates = true' 'wanted a tensor .*ffn.router.gates, found none'
 bad_config '.routing_gates = true | .decoder_routing = "task"' 'routing_gates: wanted static encoder_routing or decoder_routing with it, found neither'
 bad_config 'del(.routing_static)' 'routing_static.decoder: wanted 2 lists of experts for ces_Latn, found 0'
