@@ -98,6 +98,12 @@ const dgm_opt dgm_option_rows[] = {
     TEXT("dense-ranks", 0, model_group, dense_ranks, "all", "all|N", T | S | G | P, JOB,
          "ranks that hold dense weights and translate sentences; the others hold experts only",
          "Few dense ranks leave the others waiting"),
+    CHOICE("task-ranks", model_group, task_ranks, "all", "all|split", NULL, T | S | B | G, JOB,
+           "which ranks translate into a language, where the model is routed by task: all, each "
+           "with the experts of all languages of the job; or split: as many for each language, "
+           "with the experts of their own languages alone",
+           "Split holds and reads less, encodes a line once for each of several targets, and "
+           "leaves ranks idle when languages come one after the other"),
     CHOICE("compute", model_group, compute, "auto", "auto|f32|int8", NULL, T | S | B | Q | G | P,
            RESULT,
            "arithmetic of the products with integer weights: f32, or int8 with each row of "
@@ -250,13 +256,17 @@ const dgm_opt dgm_option_rows[] = {
     SWITCH("verify", 0, look_group, verify, I, HERE, "read and check every tensor", NULL),
 
     TEXT("batch", 0, look_group, batch, "1,8,32", "N,..", B, NONE,
-         "bench layers, bench pruning: sentences at once, one table or line for each number", NULL),
+         "bench layers, bench pruning, bench routing: sentences at once, one table or line for "
+         "each number",
+         NULL),
     INT("beam", 0, look_group, beam, "4", 1, 128, "N", B, NONE,
         "bench layers, bench pruning: hypotheses kept a sentence", NULL),
     INT("src-tokens", 0, look_group, src_tokens, "32", 3, 65536, "N", B, NONE,
-        "bench layers, bench pruning: length of every source", NULL),
+        "bench layers, bench pruning, bench routing: length of every source", NULL),
     INT("tgt-tokens", 0, look_group, tgt_tokens, "32", 3, 65536, "N", B, NONE,
-        "bench layers: length of every translation", NULL),
+        "bench layers, bench routing: length of every translation", NULL),
+    INT("targets", 0, look_group, targets, "1", 1, 256, "N", B, NONE,
+        "bench routing: how many target languages the sentences have in turn", NULL),
     TEXT("lengths", 0, look_group, lengths, "", "FILE", B, NONE,
          "bench pruning: how many tokens each translation becomes, one number a line", NULL),
 
@@ -411,6 +421,14 @@ const dgm_opt dgm_option_rows[] = {
            "type of the experts' matrices in dragoman's packed layout; plain: a Hugging Face "
            "directory of the type that --dense says",
            NULL),
+    CHOICE("encoder-routing", shape_group, encoder_routing, "token", "token|sentence|task", NULL, Y,
+           NONE, "what the experts of the encoder are chosen by", NULL),
+    CHOICE("decoder-routing", shape_group, decoder_routing, "token", "token|sentence|task", NULL, Y,
+           NONE, "what those of the decoder are chosen by; task: the target language", NULL),
+    INT("tasks", 0, shape_group, tasks, "0", 0, 65536, "N", Y, NONE,
+        "target languages that a model routed by task knows, with experts of their own while there "
+        "are enough; 0: four",
+        NULL),
     INT("planted-languages", 0, shape_group, planted_languages, "0", 0, 12, "N", Y, NONE,
         "instead of --like: a model that copies its source and of which it is known, in "
         "DIR/planted.json, which 4 of 128 experts a layer each of N languages needs",

@@ -106,6 +106,7 @@ int dgm_model_open(dgm_model **out, const char *dir, const dgm_model_options *op
     dgm_model *m = calloc(1, sizeof *m);
     if (m == NULL)
         goto err_memory;
+    m->task_groups = 1;
     m->dir = strdup(dir);
     m->files = calloc(1, sizeof *m->files);
     if (m->dir == NULL || m->files == NULL)
@@ -137,6 +138,7 @@ void dgm_model_close(dgm_model *m)
     dgm_tasks_fini(&m->tasks);
     free(m->unchecked);
     free(m->needed);
+    free(m->task_group);
     free(m->files);
     free(m->dir);
     free(m);
@@ -221,10 +223,7 @@ void dgm_model_rank_bytes(uint64_t *dense_bytes, uint64_t *expert_bytes, const d
         const bool by_task = dgm_routing_by_task(
             m->cfg.routing[s->layer >= m->cfg.n_layers[DGM_ENCODER] ? DGM_DECODER : DGM_ENCODER]);
         const bool here = by_task ? dense : dgm_placement_default_owner(s->expert, ranks) == rank;
-        if (here &&
-            (m->needed == NULL ||
-             m->needed[s->moe * dgm_config_most_experts(&m->cfg) + s->expert] != 0) &&
-            dgm_slot_is_kept(m, s))
+        if (here && dgm_task_needs(m, rank, s->moe, s->expert) && dgm_slot_is_kept(m, s))
             *expert_bytes += dgm_weights_bytes(s);
     }
 }

@@ -612,12 +612,13 @@ int dgm_moe_begin(dgm_moe *m, int which, const dgm_forward *f, const float *h,
     b->at_home = stays(f, layer);
     b->trips = trips;
     b->rows = rows;
-    if (b->at_home)
+    if (b->at_home) { /* the experts' own rows: nothing is exchanged */
         keep_rows(m, b, f, tags, h, rows);
-    else {
-        pack_rows(m, b, f, trips, tags, h, layer, rows);
-        DGM_TRY(dgm_xchg_dispatch_begin(b->xchg, m->bad));
+        dgm_stage_end(f->clock, DGM_STAGE_EXPERTS, began, 0, 0);
+        return DGM_OK;
     }
+    pack_rows(m, b, f, trips, tags, h, layer, rows);
+    DGM_TRY(dgm_xchg_dispatch_begin(b->xchg, m->bad));
     dgm_stage_end(f->clock, DGM_STAGE_EXCHANGE, began, rows, 0);
     return DGM_OK;
 }
@@ -627,16 +628,18 @@ int dgm_moe_serve(dgm_moe *m, int which, const dgm_forward *f, const dgm_layer *
     half *b = &m->halves[which];
     int64_t began = dgm_stage_begin(f->clock);
     int worst; /* whoever failed tells the coordinator in its report */
-    if (!b->at_home)
+    if (!b->at_home) {
         DGM_TRY(dgm_xchg_dispatch_end(b->xchg, &worst));
-    dgm_stage_end(f->clock, DGM_STAGE_EXCHANGE, began, 0, 0);
+        dgm_stage_end(f->clock, DGM_STAGE_EXCHANGE, began, 0, 0);
+    }
     began = dgm_stage_begin(f->clock);
     const int served = serve_experts(m, b, f, layer);
     dgm_stage_end(f->clock, DGM_STAGE_EXPERTS, began, served,
                   f->clock == NULL ? 0 : count_active(m, layer));
+    if (b->at_home)
+        return DGM_OK;
     began = dgm_stage_begin(f->clock);
-    if (!b->at_home)
-        DGM_TRY(dgm_xchg_combine_begin(b->xchg));
+    DGM_TRY(dgm_xchg_combine_begin(b->xchg));
     dgm_stage_end(f->clock, DGM_STAGE_EXCHANGE, began, 0, 0);
     return DGM_OK;
 }
@@ -645,9 +648,10 @@ int dgm_moe_end(dgm_moe *m, int which, const dgm_forward *f, float *x)
 {
     half *b = &m->halves[which];
     int64_t began = dgm_stage_begin(f->clock);
-    if (!b->at_home)
+    if (!b->at_home) {
         DGM_TRY(dgm_xchg_combine_end(b->xchg));
-    dgm_stage_end(f->clock, DGM_STAGE_EXCHANGE, began, 0, 0);
+        dgm_stage_end(f->clock, DGM_STAGE_EXCHANGE, began, 0, 0);
+    }
     began = dgm_stage_begin(f->clock);
     combine(m, b, f, x);
     dgm_stage_end(f->clock, DGM_STAGE_COMBINE, began, b->rows, 0);

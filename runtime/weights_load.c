@@ -1,5 +1,6 @@
 /* Reading a rank's part of the weights into memory, in kernel layout. */
 #include "runtime/expert_sets.h"
+#include "runtime/task_experts.h"
 #include "runtime/weights.h"
 
 #include <math.h>
@@ -53,9 +54,7 @@ bool dgm_slot_is_mine(const dgm_model *m, const dgm_slot *s, int rank, bool dens
     const bool here = dgm_placement_at_home(&m->placement, s->moe)
                           ? dense
                           : dgm_placement_owner(&m->placement, s->moe, s->expert) == rank;
-    return here &&
-           (m->needed == NULL || m->needed[s->moe * m->placement.n_experts + s->expert] != 0) &&
-           dgm_slot_is_kept(m, s);
+    return here && dgm_task_needs(m, rank, s->moe, s->expert) && dgm_slot_is_kept(m, s);
 }
 
 /* begins_expert - an expert's slots follow one another. */

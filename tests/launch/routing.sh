@@ -59,6 +59,25 @@ if [ -n "${ranks:-}" ]; then
     [ "$(sent "$golden/task-static")" = 0.0 ] || fail "task-static: rows travel"
     [ "$(sent "$golden/token-sentence")" != 0.0 ] || fail "token-sentence: rows do not travel"
 fi
+# Languages split over the ranks: the same bytes, where they share out evenly and where not, and fewer experts on each rank.
+if [ -n "${ranks:-}" ]; then
+    model=$here/models/multi30k-task
+    more=(-t "deu_Latn,fra_Latn,ces_Latn,eng_Latn" -o "$dir/whole.{lang}")
+    translated "$model" "$dragoman"
+    # weights HOW RANKS: MiB that a rank holds
+    weights() {
+        more=(-t "deu_Latn,fra_Latn,ces_Latn,eng_Latn" -o "$dir/$1.{lang}" --task-ranks "$1" --batch-rows 32)
+        DGM_LOG_LEVEL=info translated "$model" "${ranks[@]}" "$2" --
+        for t in deu_Latn fra_Latn ces_Latn eng_Latn; do
+            cmp "$dir/$1.$t" "$dir/whole.$t" || fail "--task-ranks $1 on $2 ranks: other bytes into $t"
+        done
+        sed -nE 's/.* ([0-9.]+) MiB of weights.*/\1/p' "$dir/err"
+    }
+    for n in 2 3 4; do
+        all=$(weights all $n) split=$(weights split $n)
+        jq -en "$split < $all or ($n == 3 and $split == $all)" >/dev/null || fail "$n ranks: $split MiB split, $all MiB not"
+    done
+fi
 "$dragoman" inspect "$here/models/multi30k-task" -n 4 >"$dir/out" 2>"$dir/err"
 grep -Eq '^0 to 3 +8\+32 ' "$dir/out" || fail "inspect: not the decoder's experts on every rank"
 
