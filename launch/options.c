@@ -36,6 +36,8 @@ static const struct command_text {
      "choose the experts that each language keeps", 0, true},
     {"atlas", "STATS|--compare STATS STATS [-o FILE] [--csv DIR] [options]",
      "a page that shows which experts languages use", 2, false},
+    {"client", "--connect ADDRESS -s CODE -t CODE [options] < text > translation",
+     "translate text by a server; or ask it: client health|languages|statistics|drain", 1, false},
 };
 
 const char *dgm_options_command_name(enum dgm_command command)
@@ -206,6 +208,11 @@ void dgm_options_close(dgm_options *o)
     free(o->directions);
     o->table = NULL;
     o->directions = NULL;
+}
+
+bool dgm_options_given(const dgm_options *o, const char *key)
+{
+    return dgm_config_origin(o->table, key) != DGM_FROM_DEFAULT;
 }
 
 void dgm_options_print_commands(FILE *f)
