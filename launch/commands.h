@@ -17,5 +17,6 @@ int dgm_cmd_prune(const dgm_options *o);
 int dgm_cmd_stats(const dgm_options *o);
 int dgm_cmd_atlas(const dgm_options *o);
 int dgm_cmd_synth(const dgm_options *o);
+int dgm_cmd_serve(const dgm_options *o);
 
 #endif

@@ -30,6 +30,7 @@ enum dgm_command {
     DGM_COMMAND_STATS,
     DGM_COMMAND_PRUNE,
     DGM_COMMAND_ATLAS,
+    DGM_COMMAND_SERVE,
     DGM_COMMANDS
 };
 
@@ -137,6 +138,13 @@ typedef struct dgm_options {
     float router_scale;
     int planted_languages;
     bool planted_eos;
+
+    /* serve */
+    const char *listen;         /* "" or the last of */
+    const char *const *listens; /* [n_listens] */
+    int n_listens;
+    bool insecure;
+    int max_queue_tokens, max_connections, max_in_flight, idle_ms, write_ms, drain_ms;
 
     /* what is left: positional arguments */
     const char *const *args;

@@ -92,7 +92,7 @@ static int open_rank(dgm_engine **out, const dgm_engine_config *cfg, const dgm_m
     const int dense = cfg->dense_ranks == 0 ? ranks : cfg->dense_ranks;
     const int slots = cfg->batch_rows / cfg->max_beam / dense;
     *e = (dgm_engine){.cfg = *cfg, .model = model, .comm = comm, .rank = rank, .ranks = ranks};
-    e->slots = slots < cfg->max_targets ? cfg->max_targets : slots;
+    e->slots = (slots < cfg->max_targets ? cfg->max_targets : slots) + cfg->spare_slots;
     *out = e;
     DGM_TRY(dgm_worker_create(&e->worker, cfg, rank < dense ? e->slots : 0, e->slots, model, kern,
                               pool, comm));

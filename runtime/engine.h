@@ -24,6 +24,7 @@ typedef struct dgm_engine_config {
     int batch_tokens; /* most source tokens encoded in a step over all ranks, at least one sentence */
     int batch_rows;   /* decoder rows over all ranks, at least one sentence a dense rank */
     int usual_rows;   /* of a dense rank, for dgm_choose_batch */
+    int spare_slots; /* of a dense rank, beyond those of batch_rows: a server's, for urgent jobs */
     int dense_ranks; /* ranks that hold dense weights and sentences: ranks 0 .. n-1; 0: all */
     int max_source;  /* longest source, ids */
     int max_target;  /* longest target, ids, start token counted */

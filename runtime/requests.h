@@ -49,7 +49,7 @@ typedef struct dgm_request {
     bool urgent;
     int sent;                     /* segments given to the engine */
     int64_t started_ns, ended_ns; /* started 0: never */
-    int code; /* FAILED: a status */
+    int code;                     /* FAILED: a status */
     char *message;
 
     /* the queue's, under its mutex */

@@ -124,6 +124,7 @@ static void let_go(serving *s)
 static int submit_segment(serving *s, dgm_request *r, bool *taken)
 {
     const int at = s->free[s->n_free - 1];
+    r->cfg.engine = s->cfg->engine;
     *taken = true;
     const int rc = dgm_stream_line_submit(&r->line, &r->cfg, r->sent, (uint64_t)at);
     if (rc == DGM_EBUSY) {
