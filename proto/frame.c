@@ -102,6 +102,7 @@ void dgm_frame_buffer_sent(dgm_frame_buffer *b, size_t n)
 
 uint8_t *dgm_frame_buffer_add(dgm_frame_buffer *b, size_t n)
 {
+    DGM_ASSERT(n > 0);
     if (b->cap - b->len < n && b->at > 0) {
         memmove(b->data, b->data + b->at, b->len - b->at);
         b->len -= b->at;

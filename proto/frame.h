@@ -60,11 +60,11 @@ void dgm_frame_buffer_fini(dgm_frame_buffer *b);
 static inline const uint8_t *dgm_frame_buffer_bytes(const dgm_frame_buffer *b, size_t *n)
 {
     *n = b->len - b->at;
-    return b->data + b->at;
+    return b->data == NULL ? NULL : b->data + b->at;
 }
 /* dgm_frame_buffer_sent - the first n bytes are gone. */
 void dgm_frame_buffer_sent(dgm_frame_buffer *b, size_t n);
-/* dgm_frame_buffer_add - room for n more bytes, to be filled by the caller at once. NULL: no memory (DGM_ENOMEM's sentence). */
+/* dgm_frame_buffer_add - room for n more bytes, to be filled by the caller at once; n > 0. NULL: no memory (DGM_ENOMEM's sentence). */
 uint8_t *dgm_frame_buffer_add(dgm_frame_buffer *b, size_t n);
 
 #endif

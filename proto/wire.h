@@ -178,7 +178,7 @@ typedef struct dgm_wire_translate {
 typedef struct dgm_wire_hypothesis {
     const char *text; /* [text_len] */
     size_t text_len;
-    float score;
+    double score;
     const char *const *tokens; /* [n_tokens], as many as token_scores */
     const float *token_scores;
     size_t n_tokens;
@@ -198,7 +198,7 @@ typedef struct dgm_wire_answer {
     const char *worst_layer;
     uint32_t checks; /* enum dgm_wire_check, summed */
     bool retried;
-    float first_score, second_score;
+    double first_score, second_score;
     uint32_t first_checks;
     bool cached, last;
     uint32_t credits;

@@ -20,9 +20,9 @@ static const char *const tokens[] = {"\342\226\201Ein", "</s>"};
 static const float token_scores[] = {-0.5F, -0.25F};
 static const uint32_t alignment[] = {0, 1, 2, 300};
 static const dgm_wire_hypothesis hyps[] = {
-    {TEXT("Ein Mann reitet auf einem Pferd \360\237\220\216."), -0.40625F, tokens, token_scores, 2,
+    {TEXT("Ein Mann reitet auf einem Pferd \360\237\220\216."), -0.40625, tokens, token_scores, 2,
      alignment, 2},
-    {.text = "Pferd", .text_len = 5, .score = -1.5F},
+    {.text = "Pferd", .text_len = 5, .score = -1.5},
 };
 
 static const char *const aliases[] = {"de", "deu"};
@@ -98,8 +98,8 @@ const sample samples[] = {
                   .worst_layer = "decoder 3",
                   .checks = DGM_WIRE_CHECK_WRONG_SCRIPT | DGM_WIRE_CHECK_NO_END,
                   .retried = true,
-                  .first_score = -2.5F,
-                  .second_score = -0.40625F,
+                  .first_score = -2.5,
+                  .second_score = -0.40625,
                   .first_checks = DGM_WIRE_CHECK_LOOPED,
                   .cached = true,
                   .last = true,
