@@ -38,6 +38,8 @@ static const struct command_text {
      "a page that shows which experts languages use", 2, false},
     {"client", "--connect ADDRESS -s CODE -t CODE [options] < text > translation",
      "translate text by a server; or ask it: client health|languages|statistics|drain", 1, false},
+    {"serve", "[--listen unix:PATH|tcp:HOST:PORT] [options]",
+     "answer many clients at once, over sockets", 0, true},
 };
 
 const char *dgm_options_command_name(enum dgm_command command)
@@ -198,6 +200,7 @@ int dgm_options_open(dgm_options *o, enum dgm_command command, int argc, char *c
     o->args = dgm_config_args(o->table, &o->n_args);
     DGM_TRY(check(o));
     DGM_TRY(list_directions(o));
+    o->listens = given(&o->n_listens, o, "listen");
     o->decoder_keeps = dgm_config_list(o->table, "decoder-keep", &o->n_decoder_keeps);
     return name_model(o);
 }

@@ -31,6 +31,7 @@ enum dgm_command {
     DGM_COMMAND_PRUNE,
     DGM_COMMAND_ATLAS,
     DGM_COMMAND_CLIENT,
+    DGM_COMMAND_SERVE,
     DGM_COMMANDS
 };
 
@@ -142,6 +143,13 @@ typedef struct dgm_options {
     /* client */
     const char *connect, *token_file, *priority; /* token_file "": none */
     int attempts, line_deadline_ms;
+
+    /* serve */
+    const char *listen;         /* "" or the last of */
+    const char *const *listens; /* [n_listens] */
+    int n_listens;
+    bool insecure;
+    int max_queue_tokens, max_connections, max_in_flight, idle_ms, write_ms, drain_ms;
 
     /* what is left: positional arguments */
     const char *const *args;

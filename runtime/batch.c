@@ -90,10 +90,34 @@ int dgm_batch_push(dgm_batch *b, const dgm_job *job)
     waiting *w = copy_job(job);
     if (w == NULL)
         return dgm_fail(DGM_ENOMEM, "out of memory for a sentence of %d ids", job->n_source);
-    *b->last = w;
-    b->last = &w->next;
+    waiting **at = b->last;
+    if (job->urgent)
+        for (at = &b->first; *at != NULL && (*at)->job.urgent;)
+            at = &(*at)->next;
+    w->next = *at;
+    *at = w;
+    if (w->next == NULL)
+        b->last = &w->next;
     b->n_waiting += job->n_targets;
     return DGM_OK;
+}
+
+int dgm_batch_drop(dgm_batch *b, uint64_t id)
+{
+    int dropped = 0;
+    b->last = &b->first;
+    while (*b->last != NULL) {
+        waiting *w = *b->last;
+        if (w->job.id != id) {
+            b->last = &w->next;
+            continue;
+        }
+        dropped += w->job.n_targets;
+        *b->last = w->next;
+        free(w);
+    }
+    b->n_waiting -= dropped;
+    return dropped;
 }
 
 /* Where a sentence of n tokens goes; -1: nowhere in this step. */
@@ -109,15 +133,19 @@ static int find_rank(const dgm_batch *b, int n)
     return best;
 }
 
-void dgm_batch_form(dgm_batch *b, void (*take)(void *ctx, int rank, const dgm_job *job), void *ctx)
+void dgm_batch_form(dgm_batch *b, const dgm_engine_pace *pace,
+                    void (*take)(void *ctx, int rank, const dgm_job *job), void *ctx)
 {
+    int most = b->batch_tokens;
+    if (pace->encode_tokens > 0 && pace->encode_tokens < most)
+        most = pace->encode_tokens;
     memset(b->taken, 0, (size_t)b->dense_ranks * sizeof *b->taken);
     for (int tokens = 0; b->first != NULL;) {
         waiting *w = b->first;
         const int n = w->job.n_source, rank = find_rank(b, n);
         tokens += n;
-        if (rank < 0 || b->free[rank] < w->job.n_targets ||
-            (tokens > b->batch_tokens && tokens > n))
+        if (rank < 0 || b->free[rank] < w->job.n_targets || (tokens > most && tokens > n) ||
+            (pace->urgent_only && !w->job.urgent))
             return;
         take(ctx, rank, &w->job);
         b->taken[rank] += n;
