@@ -107,6 +107,13 @@ static int out_of_service(const job *j, uint64_t n, const dgm_wire_answer *a)
                     (unsigned long long)n + 1, a->message);
 }
 
+/* Languages and options are those of all lines: what is wrong with them is no one line's fault. */
+static bool about_options(uint32_t code)
+{
+    return code == DGM_WIRE_ERROR_LANGUAGE || code == DGM_WIRE_ERROR_BAD_REQUEST ||
+           code == DGM_WIRE_ERROR_UNSUPPORTED || code == DGM_WIRE_ERROR_FORBIDDEN;
+}
+
 static int take_answers(job *j)
 {
     dgm_client_event e;
@@ -115,7 +122,7 @@ static int take_answers(job *j)
         const dgm_wire_answer *a = &e.frame->as.answer;
         if (a->status == DGM_WIRE_STATUS_FAILED && a->retry)
             return out_of_service(j, e.user, a);
-        if (a->status == DGM_WIRE_STATUS_FAILED && a->code == DGM_WIRE_ERROR_LANGUAGE)
+        if (a->status == DGM_WIRE_STATUS_FAILED && about_options(a->code))
             return dgm_fail(DGM_EUSAGE, "the server says: %s", a->message);
         j->totals->tokens += a->tgt_tokens;
         DGM_TRY(finish_line(j, e.user, dgm_client_status(a->status), a, a->message));
