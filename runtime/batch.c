@@ -97,10 +97,34 @@ int dgm_batch_push(dgm_batch *b, const dgm_job *job)
     waiting *w = copy_job(job);
     if (w == NULL)
         return dgm_fail(DGM_ENOMEM, "out of memory for a sentence of %d ids", job->n_source);
-    *b->last = w;
-    b->last = &w->next;
+    waiting **at = b->last;
+    if (job->urgent)
+        for (at = &b->first; *at != NULL && (*at)->job.urgent;)
+            at = &(*at)->next;
+    w->next = *at;
+    *at = w;
+    if (w->next == NULL)
+        b->last = &w->next;
     b->n_waiting += job->n_targets;
     return DGM_OK;
+}
+
+int dgm_batch_drop(dgm_batch *b, uint64_t id)
+{
+    int dropped = 0;
+    b->last = &b->first;
+    while (*b->last != NULL) {
+        waiting *w = *b->last;
+        if (w->job.id != id) {
+            b->last = &w->next;
+            continue;
+        }
+        dropped += w->job.n_targets;
+        *b->last = w->next;
+        free(w);
+    }
+    b->n_waiting -= dropped;
+    return dropped;
 }
 
 /* Where a sentence of n tokens goes; -1: nowhere in this step. */
@@ -116,16 +140,19 @@ static int find_rank(const dgm_batch *b, int group, int n)
     return best;
 }
 
-void dgm_batch_form(dgm_batch *b, void (*take)(void *ctx, int rank, const dgm_job *job), void *ctx)
+void dgm_batch_form(dgm_batch *b, const dgm_engine_pace *pace,
+                    void (*take)(void *ctx, int rank, const dgm_job *job), void *ctx)
 {
-    int tokens = 0, open = b->groups;
+    int most = b->batch_tokens, tokens = 0, open = b->groups;
+    if (pace->encode_tokens > 0 && pace->encode_tokens < most)
+        most = pace->encode_tokens;
     memset(b->taken, 0, (size_t)b->dense_ranks * sizeof *b->taken);
     memset(b->held, 0, (size_t)b->groups * sizeof *b->held);
     for (waiting **at = &b->first; *at != NULL && open > 0;) {
         waiting *w = *at;
         const int n = w->job.n_source, group = w->job.group;
         const int rank = b->held[group] ? -1 : find_rank(b, group, n);
-        if (rank >= 0 && tokens > 0 && tokens + n > b->batch_tokens)
+        if ((pace->urgent_only && !w->job.urgent) || (rank >= 0 && tokens > 0 && tokens + n > most))
             return;
         if (rank < 0 || b->free[rank] < w->job.n_targets) {
             open -= !b->held[group];
