@@ -6,7 +6,8 @@
 #define DOT_TILE_PANELS 2
 #define DOT_GROUP_ROWS 6
 #define DOT_THIN_ROWS 8
-#define DOT_THIN_PANELS(rows, type, grouped) ((rows) == 1 ? 6 : (rows) <= 6 ? 4 : 3)
+#define DOT_THIN_PANELS(rows, type, grouped) 1
+#define DOT_THIN_CHAINS(rows) 1
 
 #include "kernels/dot_kernels.h"
 
