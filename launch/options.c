@@ -25,7 +25,7 @@ static const struct command_text {
     {"detokenize", "[options] < ids", "turn ids back into text", 0, true},
     {"languages", "[options]", "list language codes, names and aliases", 0, false},
     {"inspect", "[MODEL] [options]", "show what a model is and what each rank would hold", 1, true},
-    {"bench", "kernels|exchange|layers|experts|pruning|cuda [options]",
+    {"bench", "kernels|exchange|layers|experts|pruning|routing|cuda [options]",
      "measure this machine, or where a model spends its time", 1, false},
     {"quantize", "-m MODEL -o DIR [options]", "write a model anew with smaller weights", 0, true},
     {"synth", "--like SHAPE -o DIR [options]",
@@ -36,6 +36,12 @@ static const struct command_text {
      "choose the experts that each language keeps", 0, true},
     {"atlas", "STATS|--compare STATS STATS [-o FILE] [--csv DIR] [options]",
      "a page that shows which experts languages use", 2, false},
+    {"extract", "-m MODEL -t TASK,.. -o DIR [options]",
+     "what some tasks use of a model that is routed by task, as a model of its own", 0, true},
+    {"client", "--connect ADDRESS -s CODE -t CODE [options] < text > translation",
+     "translate text by a server; or ask it: client health|languages|statistics|drain", 1, false},
+    {"serve", "[--listen unix:PATH|tcp:HOST:PORT] [options]",
+     "answer many clients at once, over sockets", 0, true},
 };
 
 const char *dgm_options_command_name(enum dgm_command command)
@@ -196,6 +202,7 @@ int dgm_options_open(dgm_options *o, enum dgm_command command, int argc, char *c
     o->args = dgm_config_args(o->table, &o->n_args);
     DGM_TRY(check(o));
     DGM_TRY(list_directions(o));
+    o->listens = given(&o->n_listens, o, "listen");
     o->decoder_keeps = dgm_config_list(o->table, "decoder-keep", &o->n_decoder_keeps);
     return name_model(o);
 }
@@ -206,6 +213,11 @@ void dgm_options_close(dgm_options *o)
     free(o->directions);
     o->table = NULL;
     o->directions = NULL;
+}
+
+bool dgm_options_given(const dgm_options *o, const char *key)
+{
+    return dgm_config_origin(o->table, key) != DGM_FROM_DEFAULT;
 }
 
 void dgm_options_print_commands(FILE *f)
