@@ -33,10 +33,10 @@ DGM_MUST_CHECK int dgm_sparse_plan(dgm_new_tensor *list, size_t *n, const char *
  * dgm_sparse_put - writes those tensors of one matrix.
  *   w      [n, k] row-major: floats for f32 and bf16 (rounded to the nearest), int8_t for integers
  *   scale  [panels, groups, 16] of integers, as in the file (dgm_packed_scale_at()); else NULL
- * The numbers must fit the pattern: more than n of m inputs, or more than s->values in all, are DGM_EINVAL with a sentence that
+ * The numbers must fit the pattern: more than n of m inputs, or more than s->values in all, are DGM_EUSAGE with a sentence that
  * names row and input. DGM_ENOMEM, DGM_EOUTPUT.
  */
-DGM_MUST_CHECK int dgm_sparse_put(dgm_model_writer *w_out, const char *name, const dgm_sparse_shape *s,
-                                  const void *w, const float *scale);
+DGM_MUST_CHECK int dgm_sparse_put(dgm_model_writer *w_out, const char *name,
+                                  const dgm_sparse_shape *s, const void *w, const float *scale);
 
 #endif
