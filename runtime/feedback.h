@@ -54,6 +54,7 @@ typedef struct dgm_feedback_rows {
     size_t ldq;
     const float *scale; /* [rows, groups], stride ld_scale */
     size_t ld_scale;
+    bool keep_zeros;           /* weights that are zero stay so: what they are fed is passed on */
     dgm_feedback_error *error; /* out [rows] */
 } dgm_feedback_rows;
 

@@ -24,6 +24,21 @@ typedef struct dgm_sparse_shape {
 /* dgm_sparse_choose - s.pattern, or DGM_DENSE where that would be no smaller or cannot be (int4, 2^32 values). */
 dgm_pattern dgm_sparse_choose(const dgm_sparse_shape *s);
 
+/* What rows of a matrix look like; zeroed at first, but for k. */
+typedef struct dgm_sparse_found {
+    int k;
+    uint64_t rows, values; /* values: kept */
+    bool over_2_of_4, over_4_of_8;
+    bool tiny; /* there is a weight other than zero that would not be kept */
+} dgm_sparse_found;
+
+/* dgm_sparse_look - adds `rows` rows of w [rows, f->k]. */
+void dgm_sparse_look(dgm_sparse_found *f, const float *w, int rows);
+
+/* dgm_sparse_fit - s (type, n, k, group) gets the pattern, and the values, that suit a matrix whose rows were all looked
+ * at: 2:4, else 4:8, else a bitmap, where that is smaller and keeps each bit of what is computed; else DGM_DENSE. */
+void dgm_sparse_fit(dgm_sparse_shape *s, const dgm_sparse_found *f);
+
 /* dgm_sparse_plan - appends to list [at least *n + 4] the tensors of matrix `name` ("encoder.layers.0.fc1.weight"), as
  * s->pattern says; the first begins a unit if `unit` and a page if `page`. DGM_ENOMEM. */
 DGM_MUST_CHECK int dgm_sparse_plan(dgm_new_tensor *list, size_t *n, const char *name,
