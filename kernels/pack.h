@@ -109,6 +109,9 @@ void dgm_packed_read(float *dst, const dgm_packed *w, int r);
 /* dgm_packed_at - one element of that row, of a dense matrix. */
 float dgm_packed_at(const dgm_packed *w, int r, int i);
 
+/* dgm_packed_zero - element i of row r of panels of type t becomes 0 (int4: q = 0). Rows may be changed by several threads. */
+void dgm_packed_zero(void *panels, dgm_wtype t, int k, int r, int i);
+
 /* dgm_widen - n elements of type t to f32, exactly. src needs no alignment. */
 void dgm_widen(float *dst, const void *src, dgm_dtype t, size_t n);
 

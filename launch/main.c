@@ -32,6 +32,8 @@ static const struct command {
     [DGM_COMMAND_PRUNE] = {dgm_cmd_prune, true},
     [DGM_COMMAND_ATLAS] = {dgm_cmd_atlas, false},
     [DGM_COMMAND_SYNTH] = {dgm_cmd_synth, false},
+    [DGM_COMMAND_EXTRACT] = {dgm_cmd_extract, false},
+    [DGM_COMMAND_SPARSIFY] = {dgm_cmd_sparsify, false},
 };
 
 /*

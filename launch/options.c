@@ -36,6 +36,10 @@ static const struct command_text {
      "choose the experts that each language keeps", 0, true},
     {"atlas", "STATS|--compare STATS STATS [-o FILE] [--csv DIR] [options]",
      "a page that shows which experts languages use", 2, false},
+    {"extract", "-m MODEL -t TASK,.. -o DIR [options]",
+     "what some tasks use of a model that is routed by task, as a model of its own", 0, true},
+    {"sparsify", "-m MODEL --calibration LANG=FILE LANG=FILE.. -o DIR [options]",
+     "write a model anew with the weights that a text misses least set to zero", 4096, true},
 };
 
 const char *dgm_options_command_name(enum dgm_command command)
@@ -197,7 +201,13 @@ int dgm_options_open(dgm_options *o, enum dgm_command command, int argc, char *c
     DGM_TRY(check(o));
     DGM_TRY(list_directions(o));
     o->decoder_keeps = dgm_config_list(o->table, "decoder-keep", &o->n_decoder_keeps);
+    o->calibrations = given(&o->n_calibrations, o, "calibration");
     return name_model(o);
+}
+
+bool dgm_options_given(const dgm_options *o, const char *key)
+{
+    return dgm_config_origin(o->table, key) != DGM_FROM_DEFAULT;
 }
 
 void dgm_options_close(dgm_options *o)

@@ -54,8 +54,8 @@ typedef struct dgm_feedback_rows {
     size_t ldq;
     const float *scale; /* [rows, groups], stride ld_scale */
     size_t ld_scale;
-    bool keep_zeros;           /* weights that are zero stay so: what they are fed is passed on */
     dgm_feedback_error *error; /* out [rows] */
+    bool keep_zeros;           /* weights that are zero stay so: what they are fed is passed on */
 } dgm_feedback_rows;
 
 /* dgm_feedback_run - q with feedback, except in rows where that would do worse. t->scratch: dgm_feedback_scratch_bytes() of

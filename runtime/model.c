@@ -67,8 +67,8 @@ static int read_tasks(dgm_model *m, const dgm_config_file *f)
     if (m->cfg.n_tasks == 0)
         return DGM_OK;
     for (int s = 0; s < DGM_STACKS; s++)
-        for (int l = 0; l < m->stack[s].n_layers; l++)
-            layers[s] += m->stack[s].layers[l].sparse;
+        for (int l = 0; l < m->cfg.n_layers[s]; l++)
+            layers[s] += dgm_config_is_sparse(&m->cfg, s, l);
     DGM_TRY(dgm_json_open(&j, f->path, f->text, f->len, true));
     const int rc = dgm_tasks_read(&m->tasks, &m->cfg, layers, &j);
     dgm_json_close(&j);
@@ -93,9 +93,9 @@ static int open_parts(dgm_model *m, const dgm_model_options *opt)
     if (rc == DGM_OK && weights)
         rc = dgm_tensors_open(&m->files->tensors, m->dir);
     if (rc == DGM_OK)
-        rc = dgm_weights_bind(m);
-    if (rc == DGM_OK)
         rc = read_tasks(m, &cfg.model);
+    if (rc == DGM_OK)
+        rc = dgm_weights_bind(m);
     if (rc == DGM_OK && weights)
         rc = hash_model(m, &cfg);
     dgm_config_unload(&cfg);

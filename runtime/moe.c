@@ -178,26 +178,46 @@ static void keep_logits(const dgm_moe *m, float *row, const dgm_layer *layer, co
     memcpy(row + (size_t)layer_of(m, layer) * n, logits, n * sizeof *row);
 }
 
-/* choose - two experts for a row, or one. */
-static int choose(const dgm_moe *m, const dgm_forward *f, dgm_row_tag *tag, const float *logits,
-                  int n)
+/* weigh_by_hand - the layer's own gates, where the experts are those of the task; where a set has left one of two, it keeps
+ * the whole. */
+static void weigh_by_hand(const dgm_moe *m, dgm_row_tag *tag, const dgm_layer *layer, int task)
 {
-    return m->model->cfg.top_k == 1 ? dgm_route_top1(tag->expert, tag->gate, f->kern, logits, n)
-                                    : dgm_route_top2(tag->expert, tag->gate, logits, n);
+    const dgm_tasks *t = &m->model->tasks;
+    const int stack = layer->moe_index < m->n_encoder ? DGM_ENCODER : DGM_DECODER;
+    const int16_t *pair = t->by_hand[stack][task * t->n_layers[stack] + layer_of(m, layer)];
+    if ((pair[1] < 0) != (tag->expert[1] < 0))
+        return;
+    for (int i = 0; i < 2; i++) {
+        tag->expert[i] = pair[i];
+        tag->gate[i] = layer->gates[2 * task + i];
+    }
+}
+
+/* choose - two experts for row `at` of the step, or one. */
+static int choose(const dgm_moe *m, const dgm_forward *f, dgm_row_tag *tag, const float *logits,
+                  const dgm_layer *layer, int at)
+{
+    const int n = layer->router.n;
+    DGM_TRY(m->model->cfg.top_k == 1 ? dgm_route_top1(tag->expert, tag->gate, f->kern, logits, n)
+                                     : dgm_route_top2(tag->expert, tag->gate, logits, n));
+    if (layer->gates != NULL)
+        weigh_by_hand(m, tag, layer, f->tasks[at]);
+    return DGM_OK;
 }
 
 /* choose_kept - the same among those of a set: what that loses is told, then logits outside it become -infinity. */
 static int choose_kept(const dgm_moe *m, const dgm_forward *f, dgm_row_tag *tag, float *logits,
-                       const dgm_layer *layer, const uint8_t *set, float *absent)
+                       const dgm_layer *layer, const uint8_t *set, int at)
 {
     const uint8_t *kept = set + first_of(m, layer);
-    DGM_TRY(choose(m, f, tag, logits, layer->router.n));
+    float *absent = f->absent != NULL ? f->absent[at] : NULL;
+    DGM_TRY(choose(m, f, tag, logits, layer, at));
     if (absent != NULL)
         absent[layer_of(m, layer)] = lost(tag, kept, m->model->cfg.top_k);
     for (int e = 0; e < layer->router.n; e++)
         if (kept[e] == 0)
             logits[e] = -INFINITY;
-    return choose(m, f, tag, logits, layer->router.n);
+    return choose(m, f, tag, logits, layer, at);
 }
 
 /* choose_row - the experts of row `at` of the step. */
@@ -207,10 +227,10 @@ static int choose_row(const dgm_moe *m, const dgm_forward *f, dgm_row_tag *tag, 
     const uint8_t *set = f->experts != NULL ? f->experts[at] : NULL;
     float *absent = f->absent != NULL ? f->absent[at] : NULL;
     if (set != NULL)
-        return choose_kept(m, f, tag, logits, layer, set, absent);
+        return choose_kept(m, f, tag, logits, layer, set, at);
     if (absent != NULL)
         absent[layer_of(m, layer)] = 0.0f;
-    return choose(m, f, tag, logits, layer->router.n);
+    return choose(m, f, tag, logits, layer, at);
 }
 
 /* route_row - stage 5 for row `at` of the step. */

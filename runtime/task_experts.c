@@ -16,8 +16,7 @@ static const dgm_slot *slot_of(const dgm_model *m, const dgm_packed *matrix)
     return NULL;
 }
 
-/* read_table - [n_tasks, experts] logits of a layer, as f32. */
-static int read_table(float *out, const dgm_model *m, const dgm_layer *layer)
+int dgm_task_logits(float *out, const dgm_model *m, const dgm_layer *layer)
 {
     const dgm_slot *s = slot_of(m, &layer->tasks);
     DGM_ASSERT(s != NULL);
@@ -59,7 +58,7 @@ static int need_layer(const dgm_model *m, const dgm_layer *layer, int stack, int
     float *table = calloc((size_t)t->n * n + 1, sizeof *table);
     if (table == NULL)
         return dgm_fail(DGM_ENOMEM, "cannot allocate the logits of %d tasks", t->n);
-    int rc = t->by_hand[stack] == NULL ? read_table(table, m, layer) : DGM_OK;
+    int rc = t->by_hand[stack] == NULL ? dgm_task_logits(table, m, layer) : DGM_OK;
     memset(needed, 0, n);
     for (int i = 0; rc == DGM_OK && i < t->n; i++) {
         if (m->tasks_used == NULL || m->tasks_used[i] == 0)

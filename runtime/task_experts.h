@@ -16,4 +16,7 @@
  */
 DGM_MUST_CHECK int dgm_task_experts(dgm_model *m);
 
+/* dgm_task_logits - out [n_tasks, experts] f32: the table of a layer that is routed by task, read from the files. DGM_EMODEL. */
+DGM_MUST_CHECK int dgm_task_logits(float *out, const dgm_model *m, const dgm_layer *layer);
+
 #endif
