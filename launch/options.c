@@ -25,7 +25,7 @@ static const struct command_text {
     {"detokenize", "[options] < ids", "turn ids back into text", 0, true},
     {"languages", "[options]", "list language codes, names and aliases", 0, false},
     {"inspect", "[MODEL] [options]", "show what a model is and what each rank would hold", 1, true},
-    {"bench", "kernels|exchange|layers|experts|pruning|cuda [options]",
+    {"bench", "kernels|exchange|layers|experts|pruning|sparse|cuda [options]",
      "measure this machine, or where a model spends its time", 1, false},
     {"quantize", "-m MODEL -o DIR [options]", "write a model anew with smaller weights", 0, true},
     {"synth", "--like SHAPE -o DIR [options]",

@@ -109,6 +109,7 @@ typedef struct dgm_options {
     const char *experts,
         *dense; /* int8, int4 (experts only), bf16, f32; synth: experts is their number */
     const char *group, *scale_rule, *clip; /* none, 32, 64, 128; paper, 127; none, mse */
+    const char *storage;                   /* auto, dense */
     const char *calibration;               /* file, or "" */
     int calibration_memory;                /* MiB; 0: half of what the machine has left */
 

@@ -289,6 +289,10 @@ const dgm_opt dgm_option_rows[] = {
     CHOICE("clip", compress_group, clip, "mse", "none|mse", NULL, Q, NONE,
            "mse: make each scale the one of least squared error, which may clip the largest",
            "Takes longer"),
+    CHOICE("storage", compress_group, storage, "auto", "auto|dense", NULL, Q, NONE,
+           "auto: of a sparsified model, matrices that are smaller without their zeros are stored "
+           "without; dense: all are stored whole",
+           "The bits of what is computed are the same"),
     TEXT("calibration", 0, compress_group, calibration, "", "FILE", Q | W, LIST,
          "quantize: text to run through the model so that integers fit what its matrices see "
          "(GPTQ): lines of `source language, tab, target language, tab, sentence`; sparsify: "
