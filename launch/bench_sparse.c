@@ -16,9 +16,9 @@ enum { FORMS = 4, MOST_ROWS = 32, MOST_K = 4096, MOST_N = 4096, RUNS = 25, MOST_
 static const size_t COLD_BYTES = (size_t)128 << 20;
 static const double SECONDS = 0.15; /* of all forms of a case */
 
-typedef struct shape {
+typedef struct matrix {
     int n, k;
-} shape;
+} matrix;
 
 typedef struct sort {
     const char *what;
@@ -27,19 +27,19 @@ typedef struct sort {
 } sort;
 
 /* One form of a matrix, so many times. */
-typedef struct form {
+typedef struct copies {
     dgm_packed w[MOST_COPIES];
     void *memory;
     size_t bytes; /* of one copy, a multiple of 64 */
     size_t stored;
-} form;
+} copies;
 
 typedef struct lab {
     dgm_kernels kern;
     dgm_arena scratch;
     float *x, *y;
-    form forms[FORMS];
-    int copies, turn;
+    copies forms[FORMS];
+    int n_copies, turn;
 } lab;
 
 static uint32_t next_random(uint32_t *state)
@@ -49,7 +49,7 @@ static uint32_t next_random(uint32_t *state)
 }
 
 /* half_of - weights of which half are zero, two of any four: every form can hold them. */
-static void *half_of(const shape *s, dgm_wtype t)
+static void *half_of(const matrix *s, dgm_wtype t)
 {
     const size_t count = (size_t)s->n * (size_t)s->k;
     float *w = calloc(count, sizeof *w);
@@ -68,7 +68,7 @@ static void *half_of(const shape *s, dgm_wtype t)
     return w;
 }
 
-static void pack_dense(void *to, const void *w, const shape *s, dgm_wtype t)
+static void pack_dense(void *to, const void *w, const matrix *s, dgm_wtype t)
 {
     dgm_packed_clear(to, t, s->n, s->k);
     if (t == DGM_W_INT8)
@@ -106,15 +106,15 @@ static size_t place(dgm_packed *w, unsigned char *at, uint64_t values)
     return used;
 }
 
-static int fill_form(lab *l, int f, const shape *s, const sort *t, const void *weights)
+static int fill_form(lab *l, int f, const matrix *s, const sort *t, const void *weights)
 {
-    form *form = &l->forms[f];
+    copies *form = &l->forms[f];
     const size_t count = (size_t)s->n * (size_t)s->k;
     const uint64_t values = dgm_sparse_count(t->type, weights, count);
     dgm_packed w = {.n = s->n, .k = s->k, .type = t->type, .pattern = (dgm_pattern)f};
     form->stored = dgm_sparse_bytes(&w, values);
     form->bytes = place(&w, NULL, values);
-    form->memory = dgm_reserve(form->bytes * (size_t)l->copies);
+    form->memory = dgm_reserve(form->bytes * (size_t)l->n_copies);
     if (form->memory == NULL)
         return dgm_fail(DGM_ENOMEM, "cannot reserve memory for weights");
     (void)place(&w, form->memory, values);
@@ -124,7 +124,7 @@ static int fill_form(lab *l, int f, const shape *s, const sort *t, const void *w
         DGM_TRY(dgm_sparse_pack(&w, weights, dgm_bitmap_room(t->type, values), "weights"));
     for (size_t i = 0; w.scale != NULL && i < dgm_packed_scales(t->type, s->n, s->k, 0); i++)
         ((float *)w.scale)[i] = 0.01f;
-    for (int c = 0; c < l->copies; c++) {
+    for (int c = 0; c < l->n_copies; c++) {
         unsigned char *at = (unsigned char *)form->memory + (size_t)c * form->bytes;
         form->w[c] = w;
         if (c > 0)
@@ -146,7 +146,7 @@ static double run(lab *l, int f, const sort *t, int rows, int times)
 {
     const double begin = now_s();
     for (int i = 0; i < times; i++) {
-        const dgm_packed *w = &l->forms[f].w[(l->turn + i) % l->copies];
+        const dgm_packed *w = &l->forms[f].w[(l->turn + i) % l->n_copies];
         const dgm_gemm_job job = {.x = l->x,
                                   .ldx = (size_t)w->k,
                                   .y = l->y,
@@ -171,10 +171,10 @@ static double median(double *v, int n)
     return v[n / 2];
 }
 
-static void run_case(lab *l, const shape *s, const sort *t, int rows, bool json)
+static void run_case(lab *l, const matrix *s, const sort *t, int rows, bool json)
 {
     double dense[RUNS], ratio[FORMS][RUNS], spent = 0;
-    const char *heat = l->copies > 1 ? "cold" : "warm";
+    const char *heat = l->n_copies > 1 ? "cold" : "warm";
     int n = 0;
     const double once = run(l, DGM_DENSE, t, rows, 1);
     const int times = once < 4e-4 ? (int)(4e-4 / once) + 1 : 1;
@@ -203,19 +203,19 @@ static void release(lab *l)
 {
     for (int f = 0; f < FORMS; f++) {
         if (l->forms[f].memory != NULL)
-            dgm_release(l->forms[f].memory, l->forms[f].bytes * (size_t)l->copies);
+            dgm_release(l->forms[f].memory, l->forms[f].bytes * (size_t)l->n_copies);
         l->forms[f].memory = NULL;
     }
 }
 
-static int run_sort(lab *l, const shape *s, const sort *t, bool json)
+static int run_sort(lab *l, const matrix *s, const sort *t, bool json)
 {
     const size_t bytes = dgm_packed_bytes(t->type, s->n, s->k);
     void *weights = half_of(s, t->type);
     int rc = weights == NULL ? dgm_fail(DGM_ENOMEM, "cannot reserve memory for weights") : DGM_OK;
     for (int cold = 1; cold >= 0 && rc == DGM_OK; cold--) {
         const size_t copies = cold ? COLD_BYTES / bytes : 1;
-        l->copies = copies > MOST_COPIES ? MOST_COPIES : (int)copies;
+        l->n_copies = copies > MOST_COPIES ? MOST_COPIES : (int)copies;
         for (int f = 0; f < FORMS && rc == DGM_OK; f++)
             rc = fill_form(l, f, s, t, weights);
         if (rc == DGM_OK && cold && !json)
@@ -234,7 +234,7 @@ static int run_sort(lab *l, const shape *s, const sort *t, bool json)
 
 static int run_all(lab *l, bool json)
 {
-    static const shape shapes[] = {{4096, 1024}, {2048, 512}};
+    static const matrix shapes[] = {{4096, 1024}, {2048, 512}};
     static const sort sorts[] = {{"f32", DGM_W_F32, DGM_COMPUTE_F32},
                                  {"bf16", DGM_W_BF16, DGM_COMPUTE_F32},
                                  {"int8", DGM_W_INT8, DGM_COMPUTE_F32},
