@@ -10,8 +10,8 @@ enum {
     BLOCK_K = 512,
     IN_PLACE_BYTES = 256 << 10, /* weights up to this stay in L2 while rows pass by */
     L1_BYTES = 24 << 10,        /* weights that passes of rows share */
-    PICKED_PASSES = 2,          /* n of m: from so many passes of rows on, dense lines cost less */
-    L1_PANELS = 6 /* most kernels of several passes take 3 panels at once: whole ones */
+    PICKED_DOTS = 8, /* n of m as integers: from so many passes of rows on, dense tiles cost less */
+    L1_PANELS = 6    /* most kernels of several passes take 3 panels at once: whole ones */
 };
 
 static int min_int(int a, int b)
@@ -34,12 +34,12 @@ static size_t row_bytes(int k)
     return ((size_t)k + 7) / 8 * 8;
 }
 
-/* Bitmaps are spread out for tiles; n of m is picked from a few rows where they lie. */
+/* Bitmaps are spread out for tiles. n of m is picked from rows where they lie: of floats any number, for half the
+ * multiplications make up for reading the weights once a pass. */
 static bool in_place(const dgm_kernels *kern, int rows, const dgm_packed *w, bool integers)
 {
     if (w->pattern != DGM_DENSE)
-        return dgm_is_nm(w->pattern) &&
-               rows <= PICKED_PASSES * (integers ? kern->dot_thin_rows : kern->thin_rows);
+        return dgm_is_nm(w->pattern) && (!integers || rows <= PICKED_DOTS * kern->dot_thin_rows);
     if (integers)
         return rows <= kern->dot_thin_rows;
     return rows <= kern->thin_rows || dgm_packed_bytes(w->type, w->n, w->k) <= IN_PLACE_BYTES;

@@ -16,9 +16,9 @@ enum { FORMS = 4, MOST_ROWS = 32, MOST_K = 4096, MOST_N = 4096, RUNS = 25, MOST_
 static const size_t COLD_BYTES = (size_t)128 << 20;
 static const double SECONDS = 0.15; /* of all forms of a case */
 
-typedef struct matrix {
+typedef struct shape {
     int n, k;
-} matrix;
+} shape;
 
 typedef struct sort {
     const char *what;
@@ -49,7 +49,7 @@ static uint32_t next_random(uint32_t *state)
 }
 
 /* half_of - weights of which half are zero, two of any four: every form can hold them. */
-static void *half_of(const matrix *s, dgm_wtype t)
+static void *half_of(const shape *s, dgm_wtype t)
 {
     const size_t count = (size_t)s->n * (size_t)s->k;
     float *w = calloc(count, sizeof *w);
@@ -68,7 +68,7 @@ static void *half_of(const matrix *s, dgm_wtype t)
     return w;
 }
 
-static void pack_dense(void *to, const void *w, const matrix *s, dgm_wtype t)
+static void pack_dense(void *to, const void *w, const shape *s, dgm_wtype t)
 {
     dgm_packed_clear(to, t, s->n, s->k);
     if (t == DGM_W_INT8)
@@ -106,7 +106,7 @@ static size_t place(dgm_packed *w, unsigned char *at, uint64_t values)
     return used;
 }
 
-static int fill_form(lab *l, int f, const matrix *s, const sort *t, const void *weights)
+static int fill_form(lab *l, int f, const shape *s, const sort *t, const void *weights)
 {
     copies *form = &l->forms[f];
     const size_t count = (size_t)s->n * (size_t)s->k;
@@ -171,7 +171,7 @@ static double median(double *v, int n)
     return v[n / 2];
 }
 
-static void run_case(lab *l, const matrix *s, const sort *t, int rows, bool json)
+static void run_case(lab *l, const shape *s, const sort *t, int rows, bool json)
 {
     double dense[RUNS], ratio[FORMS][RUNS], spent = 0;
     const char *heat = l->n_copies > 1 ? "cold" : "warm";
@@ -208,14 +208,14 @@ static void release(lab *l)
     }
 }
 
-static int run_sort(lab *l, const matrix *s, const sort *t, bool json)
+static int run_sort(lab *l, const shape *s, const sort *t, bool json)
 {
     const size_t bytes = dgm_packed_bytes(t->type, s->n, s->k);
     void *weights = half_of(s, t->type);
     int rc = weights == NULL ? dgm_fail(DGM_ENOMEM, "cannot reserve memory for weights") : DGM_OK;
     for (int cold = 1; cold >= 0 && rc == DGM_OK; cold--) {
-        const size_t copies = cold ? COLD_BYTES / bytes : 1;
-        l->n_copies = copies > MOST_COPIES ? MOST_COPIES : (int)copies;
+        const size_t many = cold ? COLD_BYTES / bytes : 1;
+        l->n_copies = many > MOST_COPIES ? MOST_COPIES : (int)many;
         for (int f = 0; f < FORMS && rc == DGM_OK; f++)
             rc = fill_form(l, f, s, t, weights);
         if (rc == DGM_OK && cold && !json)
@@ -234,7 +234,7 @@ static int run_sort(lab *l, const matrix *s, const sort *t, bool json)
 
 static int run_all(lab *l, bool json)
 {
-    static const matrix shapes[] = {{4096, 1024}, {2048, 512}};
+    static const shape shapes[] = {{4096, 1024}, {2048, 512}};
     static const sort sorts[] = {{"f32", DGM_W_F32, DGM_COMPUTE_F32},
                                  {"bf16", DGM_W_BF16, DGM_COMPUTE_F32},
                                  {"int8", DGM_W_INT8, DGM_COMPUTE_F32},

@@ -27,9 +27,10 @@ int dgm_cmd_bench(const dgm_options *o)
         return dgm_bench_sparse(o);
     if (strcmp(what, "cuda") == 0)
         return dgm_bench_cuda(o);
-    (void)fprintf(stderr,
-                  "dragoman: bench: want kernels, exchange, layers, experts, pruning, sparse or cuda, "
-                  "found '%s'\n",
-                  what);
+    (void)fprintf(
+        stderr,
+        "dragoman: bench: want kernels, exchange, layers, experts, pruning, sparse or cuda, "
+        "found '%s'\n",
+        what);
     return dgm_exit_code(DGM_EUSAGE);
 }

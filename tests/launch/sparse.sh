@@ -14,7 +14,8 @@ gzip -dc "$here/tests/data/multi30k/val.en.gz" | head -n 12 >"$dir/text"
 translated() {
     local m=$1 out=$2
     shift 2
-    "$dragoman" translate -m "$dir/$m" -s en -t de --with-score "$@" <"$dir/text" >"$dir/$out" 2>"$dir/err" || fail "translate $m $*"
+    "$dragoman" translate -m "$dir/$m" -s en -t de --with-score "$@" <"$dir/text" >"$dir/$out" 2>"$dir/err"
+    [ $? -le 1 ] || fail "translate $m $*" # 1: lines are flagged
 }
 run() { "$dragoman" "$@" >"$dir/out" 2>"$dir/err" || fail "$*: exit code $?"; }
 size() { stat -c %s "$dir/$1/model.safetensors"; }
@@ -71,7 +72,7 @@ where() {
 }
 patch() { printf '\xff\xff\xff\x7f' | dd of="$dir/bad/model.safetensors" bs=1 seek=$(($(where "$1") + $2)) conv=notrunc 2>/dev/null; }
 # changed FROM TO: a word of the header, of the same length.
-changed() { LC_ALL=C sed -i "1s/$1/$2/" "$dir/bad/model.safetensors"; }
+changed() { LC_ALL=C sed -i "1s/$1/$2/g" "$dir/bad/model.safetensors"; }
 good() { rm -rf "$dir/bad" && cp -r "$dir/unstructured-int8" "$dir/bad"; }
 w=encoder.layers.0.self_attn.qkv_proj.weight
 good && patch $w.starts 8
