@@ -32,6 +32,8 @@ enum dgm_command {
     DGM_COMMAND_ATLAS,
     DGM_COMMAND_EXTRACT,
     DGM_COMMAND_SPARSIFY,
+    DGM_COMMAND_CLIENT,
+    DGM_COMMAND_SERVE,
     DGM_COMMANDS
 };
 
@@ -51,6 +53,7 @@ typedef struct dgm_options {
     const char *device;      /* cpu, cuda: where experts run */
     int threads;             /* per rank; 0: CPUs of the mask shared among ranks on it */
     const char *dense_ranks; /* "all" or a number */
+    const char *task_ranks;  /* all, split */
     int stall_ms, deadline_ms; /* comm.stall_ms, comm.deadline_ms */
     const char *log_level;
     const char *config;
@@ -146,13 +149,27 @@ typedef struct dgm_options {
     const char *batch; /* sentences at once, several after commas */
     int beam, src_tokens, tgt_tokens;
     const char *lengths; /* file of pruning */
+    int targets;         /* bench routing: target languages */
 
     /* synth: 0, "" or "shape": as the shape has it */
     const char *like, *layers, *experts_kept, *weights;
     int d_model, ffn, encoder_layers, decoder_layers, heads, vocab, sparse_step, top_k;
     float router_scale;
+    const char *encoder_routing, *decoder_routing;
+    int tasks;
     int planted_languages;
     bool planted_eos;
+
+    /* client */
+    const char *connect, *token_file, *priority; /* token_file "": none */
+    int attempts, line_deadline_ms;
+
+    /* serve */
+    const char *listen;         /* "" or the last of */
+    const char *const *listens; /* [n_listens] */
+    int n_listens;
+    bool insecure;
+    int max_queue_tokens, max_connections, max_in_flight, idle_ms, write_ms, drain_ms;
 
     /* what is left: positional arguments */
     const char *const *args;
@@ -171,6 +188,8 @@ bool dgm_options_given(const dgm_options *o, const char *key);
 /* dgm_options_find_demo - the directory of the demonstration model, or NULL. Static. */
 const char *dgm_options_find_demo(void);
 void dgm_options_close(dgm_options *o);
+/* dgm_options_given - flag, environment or file said what `key` is; false: it is the default. */
+bool dgm_options_given(const dgm_options *o, const char *key);
 
 /* dgm_options_command - number of a command by name; DGM_COMMANDS and DGM_EUSAGE's sentence when unknown. */
 enum dgm_command dgm_options_command(const char *name);
