@@ -8,7 +8,6 @@
 enum {
     /* Elements: the lines of two panels stream from L2, which costs less than sums that come and go more often. */
     BLOCK_K = 512,
-    BITMAP_K = 128,             /* likewise where lines are spread out first: they stay in L1 */
     IN_PLACE_BYTES = 256 << 10, /* weights up to this stay in L2 while rows pass by */
     L1_BYTES = 24 << 10,        /* weights that passes of rows share */
     PICKED_DOTS = 8, /* n of m as integers: from so many passes of rows on, dense tiles cost less */
@@ -58,8 +57,7 @@ enum { NM_INPUTS = 32 }; /* whole blocks of any n of m */
 /* step_of - inputs of a step of k: whole lines (blocks) and whole groups, else as even as can be. */
 static int step_of(const dgm_block_rows *b)
 {
-    const int elements = b->w->pattern == DGM_BITMAP ? BITMAP_K : BLOCK_K;
-    const int k = b->w->k, most = b->integers ? 4 * elements : elements;
+    const int k = b->w->k, most = b->integers ? 4 * BLOCK_K : BLOCK_K;
     if (b->groups > 1)
         return b->w->group < most ? most / b->w->group * b->w->group : b->w->group;
     const int steps = (k + most - 1) / most, whole = dgm_is_nm(b->w->pattern) ? NM_INPUTS : 8;
