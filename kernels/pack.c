@@ -1,4 +1,4 @@
-#include "kernels/pack.h"
+#include "kernels/sparse.h"
 
 #include <string.h>
 
@@ -172,6 +172,16 @@ float dgm_packed_at(const dgm_packed *w, int r, int i)
     return f * w->scale[dgm_packed_scale_at(groups, r, w->group == 0 ? 0 : i / w->group)];
 }
 
+void dgm_packed_zero(void *panels, dgm_wtype t, int k, int r, int i)
+{
+    const int inputs = dgm_line_inputs(t), in = i % inputs;
+    unsigned char *at = (unsigned char *)panels + line_of(t, k, r, i / inputs);
+    if (t == DGM_W_INT4)
+        at[in % 4] = (unsigned char)(in < 4 ? (at[in] & 0xf0) | 0x08 : (at[in - 4] & 0x0f) | 0x80);
+    else
+        memset(at + in * 4 / inputs, 0, (size_t)(4 / inputs));
+}
+
 /* The lookup of a step's tokens: without asking for the type at each element. */
 static void read_bf16(float *dst, const dgm_packed *w, int r)
 {
@@ -210,8 +220,20 @@ static void read_f32(float *dst, const dgm_packed *w, int r)
         dst[i] = from[(size_t)i * DGM_PANEL];
 }
 
+static void read_sparse(float *dst, const dgm_packed *w, int r)
+{
+    const int groups = dgm_packed_groups(w->k, w->group);
+    dgm_sparse_read(dst, w, r);
+    for (int i = 0; w->type == DGM_W_INT8 && i < w->k; i++)
+        dst[i] *= w->scale[dgm_packed_scale_at(groups, r, w->group == 0 ? 0 : i / w->group)];
+}
+
 void dgm_packed_read(float *dst, const dgm_packed *w, int r)
 {
+    if (w->pattern != DGM_DENSE) {
+        read_sparse(dst, w, r);
+        return;
+    }
     switch (w->type) {
     case DGM_W_BF16:
         read_bf16(dst, w, r);

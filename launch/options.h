@@ -31,6 +31,7 @@ enum dgm_command {
     DGM_COMMAND_PRUNE,
     DGM_COMMAND_ATLAS,
     DGM_COMMAND_EXTRACT,
+    DGM_COMMAND_SPARSIFY,
     DGM_COMMAND_CLIENT,
     DGM_COMMAND_SERVE,
     DGM_COMMANDS
@@ -111,8 +112,19 @@ typedef struct dgm_options {
     const char *experts,
         *dense; /* int8, int4 (experts only), bf16, f32; synth: experts is their number */
     const char *group, *scale_rule, *clip; /* none, 32, 64, 128; paper, 127; none, mse */
+    const char *storage;                   /* auto, dense */
     const char *calibration;               /* file, or "" */
     int calibration_memory;                /* MiB; 0: half of what the machine has left */
+
+    /* sparsify */
+    const char *method, *pattern,
+        *score; /* magnitude, wanda, owl, m-wanda; unstructured, 2:4, 4:8; add, mul */
+    const char *const
+        *calibrations; /* [n_calibrations] LANGUAGE=FILE; more may be among the arguments */
+    int n_calibrations;
+    const char *calibration_target; /* pairs, self */
+    float sparsity, lambda, gamma, tau, layer_spread, owl_m, owl_lambda;
+    int samples; /* 0: all */
 
     /* prune */
     const char *stats, *import, *metric, *algorithm, *granularity, *average, *stats_mode;
@@ -171,11 +183,11 @@ typedef struct dgm_options {
  */
 DGM_MUST_CHECK int dgm_options_open(dgm_options *o, enum dgm_command command, int argc,
                                     char *const *argv);
+/* dgm_options_given - somebody set the option: it has not its default. */
+bool dgm_options_given(const dgm_options *o, const char *key);
 /* dgm_options_find_demo - the directory of the demonstration model, or NULL. Static. */
 const char *dgm_options_find_demo(void);
 void dgm_options_close(dgm_options *o);
-/* dgm_options_given - flag, environment or file said what `key` is; false: it is the default. */
-bool dgm_options_given(const dgm_options *o, const char *key);
 
 /* dgm_options_command - number of a command by name; DGM_COMMANDS and DGM_EUSAGE's sentence when unknown. */
 enum dgm_command dgm_options_command(const char *name);

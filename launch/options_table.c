@@ -19,9 +19,10 @@ enum {
     P = 1u << DGM_COMMAND_PRUNE,
     A = 1u << DGM_COMMAND_ATLAS,
     E = 1u << DGM_COMMAND_EXTRACT,
+    W = 1u << DGM_COMMAND_SPARSIFY,
     C = 1u << DGM_COMMAND_CLIENT,
     V = 1u << DGM_COMMAND_SERVE,
-    ALL = T | S | X | K | D | L | I | B | Q | Y | G | P | A | E | C | V,
+    ALL = T | S | X | K | D | L | I | B | Q | Y | G | P | A | E | W | C | V,
 };
 
 enum {
@@ -35,9 +36,9 @@ enum {
 static const char model_group[] = "Model and ranks", text_group[] = "Text in",
                   output_group[] = "Text out", decode_group[] = "Decoding",
                   batch_group[] = "Batching", look_group[] = "What to show",
-                  compress_group[] = "Compression", prune_group[] = "Experts by language",
-                  shape_group[] = "Synthetic models", client_group[] = "Client",
-                  serve_group[] = "Serving", general_group[] = "General";
+                  compress_group[] = "Compression", sparsify_group[] = "Weights that become zero",
+                  prune_group[] = "Experts by language", shape_group[] = "Synthetic models",
+                  client_group[] = "Client", serve_group[] = "Serving", general_group[] = "General";
 
 #define AT(field) offsetof(dgm_options, field)
 #define TEXT(key, letter, group, field, preset, unit, commands, flags, help, risk)                 \
@@ -65,6 +66,11 @@ static const char model_group[] = "Model and ranks", text_group[] = "Text in",
         key, 0, group, DGM_OPT_FLOAT, AT(field), preset, min, max, NULL, NULL, "X", commands,      \
             RESULT, help, risk                                                                     \
     }
+#define SHARE(key, group, field, preset, min, max, help)                                           \
+    {                                                                                              \
+        key, 0, group, DGM_OPT_FLOAT, AT(field), preset, min, max, NULL, NULL, "X", W, NONE, help, \
+            NULL                                                                                   \
+    }
 #define SHAPE(key, field, max, help)                                                               \
     {                                                                                              \
         key, 0, shape_group, DGM_OPT_INT, AT(field), "0", 0, max, NULL, NULL, "N", Y, NONE, help,  \
@@ -78,7 +84,7 @@ static const char model_group[] = "Model and ranks", text_group[] = "Text in",
 const dgm_opt dgm_option_rows[] = {
     /* Model and ranks */
     TEXT("model", 'm', model_group, model, "", "DIR",
-         T | S | X | K | D | L | I | Q | B | G | P | A | E | V, NONE,
+         T | S | X | K | D | L | I | Q | B | G | P | A | E | W | V, NONE,
          "model directory as downloaded from Hugging Face; without it the demonstration model that "
          "comes with dragoman",
          NULL),
@@ -86,11 +92,11 @@ const dgm_opt dgm_option_rows[] = {
            "how ranks talk: local is one process, mpi needs mpirun or srun, auto asks the "
            "environment",
            "`local` under mpirun starts N copies that all do the same work"),
-    INT("threads", 0, model_group, threads, "0", 0, 1024, "N", T | S | B | Q | Y | G | P | V, NONE,
-        "threads of each rank; 0: the CPUs that it may use, shared among the ranks on them",
+    INT("threads", 0, model_group, threads, "0", 0, 1024, "N", T | S | B | Q | Y | G | P | W | V,
+        NONE, "threads of each rank; 0: the CPUs that it may use, shared among the ranks on them",
         "More threads than CPUs make every step wait for the slowest"),
     CHOICE("isa", model_group, isa, "auto", "auto|ref|avx2|avx512|vnni", NULL,
-           T | S | B | Q | G | P | V, NONE,
+           T | S | B | Q | G | P | W | V, NONE,
            "instruction set; the text is the same with any, auto takes the best that all ranks "
            "have",
            "`ref` is plain C, some ten times slower"),
@@ -178,8 +184,8 @@ const dgm_opt dgm_option_rows[] = {
            "stop at the first line that cannot be done, with exit code 4", NULL),
 
     /* Text out */
-    TEXT("output", 'o', output_group, output, "", "FILE", T | S | K | D | Q | Y | G | P | A | E | C,
-         NONE,
+    TEXT("output", 'o', output_group, output, "", "FILE",
+         T | S | K | D | Q | Y | G | P | A | E | W | C, NONE,
          "file to write; without it standard output; translate writes FILE.part and renames it, "
          "goes on where it was stopped, and takes {lang} in the name for one file a target; "
          "quantize, synth, prune and extract make a directory, which must not be there yet",
@@ -231,11 +237,11 @@ const dgm_opt dgm_option_rows[] = {
          "draw among the best that together have probability X", NULL),
     REAL("temperature", decode_group, temperature, "1", 0.001, 1000, T | V | C,
          "draw with logits divided by X; any of these three makes beam-size 1 the default", NULL),
-    {"seed", 0, decode_group, DGM_OPT_U64, AT(seed), "0", 0, 0, NULL, NULL, "N", T | Y | P | V | C,
-     RESULT,
+    {"seed", 0, decode_group, DGM_OPT_U64, AT(seed), "0", 0, 0, NULL, NULL, "N",
+     T | Y | P | W | V | C, RESULT,
      "of sampling: the same seed gives the same text on any number of ranks; of synth: the same "
      "seed and shape give the same bytes; of prune --evaluate, --sweep and --max-loss: of their "
-     "resamples",
+     "resamples; of sparsify: of the lines that are drawn",
      NULL},
     TEXT("vmap", 0, decode_group, vmap, "", "FILE", T, NONE,
          "choose a language's tokens only among the pieces that FILE lists for it, lines of "
@@ -299,9 +305,15 @@ const dgm_opt dgm_option_rows[] = {
     CHOICE("clip", compress_group, clip, "mse", "none|mse", NULL, Q, NONE,
            "mse: make each scale the one of least squared error, which may clip the largest",
            "Takes longer"),
-    TEXT("calibration", 0, compress_group, calibration, "", "FILE", Q, NONE,
-         "text to run through the model so that integers fit what its matrices see (GPTQ): lines "
-         "of `source language, tab, target language, tab, sentence`",
+    CHOICE("storage", compress_group, storage, "auto", "auto|dense", NULL, Q, NONE,
+           "auto: of a sparsified model, matrices that are smaller without their zeros are stored "
+           "without; dense: all are stored whole",
+           "The bits of what is computed are the same"),
+    TEXT("calibration", 0, compress_group, calibration, "", "FILE", Q | W, LIST,
+         "quantize: text to run through the model so that integers fit what its matrices see "
+         "(GPTQ): lines of `source language, tab, target language, tab, sentence`; sparsify: "
+         "LANGUAGE=FILE for each language, as many flags or as many words behind one; the files "
+         "are line-parallel, and every ordered pair of languages is run",
          "Text unlike what will be translated helps little"),
     INT("calibration-memory", 0, compress_group, calibration_memory, "0", 0, 1 << 30, "MIB", Q,
         NONE,
@@ -312,6 +324,41 @@ const dgm_opt dgm_option_rows[] = {
     SWITCH("fold", 0, compress_group, fold, E, NONE,
            "extract: merge the two experts of a task into one dense FFN of twice the width",
            "Logits differ in their last digits: not the bytes of the whole model"),
+
+    /* Weights that become zero */
+    CHOICE("method", sparsify_group, method, "wanda", "magnitude|wanda|owl|m-wanda", NULL, W, NONE,
+           "what a weight is worth: its magnitude; times what enters it (Wanda, arXiv 2306.11695); "
+           "that, layers sharing by their outliers (OWL, arXiv 2310.05175); or after M-Wanda "
+           "(arXiv 2505.21171), languages apart: the formulas are our own, the paper's were not at "
+           "hand",
+           NULL),
+    SHARE("sparsity", sparsify_group, sparsity, "0.5", 0, 1,
+          "part of the weights of attention and feed-forward matrices that becomes zero"),
+    CHOICE("pattern", sparsify_group, pattern, "unstructured", "unstructured|2:4|4:8", NULL, W,
+           NONE, "2:4: of each 4 consecutive inputs of an output 2 go; 4:8 likewise", NULL),
+    CHOICE("calibration-target", sparsify_group, calibration_target, "pairs", "pairs|self", NULL, W,
+           NONE,
+           "self: each language into itself, so that files need not be parallel, and one will do",
+           NULL),
+    INT("samples", 0, sparsify_group, samples, "128", 0, 100000000, "N", W, NONE,
+        "lines of each calibration file that count, drawn by --seed; 0: all", NULL),
+    SHARE("lambda", sparsify_group, lambda, "1", 0, 1000,
+          "m-wanda: weight of the variance over languages"),
+    SHARE("gamma", sparsify_group, gamma, "0", 0, 100,
+          "m-wanda: the score is multiplied by this power of the share of tokens at which an input "
+          "is above --tau"),
+    SHARE("tau", sparsify_group, tau, "0", 0, 1000000, "m-wanda: an input fires where |x| > X"),
+    CHOICE("score", sparsify_group, score, "add", "add|mul", NULL, W, NONE,
+           "m-wanda: |w| (a + lambda sqrt(V)), or |w| a (1 + lambda V / a^2); a is the root mean "
+           "square of an input, V the variance of that over languages",
+           NULL),
+    SHARE("layer-spread", sparsify_group, layer_spread, "0", -1, 1,
+          "m-wanda: sparsity of the most and the least sparse layer, X apart: where languages have "
+          "least in common more is kept, or less with X below 0; 0: all alike"),
+    SHARE("owl-m", sparsify_group, owl_m, "5", 0, 1000,
+          "owl: an outlier's score is above X times the layer's mean"),
+    SHARE("owl-lambda", sparsify_group, owl_lambda, "0.08", 0, 0.5,
+          "owl: half the difference between the most and the least sparse layer"),
 
     /* Experts by language */
     TEXT("stats", 0, prune_group, stats, "", "FILE", P, NONE, "statistics, of dragoman stats",

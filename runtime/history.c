@@ -110,6 +110,18 @@ int dgm_history_read(json_t **steps, const char *dir)
     return rc;
 }
 
+int dgm_history_has(bool *has, const char *dir, const char *tool)
+{
+    json_t *steps;
+    *has = false;
+    DGM_TRY(dgm_history_read(&steps, dir));
+    for (size_t i = 0; i < json_array_size(steps); i++)
+        *has = *has || strcmp(json_string_value(json_object_get(json_array_get(steps, i), "tool")),
+                              tool) == 0;
+    json_decref(steps);
+    return DGM_OK;
+}
+
 /* ---- for people ---- */
 
 /* "experts int8, dense int8": texts as they are, all else as JSON. */

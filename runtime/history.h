@@ -36,6 +36,9 @@ DGM_MUST_CHECK int dgm_history_add(json_t *own, const char *path, uint64_t from,
 DGM_MUST_CHECK int dgm_history_parse(json_t **steps, const dgm_config_file *f);
 DGM_MUST_CHECK int dgm_history_read(json_t **steps, const char *dir);
 
+/* dgm_history_has - whether one of its steps was made by `tool`. DGM_EMODEL. */
+DGM_MUST_CHECK int dgm_history_has(bool *has, const char *dir, const char *tool);
+
 /* dgm_history_text - the same for people, malloc'ed: a line "quantize experts int8, dense int8; of 4c10.., dragoman 0.4.0"
  * for each step. DGM_EMODEL, DGM_ENOMEM. */
 DGM_MUST_CHECK int dgm_history_text(char **text, const char *dir);

@@ -8,10 +8,13 @@
 #define DOT_THIN_ROWS 8
 #define DOT_THIN_PANELS(rows, type, grouped) 1
 #define DOT_THIN_CHAINS(rows) 1
+#define PICKED_DOT_PANELS(rows) ((rows) == 1 ? 6 : (rows) <= 4 ? 4 : 2)
 
 #include "kernels/dot_kernels.h"
+#include "kernels/picked_dots.h"
 
 void dgm_avx512_dots_init(dgm_kernels *k)
 {
     dot_kernels_init(k);
+    picked_dots_init(k);
 }

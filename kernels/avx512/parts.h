@@ -4,7 +4,7 @@
 
 #include "kernels/kernels.h"
 
-void dgm_avx512_floats_init(dgm_kernels *k); /* f32 tiles, and those of weights widened */
+void dgm_avx512_floats_init(dgm_kernels *k); /* f32 tiles, those of weights widened or without zeros */
 void dgm_avx512_dots_init(dgm_kernels *k);   /* integer dot products */
 
 #endif

@@ -10,12 +10,15 @@
 /* A product waits 4 turns for the one before it in its chain. Of groups, 8 rows have both sums of one panel in registers. */
 #define DOT_THIN_PANELS(rows, type, grouped) ((rows) <= 4 || (grouped) ? 1 : 2)
 #define DOT_THIN_CHAINS(rows) ((rows) == 1 ? 4 : (rows) <= 4 ? 2 : 1)
+#define PICKED_DOT_PANELS(rows) ((rows) == 1 ? 6 : (rows) <= 4 ? 4 : 2)
 
 #include "kernels/dot_kernels.h"
+#include "kernels/picked_dots.h"
 
 void dgm_vnni_init(dgm_kernels *k)
 {
     dgm_avx512_init(k);
     k->isa = "vnni";
     dot_kernels_init(k);
+    picked_dots_init(k);
 }
