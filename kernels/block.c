@@ -1,6 +1,7 @@
 #include "kernels/block.h"
 
 #include "kernels/ahead.h"
+#include "kernels/sparse.h"
 
 #include <string.h>
 
@@ -9,6 +10,7 @@ enum {
     BLOCK_K = 512,
     IN_PLACE_BYTES = 256 << 10, /* weights up to this stay in L2 while rows pass by */
     L1_BYTES = 24 << 10,        /* weights that passes of rows share */
+    PICKED_PASSES = 2,          /* n of m: from so many passes of rows on, dense lines cost less */
     L1_PANELS = 6 /* most kernels of several passes take 3 panels at once: whole ones */
 };
 
@@ -32,16 +34,15 @@ static size_t row_bytes(int k)
     return ((size_t)k + 7) / 8 * 8;
 }
 
+/* Bitmaps are spread out for tiles; n of m is picked from a few rows where they lie. */
 static bool in_place(const dgm_kernels *kern, int rows, const dgm_packed *w, bool integers)
 {
+    if (w->pattern != DGM_DENSE)
+        return dgm_is_nm(w->pattern) &&
+               rows <= PICKED_PASSES * (integers ? kern->dot_thin_rows : kern->thin_rows);
     if (integers)
         return rows <= kern->dot_thin_rows;
     return rows <= kern->thin_rows || dgm_packed_bytes(w->type, w->n, w->k) <= IN_PLACE_BYTES;
-}
-
-bool dgm_block_copies(const dgm_kernels *kern, int rows, const dgm_packed *w, dgm_compute compute)
-{
-    return quantised(w, compute) || !in_place(kern, rows, w, false);
 }
 
 /* Tiles of f32 rows, or bytes twice with scales and sums: less, but for the smallest k. */
@@ -51,14 +52,16 @@ size_t dgm_block_bytes(int rows, int k)
     return padded * (row_bytes(k) + 8) * sizeof(float) + 3 * dgm_arena_align(1);
 }
 
-/* step_of - inputs of a step of k: whole lines and whole groups, else as even as can be. */
+enum { NM_INPUTS = 32 }; /* whole blocks of any n of m */
+
+/* step_of - inputs of a step of k: whole lines (blocks) and whole groups, else as even as can be. */
 static int step_of(const dgm_block_rows *b)
 {
     const int k = b->w->k, most = b->integers ? 4 * BLOCK_K : BLOCK_K;
     if (b->groups > 1)
         return b->w->group < most ? most / b->w->group * b->w->group : b->w->group;
-    const int steps = (k + most - 1) / most;
-    return ((k + steps - 1) / steps + 7) / 8 * 8;
+    const int steps = (k + most - 1) / most, whole = dgm_is_nm(b->w->pattern) ? NM_INPUTS : 8;
+    return ((k + steps - 1) / steps + whole - 1) / whole * whole;
 }
 
 /* elements_of - 4-byte elements of n inputs, from the beginning of a line on. */
@@ -70,21 +73,33 @@ static int elements_of(const dgm_block_rows *b, int n)
     return (n + per - 1) / per * per / 4;
 }
 
-dgm_block_rows dgm_block_open(const dgm_kernels *kern, dgm_arena *arena, int rows,
-                              const dgm_packed *w, dgm_compute compute)
+/* all_plain - the rows may be picked from. */
+static bool all_plain(const dgm_kernels *kern, int rows, int k, const float *x, size_t ldx)
 {
-    dgm_block_rows b = {.w = w, .rows = rows, .groups = groups_of(w)};
+    for (int r = 0; r < rows; r++)
+        if (!kern->plain(x + (size_t)r * ldx, k))
+            return false;
+    return true;
+}
+
+dgm_block_rows dgm_block_open(const dgm_kernels *kern, dgm_arena *arena, int rows,
+                              const dgm_packed *w, dgm_compute compute, const float *x, size_t ldx)
+{
+    dgm_block_rows b = {.w = w, .rows = rows, .groups = groups_of(w), .x = x, .ldx = ldx};
     b.integers = quantised(w, compute);
-    b.copied = dgm_block_copies(kern, rows, w, compute);
     b.packed = !in_place(kern, rows, w, b.integers);
+    if (!b.packed && !b.integers && w->pattern != DGM_DENSE)
+        b.packed = !all_plain(kern, rows, w->k, x, ldx);
+    b.copied = b.packed || b.integers;
     b.tile_rows = b.integers ? kern->dot_tile_rows : kern->tile_rows;
     b.n_tiles = (rows + b.tile_rows - 1) / b.tile_rows;
     const size_t nr = (size_t)rows;
-    if (b.integers && !b.packed) { /* one tile, of as many rows as there are */
+    if (b.integers && !b.packed && w->pattern == DGM_DENSE) { /* one tile, of all rows */
         b.tile_rows = rows;
         b.n_tiles = 1;
     }
-    if (b.packed || b.integers)
+    b.tiled = b.packed || (b.integers && w->pattern == DGM_DENSE);
+    if (b.tiled)
         b.tiles = dgm_arena_push(arena, (size_t)(b.n_tiles * b.tile_rows) *
                                             (size_t)elements_of(&b, w->k) * sizeof(float));
     if (b.integers) {
@@ -185,7 +200,7 @@ void dgm_block_load(const dgm_kernels *kern, const dgm_block_rows *b, int tile,
             src[r] = (const unsigned char *)b->q + (size_t)(row + r) * b->ldq;
         }
     }
-    if (b->packed || b->integers)
+    if (b->tiled)
         to_tile(b, tile, src, n);
 }
 
@@ -195,9 +210,16 @@ static dgm_panels panels_from(const dgm_block_rows *b, int panel, int i)
     const dgm_packed *w = b->w;
     const size_t stride = dgm_panel_bytes(w->type, w->k), p = (size_t)panel, g = (size_t)b->groups;
     const size_t line = (size_t)(i / dgm_line_inputs(w->type));
-    dgm_panels from = {.type = w->type,
-                       .data = (const unsigned char *)w->data + p * stride + line * DGM_LINE,
-                       .stride = stride};
+    dgm_panels from = {.type = w->type, .pattern = w->pattern, .stride = stride};
+    if (w->pattern == DGM_DENSE) {
+        from.data = (const unsigned char *)w->data + p * stride + line * DGM_LINE;
+    } else if (dgm_is_nm(w->pattern)) {
+        const dgm_zipped z = dgm_sparse_stretch(w, panel, i);
+        from.data = z.data;
+        from.stride = dgm_nm_bytes(w->pattern, w->type, w->k);
+        from.index = z.index;
+        from.index_stride = dgm_sparse_index_bytes(w->pattern, w->type, w->k);
+    }
     if (g > 1)
         from.scales = (dgm_scales){.at = w->scale + (p * g + (size_t)(i / w->group)) * DGM_PANEL,
                                    .stride = g * DGM_PANEL,
@@ -220,7 +242,11 @@ static void rows_in_place(const dgm_kernels *kern, float *acc, size_t ld, const 
     const dgm_panels w = panels_from(b, panel, 0);
     const int k = b->w->k;
     const float *x = b->integers ? NULL : b->x + (size_t)row * b->ldx;
-    if (b->integers) {
+    if (b->integers && w.pattern != DGM_DENSE) {
+        kern->picked_dots(acc, ld, b->q + (size_t)row * b->ldq, b->ldq, &w, k, rows, n_panels);
+    } else if (w.pattern != DGM_DENSE) {
+        kern->picked_rows(acc, ld, x, b->ldx, &w, k, rows, n_panels);
+    } else if (b->integers) {
         const dgm_dot_rows q = dot_rows_from(b, b->tiles + (size_t)row * ELEMENT, row, 0);
         kern->dot_rows(acc, ld, &q, &w, k, rows, n_panels);
     } else if (w.type == DGM_W_F32) {
@@ -256,6 +282,19 @@ typedef struct step {
     const unsigned char *x; /* the block's first tile */
     int i, k, np, panels_left;
 } step;
+
+/* unzip_step - s's panels from panel `panel` on become dense lines in `lines`. */
+static void unzip_step(const dgm_kernels *kern, const dgm_block_rows *b, step *s, int panel,
+                       float *lines)
+{
+    s->w.data = lines;
+    s->w.stride = dgm_panel_bytes(s->w.type, s->k);
+    for (int p = 0; p < s->np; p++) {
+        const dgm_zipped z = dgm_sparse_stretch(b->w, panel + p, s->i);
+        kern->unzip((unsigned char *)lines + (size_t)p * s->w.stride, &z, s->k);
+    }
+    s->panels_left = 0; /* what comes next is not read where it lies */
+}
 
 static void tiles_of(const dgm_kernels *kern, float *acc, size_t ld, const dgm_block_rows *b,
                      int row, int rows, const step *s)
@@ -293,6 +332,9 @@ static void chain_tiles(const dgm_kernels *kern, float *acc, size_t ld, const dg
             s.panels_left = all - panel - p;
             s.np = min_int(kern->tile_panels, n_panels - p);
             s.w = panels_from(b, panel + p, i);
+            if (b->w->pattern != DGM_DENSE)
+                unzip_step(kern, b, &s, panel + p,
+                           b->integers || s.w.type == DGM_W_F32 ? wide : wide + DGM_BLOCK_NUMBERS);
             s.numbers = s.w.data;
             s.number_stride = s.w.stride / sizeof(float);
             if (!b->integers && s.w.type != DGM_W_F32) {

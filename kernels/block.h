@@ -21,10 +21,11 @@
 typedef struct dgm_block_rows {
     const dgm_packed *w;
     int rows, tile_rows, n_tiles;
-    bool copied, packed, integers; /* packed: in tiles; integers: quantised */
+    bool copied, packed, integers; /* packed: in tiles, many rows' way; integers: quantised */
+    bool tiled;                    /* packed, or quantised rows of dense weights */
     const float *x;                /* not copied: row r at x + r * ldx */
     size_t ldx;
-    unsigned char *tiles; /* packed, integers */
+    unsigned char *tiles; /* tiled */
     int8_t *q;            /* integers: [rows, ldq], zero from k on */
     size_t ldq;
     float *scale;  /* integers: [rows] */
@@ -39,19 +40,19 @@ typedef struct dgm_block_source {
     float scale;
 } dgm_block_source;
 
-/* Floats of a thread's buffer for widened weights. */
-enum { DGM_BLOCK_WIDE = DGM_MAX_TILE_PANELS * DGM_PANEL * DGM_MAX_GROUP };
-
-/* dgm_block_copies - whether rows of x would be copied by dgm_block_open. */
-bool dgm_block_copies(const dgm_kernels *kern, int rows, const dgm_packed *w, dgm_compute compute);
+/* Floats of a thread's buffer for widened weights, behind them for the lines of sparse ones that are to be widened. */
+enum {
+    DGM_BLOCK_NUMBERS = DGM_MAX_TILE_PANELS * DGM_PANEL * DGM_MAX_GROUP,
+    DGM_BLOCK_WIDE = DGM_BLOCK_NUMBERS + DGM_BLOCK_NUMBERS / 2
+};
 
 /* dgm_block_bytes - enough of an arena for dgm_block_open with `rows` rows of k inputs, whatever the weights. */
 size_t dgm_block_bytes(int rows, int k);
 
-/* dgm_block_open - memory for `rows` rows, to be filled by dgm_block_load. Where nothing is copied, x and ldx are the
- * caller's to set. */
+/* dgm_block_open - memory for `rows` rows, to be filled by dgm_block_load unless nothing is copied. x [rows, w->k], ldx: where
+ * the rows lie; with dense weights the caller may set them later. */
 dgm_block_rows dgm_block_open(const dgm_kernels *kern, dgm_arena *arena, int rows,
-                              const dgm_packed *w, dgm_compute compute);
+                              const dgm_packed *w, dgm_compute compute, const float *x, size_t ldx);
 
 /* dgm_block_load - the rows of tile `tile` (tile_rows rows, the last tile fewer), from as many sources. */
 void dgm_block_load(const dgm_kernels *kern, const dgm_block_rows *b, int tile,

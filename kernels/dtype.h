@@ -11,6 +11,9 @@ typedef enum dgm_dtype { DGM_F32, DGM_F16, DGM_BF16 } dgm_dtype;
 /* Types of packed weights (pack.h). */
 typedef enum dgm_wtype { DGM_W_F32, DGM_W_BF16, DGM_W_INT8, DGM_W_INT4 } dgm_wtype;
 
+/* Which numbers of packed weights are stored: all, n of m consecutive inputs, or those that a bitmap names (sparse.h). */
+typedef enum dgm_pattern { DGM_DENSE, DGM_2_OF_4, DGM_4_OF_8, DGM_BITMAP } dgm_pattern;
+
 /* What multiplies int8 and int4 weights: f32 rows, or rows quantised to int8. */
 typedef enum dgm_compute { DGM_COMPUTE_F32, DGM_COMPUTE_INT8 } dgm_compute;
 

@@ -160,9 +160,7 @@ void dgm_gemm(const dgm_kernels *kern, dgm_pool *pool, const dgm_gemm_job *jobs,
         g.x[j] = (dgm_block_rows){.copied = false};
         if (job->rows == 0)
             continue;
-        g.x[j] = dgm_block_open(kern, scratch, job->rows, job->w, job->compute);
-        g.x[j].x = job->x;
-        g.x[j].ldx = job->ldx;
+        g.x[j] = dgm_block_open(kern, scratch, job->rows, job->w, job->compute, job->x, job->ldx);
         g.work += job_work(&g.x[j]);
         to_load += g.x[j].copied ? (int64_t)job->rows * job->w->k : 0;
     }

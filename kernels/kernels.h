@@ -49,7 +49,17 @@ typedef struct dgm_panels {
     const void *data; /* the first panel's first line at hand */
     size_t stride;    /* bytes from panel to panel */
     dgm_scales scales;
+    dgm_pattern pattern; /* n of m: data is the first block's, and so is */
+    const void *index;
+    size_t index_stride; /* bytes from panel to panel */
 } dgm_panels;
+
+/* dgm_zipped - a stretch of one sparse panel (sparse.h), from an input on that begins a block (n of m) or a line. */
+typedef struct dgm_zipped {
+    dgm_pattern pattern;
+    dgm_wtype type;
+    const void *data, *index;
+} dgm_zipped;
 
 /* dgm_dot_rows - rows as quantize_row leaves them, 4 inputs of all rows together: [k / 4][rows or more][4], zero from
  * their end to a multiple of 8 inputs. */
@@ -138,6 +148,22 @@ typedef struct dgm_kernels {
     int dot_thin_rows;
     void (*dot_rows)(void *y, size_t ldy, const dgm_dot_rows *x, const dgm_panels *w, int k,
                      int rows, int n_panels);
+
+    /* unzip - the first k inputs of a stretch as lines of pack.h. */
+    void (*unzip)(void *lines, const dgm_zipped *from, int k);
+
+    /*
+     * picked_rows - wide_rows for n of m, of f32, bf16 and int8; picked_dots - dot_rows for n of m, of int8, whose rows q
+     * stand in their own order, ldq apart. Inputs that are not kept are left out: dgm_kernels.plain says whether rows
+     * of floats allow that.
+     */
+    void (*picked_rows)(float *y, size_t ldy, const float *x, size_t ldx, const dgm_panels *w,
+                        int k, int rows, int n_panels);
+    void (*picked_dots)(void *y, size_t ldy, const int8_t *q, size_t ldq, const dgm_panels *w,
+                        int k, int rows, int n_panels);
+
+    /* plain - each x is zero, or finite and not closer to zero than DGM_SPARSE_LEAST_X. */
+    int (*plain)(const float *x, int n);
 
     /*
      * finish - what follows the chain, elementwise over n: y = acc + bias; relu: y > 0 ? y : +0, NaN

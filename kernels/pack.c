@@ -1,4 +1,4 @@
-#include "kernels/pack.h"
+#include "kernels/sparse.h"
 
 #include <string.h>
 
@@ -220,8 +220,20 @@ static void read_f32(float *dst, const dgm_packed *w, int r)
         dst[i] = from[(size_t)i * DGM_PANEL];
 }
 
+static void read_sparse(float *dst, const dgm_packed *w, int r)
+{
+    const int groups = dgm_packed_groups(w->k, w->group);
+    dgm_sparse_read(dst, w, r);
+    for (int i = 0; w->type == DGM_W_INT8 && i < w->k; i++)
+        dst[i] *= w->scale[dgm_packed_scale_at(groups, r, w->group == 0 ? 0 : i / w->group)];
+}
+
 void dgm_packed_read(float *dst, const dgm_packed *w, int r)
 {
+    if (w->pattern != DGM_DENSE) {
+        read_sparse(dst, w, r);
+        return;
+    }
     switch (w->type) {
     case DGM_W_BF16:
         read_bf16(dst, w, r);

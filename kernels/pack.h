@@ -21,9 +21,12 @@ enum { DGM_MAX_GROUP = 1024 };
 typedef struct dgm_packed {
     int n, k; /* outputs, inputs */
     dgm_wtype type;
-    int group;          /* integers: inputs that share a scale, 0: all */
-    const void *data;   /* panels, 64-byte aligned; NULL: not on this rank */
-    const float *scale; /* integers: [panels][groups][16], 64-byte aligned; else NULL */
+    int group;           /* integers: inputs that share a scale, 0: all */
+    const void *data;    /* panels, 64-byte aligned; NULL: not on this rank */
+    const float *scale;  /* integers: [panels][groups][16], 64-byte aligned; else NULL */
+    dgm_pattern pattern; /* not dense: data is what sparse.h says, and so are: */
+    const void *index;
+    const uint32_t *starts;
 } dgm_packed;
 
 static inline size_t dgm_packed_panels(int n)
@@ -93,7 +96,7 @@ static inline size_t dgm_packed_scales(dgm_wtype t, int n, int k, int group)
 }
 
 /*
- * dgm_packed_gather - outputs rows[0 .. n - 1] of w, in this order, as a matrix of their own: data [dgm_packed_bytes()]
+ * dgm_packed_gather - outputs rows[0 .. n - 1] of w, in this order, as a matrix of their own (of a dense w): data [dgm_packed_bytes()]
  * and scale [dgm_packed_scales()], both 64-byte aligned, n >= 1. The same type and groups, so each output computes the
  * bits that it computes in w.
  */
@@ -103,7 +106,7 @@ dgm_packed dgm_packed_gather(void *data, float *scale, const dgm_packed *w, cons
 /* dgm_packed_read - dst [k] = row r as floats, whatever the type; integers: q * scale, rounded once. */
 void dgm_packed_read(float *dst, const dgm_packed *w, int r);
 
-/* dgm_packed_at - one element of that row. */
+/* dgm_packed_at - one element of that row, of a dense matrix. */
 float dgm_packed_at(const dgm_packed *w, int r, int i);
 
 /* dgm_packed_zero - element i of row r of panels of type t becomes 0 (int4: q = 0). Rows may be changed by several threads. */

@@ -283,7 +283,7 @@ int dgm_vocab(const dgm_kernels *kern, dgm_pool *pool, dgm_vocab_row *rows, int 
     region g = {.kern = kern, .rows = rows, .w = w, .n_rows = n_rows};
     g.n_heaps = dgm_pool_size(many);
     g.n_blocks = (w->n + DGM_VOCAB_BLOCK - 1) / DGM_VOCAB_BLOCK;
-    g.x = dgm_block_open(kern, scratch, n_rows, w, compute);
+    g.x = dgm_block_open(kern, scratch, n_rows, w, compute, NULL, 0);
     g.chunk = chunk_rows(&g.x, g.n_blocks, g.n_heaps);
     g.n_chunks = (n_rows + g.chunk - 1) / g.chunk;
     for (int r = 0; r < n_rows; r++)

@@ -37,7 +37,7 @@ static bool stays(const job *j, const dgm_slot *s)
 static bool starts(const job *j, const dgm_slot *s)
 {
     if (s->expert < 0)
-        return s->matrix != NULL && s->form != DGM_SLOT_SCALES;
+        return s->matrix != NULL && dgm_slot_has_weights(s);
     return s == j->m->files->slots || s[-1].expert != s->expert || s[-1].moe != s->moe;
 }
 

@@ -72,7 +72,7 @@ static bool add_copy(job *j, const dgm_slot *s, int number)
 {
     dgm_new_tensor *to = &j->list[j->n];
     const bool begins =
-        s->expert < 0 ? s->matrix != NULL && s->form != DGM_SLOT_SCALES : begins_expert(j, s);
+        s->expert < 0 ? s->matrix != NULL && dgm_slot_has_weights(s) : begins_expert(j, s);
     j->items[j->n++] = (item){.slot = s};
     bool good = dgm_tensor_copy_plan(&j->copy, to, s->tensor);
     to->unit = begins;

@@ -146,7 +146,9 @@ static float next_error(const walk *w, int i, int k, float fed_back)
         return weight;
     if (w->pass == ALONE)
         return weight - (float)r->q[(size_t)i * r->ldq + (size_t)input] * scale;
-    const int8_t q = (int8_t)dgm_quantize_one(weight + fed_back, scale, w->z);
+    const int8_t q =
+        (int8_t)(r->keep_zeros && weight == 0 ? 0
+                                              : dgm_quantize_one(weight + fed_back, scale, w->z));
     w->f->q[(size_t)i * (size_t)n + (size_t)input] = q;
     return weight - (float)q * scale;
 }

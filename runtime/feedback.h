@@ -55,6 +55,7 @@ typedef struct dgm_feedback_rows {
     const float *scale; /* [rows, groups], stride ld_scale */
     size_t ld_scale;
     dgm_feedback_error *error; /* out [rows] */
+    bool keep_zeros;           /* weights that are zero stay so: what they are fed is passed on */
 } dgm_feedback_rows;
 
 /* dgm_feedback_run - q with feedback, except in rows where that would do worse. t->scratch: dgm_feedback_scratch_bytes() of

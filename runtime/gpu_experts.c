@@ -1,5 +1,8 @@
 #include "runtime/gpu_experts.h"
 
+#include "base/arena.h"
+#include "kernels/sparse.h"
+
 #include <stdlib.h>
 
 /* One expert in device memory; NULL: not on this rank. */
@@ -11,6 +14,7 @@ struct dgm_gpu_experts {
     const dgm_device_ops *ops;
     dgm_device *dev;
     dgm_device_info info;
+    dgm_kernels kern; /* the best there is: any gives the same panels */
     size_t bytes;
     int most;                /* experts of a layer */
     placed *placed;          /* [MoE layers, most] */
@@ -42,6 +46,24 @@ static int add_bytes(dgm_gpu_experts *g, const dgm_model *m, const dgm_layer *la
     return DGM_OK;
 }
 
+/* put_matrix - a GPU takes dense panels: what is sparse is spread out on the way. */
+static int put_matrix(dgm_gpu_experts *g, const dgm_device_matrix **to, const dgm_linear *l)
+{
+    dgm_packed dense = l->w;
+    if (l->w.pattern == DGM_DENSE)
+        return g->ops->put(g->dev, to, &l->w, l->b);
+    const size_t bytes = dgm_packed_bytes(l->w.type, l->w.n, l->w.k);
+    void *panels = dgm_reserve(bytes);
+    if (panels == NULL)
+        return dgm_fail(DGM_ENOMEM, "out of memory for %zu bytes of an expert", bytes);
+    dgm_sparse_expand(&g->kern, panels, &l->w);
+    dense.pattern = DGM_DENSE;
+    dense.data = panels;
+    const int rc = g->ops->put(g->dev, to, &dense, l->b);
+    dgm_release(panels, bytes);
+    return rc;
+}
+
 static int put(dgm_gpu_experts *g, const dgm_model *m, const dgm_layer *layer, int expert,
                dgm_comm *comm)
 {
@@ -51,8 +73,8 @@ static int put(dgm_gpu_experts *g, const dgm_model *m, const dgm_layer *layer, i
         dgm_comm_busy(comm, "copying experts to the GPU");
     if (dgm_model_is_unchecked(m, layer->moe_index, expert))
         DGM_TRY(dgm_model_check_expert(m, layer->moe_index, expert));
-    DGM_TRY(g->ops->put(g->dev, &to->fc1, &ffn->fc1.w, ffn->fc1.b));
-    return g->ops->put(g->dev, &to->fc2, &ffn->fc2.w, ffn->fc2.b);
+    DGM_TRY(put_matrix(g, &to->fc1, &ffn->fc1));
+    return put_matrix(g, &to->fc2, &ffn->fc2);
 }
 
 static int widest(const dgm_model_config *c)
@@ -95,7 +117,9 @@ int dgm_gpu_experts_open(dgm_gpu_experts **out, const dgm_device_ops *ops, int i
     if (g == NULL)
         return dgm_fail(DGM_ENOMEM, "out of memory for experts on a GPU");
     g->ops = ops;
-    const int rc = open_filled(g, index, model, comm);
+    int rc = dgm_kernels_select(&g->kern, NULL);
+    if (rc == DGM_OK)
+        rc = open_filled(g, index, model, comm);
     if (rc != DGM_OK) {
         dgm_gpu_experts_close(g);
         return rc;

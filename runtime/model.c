@@ -181,7 +181,7 @@ bool dgm_weight_type_parse(dgm_wtype *out, const char *name)
 
 static void count_slot(dgm_part_size *part, const dgm_slot *s)
 {
-    if (s->form != DGM_SLOT_SCALES)
+    if (dgm_slot_has_weights(s))
         part->params += (uint64_t)s->rows * (uint64_t)s->k;
     part->file_bytes += s->tensor->bytes;
     part->memory_bytes += dgm_weights_bytes(s);

@@ -6,7 +6,7 @@
 #include "runtime/quantize.h"
 
 #include "runtime/cut.h"
-#include "runtime/model_writer.h"
+#include "runtime/sparse_write.h"
 #include "runtime/weights.h"
 
 #include <inttypes.h>
@@ -23,9 +23,10 @@ static const uint64_t SHARD_BYTES = (uint64_t)4 << 30;
 typedef struct run {
     const dgm_slot *first;
     size_t n;
-    dgm_wtype type; /* it becomes */
-    int chunk;      /* rows worked on at a time */
-    int groups;     /* scales of an output */
+    dgm_wtype type;         /* it becomes */
+    int chunk;              /* rows worked on at a time */
+    int groups;             /* scales of an output */
+    dgm_sparse_shape shape; /* as which it is written */
 } run;
 
 typedef struct job {
@@ -37,6 +38,8 @@ typedef struct job {
     uint64_t done_bytes, total_bytes;
     dgm_quantize_progress progress;
     void *ctx;
+    bool planned;
+    dgm_sparse_shape *shapes; /* [slots]: of the run that begins there, once planned */
     /* buffers, each as large as the largest run needs: of a chunk */
     void *raw;        /* the source's bytes; then each row's own memory, [rows, k] f32 */
     float *rows;      /* [rows, k] */
@@ -44,6 +47,7 @@ typedef struct job {
     void *panels;
     dgm_quantize_error *errors; /* [rows] */
     float *scales;              /* of a matrix, as in the file */
+    unsigned char *whole;       /* a sparse matrix, row-major */
     /* with calibration: */
     dgm_feedback_error *outputs; /* [rows] */
     dgm_arena scratch;
@@ -61,6 +65,21 @@ static bool same_run(const dgm_slot *a, const dgm_slot *b)
     return a->matrix == b->matrix && a->vector == b->vector;
 }
 
+/* shape_of - what was sparse stays so; the numbers that are kept, too. */
+static dgm_sparse_shape shape_of(const job *j, const run *r)
+{
+    const dgm_slot *first = r->first;
+    dgm_sparse_shape s = {.type = r->type, .n = first->n, .k = first->k, .group = j->opt->group};
+    if (first->form != DGM_SLOT_PANELS)
+        return s;
+    s.pattern = first->matrix->pattern;
+    if (s.pattern == DGM_BITMAP)
+        s.values =
+            first->tensor->dims[0] - DGM_BITMAP_SLACK / dgm_element_bytes(first->matrix->type);
+    s.pattern = dgm_sparse_choose(&s);
+    return s;
+}
+
 static run run_at(const job *j, size_t at)
 {
     const struct dgm_model_files *f = j->m->files;
@@ -73,6 +92,7 @@ static run run_at(const job *j, size_t at)
     const int rows = (int)dgm_packed_panels(r.first->n) * DGM_PANEL;
     r.chunk = chunk < DGM_PANEL ? DGM_PANEL : chunk < rows ? chunk : rows;
     r.groups = dgm_packed_groups(r.first->k, j->opt->group);
+    r.shape = j->planned ? j->shapes[at] : shape_of(j, &r);
     return r;
 }
 
@@ -83,19 +103,13 @@ static bool is_calibrated(const job *j, const run *r)
 
 /* ---- plan ---- */
 
-static int add(dgm_new_tensor *list, size_t *n, const dgm_slot *s, const char *tail,
-               const dgm_new_tensor *what)
+static int add_vector(dgm_new_tensor *list, size_t *n, dgm_new_tensor t, const dgm_slot *s)
 {
-    dgm_new_tensor *t = &list[*n];
-    *t = *what;
-    if (asprintf(&t->name, "%s%s", s->name, tail) < 0) {
-        t->name = NULL;
+    t.name = strdup(s->name);
+    t.bytes = (uint64_t)s->n * sizeof(float);
+    if (t.name == NULL)
         return dgm_fail(DGM_ENOMEM, "out of memory for a list of tensors");
-    }
-    t->bytes = strcmp(t->type, "F32") == 0 ? 4 : strcmp(t->type, "BF16") == 0 ? 2 : 1;
-    for (int i = 0; i < t->n_dims; i++)
-        t->bytes *= t->dims[i];
-    ++*n;
+    list[(*n)++] = t;
     return DGM_OK;
 }
 
@@ -114,26 +128,48 @@ static int plan_run(const job *j, const run *r, dgm_new_tensor *list, size_t *n)
     dgm_new_tensor t = {.type = "F32", .unit = starts(j, r), .n_dims = 1, .dims = {(uint64_t)s->n}};
     t.page = t.unit && s->expert >= 0;
     if (s->matrix == NULL)
-        return add(list, n, s, "", &t);
-    t.n_dims = dgm_panels_shape(&t.type, t.dims, r->type, s->n, s->k);
-    DGM_TRY(add(list, n, s, ".q", &t));
-    if (!is_integer(r->type))
-        return DGM_OK;
-    const dgm_new_tensor scale = {
-        .type = "F32", .n_dims = 3, .dims = {t.dims[0], (uint64_t)r->groups, DGM_PANEL}};
-    return add(list, n, s, ".scale", &scale);
+        return add_vector(list, n, t, s);
+    return dgm_sparse_plan(list, n, s->name, &r->shape, t.unit, t.page);
+}
+
+/* may_shrink - weights that pruning makes zero. */
+static bool may_shrink(const job *j, const run *r)
+{
+    const enum dgm_part p = r->first->part;
+    return j->opt->compact && r->first->matrix != NULL && r->shape.pattern == DGM_DENSE &&
+           (p == DGM_ATTENTION || p == DGM_FFN || p == DGM_EXPERTS);
+}
+
+static int read_run(job *j, const run *r, int row, int rows);
+
+/* look - finds out by reading the matrix once more. */
+static int look(job *j, run *r)
+{
+    const uint64_t done = j->done_bytes;
+    dgm_sparse_found found = {.k = r->first->k};
+    for (int row = 0; row < r->first->n && !found.tiny; row += r->chunk) {
+        const int rows = r->first->n - row < r->chunk ? r->first->n - row : r->chunk;
+        DGM_TRY(read_run(j, r, row, rows));
+        dgm_sparse_look(&found, j->rows, rows);
+    }
+    dgm_sparse_fit(&r->shape, &found);
+    j->done_bytes = done;
+    return DGM_OK;
 }
 
 static int plan(job *j)
 {
     const struct dgm_model_files *f = j->m->files;
-    dgm_new_tensor *list = calloc(2 * f->n_slots + 1, sizeof *list);
+    dgm_new_tensor *list = calloc(4 * f->n_slots + 1, sizeof *list);
     if (list == NULL)
         return dgm_fail(DGM_ENOMEM, "out of memory for a list of tensors");
     size_t n = 0;
     for (size_t i = 0; i < f->n_slots;) {
-        const run r = run_at(j, i);
-        int rc = plan_run(j, &r, list, &n);
+        run r = run_at(j, i);
+        int rc = may_shrink(j, &r) ? look(j, &r) : DGM_OK;
+        j->shapes[i] = r.shape;
+        if (rc == DGM_OK)
+            rc = plan_run(j, &r, list, &n);
         if (rc == DGM_OK && is_calibrated(j, &r))
             rc = dgm_calibration_want(j->opt->calibration, r.first->matrix);
         if (rc != DGM_OK) {
@@ -146,6 +182,7 @@ static int plan(job *j)
             j->total_bytes += r.first[t].tensor->bytes;
         i += r.n;
     }
+    j->planned = true;
     return dgm_model_writer_plan(j->out, list, n,
                                  j->opt->shard_bytes != 0 ? j->opt->shard_bytes : SHARD_BYTES);
 }
@@ -182,6 +219,18 @@ static int read_rows(job *j, float *dst, const dgm_slot *s, int row, int rows)
     return check_finite(j, s, dst, n, (size_t)row * k);
 }
 
+/* The same from a sparse matrix, wherever it lies. */
+static int read_sparse(job *j, float *dst, const dgm_slot *s, int row, int rows)
+{
+    dgm_packed w;
+    const size_t k = (size_t)s->k;
+    DGM_TRY(dgm_slot_map(&w, j->m, s));
+    for (int r = 0; r < rows; r++)
+        dgm_packed_read(dst + (size_t)r * k, &w, row + r);
+    tell(j, s->tensor->bytes * (uint64_t)rows / (uint64_t)s->n);
+    return check_finite(j, s, dst, (size_t)rows * k, (size_t)row * k);
+}
+
 /* The same from panels; row is the first of one. */
 static int read_panels(job *j, float *dst, const dgm_slot *s, int row, int rows)
 {
@@ -204,10 +253,11 @@ static int read_run(job *j, const run *r, int row, int rows)
         const int from = row > s->row0 ? row : s->row0;
         const int to = row + rows < s->row0 + s->rows ? row + rows : s->row0 + s->rows;
         float *dst = j->rows + (size_t)(from - row) * (size_t)s->k;
-        if (from >= to)
+        if (from >= to || !dgm_slot_has_weights(s))
             continue;
-        DGM_TRY(s->form == DGM_SLOT_PANELS ? read_panels(j, dst, s, from, to - from)
-                                           : read_rows(j, dst, s, from - s->row0, to - from));
+        DGM_TRY(s->form != DGM_SLOT_PANELS        ? read_rows(j, dst, s, from - s->row0, to - from)
+                : s->matrix->pattern != DGM_DENSE ? read_sparse(j, dst, s, from, to - from)
+                                                  : read_panels(j, dst, s, from, to - from));
     }
     return DGM_OK;
 }
@@ -340,6 +390,7 @@ static int feed_back(const chunk *c, dgm_feedback *f)
                                     .ldq = k * sizeof *j->narrow,
                                     .scale = j->raw,
                                     .ld_scale = k,
+                                    .keep_zeros = c->r->shape.pattern != DGM_DENSE,
                                     .error = j->outputs};
     DGM_TRY(dgm_feedback_run(f, &rows, &z, &tools));
     dgm_feedback_error *sum = &j->report->output[1 + s->layer][s->part];
@@ -359,6 +410,16 @@ static int write_vector(job *j, const run *r)
     return dgm_model_writer_put(j->out, j->rows, (size_t)r->first->n * sizeof(float));
 }
 
+/* keep_row - of a sparse matrix, which is written as a whole: row i of the chunk. */
+static void keep_row(const chunk *c, int i, int row)
+{
+    const job *j = c->j;
+    const size_t k = (size_t)c->w.k, size = is_integer(c->w.type) ? 1 : sizeof(float);
+    const void *from =
+        is_integer(c->w.type) ? (const void *)(j->narrow + (size_t)i * k) : j->rows + (size_t)i * k;
+    memcpy(j->whole + (size_t)row * k * size, from, k * size);
+}
+
 static int write_chunk(job *j, const run *r, int row, dgm_feedback *f)
 {
     const int n = r->first->n, k = r->first->k, rows = n - row < r->chunk ? n - row : r->chunk;
@@ -376,7 +437,11 @@ static int write_chunk(job *j, const run *r, int row, dgm_feedback *f)
         DGM_TRY(feed_back(&c, f));
     dgm_pool_run(j->pool, pack_part, &c);
     DGM_TRY(add_errors(&c));
-    return dgm_model_writer_put(j->out, j->panels, dgm_packed_bytes(r->type, rows, k));
+    if (r->shape.pattern == DGM_DENSE)
+        return dgm_model_writer_put(j->out, j->panels, dgm_packed_bytes(r->type, rows, k));
+    for (int i = 0; i < rows; i++)
+        keep_row(&c, i, row + i);
+    return DGM_OK;
 }
 
 static int write_matrix(job *j, const run *r)
@@ -394,6 +459,8 @@ static int write_matrix(job *j, const run *r)
     if (use)
         dgm_feedback_fini(&f);
     DGM_TRY(rc);
+    if (r->shape.pattern != DGM_DENSE)
+        return dgm_sparse_put(j->out, r->first->name, &r->shape, j->whole, j->scales);
     return is_integer(r->type) ? dgm_model_writer_put(j->out, j->scales, scale_bytes) : DGM_OK;
 }
 
@@ -418,12 +485,14 @@ static size_t larger(size_t a, size_t b)
 static int allocate(job *j)
 {
     const struct dgm_model_files *f = j->m->files;
-    size_t weights = 1, rows = 1, scales = 1, feedback = 1;
+    size_t weights = 1, rows = 1, scales = 1, feedback = 1, whole = 1;
     for (size_t i = 0; i < f->n_slots; i++) {
         const run r = run_at(j, i);
         const size_t padded = dgm_packed_panels(r.first->n) * DGM_PANEL;
         weights = larger(weights, (size_t)r.chunk * (size_t)r.first->k);
         rows = larger(rows, (size_t)r.chunk);
+        if (r.shape.pattern != DGM_DENSE || may_shrink(j, &r))
+            whole = larger(whole, (size_t)r.first->n * (size_t)r.first->k);
         if (is_integer(r.type))
             scales = larger(scales, padded * (size_t)r.groups);
         feedback = larger(feedback,
@@ -433,6 +502,8 @@ static int allocate(job *j)
     j->raw = malloc(weights * sizeof(float)); /* chunks are whole panels, and f32 has the largest */
     j->panels = malloc(weights * sizeof(float));
     j->narrow = malloc(weights * sizeof *j->narrow);
+    j->shapes = calloc(f->n_slots + 1, sizeof *j->shapes);
+    j->whole = malloc(whole * sizeof(float));
     j->scales = malloc(scales * sizeof *j->scales);
     j->errors = malloc(rows * sizeof *j->errors);
     j->report->n_layers = j->m->cfg.n_layers[DGM_ENCODER] + j->m->cfg.n_layers[DGM_DECODER];
@@ -442,7 +513,8 @@ static int allocate(job *j)
         j->report->output = calloc((size_t)j->report->n_layers + 1, sizeof *j->report->output);
     }
     if (j->rows == NULL || j->raw == NULL || j->panels == NULL || j->narrow == NULL ||
-        j->scales == NULL || j->errors == NULL || j->report->error == NULL ||
+        j->scales == NULL || j->whole == NULL || j->shapes == NULL || j->errors == NULL ||
+        j->report->error == NULL ||
         (j->opt->calibration != NULL && (j->outputs == NULL || j->report->output == NULL)))
         return dgm_fail(DGM_ENOMEM, "out of memory for %zu weights at a time", weights);
     return j->opt->calibration == NULL ? DGM_OK : dgm_arena_init(&j->scratch, feedback);
@@ -455,6 +527,8 @@ static void release(job *j)
     free(j->panels);
     free(j->narrow);
     free(j->scales);
+    free(j->whole);
+    free(j->shapes);
     free(j->errors);
     free(j->outputs);
     dgm_arena_fini(&j->scratch);

@@ -20,6 +20,8 @@ typedef struct dgm_quantize_options {
     int group;                /* integers: inputs that share a scale, 0: all */
     enum dgm_scale_rule rule;
     bool clip;
+    bool
+        compact; /* matrices are looked at for zeros, and stored without where that is smaller (sparse_write.h) */
     dgm_compute compute;          /* what the model asks for when nobody says otherwise */
     uint64_t shard_bytes;         /* largest weight file; 0: 4 GiB */
     dgm_calibration *calibration; /* of the same model; NULL: none. Used up. */

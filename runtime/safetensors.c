@@ -44,6 +44,14 @@ int dgm_st_header_bytes(size_t *out, const char *path, const unsigned char *firs
     return DGM_OK;
 }
 
+uint64_t dgm_st_element_bytes(const char *name)
+{
+    dgm_tensor t;
+    uint64_t bytes = 0;
+    (void)dgm_st_type(&t, &bytes, name);
+    return bytes;
+}
+
 bool dgm_st_type(dgm_tensor *t, uint64_t *element_bytes, const char *name)
 {
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {

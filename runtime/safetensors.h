@@ -47,6 +47,8 @@ DGM_MUST_CHECK int dgm_st_parse(dgm_st_header *out, const char *path, const char
                                 uint64_t file_bytes);
 /* dgm_st_type - sets t's type and *element_bytes from a name such as "BF16"; false: no such type. */
 bool dgm_st_type(dgm_tensor *t, uint64_t *element_bytes, const char *name);
+/* dgm_st_element_bytes - of a type's name; 0: no such type. */
+uint64_t dgm_st_element_bytes(const char *name);
 /* dgm_st_sort - by ascending offset; of one offset, the smaller first, then by name. */
 void dgm_st_sort(dgm_st_header *h);
 void dgm_st_header_fini(dgm_st_header *h);

@@ -24,7 +24,7 @@ typedef struct job {
 static bool starts(const job *j, const dgm_slot *s)
 {
     if (s->expert < 0)
-        return s->matrix != NULL && s->form != DGM_SLOT_SCALES;
+        return s->matrix != NULL && dgm_slot_has_weights(s);
     return s == j->m->files->slots || s[-1].expert != s->expert || s[-1].moe != s->moe;
 }
 
@@ -76,7 +76,7 @@ static int put_rows(job *j, const dgm_slot *s)
 
 static int put_tensor(job *j, const dgm_slot *s)
 {
-    if (!dgm_prunable_slot(s) || s->form == DGM_SLOT_SCALES)
+    if (!dgm_prunable_slot(s) || !dgm_slot_has_weights(s))
         return dgm_tensor_copy_run(&j->copy, s->tensor);
     if (s->form == DGM_SLOT_PANELS) /* memory has them as the file does */
         return dgm_model_writer_put(j->out, s->matrix->data, (size_t)s->tensor->bytes);

@@ -61,17 +61,48 @@ static int bind(binder *b, dgm_slot s, const char *name, const char *file_name)
     return add_slot(b->f, &s);
 }
 
+/* pattern_of - a sparse matrix has an index beside its panels; the embedding and routers are always dense. */
+static dgm_pattern pattern_of(const binder *b, const char *name)
+{
+    char full[256];
+    if (b->f->tensors == NULL || b->part == DGM_EMBED || b->part == DGM_ROUTER)
+        return DGM_DENSE;
+    for (dgm_pattern p = DGM_2_OF_4; p <= DGM_BITMAP; p++) {
+        (void)snprintf(full, sizeof full, "%s%s%s%s", b->prefix, b->at, name, dgm_index_tail(p));
+        if (dgm_tensors_find(b->f->tensors, full) != NULL)
+            return p;
+    }
+    return DGM_DENSE;
+}
+
+/* What a sparse matrix has besides. */
+static int bind_index(binder *b, dgm_slot s, const char *name)
+{
+    char file_name[256];
+    (void)snprintf(file_name, sizeof file_name, "%s%s", name, dgm_index_tail(s.matrix->pattern));
+    s.form = DGM_SLOT_INDEX;
+    DGM_TRY(bind(b, s, name, file_name));
+    if (s.matrix->pattern != DGM_BITMAP)
+        return DGM_OK;
+    (void)snprintf(file_name, sizeof file_name, "%s%s", name, DGM_STARTS_TAIL);
+    s.form = DGM_SLOT_STARTS;
+    return bind(b, s, name, file_name);
+}
+
 /* The matrix [n, k] of a packed model: its panels and, for integers, its scales. */
 static int bind_packed(binder *b, dgm_packed *w, int n, int k, const char *name)
 {
     char file_name[256];
     dgm_slot s = {.form = DGM_SLOT_PANELS, .matrix = w, .n = n, .rows = n, .k = k};
     w->type = type_of(b);
+    w->pattern = pattern_of(b, name);
     (void)snprintf(file_name, sizeof file_name, "%s.q", name);
-    if (w->type != DGM_W_INT8 && w->type != DGM_W_INT4)
-        return bind(b, s, name, file_name);
-    w->group = b->m->cfg.weights.group;
     DGM_TRY(bind(b, s, name, file_name));
+    if (w->pattern != DGM_DENSE)
+        DGM_TRY(bind_index(b, s, name));
+    if (w->type != DGM_W_INT8 && w->type != DGM_W_INT4)
+        return DGM_OK;
+    w->group = b->m->cfg.weights.group;
     s.form = DGM_SLOT_SCALES;
     (void)snprintf(file_name, sizeof file_name, "%s.scale", name);
     return bind(b, s, name, file_name);
@@ -410,6 +441,8 @@ int dgm_weights_bind(dgm_model *m)
 
 size_t dgm_weights_bytes(const dgm_slot *s)
 {
+    if (s->form != DGM_SLOT_SCALES && s->matrix != NULL && s->matrix->pattern != DGM_DENSE)
+        return s->tensor->bytes;
     if (s->form == DGM_SLOT_SCALES)
         return dgm_packed_panels(s->n) * (size_t)dgm_packed_groups(s->k, s->matrix->group) *
                DGM_PANEL * sizeof(float);

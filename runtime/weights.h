@@ -15,6 +15,8 @@
 enum dgm_slot_form {
     DGM_SLOT_ROWS,   /* Hugging Face's [rows, k], or elements of a vector */
     DGM_SLOT_PANELS, /* packed, used where it lies: a whole matrix (kernels/pack.h), */
+    DGM_SLOT_INDEX,  /* where its numbers stood, of a sparse one (kernels/sparse.h), */
+    DGM_SLOT_STARTS, /* and how many come before each block, of a bitmap, */
     DGM_SLOT_SCALES, /* its scales, */
     DGM_SLOT_VECTOR  /* or a whole vector */
 };
@@ -30,6 +32,12 @@ typedef struct dgm_slot {
     int layer;       /* of encoder, then decoder; -1: outside of layers */
     int moe, expert; /* -1, -1: dense */
 } dgm_slot;
+
+/* dgm_slot_has_weights - the tensor holds numbers of the model, rather than what is needed to read others. */
+static inline bool dgm_slot_has_weights(const dgm_slot *s)
+{
+    return s->form == DGM_SLOT_ROWS || s->form == DGM_SLOT_PANELS || s->form == DGM_SLOT_VECTOR;
+}
 
 /* What dgm_model keeps to itself. */
 struct dgm_model_files {
@@ -52,6 +60,16 @@ DGM_MUST_CHECK int dgm_slot_check(const dgm_tensors *t, const dgm_slot *s);
 
 /* dgm_panels_shape - how the panels of [n, k] stand in a file: type and dims; returns how many dims. */
 int dgm_panels_shape(const char **type, uint64_t dims[DGM_TENSOR_DIMS], dgm_wtype t, int n, int k);
+/* dgm_panels_file_shape - the same of w with its pattern; a bitmap's one dimension is 0, for the shape does not say it.
+ * dgm_index_file_shape, dgm_index_tail - of what says where its numbers stood: type and dims; how its name ends. */
+int dgm_panels_file_shape(const char **type, uint64_t dims[DGM_TENSOR_DIMS], const dgm_packed *w);
+int dgm_index_file_shape(const char **type, uint64_t dims[DGM_TENSOR_DIMS], const dgm_packed *w);
+const char *dgm_index_tail(dgm_pattern p);
+#define DGM_STARTS_TAIL ".starts"
+
+/* dgm_slot_map - the sparse matrix whose panels are slot s, pointing into the files, without scales. DGM_EMODEL where a bitmap
+ * and its numbers do not fit together, which nothing reads afterwards. */
+DGM_MUST_CHECK int dgm_slot_map(dgm_packed *out, const dgm_model *m, const dgm_slot *s);
 
 /* dgm_slot_is_mine - `rank` holds what the slot is part of. */
 bool dgm_slot_is_mine(const dgm_model *m, const dgm_slot *s, int rank, bool dense);

@@ -1,4 +1,5 @@
 /* Whether a tensor is what its slot asks for: type, shape and, when it is used where it lies, its place. */
+#include "kernels/sparse.h"
 #include "runtime/weights.h"
 
 #include <inttypes.h>
@@ -62,13 +63,68 @@ int dgm_panels_shape(const char **type, uint64_t dims[DGM_TENSOR_DIMS], dgm_wtyp
     return t == DGM_W_F32 ? 3 : 4;
 }
 
+int dgm_panels_file_shape(const char **type, uint64_t dims[DGM_TENSOR_DIMS], const dgm_packed *w)
+{
+    const int kept = dgm_is_nm(w->pattern) ? dgm_nm_inputs(w->pattern) / 2 : 0;
+    const int k = kept > 0 ? dgm_sparse_blocks(w->pattern, w->k) * kept : w->k;
+    const int n_dims = dgm_panels_shape(type, dims, w->type, w->n, k);
+    if (w->pattern != DGM_BITMAP)
+        return n_dims;
+    dims[0] = 0;
+    return 1;
+}
+
+int dgm_index_file_shape(const char **type, uint64_t dims[DGM_TENSOR_DIMS], const dgm_packed *w)
+{
+    const uint64_t per = (uint64_t)dgm_line_inputs(w->type);
+    dims[0] = dgm_packed_panels(w->n);
+    dims[1] = (uint64_t)dgm_sparse_blocks(w->pattern, w->k);
+    dims[2] = DGM_PANEL;
+    *type = "U32";
+    if (w->pattern != DGM_BITMAP)
+        return 3;
+    dims[1] = ((uint64_t)w->k + per - 1) / per;
+    dims[2] = per;
+    *type = "U16";
+    return 3;
+}
+
+const char *dgm_index_tail(dgm_pattern p)
+{
+    return p == DGM_2_OF_4 ? ".2of4" : p == DGM_4_OF_8 ? ".4of8" : ".bits";
+}
+
+/* A bitmap's numbers are as many as its bits say, which is known once those are read (dgm_slot_map). */
 static int check_panels(const dgm_tensors *set, const dgm_slot *s)
 {
     const char *type;
     uint64_t dims[DGM_TENSOR_DIMS];
-    const int n_dims = dgm_panels_shape(&type, dims, s->matrix->type, s->n, s->k);
+    const int n_dims = dgm_panels_file_shape(&type, dims, s->matrix);
+    DGM_TRY(check_type(set, s->tensor, type));
+    if (s->matrix->pattern == DGM_BITMAP) {
+        const uint64_t least = DGM_BITMAP_SLACK / dgm_element_bytes(s->matrix->type);
+        dims[0] = s->tensor->dims[0] > least ? s->tensor->dims[0] : least;
+    }
+    return check_shape(set, s->tensor, n_dims, dims);
+}
+
+static int check_index(const dgm_tensors *set, const dgm_slot *s)
+{
+    const char *type;
+    uint64_t dims[DGM_TENSOR_DIMS];
+    const int n_dims = dgm_index_file_shape(&type, dims, s->matrix);
+    if (s->matrix->type == DGM_W_INT4)
+        return dgm_fail(DGM_EMODEL, "%s: tensor %s: wanted none beside int4 weights, found it",
+                        dgm_tensors_path(set, s->tensor), s->tensor->name);
     DGM_TRY(check_type(set, s->tensor, type));
     return check_shape(set, s->tensor, n_dims, dims);
+}
+
+static int check_starts(const dgm_tensors *set, const dgm_slot *s)
+{
+    const uint64_t n = dgm_bitmap_starts(s->n, s->k);
+    DGM_TRY(check_type(set, s->tensor, "U32"));
+    return check_shape(set, s->tensor, 1, &n);
 }
 
 static int check_scales(const dgm_tensors *set, const dgm_slot *s)
@@ -94,6 +150,12 @@ int dgm_slot_check(const dgm_tensors *t, const dgm_slot *s)
     switch (s->form) {
     case DGM_SLOT_PANELS:
         DGM_TRY(check_panels(t, s));
+        return check_place(t, s->tensor);
+    case DGM_SLOT_INDEX:
+        DGM_TRY(check_index(t, s));
+        return check_place(t, s->tensor);
+    case DGM_SLOT_STARTS:
+        DGM_TRY(check_starts(t, s));
         return check_place(t, s->tensor);
     case DGM_SLOT_SCALES:
         DGM_TRY(check_scales(t, s));

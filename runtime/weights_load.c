@@ -149,6 +149,9 @@ static int verify_slot(const dgm_model *m, const dgm_slot *s, void *piece, float
 {
     if (s->form != DGM_SLOT_ROWS)
         DGM_TRY(dgm_slot_check_sum(m, s));
+    dgm_packed sparse;
+    if (s->form == DGM_SLOT_PANELS && s->matrix->pattern != DGM_DENSE)
+        DGM_TRY(dgm_slot_map(&sparse, m, s));
     if (s->tensor->dtype < 0) /* integers are always finite */
         return DGM_OK;
     const dgm_dtype t = (dgm_dtype)s->tensor->dtype;

@@ -82,6 +82,38 @@ V_INLINE vsum vs_dot_s8(vsum acc, vdot_s8 w, const int8_t *x)
                   quads(acc.hi, _mm256_abs_epi8(w.hi), _mm256_sign_epi8(xv, w.hi))};
 }
 
+typedef __m256i vinputs;
+typedef vdot_s8 vkept;
+
+V_INLINE vinputs vs_window(const int8_t *x)
+{
+    int64_t all;
+    memcpy(&all, x, sizeof all);
+    return _mm256_set1_epi64x(all);
+}
+
+V_INLINE vline vs_places(vline index, const int l, const int m)
+{
+    const __m128i by = _mm_cvtsi32_si128((m == 4 ? 2 : 4) * l);
+    const __m256i mask = _mm256_set1_epi8(m == 4 ? 3 : 7),
+                  second = _mm256_set1_epi32(m == 4 ? 0x04040000 : 0);
+    index.lo = _mm256_or_si256(_mm256_and_si256(_mm256_srl_epi32(index.lo, by), mask), second);
+    index.hi = _mm256_or_si256(_mm256_and_si256(_mm256_srl_epi32(index.hi, by), mask), second);
+    return index;
+}
+
+V_INLINE vkept vkept_of(const unsigned char *line)
+{
+    return vdot_of_s8(line);
+}
+
+V_INLINE vsum vs_dot_picked(vsum acc, vkept w, vinputs x, vline places)
+{
+    const __m256i lo = _mm256_shuffle_epi8(x, places.lo), hi = _mm256_shuffle_epi8(x, places.hi);
+    return (vsum){quads(acc.lo, _mm256_abs_epi8(w.lo), _mm256_sign_epi8(lo, w.lo)),
+                  quads(acc.hi, _mm256_abs_epi8(w.hi), _mm256_sign_epi8(hi, w.hi))};
+}
+
 V_INLINE vsum vs_dot_u4(vsum acc, vdot_u4 w, const int8_t *x)
 {
     const __m256i xv = four(x);

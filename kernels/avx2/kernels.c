@@ -16,10 +16,15 @@
 #define DOT_GROUP_ROWS 4
 #define DOT_THIN_ROWS 4
 #define DOT_THIN_PANELS(rows, type, grouped) ((rows) <= 2 ? 2 : 1)
+#define PICKED_PANELS(rows) ((rows) == 1 ? 2 : 1)
+#define PICKED_DOT_PANELS(rows) ((rows) == 1 ? 2 : 1)
 
 #include "kernels/dot_kernels.h"
 #include "kernels/tile_kernels.h"
 #include "kernels/wide_kernels.h"
+
+#include "kernels/picked_kernels.h"
+#include "kernels/unzip_kernels.h"
 
 void dgm_avx2_init(dgm_kernels *k)
 {
@@ -30,4 +35,7 @@ void dgm_avx2_init(dgm_kernels *k)
     tile_kernels_init(k);
     wide_kernels_init(k);
     dot_kernels_init(k);
+    picked_kernels_init(k);
+    picked_dots_init(k);
+    unzip_kernels_init(k);
 }

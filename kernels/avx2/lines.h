@@ -4,6 +4,8 @@
 
 #include "kernels/avx2/vec.h"
 
+#include <string.h>
+
 typedef struct vline {
     __m256i lo, hi;
 } vline;
@@ -66,6 +68,35 @@ V_INLINE v16 v_u4(vline w, const int s)
 V_INLINE v16 v_u4_few(vline w, const int s)
 {
     return v_u4(w, s);
+}
+
+/* The window twice where it has 4 inputs. */
+typedef __m256 vwindow;
+
+V_INLINE vwindow v_window(const float *p, const int m)
+{
+    return m == 4 ? _mm256_broadcast_ps((const __m128 *)p) : _mm256_loadu_ps(p);
+}
+
+V_INLINE vline v_places(vline index, const int bit)
+{
+    const __m128i by = _mm_cvtsi32_si128(bit);
+    return (vline){_mm256_srl_epi32(index.lo, by), _mm256_srl_epi32(index.hi, by)};
+}
+
+V_INLINE v16 v_picked(vwindow w, vline places, const int m)
+{
+    if (m == 4)
+        return (v16){_mm256_permutevar_ps(w, places.lo), _mm256_permutevar_ps(w, places.hi)};
+    return (v16){_mm256_permutevar8x32_ps(w, places.lo), _mm256_permutevar8x32_ps(w, places.hi)};
+}
+
+/* v_unzip - set bits alone: half of them are zeros, and no instruction spreads out. */
+V_INLINE void v_unzip(unsigned char *dst, const unsigned char *src, uint16_t mask, const int size)
+{
+    memset(dst, 0, (size_t)(16 * size));
+    for (uint32_t left = mask; left != 0; left &= left - 1, src += size)
+        memcpy(dst + size * __builtin_ctz(left), src, (size_t)size);
 }
 
 V_INLINE __m256 max_bits(__m256 m, __m256 x)

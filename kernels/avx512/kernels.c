@@ -17,10 +17,15 @@
 #define DOT_GROUP_ROWS 6
 #define DOT_THIN_ROWS 8
 #define DOT_THIN_PANELS(rows, type, grouped) ((rows) == 1 ? 6 : (rows) <= 6 ? 4 : 3)
+#define PICKED_PANELS(rows) ((rows) == 1 ? 6 : (rows) <= 4 ? 4 : 2)
+#define PICKED_DOT_PANELS(rows) ((rows) == 1 ? 6 : (rows) <= 4 ? 4 : 2)
 
 #include "kernels/dot_kernels.h"
 #include "kernels/tile_kernels.h"
 #include "kernels/wide_kernels.h"
+
+#include "kernels/picked_kernels.h"
+#include "kernels/unzip_kernels.h"
 
 void dgm_avx512_init(dgm_kernels *k)
 {
@@ -31,4 +36,7 @@ void dgm_avx512_init(dgm_kernels *k)
     tile_kernels_init(k);
     wide_kernels_init(k);
     dot_kernels_init(k);
+    picked_kernels_init(k);
+    picked_dots_init(k);
+    unzip_kernels_init(k);
 }

@@ -91,6 +91,41 @@ V_INLINE v16 v_u4_few(vline w, const int s)
     }
 }
 
+/* The window as often as it fits. */
+typedef __m512 vwindow;
+
+V_INLINE vwindow v_window(const float *p, const int m)
+{
+    return m == 4 ? _mm512_broadcast_f32x4(_mm_loadu_ps(p))
+                  : _mm512_broadcast_f32x8(_mm256_loadu_ps(p));
+}
+
+V_INLINE vline v_places(vline index, const int bit)
+{
+    return bit == 0 ? index : _mm512_srli_epi32(index, (unsigned)bit);
+}
+
+/* Permutations look at two bits of a place, or at four: the fourth chooses between equals. */
+V_INLINE v16 v_picked(vwindow w, vline places, const int m)
+{
+    return m == 4 ? _mm512_permutevar_ps(w, places) : _mm512_permutexvar_ps(places, w);
+}
+
+V_INLINE void v_unzip(unsigned char *dst, const unsigned char *src, uint16_t mask, const int size)
+{
+    if (size == 4) {
+        _mm512_storeu_si512(dst, _mm512_maskz_expand_epi32(mask, _mm512_loadu_si512(src)));
+    } else if (size == 2) {
+        const __m512i all = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)src));
+        _mm256_storeu_si256((__m256i *)dst,
+                            _mm512_cvtepi32_epi16(_mm512_maskz_expand_epi32(mask, all)));
+    } else {
+        const __m512i all = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)src));
+        _mm_storeu_si128((__m128i *)dst,
+                         _mm512_cvtepi32_epi8(_mm512_maskz_expand_epi32(mask, all)));
+    }
+}
+
 V_INLINE v16 v_max_bits(v16 m, v16 x)
 {
     const __m512i a = _mm512_and_si512(_mm512_castps_si512(x), _mm512_set1_epi32(0x7fffffff));

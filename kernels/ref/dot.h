@@ -72,6 +72,42 @@ V_INLINE vsum vs_dot_s8(vsum acc, vdot_s8 w, const int8_t *x)
     return acc;
 }
 
+/* vs_window - 8 inputs of a row, from which each lane picks 4. vs_places - of kept numbers 4 l .. 4 l + 3 of a block
+ * (sparse.h): inputs of that window. */
+typedef struct vinputs {
+    int8_t l[8];
+} vinputs;
+
+V_INLINE vinputs vs_window(const int8_t *x)
+{
+    vinputs r;
+    memcpy(r.l, x, sizeof r.l);
+    return r;
+}
+
+V_INLINE vline vs_places(vline index, const int l, const int m)
+{
+    const uint32_t mask = m == 4 ? 0x03030303u : 0x07070707u, second = m == 4 ? 0x04040000u : 0;
+    V_LANES(i) index.l[i] = (index.l[i] >> (m == 4 ? 2 : 4) * l & mask) | second;
+    return index;
+}
+
+/* vs_dot_picked - w: a line of kept numbers. */
+typedef vdot_s8 vkept;
+
+V_INLINE vkept vkept_of(const unsigned char *line)
+{
+    return vdot_of_s8(line);
+}
+
+V_INLINE vsum vs_dot_picked(vsum acc, vkept w, vinputs x, vline places)
+{
+    V_LANES(l)
+    for (int j = 0; j < 4; j++)
+        acc.l[l] += w.l[l][j] * x.l[places.l[l] >> 8 * j & 7];
+    return acc;
+}
+
 V_INLINE vsum vs_dot_u4(vsum acc, vdot_u4 w, const int8_t *x)
 {
     return vs_dot_s8(acc, w, x);

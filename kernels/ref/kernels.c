@@ -21,10 +21,15 @@
 #define DOT_GROUP_ROWS 4
 #define DOT_THIN_ROWS 2
 #define DOT_THIN_PANELS(rows, type, grouped) 1
+#define PICKED_PANELS(rows) 1
+#define PICKED_DOT_PANELS(rows) 1
 
 #include "kernels/dot_kernels.h"
 #include "kernels/tile_kernels.h"
 #include "kernels/wide_kernels.h"
+
+#include "kernels/picked_kernels.h"
+#include "kernels/unzip_kernels.h"
 
 void DGM_REF_INIT(dgm_kernels *k)
 {
@@ -35,4 +40,7 @@ void DGM_REF_INIT(dgm_kernels *k)
     tile_kernels_init(k);
     wide_kernels_init(k);
     dot_kernels_init(k);
+    picked_kernels_init(k);
+    picked_dots_init(k);
+    unzip_kernels_init(k);
 }

@@ -46,6 +46,45 @@ V_INLINE v16 v_u4_few(vline w, const int s)
     return v_u4(w, s);
 }
 
+/* v_window - the m inputs at p (4 or 8), for v_picked; v_places - the places of an index from bit `bit` on, with bits
+ * above them that nobody looks at. */
+typedef struct vwindow {
+    float l[8];
+} vwindow;
+
+V_INLINE vwindow v_window(const float *p, const int m)
+{
+    vwindow r = {{0}};
+    memcpy(r.l, p, (size_t)m * sizeof *p);
+    return r;
+}
+
+V_INLINE vline v_places(vline index, const int bit)
+{
+    V_LANES(l) index.l[l] >>= bit;
+    return index;
+}
+
+/* v_picked - each lane's input of the window. */
+V_INLINE v16 v_picked(vwindow w, vline places, const int m)
+{
+    v16 r;
+    V_LANES(l) r.l[l] = w.l[places.l[l] & (uint32_t)(m - 1)];
+    return r;
+}
+
+/* v_unzip - 16 elements of `size` bytes: those of the mask from src on, the others zero. Reads up to 64 bytes. */
+V_INLINE void v_unzip(unsigned char *dst, const unsigned char *src, uint16_t mask, const int size)
+{
+    V_LANES(l)
+    {
+        const int there = mask >> l & 1;
+        for (int j = 0; j < size; j++)
+            dst[size * l + j] = there ? src[j] : 0;
+        src += there ? size : 0;
+    }
+}
+
 /* v_max_bits - the greater of m and |x| as integers: infinity above all numbers, NaN above infinity. */
 V_INLINE v16 v_max_bits(v16 m, v16 x)
 {

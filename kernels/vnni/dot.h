@@ -23,6 +23,12 @@ V_INLINE vsum vs_dot_s8(vsum acc, vdot_s8 w, const int8_t *x)
     return _mm512_dpbusd_epi32(acc, w, four(x));
 }
 
+/* A constant added to weights would be added once for each input that a lane picked: signs go to the inputs instead. */
+V_INLINE vsum vs_dot_picked(vsum acc, vkept w, vinputs x, vline places)
+{
+    return _mm512_dpbusd_epi32(acc, w.size, picked(w, x, places));
+}
+
 V_INLINE vsum vs_dot_u4(vsum acc, vdot_u4 w, const int8_t *x)
 {
     return _mm512_dpbusd_epi32(acc, w, four(x));

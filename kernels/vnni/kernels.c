@@ -18,12 +18,15 @@
                              : (rows) <= 4 ? 2                                                     \
                              : (grouped)   ? 1                                                     \
                                            : 3))
+#define PICKED_DOT_PANELS(rows) ((rows) == 1 ? 6 : (rows) <= 4 ? 4 : 2)
 
 #include "kernels/dot_kernels.h"
+#include "kernels/picked_dots.h"
 
 void dgm_vnni_init(dgm_kernels *k)
 {
     dgm_avx512_init(k);
     k->isa = "vnni";
     dot_kernels_init(k);
+    picked_dots_init(k);
 }

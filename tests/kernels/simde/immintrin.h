@@ -92,6 +92,43 @@ static inline __m128i shim_to_bytes(__m512i a)
     return _mm_loadu_si128((const __m128i *)(const void *)byte);
 }
 
+static inline __m256i shim_to_words(__m512i a)
+{
+    int32_t lane[16];
+    int16_t word[16];
+    simde_mm512_storeu_si512(lane, a);
+    for (int l = 0; l < 16; l++)
+        word[l] = (int16_t)lane[l];
+    return _mm256_loadu_si256((const __m256i *)(const void *)word);
+}
+
+static inline __m512i shim_widen_u8(__m128i a)
+{
+    const __m256i half[2] = {_mm256_cvtepu8_epi32(a), _mm256_cvtepu8_epi32(_mm_srli_si128(a, 8))};
+    return simde_mm512_loadu_si512(half);
+}
+
+static inline __m512i shim_expand(__mmask16 mask, __m512i a)
+{
+    int32_t lane[16], out[16] = {0};
+    simde_mm512_storeu_si512(lane, a);
+    for (int l = 0, at = 0; l < 16; l++)
+        if ((mask >> l & 1) != 0)
+            out[l] = lane[at++];
+    return simde_mm512_loadu_si512(out);
+}
+
+static inline __m512 shim_permutevar(__m512 a, __m512i from)
+{
+    float lane[16], out[16];
+    int32_t at[16];
+    simde_mm512_storeu_ps(lane, a);
+    simde_mm512_storeu_si512(at, from);
+    for (int l = 0; l < 16; l++)
+        out[l] = lane[l / 4 * 4 + (at[l] & 3)];
+    return simde_mm512_loadu_ps(out);
+}
+
 /* SIMDe's own multiplies by 2^n, which may not be a number where the product is. */
 static inline __m512 shim_scalef(__mmask16 mask, __m512 a, __m512 n)
 {
@@ -113,6 +150,10 @@ static inline __m512 shim_scalef(__mmask16 mask, __m512 a, __m512 n)
 #define _mm512_srai_epi32(a, by) shim_srai(a, by)
 #define _mm512_cvtepi32_ps(a) shim_to_float(a)
 #define _mm512_cvtepi32_epi8(a) shim_to_bytes(a)
+#define _mm512_cvtepi32_epi16(a) shim_to_words(a)
+#define _mm512_cvtepu8_epi32(a) shim_widen_u8(a)
+#define _mm512_maskz_expand_epi32(mask, a) shim_expand(mask, a)
+#define _mm512_permutevar_ps(a, from) shim_permutevar(a, from)
 #define _mm512_mask_loadu_ps(other, mask, p) shim_mask_loadu(other, mask, p)
 #define _mm512_mask_storeu_ps(p, mask, a) shim_mask_storeu(p, mask, a)
 #define _mm512_extractf32x8_ps(a, half) shim_half(a, half)
