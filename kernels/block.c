@@ -8,10 +8,11 @@
 enum {
     /* Elements: the lines of two panels stream from L2, which costs less than sums that come and go more often. */
     BLOCK_K = 512,
+    BITMAP_K = 128,             /* likewise where lines are spread out first: they stay in L1 */
     IN_PLACE_BYTES = 256 << 10, /* weights up to this stay in L2 while rows pass by */
     L1_BYTES = 24 << 10,        /* weights that passes of rows share */
-    PICKED_PASSES = 2,          /* n of m: from so many passes of rows on, dense lines cost less */
-    L1_PANELS = 6 /* most kernels of several passes take 3 panels at once: whole ones */
+    PICKED_DOTS = 8, /* n of m as integers: from so many passes of rows on, dense tiles cost less */
+    L1_PANELS = 6    /* most kernels of several passes take 3 panels at once: whole ones */
 };
 
 static int min_int(int a, int b)
@@ -34,12 +35,12 @@ static size_t row_bytes(int k)
     return ((size_t)k + 7) / 8 * 8;
 }
 
-/* Bitmaps are spread out for tiles; n of m is picked from a few rows where they lie. */
+/* Bitmaps are spread out for tiles. n of m is picked from rows where they lie: of floats any number, for half the
+ * multiplications make up for reading the weights once a pass. */
 static bool in_place(const dgm_kernels *kern, int rows, const dgm_packed *w, bool integers)
 {
     if (w->pattern != DGM_DENSE)
-        return dgm_is_nm(w->pattern) &&
-               rows <= PICKED_PASSES * (integers ? kern->dot_thin_rows : kern->thin_rows);
+        return dgm_is_nm(w->pattern) && (!integers || rows <= PICKED_DOTS * kern->dot_thin_rows);
     if (integers)
         return rows <= kern->dot_thin_rows;
     return rows <= kern->thin_rows || dgm_packed_bytes(w->type, w->n, w->k) <= IN_PLACE_BYTES;
@@ -57,7 +58,8 @@ enum { NM_INPUTS = 32 }; /* whole blocks of any n of m */
 /* step_of - inputs of a step of k: whole lines (blocks) and whole groups, else as even as can be. */
 static int step_of(const dgm_block_rows *b)
 {
-    const int k = b->w->k, most = b->integers ? 4 * BLOCK_K : BLOCK_K;
+    const int elements = b->w->pattern == DGM_BITMAP ? BITMAP_K : BLOCK_K;
+    const int k = b->w->k, most = b->integers ? 4 * elements : elements;
     if (b->groups > 1)
         return b->w->group < most ? most / b->w->group * b->w->group : b->w->group;
     const int steps = (k + most - 1) / most, whole = dgm_is_nm(b->w->pattern) ? NM_INPUTS : 8;

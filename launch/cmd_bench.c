@@ -4,6 +4,8 @@
 #include "launch/bench_experts.h"
 #include "launch/bench_layers.h"
 #include "launch/bench_pruning.h"
+#include "launch/bench_routing.h"
+#include "launch/bench_sparse.h"
 #include "launch/commands.h"
 
 #include <stdio.h>
@@ -22,10 +24,15 @@ int dgm_cmd_bench(const dgm_options *o)
         return dgm_bench_experts(o);
     if (strcmp(what, "pruning") == 0)
         return dgm_bench_pruning(o);
+    if (strcmp(what, "sparse") == 0)
+        return dgm_bench_sparse(o);
+    if (strcmp(what, "routing") == 0)
+        return dgm_bench_routing(o);
     if (strcmp(what, "cuda") == 0)
         return dgm_bench_cuda(o);
     (void)fprintf(stderr,
-                  "dragoman: bench: want kernels, exchange, layers, experts, pruning or cuda, "
+                  "dragoman: bench: want kernels, exchange, layers, experts, pruning, routing, "
+                  "sparse or cuda, "
                   "found '%s'\n",
                   what);
     return dgm_exit_code(DGM_EUSAGE);

@@ -2,6 +2,7 @@
 #include "launch/commands.h"
 
 #include "launch/session_cpus.h"
+#include "runtime/history.h"
 #include "runtime/progress.h"
 #include "runtime/quantize.h"
 
@@ -122,6 +123,14 @@ static int read_options(dgm_quantize_options *q, const dgm_options *o)
     return DGM_OK;
 }
 
+/* want_compact - only a model that was sparsified is worth being read twice. */
+static int want_compact(dgm_quantize_options *q, const dgm_options *o, const dgm_model *m)
+{
+    q->compact = false;
+    return strcmp(o->storage, "dense") == 0 ? DGM_OK
+                                            : dgm_history_has(&q->compact, m->dir, "sparsify");
+}
+
 static int create_pool(dgm_pool **pool, const dgm_options *o)
 {
     dgm_cpus mine;
@@ -156,6 +165,7 @@ static int quantize(const dgm_options *o, dgm_model *m)
     dgm_kernels kern;
     dgm_pool *pool = NULL;
     DGM_TRY(read_options(&q, o));
+    DGM_TRY(want_compact(&q, o, m));
     DGM_TRY(dgm_kernels_select(&kern, o->isa));
     q.kern = &kern;
     DGM_TRY(create_pool(&pool, o));

@@ -107,7 +107,9 @@ int dgm_filter_engine(dgm_engine_config *e, dgm_decode_options *d, const dgm_ses
      * A given text is fed some tokens a step. When scoring it is all there is: a row then stands for a token, not for a
      * hypothesis, so fewer sentences fill the batch (and the engine reserves room for sentences x tokens).
      */
-    e->prompt_rows = scoring(o) ? SCORE_TOKENS : o->target_prefix[0] != '\0' ? 16 : 2;
+    e->prompt_rows = scoring(o)                    ? SCORE_TOKENS
+                     : o->target_prefix[0] != '\0' ? DGM_FILTER_PREFIX_ROWS
+                                                   : 2;
     e->record = o->record_stats[0] != '\0';
     e->usual_rows = DGM_USUAL_ROWS;
     if (scoring(o)) {
@@ -179,9 +181,8 @@ int dgm_filter_languages(dgm_filter_direction *d, const dgm_session *s)
     return DGM_OK;
 }
 
-/* set_of - the set of a direction in a stack; all of the stack with --keep-missing exact. */
-static int set_of(int *number, dgm_session *s, const dgm_keep *keep, int stack, const char *src,
-                  const char *tgt)
+int dgm_filter_set(int *number, dgm_session *s, const dgm_keep *keep, int stack, const char *src,
+                   const char *tgt)
 {
     const dgm_options *o = s->options;
     const dgm_keep_set *set = dgm_keep_find(keep, stack, src, tgt);
@@ -205,8 +206,8 @@ int dgm_filter_experts(dgm_filter_direction *d, dgm_session *s, const dgm_keep *
     const char *src = dgm_tok_piece(s->tok, d->source);
     for (int i = 0; keep != NULL && i < d->n_targets; i++) {
         dgm_stream_target *t = &d->targets[i];
-        DGM_TRY(set_of(&t->source_experts, s, keep, DGM_ENCODER, src, t->lang));
-        DGM_TRY(set_of(&t->experts, s, keep, DGM_DECODER, src, t->lang));
+        DGM_TRY(dgm_filter_set(&t->source_experts, s, keep, DGM_ENCODER, src, t->lang));
+        DGM_TRY(dgm_filter_set(&t->experts, s, keep, DGM_DECODER, src, t->lang));
     }
     return DGM_OK;
 }

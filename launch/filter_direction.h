@@ -15,6 +15,8 @@
 #include "runtime/keep.h"
 #include "runtime/stream.h"
 
+enum { DGM_FILTER_PREFIX_ROWS = 16 }; /* tokens of a given beginning that are fed in a step */
+
 typedef struct dgm_filter_direction {
     dgm_options o;                                     /* of the job, with this direction's texts */
     int32_t source;                                    /* id of its code */
@@ -36,6 +38,10 @@ DGM_MUST_CHECK int dgm_filter_languages(dgm_filter_direction *d, const dgm_sessi
  * set and --keep-missing does not say `exact`. */
 DGM_MUST_CHECK int dgm_filter_experts(dgm_filter_direction *d, dgm_session *s,
                                       const dgm_keep *keep);
+
+/* dgm_filter_set - of one direction in a stack: its number in s->sets; all of the stack with --keep-missing exact. */
+DGM_MUST_CHECK int dgm_filter_set(int *number, dgm_session *s, const dgm_keep *keep, int stack,
+                                  const char *src, const char *tgt);
 
 /* dgm_filter_stream - *d outlives it. */
 dgm_stream_config dgm_filter_stream(const dgm_filter_direction *d, const dgm_session *s,

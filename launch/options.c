@@ -25,7 +25,7 @@ static const struct command_text {
     {"detokenize", "[options] < ids", "turn ids back into text", 0, true},
     {"languages", "[options]", "list language codes, names and aliases", 0, false},
     {"inspect", "[MODEL] [options]", "show what a model is and what each rank would hold", 1, true},
-    {"bench", "kernels|exchange|layers|experts|pruning|cuda [options]",
+    {"bench", "kernels|exchange|layers|experts|pruning|routing|sparse|cuda [options]",
      "measure this machine, or where a model spends its time", 1, false},
     {"quantize", "-m MODEL -o DIR [options]", "write a model anew with smaller weights", 0, true},
     {"synth", "--like SHAPE -o DIR [options]",
@@ -40,6 +40,10 @@ static const struct command_text {
      "what some tasks use of a model that is routed by task, as a model of its own", 0, true},
     {"sparsify", "-m MODEL --calibration LANG=FILE LANG=FILE.. -o DIR [options]",
      "write a model anew with the weights that a text misses least set to zero", 4096, true},
+    {"client", "--connect ADDRESS -s CODE -t CODE [options] < text > translation",
+     "translate text by a server; or ask it: client health|languages|statistics|drain", 1, false},
+    {"serve", "[--listen unix:PATH|tcp:HOST:PORT] [options]",
+     "answer many clients at once, over sockets", 0, true},
 };
 
 const char *dgm_options_command_name(enum dgm_command command)
@@ -200,14 +204,10 @@ int dgm_options_open(dgm_options *o, enum dgm_command command, int argc, char *c
     o->args = dgm_config_args(o->table, &o->n_args);
     DGM_TRY(check(o));
     DGM_TRY(list_directions(o));
+    o->listens = given(&o->n_listens, o, "listen");
     o->decoder_keeps = dgm_config_list(o->table, "decoder-keep", &o->n_decoder_keeps);
     o->calibrations = given(&o->n_calibrations, o, "calibration");
     return name_model(o);
-}
-
-bool dgm_options_given(const dgm_options *o, const char *key)
-{
-    return dgm_config_origin(o->table, key) != DGM_FROM_DEFAULT;
 }
 
 void dgm_options_close(dgm_options *o)
@@ -216,6 +216,11 @@ void dgm_options_close(dgm_options *o)
     free(o->directions);
     o->table = NULL;
     o->directions = NULL;
+}
+
+bool dgm_options_given(const dgm_options *o, const char *key)
+{
+    return dgm_config_origin(o->table, key) != DGM_FROM_DEFAULT;
 }
 
 void dgm_options_print_commands(FILE *f)

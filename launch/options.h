@@ -32,6 +32,8 @@ enum dgm_command {
     DGM_COMMAND_ATLAS,
     DGM_COMMAND_EXTRACT,
     DGM_COMMAND_SPARSIFY,
+    DGM_COMMAND_CLIENT,
+    DGM_COMMAND_SERVE,
     DGM_COMMANDS
 };
 
@@ -51,6 +53,7 @@ typedef struct dgm_options {
     const char *device;      /* cpu, cuda: where experts run */
     int threads;             /* per rank; 0: CPUs of the mask shared among ranks on it */
     const char *dense_ranks; /* "all" or a number */
+    const char *task_ranks;  /* all, split */
     int stall_ms, deadline_ms; /* comm.stall_ms, comm.deadline_ms */
     const char *log_level;
     const char *config;
@@ -109,6 +112,7 @@ typedef struct dgm_options {
     const char *experts,
         *dense; /* int8, int4 (experts only), bf16, f32; synth: experts is their number */
     const char *group, *scale_rule, *clip; /* none, 32, 64, 128; paper, 127; none, mse */
+    const char *storage;                   /* auto, dense */
     const char *calibration;               /* file, or "" */
     int calibration_memory;                /* MiB; 0: half of what the machine has left */
 
@@ -145,13 +149,27 @@ typedef struct dgm_options {
     const char *batch; /* sentences at once, several after commas */
     int beam, src_tokens, tgt_tokens;
     const char *lengths; /* file of pruning */
+    int targets;         /* bench routing: target languages */
 
     /* synth: 0, "" or "shape": as the shape has it */
     const char *like, *layers, *experts_kept, *weights;
     int d_model, ffn, encoder_layers, decoder_layers, heads, vocab, sparse_step, top_k;
     float router_scale;
+    const char *encoder_routing, *decoder_routing;
+    int tasks;
     int planted_languages;
     bool planted_eos;
+
+    /* client */
+    const char *connect, *token_file, *priority; /* token_file "": none */
+    int attempts, line_deadline_ms;
+
+    /* serve */
+    const char *listen;         /* "" or the last of */
+    const char *const *listens; /* [n_listens] */
+    int n_listens;
+    bool insecure;
+    int max_queue_tokens, max_connections, max_in_flight, idle_ms, write_ms, drain_ms;
 
     /* what is left: positional arguments */
     const char *const *args;
@@ -165,11 +183,11 @@ typedef struct dgm_options {
  */
 DGM_MUST_CHECK int dgm_options_open(dgm_options *o, enum dgm_command command, int argc,
                                     char *const *argv);
-/* dgm_options_given - somebody set the option: it has not its default. */
-bool dgm_options_given(const dgm_options *o, const char *key);
 /* dgm_options_find_demo - the directory of the demonstration model, or NULL. Static. */
 const char *dgm_options_find_demo(void);
 void dgm_options_close(dgm_options *o);
+/* dgm_options_given - flag, environment or file said what `key` is; false: it is the default. */
+bool dgm_options_given(const dgm_options *o, const char *key);
 
 /* dgm_options_command - number of a command by name; DGM_COMMANDS and DGM_EUSAGE's sentence when unknown. */
 enum dgm_command dgm_options_command(const char *name);

@@ -20,7 +20,9 @@ enum {
     A = 1u << DGM_COMMAND_ATLAS,
     E = 1u << DGM_COMMAND_EXTRACT,
     W = 1u << DGM_COMMAND_SPARSIFY,
-    ALL = T | S | X | K | D | L | I | B | Q | Y | G | P | A | E | W,
+    C = 1u << DGM_COMMAND_CLIENT,
+    V = 1u << DGM_COMMAND_SERVE,
+    ALL = T | S | X | K | D | L | I | B | Q | Y | G | P | A | E | W | C | V,
 };
 
 enum {
@@ -36,7 +38,7 @@ static const char model_group[] = "Model and ranks", text_group[] = "Text in",
                   batch_group[] = "Batching", look_group[] = "What to show",
                   compress_group[] = "Compression", sparsify_group[] = "Weights that become zero",
                   prune_group[] = "Experts by language", shape_group[] = "Synthetic models",
-                  general_group[] = "General";
+                  client_group[] = "Client", serve_group[] = "Serving", general_group[] = "General";
 
 #define AT(field) offsetof(dgm_options, field)
 #define TEXT(key, letter, group, field, preset, unit, commands, flags, help, risk)                 \
@@ -82,116 +84,125 @@ static const char model_group[] = "Model and ranks", text_group[] = "Text in",
 const dgm_opt dgm_option_rows[] = {
     /* Model and ranks */
     TEXT("model", 'm', model_group, model, "", "DIR",
-         T | S | X | K | D | L | I | Q | B | G | P | A | E | W, NONE,
+         T | S | X | K | D | L | I | Q | B | G | P | A | E | W | V, NONE,
          "model directory as downloaded from Hugging Face; without it the demonstration model that "
          "comes with dragoman",
          NULL),
-    CHOICE("comm", model_group, comm, "auto", "auto|local|mpi", NULL, T | S | B | G | P, NONE,
+    CHOICE("comm", model_group, comm, "auto", "auto|local|mpi", NULL, T | S | B | G | P | V, NONE,
            "how ranks talk: local is one process, mpi needs mpirun or srun, auto asks the "
            "environment",
            "`local` under mpirun starts N copies that all do the same work"),
-    INT("threads", 0, model_group, threads, "0", 0, 1024, "N", T | S | B | Q | Y | G | P | W, NONE,
-        "threads of each rank; 0: the CPUs that it may use, shared among the ranks on them",
+    INT("threads", 0, model_group, threads, "0", 0, 1024, "N", T | S | B | Q | Y | G | P | W | V,
+        NONE, "threads of each rank; 0: the CPUs that it may use, shared among the ranks on them",
         "More threads than CPUs make every step wait for the slowest"),
     CHOICE("isa", model_group, isa, "auto", "auto|ref|avx2|avx512|vnni", NULL,
-           T | S | B | Q | G | P | W, NONE,
+           T | S | B | Q | G | P | W | V, NONE,
            "instruction set; the text is the same with any, auto takes the best that all ranks "
            "have",
            "`ref` is plain C, some ten times slower"),
-    CHOICE("device", model_group, device, "cpu", "cpu|cuda", NULL, T | S | B | G | P, NONE,
+    CHOICE("device", model_group, device, "cpu", "cpu|cuda", NULL, T | S | B | G | P | V, NONE,
            "where experts run: cuda puts those of each rank into the memory of a GPU, one GPU a "
            "rank; the text is the same with either",
            "A GPU pays for wide experts; small models are faster on the CPU"),
-    TEXT("dense-ranks", 0, model_group, dense_ranks, "all", "all|N", T | S | G | P, JOB,
+    TEXT("dense-ranks", 0, model_group, dense_ranks, "all", "all|N", T | S | G | P | V, JOB,
          "ranks that hold dense weights and translate sentences; the others hold experts only",
          "Few dense ranks leave the others waiting"),
-    CHOICE("compute", model_group, compute, "auto", "auto|f32|int8", NULL, T | S | B | Q | G | P,
-           RESULT,
+    CHOICE("task-ranks", model_group, task_ranks, "all", "all|split", NULL, T | S | B | G, JOB,
+           "which ranks translate into a language, where the model is routed by task: all, each "
+           "with the experts of all languages of the job; or split: as many for each language, "
+           "with the experts of their own languages alone",
+           "Split holds and reads less, encodes a line once for each of several targets, and "
+           "leaves ranks idle when languages come one after the other"),
+    CHOICE("compute", model_group, compute, "auto", "auto|f32|int8", NULL,
+           T | S | B | Q | G | P | V, RESULT,
            "arithmetic of the products with integer weights: f32, or int8 with each row of "
            "activations rounded too; auto as the model says, else f32; quantize writes it into the "
            "model",
            "int8 is faster and loses a little more"),
-    CHOICE("verify", model_group, verify_when, "first-use", "first-use|open|never", NULL, T | S | P,
-           NONE,
+    CHOICE("verify", model_group, verify_when, "first-use", "first-use|open|never", NULL,
+           T | S | P | V, NONE,
            "when the checksums of a packed model are compared: each expert before its first token, "
            "everything before the first line, or never",
            "never lets a damaged file translate"),
-    CHOICE("kv", model_group, kv, "f32", "f32|bf16", NULL, T | S | B | G | P, RESULT,
+    CHOICE("kv", model_group, kv, "f32", "f32|bf16", NULL, T | S | B | G | P | V, RESULT,
            "type of the attention cache: bf16 takes half the memory and bandwidth, and rounds",
            "Another type gives another text now and then"),
-    SWITCH("dropless", 0, model_group, dropless, T | S | G | P, RESULT,
+    SWITCH("dropless", 0, model_group, dropless, T | S | G | P | V, RESULT,
            "accept a model whose configuration drops tokens by batch, and never drop any",
            "The model was trained to expect drops, quality may differ"),
     CHOICE(
-        "overlap", model_group, overlap, "auto", "auto|on|off", NULL, T | S | B | P, JOB,
+        "overlap", model_group, overlap, "auto", "auto|on|off", NULL, T | S | B | P | V, JOB,
         "run each step in two halves, so that the rows of one travel between ranks while the "
         "other computes; auto tries both ways on some steps when ranks are on several hosts, and "
         "keeps the faster",
         "On a fast network it costs time: weights are read twice"),
-    TEXT("keep", 'k', model_group, keep, "", "FILE", T | S | G | P | I | A, RESULT,
+    TEXT("keep", 'k', model_group, keep, "", "FILE", T | S | G | P | I | A | V, RESULT,
          "experts that each language keeps, as dragoman prune writes them; others are not loaded; "
          "inspect, atlas: what such a file keeps",
          "Fewer experts cost quality: dragoman score-text measures it"),
-    CHOICE("keep-missing", model_group, keep_missing, "error", "error|exact", NULL, T | S | G | P,
-           RESULT, "a language that the keep file does not list: an error, or all experts", NULL),
-    INT("comm-stall-ms", 0, model_group, stall_ms, "2000", 10, 3600000, "MS", T | S | B | G | P,
+    CHOICE("keep-missing", model_group, keep_missing, "error", "error|exact", NULL,
+           T | S | G | P | V, RESULT,
+           "a language that the keep file does not list: an error, or all experts", NULL),
+    INT("comm-stall-ms", 0, model_group, stall_ms, "2000", 10, 3600000, "MS", T | S | B | G | P | V,
         JOB, "warn when a rank gave no sign of life for so long", NULL),
     INT("comm-deadline-ms", 0, model_group, deadline_ms, "60000", 100, 86400000, "MS",
-        T | S | B | G | P, JOB, "give a rank up, and end the job with exit code 6, after so long",
+        T | S | B | G | P | V, JOB,
+        "give a rank up, and end the job with exit code 6, after so long",
         "Shorter than the slowest step ends healthy jobs"),
 
     /* Text in */
-    TEXT("src-lang", 's', text_group, src_lang, "", "CODE", T | S | K | G | P, RESULT | LIST,
+    TEXT("src-lang", 's', text_group, src_lang, "", "CODE", T | S | K | G | P | C, RESULT | LIST,
          "language of the input: eng_Latn, or an alias such as en (dragoman languages); "
          "stats and prune take several: the n-th -s, -t, -i and --reference belong together",
          "Naming another language than the text's gives fluent nonsense"),
-    TEXT("tgt-lang", 't', text_group, tgt_lang, "", "CODE,..", T | S | G | P | E, RESULT | LIST,
+    TEXT("tgt-lang", 't', text_group, tgt_lang, "", "CODE,..", T | S | G | P | E | C, RESULT | LIST,
          "language of the output; translate takes several, separated by commas, and encodes each "
          "line once; extract: tasks as inspect lists them, languages or directions such as "
          "eng_Latn-deu_Latn",
          NULL),
-    TEXT("input", 'i', text_group, input, "", "FILE", T | S | K | D | G | P, LIST,
+    TEXT("input", 'i', text_group, input, "", "FILE", T | S | K | D | G | P | C, LIST,
          "text to read, one sentence a line; without it standard input", NULL),
     TEXT("reference", 0, text_group, reference, "", "FILE", S | G | P, LIST,
          "translations to score, line by line beside the input", NULL),
-    TEXT("target-prefix", 0, text_group, target_prefix, "", "FILE", T, NONE,
+    TEXT("target-prefix", 0, text_group, target_prefix, "", "FILE", T | C, NONE,
          "beginnings that the translations must have, line by line beside the input", NULL),
-    CHOICE("split", text_group, split, "auto", "auto|always|never", NULL, T | P, RESULT,
+    CHOICE("split", text_group, split, "auto", "auto|always|never", NULL, T | P | V | C, RESULT,
            "cut a line at sentence ends, translate the parts and join them: auto only what is too "
            "long for the model, always every line that holds several sentences",
            "NLLB tends to leave sentences out of lines that hold several"),
-    INT("max-input-length", 0, text_group, max_input_length, "0", 0, 1000000, "N", T | S | G | P,
-        RESULT,
+    INT("max-input-length", 0, text_group, max_input_length, "0", 0, 1000000, "N",
+        T | S | G | P | V, RESULT,
         "longest source in tokens, language code and </s> counted; longer is split or refused; 0: "
         "as the model says",
         NULL),
     CHOICE("source-order", text_group, source_order, "auto", "auto|prefix|suffix", NULL,
-           T | S | K | G | P, RESULT,
+           T | S | K | G | P | V, RESULT,
            "where the source code stands: prefix `code text </s>`, suffix `text </s> code` (older "
            "checkpoints); auto asks the model",
            "The wrong order costs quality without any message"),
-    SWITCH("strict", 0, text_group, strict, T | S | K | D | G, NONE,
+    SWITCH("strict", 0, text_group, strict, T | S | K | D | G | C, NONE,
            "stop at the first line that cannot be done, with exit code 4", NULL),
 
     /* Text out */
-    TEXT("output", 'o', output_group, output, "", "FILE", T | S | K | D | Q | Y | G | P | A | E | W,
-         NONE,
+    TEXT("output", 'o', output_group, output, "", "FILE",
+         T | S | K | D | Q | Y | G | P | A | E | W | C, NONE,
          "file to write; without it standard output; translate writes FILE.part and renames it, "
          "goes on where it was stopped, and takes {lang} in the name for one file a target; "
          "quantize, synth, prune and extract make a directory, which must not be there yet",
          NULL),
-    CHOICE("format", output_group, format, "plain", "plain|marian", NULL, T, RESULT,
+    CHOICE("format", output_group, format, "plain", "plain|marian", NULL, T | C, RESULT,
            "plain `text` or `score ||| text`; marian `line ||| text ||| score`", NULL),
-    INT("n-best", 0, output_group, n_best, "1", 1, 128, "N", T, RESULT,
+    INT("n-best", 0, output_group, n_best, "1", 1, 128, "N", T | C, RESULT,
         "write the N best translations of each line, N lines for one",
         "Needs --beam-size N or more"),
-    SWITCH("with-score", 0, output_group, with_score, T, RESULT, "write `score ||| text`", NULL),
-    SWITCH("token-scores", 0, output_group, token_scores, T | S, RESULT,
+    SWITCH("with-score", 0, output_group, with_score, T | C, RESULT, "write `score ||| text`",
+           NULL),
+    SWITCH("token-scores", 0, output_group, token_scores, T | S | C, RESULT,
            "append `piece:log p` for each token", NULL),
-    SWITCH("alignment", 0, output_group, alignment, T, RESULT,
+    SWITCH("alignment", 0, output_group, alignment, T | C, RESULT,
            "append ` ||| 0-0 1-2`: which word of the line each word of the output looked at",
            "Read from attention: a hint, not a linguist"),
-    TEXT("report", 0, output_group, report, "", "FILE", T | S | G, NONE,
+    TEXT("report", 0, output_group, report, "", "FILE", T | S | G | C, NONE,
          "write one JSON object a line: status, tokens, score, seconds", NULL),
     TEXT("record-stats", 0, output_group, record_stats, "", "FILE", T | S, JOB,
          "write there which experts the tokens of this run preferred, as stats does",
@@ -200,33 +211,34 @@ const dgm_opt dgm_option_rows[] = {
            NULL),
 
     /* Decoding */
-    INT("beam-size", 0, decode_group, beam_size, "4", 1, 128, "N", T | G | P, RESULT,
+    INT("beam-size", 0, decode_group, beam_size, "4", 1, 128, "N", T | G | P | V | C, RESULT,
         "hypotheses kept a line; 1 is greedy", "Time and memory grow with it"),
-    REAL("length-penalty", decode_group, length_penalty, "1", -10, 10, T | P,
+    REAL("length-penalty", decode_group, length_penalty, "1", -10, 10, T | P | V | C,
          "score = sum of log p / length^X", "Far above 1 the beam prefers rambling"),
-    INT("max-length", 0, decode_group, max_length, "0", 0, 1000000, "N", T | G | P, RESULT,
+    INT("max-length", 0, decode_group, max_length, "0", 0, 1000000, "N", T | G | P | V | C, RESULT,
         "longest translation in tokens, start token and language code counted; 0: as the model "
         "says",
         "What is cut there is flagged as truncated"),
-    INT("min-length", 0, decode_group, min_length, "0", 0, 1000000, "N", T | P, RESULT,
+    INT("min-length", 0, decode_group, min_length, "0", 0, 1000000, "N", T | P | V | C, RESULT,
         "shortest translation, counted alike", NULL),
-    INT("no-repeat-ngram-size", 0, decode_group, no_repeat_ngram_size, "0", 0, 1000000, "N", T | P,
-        RESULT, "never repeat N tokens in a row; 0: off", "Below 3 it forbids ordinary grammar"),
-    REAL("repetition-penalty", decode_group, repetition_penalty, "1", 0.01, 100, T | P,
+    INT("no-repeat-ngram-size", 0, decode_group, no_repeat_ngram_size, "0", 0, 1000000, "N",
+        T | P | V | C, RESULT, "never repeat N tokens in a row; 0: off",
+        "Below 3 it forbids ordinary grammar"),
+    REAL("repetition-penalty", decode_group, repetition_penalty, "1", 0.01, 100, T | P | V | C,
          "above 1 tokens that were used are worth less",
          "It discourages </s> too, as in Hugging Face: see --penalty-skip-special"),
-    SWITCH("penalty-skip-special", 0, decode_group, penalty_skip_special, T | P, RESULT,
+    SWITCH("penalty-skip-special", 0, decode_group, penalty_skip_special, T | P | V | C, RESULT,
            "leave </s> and language codes out of the repetition penalty", NULL),
-    SWITCH("early-stopping", 0, decode_group, early_stopping, T | P, RESULT,
+    SWITCH("early-stopping", 0, decode_group, early_stopping, T | P | V | C, RESULT,
            "stop a line as soon as beam-size hypotheses have ended", NULL),
-    INT("sampling-topk", 0, decode_group, sampling_topk, "0", 0, 1000000, "N", T, RESULT,
+    INT("sampling-topk", 0, decode_group, sampling_topk, "0", 0, 1000000, "N", T | V | C, RESULT,
         "draw each token among the N best instead of taking the best; 0: off", NULL),
-    REAL("sampling-topp", decode_group, sampling_topp, "1", 0.000001, 1, T,
+    REAL("sampling-topp", decode_group, sampling_topp, "1", 0.000001, 1, T | V | C,
          "draw among the best that together have probability X", NULL),
-    REAL("temperature", decode_group, temperature, "1", 0.001, 1000, T,
+    REAL("temperature", decode_group, temperature, "1", 0.001, 1000, T | V | C,
          "draw with logits divided by X; any of these three makes beam-size 1 the default", NULL),
-    {"seed", 0, decode_group, DGM_OPT_U64, AT(seed), "0", 0, 0, NULL, NULL, "N", T | Y | P | W,
-     RESULT,
+    {"seed", 0, decode_group, DGM_OPT_U64, AT(seed), "0", 0, 0, NULL, NULL, "N",
+     T | Y | P | W | V | C, RESULT,
      "of sampling: the same seed gives the same text on any number of ranks; of synth: the same "
      "seed and shape give the same bytes; of prune --evaluate, --sweep and --max-loss: of their "
      "resamples; of sparsify: of the lines that are drawn",
@@ -235,15 +247,15 @@ const dgm_opt dgm_option_rows[] = {
          "choose a language's tokens only among the pieces that FILE lists for it, lines of "
          "`CODE<TAB>piece piece ...`; faster, and no other script",
          "What is not listed cannot be written: list rare pieces, digits and names too"),
-    CHOICE("retry", decode_group, retry, "none", "none", "checks", T, RESULT,
+    CHOICE("retry", decode_group, retry, "none", "none", "checks", T | C, RESULT,
            "translate a line again when it looks wrong", NULL),
 
     /* Batching */
-    INT("batch-tokens", 0, batch_group, batch_tokens, "0", 0, 16777216, "N", T | S | G | P, JOB,
+    INT("batch-tokens", 0, batch_group, batch_tokens, "0", 0, 16777216, "N", T | S | G | P | V, JOB,
         "most source tokens encoded in a step over all ranks, at least one sentence; 0: 4096 a "
         "rank, fewer where memory is short (the start line says)",
         "The text does not depend on it; small is slow, large needs memory"),
-    INT("batch-rows", 0, batch_group, batch_rows, "0", 0, 1048576, "N", T | S | G | P, JOB,
+    INT("batch-rows", 0, batch_group, batch_rows, "0", 0, 1048576, "N", T | S | G | P | V, JOB,
         "decoder rows (hypotheses of all lines at once) over all ranks; 0: 512 a rank, fewer "
         "where memory is short",
         "The text does not depend on it; small is slow, large needs memory"),
@@ -258,13 +270,17 @@ const dgm_opt dgm_option_rows[] = {
     SWITCH("verify", 0, look_group, verify, I, HERE, "read and check every tensor", NULL),
 
     TEXT("batch", 0, look_group, batch, "1,8,32", "N,..", B, NONE,
-         "bench layers, bench pruning: sentences at once, one table or line for each number", NULL),
+         "bench layers, bench pruning, bench routing: sentences at once, one table or line for "
+         "each number",
+         NULL),
     INT("beam", 0, look_group, beam, "4", 1, 128, "N", B, NONE,
         "bench layers, bench pruning: hypotheses kept a sentence", NULL),
     INT("src-tokens", 0, look_group, src_tokens, "32", 3, 65536, "N", B, NONE,
-        "bench layers, bench pruning: length of every source", NULL),
+        "bench layers, bench pruning, bench routing: length of every source", NULL),
     INT("tgt-tokens", 0, look_group, tgt_tokens, "32", 3, 65536, "N", B, NONE,
-        "bench layers: length of every translation", NULL),
+        "bench layers, bench routing: length of every translation", NULL),
+    INT("targets", 0, look_group, targets, "1", 1, 256, "N", B, NONE,
+        "bench routing: how many target languages the sentences have in turn", NULL),
     TEXT("lengths", 0, look_group, lengths, "", "FILE", B, NONE,
          "bench pruning: how many tokens each translation becomes, one number a line", NULL),
 
@@ -289,6 +305,10 @@ const dgm_opt dgm_option_rows[] = {
     CHOICE("clip", compress_group, clip, "mse", "none|mse", NULL, Q, NONE,
            "mse: make each scale the one of least squared error, which may clip the largest",
            "Takes longer"),
+    CHOICE("storage", compress_group, storage, "auto", "auto|dense", NULL, Q, NONE,
+           "auto: of a sparsified model, matrices that are smaller without their zeros are stored "
+           "without; dense: all are stored whole",
+           "The bits of what is computed are the same"),
     TEXT("calibration", 0, compress_group, calibration, "", "FILE", Q | W, LIST,
          "quantize: text to run through the model so that integers fit what its matrices see "
          "(GPTQ): lines of `source language, tab, target language, tab, sentence`; sparsify: "
@@ -456,6 +476,14 @@ const dgm_opt dgm_option_rows[] = {
            "type of the experts' matrices in dragoman's packed layout; plain: a Hugging Face "
            "directory of the type that --dense says",
            NULL),
+    CHOICE("encoder-routing", shape_group, encoder_routing, "token", "token|sentence|task", NULL, Y,
+           NONE, "what the experts of the encoder are chosen by", NULL),
+    CHOICE("decoder-routing", shape_group, decoder_routing, "token", "token|sentence|task", NULL, Y,
+           NONE, "what those of the decoder are chosen by; task: the target language", NULL),
+    INT("tasks", 0, shape_group, tasks, "0", 0, 65536, "N", Y, NONE,
+        "target languages that a model routed by task knows, with experts of their own while there "
+        "are enough; 0: four",
+        NULL),
     INT("planted-languages", 0, shape_group, planted_languages, "0", 0, 12, "N", Y, NONE,
         "instead of --like: a model that copies its source and of which it is known, in "
         "DIR/planted.json, which 4 of 128 experts a layer each of N languages needs",
@@ -465,6 +493,46 @@ const dgm_opt dgm_option_rows[] = {
     {"router-scale", 0, shape_group, DGM_OPT_FLOAT, AT(router_scale), "4", 0.01, 1000, NULL, NULL,
      "X", Y, NONE, "spread of router logits, to the nearest power of 2",
      "Near 0 gates are all alike and near ties common"},
+
+    /* Client */
+    TEXT("connect", 0, client_group, connect, "", "ADDRESS", C, NONE,
+         "the server: unix:PATH or tcp:HOST:PORT", NULL),
+    TEXT("token-file", 0, client_group, token_file, "", "FILE", C, NONE,
+         "file whose first line is the token that the server asks for", NULL),
+    INT("attempts", 0, client_group, attempts, "10", 0, 1000000, "N", C, NONE,
+        "how often in a row a connection is tried, with growing pauses, before the job ends; 0: no "
+        "limit",
+        NULL),
+    CHOICE("priority", client_group, priority, "normal", "normal|interactive|bulk", NULL, C, NONE,
+           "interactive goes before others, bulk behind them", NULL),
+    INT("line-deadline-ms", 0, client_group, line_deadline_ms, "0", 0, 86400000, "MS", C, NONE,
+        "a line that is not translated in so long is given up, and blank; 0: none", NULL),
+
+    /* Serving */
+    TEXT("listen", 0, serve_group, listen, "", "ADDRESS", V, LIST,
+         "unix:PATH or tcp:HOST:PORT; may be given several times; without it a Unix socket in "
+         "$XDG_RUNTIME_DIR or /tmp, which its owner alone can use",
+         NULL),
+    SWITCH("insecure", 0, serve_group, insecure, V, NONE,
+           "let anybody in the network connect: tcp addresses beyond loopback without TLS",
+           "Whoever reaches the address can read, ask, and fill the queue"),
+    INT("max-queue-tokens", 0, serve_group, max_queue_tokens, "262144", 1, 1000000000, "N", V, NONE,
+        "source tokens that wait or are in work, of all clients; beyond it they are told to come "
+        "again later",
+        "Large lets clients wait long, small turns them away early"),
+    INT("max-connections", 0, serve_group, max_connections, "1024", 1, 1000000, "N", V, NONE,
+        "clients at once", "Each takes a file descriptor: ulimit -n"),
+    INT("max-in-flight", 0, serve_group, max_in_flight, "2048", 1, 1000000, "N", V, NONE,
+        "lines that one connection may have sent and not got back", NULL),
+    INT("idle-ms", 0, serve_group, idle_ms, "600000", 0, 2000000000, "MS", V, NONE,
+        "close a connection that has nothing in work and sends nothing for so long; 0: never",
+        NULL),
+    INT("write-ms", 0, serve_group, write_ms, "30000", 100, 2000000000, "MS", V, NONE,
+        "close a connection that takes no byte of what is sent to it, or does not end a frame, for "
+        "so long",
+        NULL),
+    INT("drain-ms", 0, serve_group, drain_ms, "30000", 0, 2000000000, "MS", V, NONE,
+        "after SIGTERM, time for what was taken before; a second signal ends at once", NULL),
 
     /* General */
     TEXT("config", 0, general_group, config, "", "FILE", ALL, HERE,

@@ -9,6 +9,7 @@
 #include "base/arena.h"
 #include "runtime/batch.h"
 #include "runtime/gate_stats.h"
+#include "runtime/task_experts.h"
 #include "runtime/twins.h"
 #include "runtime/worker.h"
 
@@ -36,6 +37,9 @@ struct dgm_engine {
     dgm_result result;   /* the last one read, for all that wait for it: */
     const uint64_t *ids; /* [n_ids], polled up to at_id */
     int n_ids, at_id;
+    dgm_engine_pace pace;
+    uint64_t *cancels; /* [n_cancels] keys of jobs that nobody waits for and a rank still has */
+    int n_cancels;
     dgm_target *targets;     /* [max_targets] of the job being submitted */
     dgm_engine_stats *stats; /* [ranks] */
     dgm_hypothesis *hyps;    /* [max_beam] */
@@ -56,11 +60,13 @@ static int check_config(const dgm_engine_config *c, int ranks)
 
 static int open_coordinator(dgm_engine *e, int dense)
 {
-    const size_t ranks = (size_t)e->ranks, plan = dgm_plan_bytes(&e->cfg, e->slots);
+    const size_t ranks = (size_t)e->ranks, plan = dgm_plan_bytes(&e->cfg, e->slots, dense),
+                 cancels = (size_t)dense * (size_t)e->slots * sizeof *e->cancels;
     DGM_TRY(dgm_arena_init(&e->memory,
                            ranks * (plan + 2 * sizeof(dgm_buf) + sizeof *e->stats + 256) +
                                (size_t)e->cfg.max_beam * (sizeof *e->hyps + sizeof *e->align) +
-                               (size_t)e->cfg.max_targets * sizeof *e->targets + 4096));
+                               (size_t)e->cfg.max_targets * sizeof *e->targets + cancels + 4096));
+    e->cancels = dgm_arena_push(&e->memory, cancels);
     e->targets = dgm_arena_push(&e->memory, (size_t)e->cfg.max_targets * sizeof *e->targets);
     e->plans = dgm_arena_push(&e->memory, ranks * sizeof *e->plans);
     e->reports = dgm_arena_push(&e->memory, ranks * sizeof *e->reports);
@@ -72,7 +78,7 @@ static int open_coordinator(dgm_engine *e, int dense)
     e->poll_rank = e->ranks;
     dgm_overlap_init(&e->overlap, e->cfg.overlap, dgm_comm_ranks_on_host(e->comm) < e->ranks);
     DGM_TRY(dgm_twins_create(&e->twins));
-    return dgm_batch_create(&e->batch, dense, e->slots, e->cfg.batch_tokens);
+    return dgm_batch_create(&e->batch, dense, e->model->task_groups, e->slots, e->cfg.batch_tokens);
 }
 
 /* Everything but the agreement of the ranks. */
@@ -87,7 +93,7 @@ static int open_rank(dgm_engine **out, const dgm_engine_config *cfg, const dgm_m
     const int dense = cfg->dense_ranks == 0 ? ranks : cfg->dense_ranks;
     const int slots = cfg->batch_rows / cfg->max_beam / dense;
     *e = (dgm_engine){.cfg = *cfg, .model = model, .comm = comm, .rank = rank, .ranks = ranks};
-    e->slots = slots < cfg->max_targets ? cfg->max_targets : slots;
+    e->slots = (slots < cfg->max_targets ? cfg->max_targets : slots) + cfg->spare_slots;
     *out = e;
     DGM_TRY(dgm_worker_create(&e->worker, cfg, rank < dense ? e->slots : 0, e->slots, model, kern,
                               pool, comm));
@@ -117,10 +123,11 @@ void dgm_engine_close(dgm_engine *e)
     free(e);
 }
 
-/* once - an encoding serves both targets. */
+/* once - an encoding serves both targets: it is the same, and so are the ranks that may have them. */
 static bool encoded_alike(const dgm_engine *e, const dgm_target *a, const dgm_target *b)
 {
     return a->source_experts == b->source_experts &&
+           dgm_task_group(e->model, a->task) == dgm_task_group(e->model, b->task) &&
            (a->task == b->task || !dgm_routing_by_task(e->model->cfg.routing[DGM_ENCODER]));
 }
 
@@ -132,6 +139,7 @@ static int push(dgm_engine *e, const dgm_job *job)
         bool before = false;
         part.targets = e->targets;
         part.n_targets = 0;
+        part.group = dgm_task_group(e->model, job->targets[first].task);
         for (int t = 0; t < job->n_targets; t++) {
             if (!encoded_alike(e, &job->targets[first], &job->targets[t]))
                 continue;
@@ -179,6 +187,34 @@ int dgm_engine_pending(const dgm_engine *e)
            dgm_twins_echoes(e->twins) + e->n_ids - e->at_id;
 }
 
+int dgm_engine_slots(const dgm_engine *e)
+{
+    return e->slots * (e->cfg.dense_ranks == 0 ? e->ranks : e->cfg.dense_ranks);
+}
+
+void dgm_engine_set_pace(dgm_engine *e, const dgm_engine_pace *pace)
+{
+    e->pace = *pace;
+}
+
+bool dgm_engine_cancel(dgm_engine *e, uint64_t id)
+{
+    uint64_t key;
+    bool wanted;
+    DGM_ASSERT(e->unpolled == 0 && e->at_id == e->n_ids);
+    if (!dgm_twins_drop(e->twins, id, &key, &wanted))
+        return false;
+    if (wanted)
+        return true;
+    /* Of a job that is partly in slots the rest comes back without hypotheses. Its key is its address, which lives until
+     * then. */
+    const int running = dgm_twins_left(e->twins, key) - dgm_batch_drop(e->batch, key);
+    if (running > 0)
+        e->cancels[e->n_cancels++] = key; /* there are as many places as slots */
+    dgm_twins_forget(e->twins, key, dgm_twins_left(e->twins, key) - running);
+    return true;
+}
+
 static void take_job(void *ctx, int rank, const dgm_job *job)
 {
     dgm_engine *e = ctx;
@@ -218,6 +254,17 @@ static void start_plans(dgm_engine *e, uint32_t flags, int status, const char *s
     }
 }
 
+/* put_cancels - every rank gets all; those that have such jobs let them go. */
+static void put_cancels(dgm_engine *e)
+{
+    const int n = e->n_cancels;
+    for (int r = 0; n > 0 && r < e->ranks; r++) {
+        ((dgm_plan_head *)e->plans[r].base)->n_cancels = n;
+        dgm_buf_put(&e->plans[r], e->cancels, (size_t)n * sizeof *e->cancels);
+    }
+    e->n_cancels = 0;
+}
+
 /* Notes what each rank reported; the first failure is the step's. */
 static int read_reports(dgm_engine *e)
 {
@@ -245,15 +292,20 @@ int dgm_engine_step(dgm_engine *e)
 {
     DGM_ASSERT(e->unpolled == 0 && e->at_id == e->n_ids);
     start_plans(e, 0, DGM_OK, "");
-    dgm_batch_form(e->batch, take_job, e);
+    put_cancels(e);
+    dgm_batch_form(e->batch, &e->pace, take_job, e);
     uint32_t flags = dgm_batch_running(e->batch) > 0 ? DGM_PLAN_DECODE : 0;
+    if (e->pace.urgent_only)
+        flags |= DGM_PLAN_URGENT;
     for (int r = 0; r < e->ranks; r++)
         if (((dgm_plan_head *)e->plans[r].base)->n_jobs > 0)
             flags |= DGM_PLAN_ENCODE;
     if (dgm_overlap_next(&e->overlap))
         flags |= DGM_PLAN_OVERLAP;
-    for (int r = 0; r < e->ranks; r++)
+    for (int r = 0; r < e->ranks; r++) {
         ((dgm_plan_head *)e->plans[r].base)->flags = flags;
+        ((dgm_plan_head *)e->plans[r].base)->others = e->pace.others;
+    }
     DGM_TRY(run_plans(e));
     if (flags & DGM_PLAN_DECODE)
         dgm_overlap_took(&e->overlap, dgm_worker_decode_s(e->worker));
@@ -336,10 +388,11 @@ static void read_result(dgm_engine *e)
 
 bool dgm_engine_poll(dgm_engine *e, dgm_result *out)
 {
-    if (e->at_id == e->n_ids && e->unpolled == 0)
-        return false;
-    if (e->at_id == e->n_ids)
+    while (e->at_id == e->n_ids) { /* of what was cancelled there is nobody to tell */
+        if (e->unpolled == 0)
+            return false;
         read_result(e);
+    }
     *out = e->result;
     out->id = e->ids[e->at_id++];
     return true;

@@ -24,6 +24,7 @@ typedef struct dgm_engine_config {
     int batch_tokens; /* most source tokens encoded in a step over all ranks, at least one sentence */
     int batch_rows;   /* decoder rows over all ranks, at least one sentence a dense rank */
     int usual_rows;   /* of a dense rank, for dgm_choose_batch */
+    int spare_slots; /* of a dense rank, beyond those of batch_rows: a server's, for urgent jobs */
     int dense_ranks; /* ranks that hold dense weights and sentences: ranks 0 .. n-1; 0: all */
     int max_source;  /* longest source, ids */
     int max_target;  /* longest target, ids, start token counted */
@@ -68,8 +69,10 @@ typedef struct dgm_job {
     const int32_t *source;
     int n_source;
     const dgm_target *targets;
-    int n_targets; /* encoded once for all whose encoder has the same experts */
+    int n_targets; /* encoded once for all whose encoder has the same experts, on the same ranks */
+    int group;     /* the engine's own: which ranks may have it (runtime/batch.h) */
     bool score;
+    bool urgent; /* enters before those that are not; see dgm_engine_set_pace */
     dgm_decode_options options;
 } dgm_job;
 
@@ -78,6 +81,27 @@ typedef struct dgm_job {
 DGM_MUST_CHECK int dgm_engine_submit(dgm_engine *e, const dgm_job *job);
 /* dgm_engine_pending - jobs' targets submitted and not yet polled. */
 int dgm_engine_pending(const dgm_engine *e);
+/* dgm_engine_slots - targets that can be decoded at once, over all ranks. */
+int dgm_engine_slots(const dgm_engine *e);
+
+/*
+ * dgm_engine_cancel - rank 0, between steps: nothing comes back any more for the job of this id; its slots are free after the
+ * next step. An equal job that others wait for goes on for them. False when no such job is in flight.
+ */
+bool dgm_engine_cancel(dgm_engine *e, uint64_t id);
+
+/*
+ * dgm_engine_pace - how much a step does, so that what is urgent need not wait for what is many. Results do not depend on it:
+ * rows that are left out keep their state until a step takes them.
+ */
+typedef struct dgm_engine_pace {
+    bool urgent_only; /* nothing else enters or is decoded */
+    int encode_tokens; /* most source tokens that enter, at least one sentence; 0: cfg.batch_tokens */
+    int others;        /* most targets of a rank that are decoded and not urgent, in turn; 0: all */
+} dgm_engine_pace;
+
+/* dgm_engine_set_pace - rank 0: of the steps from now on; at first all zero. */
+void dgm_engine_set_pace(dgm_engine *e, const dgm_engine_pace *pace);
 
 /* dgm_engine_share_sets - rank 0, with nothing in flight, collective with the others' dgm_engine_serve: cfg.sets are others
  * from now on; those of the other ranks become the same. Experts that were not loaded cannot be in them. */

@@ -130,13 +130,14 @@ static int check_source(const dgm_model *m)
         routed = routed || (c->n_experts[s] > 0 && dgm_routing_by_task(c->routing[s]));
     if (routed)
         return DGM_OK;
+    const char *by[DGM_STACKS];
+    for (int s = 0; s < DGM_STACKS; s++)
+        by[s] = c->n_experts[s] == 0 ? "no experts" : dgm_routing_name(c->routing[s]);
     return dgm_fail(DGM_EMODEL,
-                    "%s: want experts that are routed by task, found an encoder by %s and a "
-                    "decoder by %s, where each %s chooses its own, so no task has experts of its "
-                    "own: `dragoman prune` finds and keeps those that a language needs",
-                    m->dir, dgm_routing_name(c->routing[DGM_ENCODER]),
-                    dgm_routing_name(c->routing[DGM_DECODER]),
-                    c->routing[DGM_DECODER] == DGM_BY_SENTENCE ? "sentence" : "token");
+                    "%s: want experts that are routed by task, found encoder: %s, decoder: %s, "
+                    "which choose anew for every text, so no task has experts of its own: "
+                    "`dragoman prune` finds and keeps those that a language needs",
+                    m->dir, by[DGM_ENCODER], by[DGM_DECODER]);
 }
 
 static int ascending(const void *a, const void *b)

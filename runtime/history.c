@@ -1,7 +1,6 @@
 #define _GNU_SOURCE
 #include "runtime/history.h"
 
-#include "runtime/config_model.h"
 #include "runtime/input_json.h"
 
 #include <inttypes.h>
@@ -85,26 +84,42 @@ static int check(const json_t *steps, const char *path)
     return DGM_OK;
 }
 
+int dgm_history_parse(json_t **steps, const dgm_config_file *f)
+{
+    dgm_json j;
+    *steps = NULL;
+    DGM_TRY(dgm_json_open(&j, f->path, f->text, f->len, false));
+    json_t *list = json_object_get(json_object_get(j.root, "dragoman"), "history");
+    list = list == NULL ? json_array() : json_incref(list);
+    dgm_json_close(&j);
+    const int rc = check(list, f->path);
+    if (rc == DGM_OK)
+        *steps = list;
+    else
+        json_decref(list);
+    return rc;
+}
+
 int dgm_history_read(json_t **steps, const char *dir)
 {
     dgm_config_files files;
-    dgm_json j;
     *steps = NULL;
     DGM_TRY(dgm_config_load(&files, dir));
-    const dgm_config_file *f = &files.model;
-    int rc = dgm_json_open(&j, f->path, f->text, f->len, false);
-    if (rc == DGM_OK) {
-        json_t *list = json_object_get(json_object_get(j.root, "dragoman"), "history");
-        *steps = list == NULL ? json_array() : json_incref(list);
-        rc = check(*steps, f->path);
-        dgm_json_close(&j);
-    }
+    const int rc = dgm_history_parse(steps, &files.model);
     dgm_config_unload(&files);
-    if (rc != DGM_OK) {
-        json_decref(*steps);
-        *steps = NULL;
-    }
     return rc;
+}
+
+int dgm_history_has(bool *has, const char *dir, const char *tool)
+{
+    json_t *steps;
+    *has = false;
+    DGM_TRY(dgm_history_read(&steps, dir));
+    for (size_t i = 0; i < json_array_size(steps); i++)
+        *has = *has || strcmp(json_string_value(json_object_get(json_array_get(steps, i), "tool")),
+                              tool) == 0;
+    json_decref(steps);
+    return DGM_OK;
 }
 
 /* ---- for people ---- */

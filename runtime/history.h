@@ -10,7 +10,7 @@
 #ifndef DGM_RUNTIME_HISTORY_H
 #define DGM_RUNTIME_HISTORY_H
 
-#include "runtime/model.h"
+#include "runtime/config_model.h"
 
 #include <jansson.h>
 
@@ -31,8 +31,13 @@ typedef struct dgm_step {
 DGM_MUST_CHECK int dgm_history_add(json_t *own, const char *path, uint64_t from,
                                    const dgm_step *step);
 
-/* dgm_history_read - *steps: the list of the model in `dir`, checked, empty where there is none; json_decref it. DGM_EMODEL. */
+/* dgm_history_parse - *steps: the list of a config.json, checked, empty where there is none; json_decref it. DGM_EMODEL.
+ * dgm_history_read: the same of the model in `dir`. */
+DGM_MUST_CHECK int dgm_history_parse(json_t **steps, const dgm_config_file *f);
 DGM_MUST_CHECK int dgm_history_read(json_t **steps, const char *dir);
+
+/* dgm_history_has - whether one of its steps was made by `tool`. DGM_EMODEL. */
+DGM_MUST_CHECK int dgm_history_has(bool *has, const char *dir, const char *tool);
 
 /* dgm_history_text - the same for people, malloc'ed: a line "quantize experts int8, dense int8; of 4c10.., dragoman 0.4.0"
  * for each step. DGM_EMODEL, DGM_ENOMEM. */

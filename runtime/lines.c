@@ -189,20 +189,29 @@ int dgm_lines_poll(dgm_lines *l, dgm_line *line, int timeout_ms)
     }
 }
 
-int dgm_lines_fail(const dgm_lines *l, const dgm_line *line)
+int dgm_line_fail(const dgm_line *line)
 {
     switch (line->state) {
     case DGM_LINE_NOT_UTF8:
-        return dgm_fail(DGM_ETEXT, "%s line %" PRIu64 ": byte %zu (0x%02x) is not UTF-8", l->name,
-                        line->number, line->bad_at + 1, (unsigned char)line->text[line->bad_at]);
+        return dgm_fail(DGM_ETEXT, "byte %zu (0x%02x) is not UTF-8", line->bad_at + 1,
+                        (unsigned char)line->text[line->bad_at]);
     case DGM_LINE_NUL:
-        return dgm_fail(DGM_ETEXT, "%s line %" PRIu64 ": byte %zu is NUL, want text", l->name,
-                        line->number, line->bad_at + 1);
+        return dgm_fail(DGM_ETEXT, "byte %zu is NUL, want text", line->bad_at + 1);
     case DGM_LINE_TOO_LONG:
-        return dgm_fail(DGM_ETEXT, "%s line %" PRIu64 ": %zu bytes, want at most %zu", l->name,
-                        line->number, line->n_bytes, l->max_bytes);
+        return dgm_fail(DGM_ETEXT, "%zu bytes are too long", line->n_bytes);
     case DGM_LINE_OK:
         break;
     }
     return DGM_OK;
+}
+
+int dgm_lines_fail(const dgm_lines *l, const dgm_line *line)
+{
+    if (line->state == DGM_LINE_TOO_LONG)
+        return dgm_fail(DGM_ETEXT, "%s line %" PRIu64 ": %zu bytes, want at most %zu", l->name,
+                        line->number, line->n_bytes, l->max_bytes);
+    const int rc = dgm_line_fail(line);
+    return rc == DGM_OK
+               ? rc
+               : dgm_fail(rc, "%s line %" PRIu64 ": %s", l->name, line->number, dgm_error_text());
 }

@@ -49,5 +49,7 @@ DGM_MUST_CHECK int dgm_lines_poll(dgm_lines *l, dgm_line *line, int timeout_ms);
 
 /* dgm_lines_fail - the sentence about a line that is not OK: DGM_ETEXT, "NAME line 7: byte 3 is not UTF-8". */
 int dgm_lines_fail(const dgm_lines *l, const dgm_line *line);
+/* dgm_line_fail - the same of a line that stands in no text: without its place. */
+int dgm_line_fail(const dgm_line *line);
 
 #endif

@@ -116,9 +116,11 @@ typedef struct dgm_model {
         unchecked; /* packed: [MoE layers * n_experts], 1 until an expert's checksums were compared; else NULL */
     struct dgm_cut *cut; /* experts that are there (runtime/cut.h); NULL: all */
     const struct dgm_expert_sets
-        *sets; /* borrowed; experts outside all of them are not loaded; NULL: all are */
+        *sets;       /* borrowed; experts outside all of them are not loaded; NULL: all are */
+    int task_groups; /* that a job's tasks are spread over, at least 1 (runtime/task_experts.h) */
+    int16_t *task_group; /* [tasks.n] where there is more than one */
     uint8_t *
-        needed; /* [MoE layers * most experts] of a model routed by task: what its job needs; NULL: all */
+        needed; /* [task_groups * MoE layers * most experts] of a model routed by task: what its job needs; NULL: all */
     const uint8_t *
         tasks_used; /* borrowed, [tasks.n] 1: the job has it; NULL: it may have all, under any keep sets */
     struct dgm_model_files *files; /* private to model*.c, weights*.c */

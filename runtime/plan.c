@@ -29,12 +29,13 @@ const void *dgm_buf_get(const dgm_buf *b, size_t *at, size_t bytes)
     return place;
 }
 
-size_t dgm_plan_bytes(const dgm_engine_config *cfg, int slots)
+size_t dgm_plan_bytes(const dgm_engine_config *cfg, int slots, int dense)
 {
     /* Each target of a slot could be a job of its own. */
     const size_t job = sizeof(dgm_plan_job) + 4 * (size_t)cfg->max_source + 8;
     const size_t target = 4 * (size_t)cfg->max_target + sizeof(dgm_plan_target) + 8;
-    return sizeof(dgm_plan_head) + (size_t)slots * (job + target) + 64;
+    const size_t cancels = (size_t)slots * (size_t)dense * sizeof(uint64_t);
+    return sizeof(dgm_plan_head) + cancels + (size_t)slots * (job + target) + 64;
 }
 
 size_t dgm_plan_marks(const dgm_engine_config *cfg)
@@ -66,6 +67,7 @@ void dgm_plan_put_job(dgm_buf *b, const dgm_job *job)
                                .n_source = job->n_source,
                                .n_targets = job->n_targets,
                                .score = job->score,
+                               .urgent = job->urgent,
                                .options = job->options};
     dgm_buf_put(b, &head, sizeof head);
     dgm_buf_put(b, job->source, (size_t)job->n_source * sizeof(int32_t));
@@ -90,6 +92,7 @@ void dgm_plan_get_job(dgm_job *job, dgm_target *targets, const dgm_buf *b, size_
                      .targets = targets,
                      .n_targets = head->n_targets,
                      .score = head->score != 0,
+                     .urgent = head->urgent != 0,
                      .options = head->options};
     job->source = dgm_buf_get(b, at, (size_t)head->n_source * sizeof(int32_t));
     for (int t = 0; t < head->n_targets; t++) {

@@ -15,24 +15,28 @@ enum {
     DGM_PLAN_DECODE = 2,
     DGM_PLAN_STOP = 4,
     DGM_PLAN_OVERLAP = 8,
-    DGM_PLAN_SETS = 16
+    DGM_PLAN_SETS = 16,
+    DGM_PLAN_URGENT = 32 /* only urgent targets are decoded */
 };
 
 enum { DGM_PLAN_LAYERS = 512 }; /* no model has more (runtime/config_model.c) */
 
 typedef struct dgm_plan_head {
     uint32_t step, flags;
-    int32_t status, n_jobs; /* status: with STOP, how the job ends */
+    int32_t status, n_jobs;    /* status: with STOP, how the job ends */
+    int32_t n_cancels, others; /* others: see dgm_engine_pace */
     uint8_t skip
         [DGM_PLAN_LAYERS /
          8]; /* a bit for each MoE layer, encoder then decoder: its rows do not travel in this step */
     char sentence[512];
 } dgm_plan_head;
 
+/* Then the ids of jobs that nobody waits for any more [n_cancels], whose results come back without hypotheses. */
+
 /* Then for each job: this, the source ids, and for each target a dgm_plan_target and the prompt. */
 typedef struct dgm_plan_job {
     uint64_t id, line;
-    int32_t n_source, n_targets, score, pad;
+    int32_t n_source, n_targets, score, urgent;
     dgm_decode_options options;
 } dgm_plan_job;
 
@@ -71,8 +75,8 @@ void *dgm_buf_put(dgm_buf *b, const void *src, size_t bytes);
 /* dgm_buf_get - the next `bytes` of a message, advancing *at; a message shorter than it claims is our own mistake. */
 const void *dgm_buf_get(const dgm_buf *b, size_t *at, size_t bytes);
 
-/* Sizes of the longest message with these limits. */
-size_t dgm_plan_bytes(const dgm_engine_config *cfg, int slots);
+/* Sizes of the longest message with these limits; dense: ranks that have `slots`. */
+size_t dgm_plan_bytes(const dgm_engine_config *cfg, int slots, int dense);
 size_t dgm_report_bytes(const dgm_engine_config *cfg, int slots);
 
 /* dgm_plan_marks - bytes of a result's marks: experts of all MoE layers, or 0. */

@@ -191,7 +191,7 @@ static void count_parameters(job *j)
     dgm_sparsify_report *r = j->report;
     const struct dgm_model_files *f = j->m->files;
     for (size_t i = 0; i < f->n_slots; i++)
-        if (f->slots[i].form != DGM_SLOT_SCALES)
+        if (dgm_slot_has_weights(&f->slots[i]))
             r->zeros.parameters += (uint64_t)f->slots[i].rows * (uint64_t)f->slots[i].k;
     for (size_t i = 0; i < j->matrices.n; i++) {
         const dgm_prunable *p = &j->matrices.all[i];

@@ -1,5 +1,7 @@
 #include "runtime/sparsify_matrix.h"
 
+#include "kernels/sparse.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -186,16 +188,23 @@ static void cut_rows(void *ctx, int part, int n_parts)
     }
 }
 
-/* make_own - panels that may change. */
+/* make_own - panels that may change: dense ones. */
 static int make_own(dgm_prunable *p)
 {
     const size_t bytes = dgm_packed_bytes(p->w->type, p->w->n, p->w->k);
+    dgm_kernels kern;
     if (p->slot->form != DGM_SLOT_PANELS || p->own != NULL)
         return DGM_OK;
     p->own = aligned_alloc(64, bytes);
     if (p->own == NULL)
         return dgm_fail(DGM_ENOMEM, "out of memory for %s", p->slot->name);
-    memcpy(p->own, p->w->data, bytes);
+    if (p->w->pattern == DGM_DENSE) {
+        memcpy(p->own, p->w->data, bytes);
+    } else {
+        DGM_TRY(dgm_kernels_select(&kern, NULL)); /* any gives the same panels */
+        dgm_sparse_expand(&kern, p->own, p->w);
+        p->w->pattern = DGM_DENSE;
+    }
     p->w->data = p->own;
     return DGM_OK;
 }

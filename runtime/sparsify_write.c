@@ -1,6 +1,7 @@
 #include "runtime/sparsify_write.h"
 
 #include "runtime/cut.h"
+#include "runtime/sparse_write.h"
 #include "runtime/sparsify_matrix.h"
 #include "runtime/tensor_copy.h"
 
@@ -16,8 +17,10 @@ typedef struct job {
     dgm_sparsify_report *report;
     dgm_model_writer *out;
     dgm_tensor_copy copy;
-    char *piece; /* rows of the source */
-    float *row;  /* of a matrix in memory */
+    char *piece;              /* rows of the source */
+    float *row;               /* of a matrix in memory */
+    dgm_sparse_shape *shapes; /* [slots]: how a packed matrix is stored */
+    void *whole;              /* a matrix that is stored without its zeros */
 } job;
 
 /* starts - the tensor is the first of what stays together: of an expert, or a dense matrix. */
@@ -28,25 +31,106 @@ static bool starts(const job *j, const dgm_slot *s)
     return s == j->m->files->slots || s[-1].expert != s->expert || s[-1].moe != s->moe;
 }
 
+/* ---- what is stored without its zeros ---- */
+
+static bool is_matrix(const dgm_slot *s)
+{
+    return dgm_prunable_slot(s) && s->form == DGM_SLOT_PANELS;
+}
+
+/* last_slot - of the matrix whose first is `slot`: its scales, or what says where its numbers stood. */
+static size_t last_slot(const struct dgm_model_files *f, size_t slot)
+{
+    const dgm_packed *w = f->slots[slot].matrix;
+    while (slot + 1 < f->n_slots && f->slots[slot + 1].matrix == w)
+        slot++;
+    return slot;
+}
+
+/* as_numbers - w with scales of 1, so that integers are read as they are; ones [a scale for each output]. */
+static int as_numbers(dgm_packed *out, float **ones, const dgm_packed *w)
+{
+    const size_t n = dgm_packed_panels(w->n) * DGM_PANEL;
+    *out = *w;
+    out->group = 0;
+    *ones = malloc(n * sizeof **ones);
+    if (*ones == NULL)
+        return dgm_fail(DGM_ENOMEM, "out of memory for %zu scales", n);
+    for (size_t i = 0; i < n; i++)
+        (*ones)[i] = 1;
+    out->scale = *ones;
+    return DGM_OK;
+}
+
+static int fit(job *j, size_t slot)
+{
+    const dgm_slot *s = &j->m->files->slots[slot];
+    dgm_sparse_found found = {.k = s->k};
+    dgm_packed w;
+    float *ones;
+    j->shapes[slot] = (dgm_sparse_shape){
+        .type = s->matrix->type, .n = s->n, .k = s->k, .group = s->matrix->group};
+    DGM_TRY(as_numbers(&w, &ones, s->matrix));
+    for (int r = 0; r < s->n; r++) {
+        dgm_packed_read(j->row, &w, r);
+        dgm_sparse_look(&found, j->row, 1);
+    }
+    free(ones);
+    dgm_sparse_fit(&j->shapes[slot], &found);
+    return DGM_OK;
+}
+
+/* put_matrix - its scales are among what it writes. */
+static int put_matrix(job *j, size_t slot)
+{
+    const dgm_slot *s = &j->m->files->slots[slot];
+    const size_t k = (size_t)s->k;
+    const bool integers = s->matrix->scale != NULL;
+    float *ones;
+    dgm_packed w;
+    DGM_TRY(as_numbers(&w, &ones, s->matrix));
+    for (size_t r = 0; r < (size_t)s->n; r++) {
+        dgm_packed_read(j->row, &w, (int)r);
+        if (!integers)
+            memcpy((float *)j->whole + r * k, j->row, k * sizeof *j->row);
+        for (size_t i = 0; integers && i < k; i++)
+            ((int8_t *)j->whole)[r * k + i] = (int8_t)j->row[i];
+    }
+    free(ones);
+    return dgm_sparse_put(j->out, s->name, &j->shapes[slot], j->whole, s->matrix->scale);
+}
+
+/* ---- plan ---- */
+
 static int plan(job *j)
 {
     const struct dgm_model_files *f = j->m->files;
-    dgm_new_tensor *list = calloc(f->n_slots + 1, sizeof *list);
-    bool good = list != NULL;
+    dgm_new_tensor *list = calloc(4 * f->n_slots + 1, sizeof *list);
+    int rc = list != NULL ? DGM_OK : dgm_fail(DGM_ENOMEM, "out of memory for a list of tensors");
     size_t n = 0;
-    while (good && n < f->n_slots) {
-        const dgm_slot *s = &f->slots[n];
+    for (size_t i = 0; rc == DGM_OK && i < f->n_slots; i++) {
+        const dgm_slot *s = &f->slots[i];
+        const bool loose = !j->m->cfg.weights.packed, unit = starts(j, s),
+                   page = !loose && unit && s->expert >= 0;
+        if (is_matrix(s)) {
+            rc = fit(j, i);
+            if (rc == DGM_OK)
+                rc = dgm_sparse_plan(list, &n, s->name, &j->shapes[i], unit, page);
+            i = last_slot(f, i);
+            continue;
+        }
         dgm_new_tensor *to = &list[n++];
-        good = dgm_tensor_copy_plan(&j->copy, to, s->tensor);
-        to->unit = starts(j, s);
-        to->loose = !j->m->cfg.weights.packed;
-        to->page = !to->loose && to->unit && s->expert >= 0;
+        if (rc == DGM_OK && !dgm_tensor_copy_plan(&j->copy, to, s->tensor))
+            rc = dgm_fail(DGM_ENOMEM, "out of memory for a list of tensors");
+        to->unit = unit;
+        to->loose = loose;
+        to->page = page;
     }
-    if (!good) {
+    if (rc != DGM_OK) {
         for (size_t i = 0; i < n; i++)
             free(list[i].name);
         free(list);
-        return dgm_fail(DGM_ENOMEM, "out of memory for a list of tensors");
+        return rc;
     }
     return dgm_model_writer_plan(j->out, list, n,
                                  j->opt->shard_bytes != 0 ? j->opt->shard_bytes : SHARD_BYTES);
@@ -78,8 +162,6 @@ static int put_tensor(job *j, const dgm_slot *s)
 {
     if (!dgm_prunable_slot(s) || !dgm_slot_has_weights(s))
         return dgm_tensor_copy_run(&j->copy, s->tensor);
-    if (s->form == DGM_SLOT_PANELS) /* memory has them as the file does */
-        return dgm_model_writer_put(j->out, s->matrix->data, (size_t)s->tensor->bytes);
     return put_rows(j, s);
 }
 
@@ -89,9 +171,15 @@ static int allocate(job *j)
     size_t k = 1;
     for (size_t i = 0; i < f->n_slots; i++)
         k = (size_t)f->slots[i].k > k ? (size_t)f->slots[i].k : k;
+    size_t whole = 1;
+    for (size_t i = 0; i < f->n_slots; i++)
+        if (is_matrix(&f->slots[i]) && (size_t)f->slots[i].n * (size_t)f->slots[i].k > whole)
+            whole = (size_t)f->slots[i].n * (size_t)f->slots[i].k;
+    j->shapes = calloc(f->n_slots + 1, sizeof *j->shapes);
+    j->whole = malloc(whole * sizeof(float));
     j->row = malloc(k * sizeof *j->row);
     j->piece = malloc(k * sizeof(float) > PIECE_BYTES ? k * sizeof(float) : PIECE_BYTES);
-    if (j->row == NULL || j->piece == NULL)
+    if (j->row == NULL || j->piece == NULL || j->shapes == NULL || j->whole == NULL)
         return dgm_fail(DGM_ENOMEM, "out of memory for %d bytes at a time", PIECE_BYTES);
     return dgm_tensor_copy_init(&j->copy);
 }
@@ -103,8 +191,11 @@ static int write_all(job *j)
     size_t len;
     DGM_TRY(allocate(j));
     DGM_TRY(plan(j));
-    for (size_t i = 0; i < f->n_slots; i++)
-        DGM_TRY(put_tensor(j, &f->slots[i]));
+    for (size_t i = 0; i < f->n_slots; i++) {
+        const bool matrix = is_matrix(&f->slots[i]);
+        DGM_TRY(matrix ? put_matrix(j, i) : put_tensor(j, &f->slots[i]));
+        i = matrix ? last_slot(f, i) : i;
+    }
     DGM_TRY(dgm_model_writer_beside(j->out, j->m->dir));
     if (j->m->cut != NULL)
         DGM_TRY(dgm_model_writer_copy(j->out, j->m->dir, DGM_CUT_KEEP_NAME));
@@ -125,6 +216,8 @@ int dgm_sparsify_write(dgm_sparsify_report *report, dgm_model_writer *out, const
     const int rc = write_all(&j);
     dgm_tensor_copy_fini(&j.copy);
     free(j.row);
+    free(j.shapes);
+    free(j.whole);
     free(j.piece);
     return rc;
 }

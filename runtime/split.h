@@ -9,6 +9,7 @@
 #define DGM_RUNTIME_SPLIT_H
 
 #include "base/status.h"
+#include "base/utf8.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -17,9 +18,6 @@ typedef struct dgm_span {
     size_t begin, end;
 } dgm_span;
 
-/* dgm_utf8_check - true when text is valid UTF-8 (no surrogates, no overlong forms, up to U+10FFFF) without NUL;
- * else *bad_at is the offset of the first character that is not. */
-bool dgm_utf8_check(const char *text, size_t len, size_t *bad_at);
 /* dgm_text_blank - only Unicode white space (or empty). */
 bool dgm_text_blank(const char *text, size_t len);
 

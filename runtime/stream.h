@@ -55,8 +55,8 @@ typedef struct dgm_stream_config {
     int input_fd;
     dgm_lines *beside; /* or NULL: a second text, line by line beside the input */
     int beside_fd;
-    const char *input_name, *beside_name;
-    uint64_t input_bytes; /* 0: not known */
+    const char *input_name, *beside_name; /* NULL: messages say no place */
+    uint64_t input_bytes;                 /* 0: not known */
 
     dgm_writer *const *outputs;
     int n_outputs;      /* 1, or one a target */

@@ -23,12 +23,21 @@ static int flag(dgm_stream_line *l, enum dgm_line_status status, int code, const
     return DGM_OK;
 }
 
-/* flag_text - a line of `lines` that cannot be used at all. */
+/* tell - the sentence at hand with the line's place in front, where lines have one. */
+static const char *tell(const char *name, uint64_t number, int code)
+{
+    if (name != NULL)
+        (void)dgm_fail(code, "%s line %llu: %s", name, (unsigned long long)number,
+                       dgm_error_text());
+    return dgm_error_text();
+}
+
+/* flag_text - a line of `lines` (NULL: of no text) that cannot be used at all. */
 static int flag_text(dgm_stream_line *l, const dgm_lines *lines, const dgm_line *line)
 {
     const enum dgm_line_status status =
         line->state == DGM_LINE_TOO_LONG ? DGM_LINE_STATUS_TOO_LONG : DGM_LINE_STATUS_BAD_INPUT;
-    (void)dgm_lines_fail(lines, line);
+    (void)(lines != NULL ? dgm_lines_fail(lines, line) : dgm_line_fail(line));
     return flag(l, status, DGM_EINPUT, dgm_error_text());
 }
 
@@ -44,19 +53,17 @@ static int fill_beside(dgm_stream_line *l, const dgm_stream_config *cfg, const d
     const int limit = cfg->score ? cfg->max_target : cfg->decode.max_length;
     if (l->n_beside + 3 <= limit)
         return DGM_OK;
-    (void)dgm_fail(DGM_ETEXT, "%s line %llu: too long: want at most %d tokens, found %d",
-                   cfg->beside_name, (unsigned long long)beside->number, limit - 3, l->n_beside);
-    return flag(l, DGM_LINE_STATUS_TOO_LONG, DGM_EINPUT, dgm_error_text());
+    (void)dgm_fail(DGM_ETEXT, "too long: want at most %d tokens, found %d", limit - 3, l->n_beside);
+    return flag(l, DGM_LINE_STATUS_TOO_LONG, DGM_EINPUT,
+                tell(cfg->beside_name, beside->number, DGM_ETEXT));
 }
 
 static int fill_segments(dgm_stream_line *l, const dgm_stream_config *cfg)
 {
     const int rc = dgm_segment_line(&l->segments, &cfg->source, l->text, l->len);
-    if (rc == DGM_ETEXT) {
-        (void)dgm_fail(DGM_ETEXT, "%s line %llu: %s", cfg->input_name,
-                       (unsigned long long)l->number, dgm_error_text());
-        return flag(l, DGM_LINE_STATUS_TOO_LONG, DGM_EINPUT, dgm_error_text());
-    }
+    if (rc == DGM_ETEXT)
+        return flag(l, DGM_LINE_STATUS_TOO_LONG, DGM_EINPUT,
+                    tell(cfg->input_name, l->number, DGM_ETEXT));
     DGM_TRY(rc);
     l->left = l->segments.n * cfg->n_targets;
     l->parts = calloc((size_t)l->left, sizeof *l->parts);
@@ -96,9 +103,7 @@ int dgm_stream_line_fill(dgm_stream_line *l, const dgm_stream_config *cfg, const
 
 int dgm_stream_line_refused(dgm_stream_line *l, const dgm_stream_config *cfg, int code)
 {
-    (void)dgm_fail(code, "%s line %llu: %s", cfg->input_name, (unsigned long long)l->number,
-                   dgm_error_text());
-    return flag(l, DGM_LINE_STATUS_FAILED, code, dgm_error_text());
+    return flag(l, DGM_LINE_STATUS_FAILED, code, tell(cfg->input_name, l->number, code));
 }
 
 static void free_part(dgm_stream_part *p)

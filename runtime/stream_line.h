@@ -65,6 +65,25 @@ DGM_MUST_CHECK int dgm_stream_line_submit(dgm_stream_line *l, const dgm_stream_c
 DGM_MUST_CHECK int dgm_stream_line_take(dgm_stream_line *l, const dgm_stream_config *cfg,
                                         int segment, const dgm_result *r, uint64_t *pieces);
 
+/* ---- of a line of which nothing is left to do, in target t ---- */
+
+/* dgm_stream_line_judge - its status, over all targets. First of all. */
+void dgm_stream_line_judge(dgm_stream_line *l, const dgm_stream_config *cfg);
+/* dgm_stream_line_has - it has an i-th hypothesis: the longest list of its segments decides. */
+bool dgm_stream_line_has(const dgm_stream_line *l, const dgm_stream_config *cfg, int t, int i);
+/* dgm_stream_line_hyp - hypothesis i of segment s (its last, when the search found fewer). */
+const dgm_stream_hyp *dgm_stream_line_hyp(const dgm_stream_line *l, const dgm_stream_config *cfg,
+                                          int s, int t, int i);
+/* dgm_stream_line_text - the i-th translation, its segments joined. *text is the caller's to free. DGM_ENOMEM. */
+DGM_MUST_CHECK int dgm_stream_line_text(char **text, size_t *n, const dgm_stream_line *l,
+                                        const dgm_stream_config *cfg, int t, int i);
+/* dgm_stream_line_score - of one segment its own; of several the mean over their tokens, which at length penalty 1 is what
+ * the joined hypothesis would have had. */
+double dgm_stream_line_score(const dgm_stream_line *l, const dgm_stream_config *cfg, int t, int i);
+/* dgm_stream_line_report - what a report says of it; its texts live as long as the line. */
+void dgm_stream_line_report(dgm_line_report *r, const dgm_stream_line *l,
+                            const dgm_stream_config *cfg, int t);
+
 /* dgm_stream_line_write - the finished line to the outputs and the report. */
 DGM_MUST_CHECK int dgm_stream_line_write(const dgm_stream_line *l, const dgm_stream_config *cfg);
 

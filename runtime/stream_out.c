@@ -15,16 +15,6 @@ size_t dgm_stream_pending(const dgm_stream *s)
     return n;
 }
 
-static void note_truncation(dgm_stream_line *l, const dgm_stream_config *cfg)
-{
-    if (l->message != NULL || cfg->score)
-        return;
-    for (int i = 0; i < l->segments.n * cfg->n_targets; i++) {
-        if (!l->parts[i].hyps[0].ended)
-            l->status = DGM_LINE_STATUS_TRUNCATED;
-    }
-}
-
 static void count(dgm_stream *s, const dgm_stream_line *l)
 {
     s->totals->by_status[l->status]++;
@@ -58,7 +48,7 @@ int dgm_stream_emit(dgm_stream *s)
             dgm_stream_end(s, dgm_fail(l->fail_code, "%s", l->message));
             return DGM_OK;
         }
-        note_truncation(l, s->cfg);
+        dgm_stream_line_judge(l, s->cfg);
         DGM_TRY(dgm_stream_line_write(l, s->cfg));
         count(s, l);
         s->done_lines = l->number;

@@ -1,7 +1,6 @@
 /* A finished line as the outputs and the report want it. */
 #include "runtime/stream_line.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,74 +17,15 @@ static int put_number(dgm_writer *w, const char *before, double v)
     return put(w, buf);
 }
 
-/* The part of segment s in target t, and its hypothesis i (its last, when the search found fewer). */
-static const dgm_stream_hyp *hyp_of(const dgm_stream_line *l, const dgm_stream_config *cfg, int s,
-                                    int t, int i)
-{
-    const dgm_stream_part *p = &l->parts[s * cfg->n_targets + t];
-    return &p->hyps[i < p->n_hyps ? i : p->n_hyps - 1];
-}
-
-/* has_hyp - the line has an i-th hypothesis in target t: the longest list of its segments decides. */
-static bool has_hyp(const dgm_stream_line *l, const dgm_stream_config *cfg, int t, int i)
-{
-    if (l->message != NULL || l->segments.n == 0)
-        return false;
-    for (int s = 0; s < l->segments.n; s++) {
-        if (i < l->parts[s * cfg->n_targets + t].n_hyps)
-            return true;
-    }
-    return false;
-}
-
-/* joined_score - of one segment its own; of several the mean over their tokens, which at length penalty 1 is what the
- * joined hypothesis would have had. */
-static double joined_score(const dgm_stream_line *l, const dgm_stream_config *cfg, int t, int i)
-{
-    double sum = 0, n = 0;
-    if (l->segments.n == 1)
-        return hyp_of(l, cfg, 0, t, i)->score;
-    for (int s = 0; s < l->segments.n; s++) {
-        const dgm_stream_hyp *h = hyp_of(l, cfg, s, t, i);
-        sum += h->score * h->n;
-        n += h->n;
-    }
-    return sum / n;
-}
-
 static int put_text(dgm_writer *w, const dgm_stream_line *l, const dgm_stream_config *cfg, int t,
                     int i)
 {
     for (int s = 0; s < l->segments.n; s++) {
-        const dgm_stream_hyp *h = hyp_of(l, cfg, s, t, i);
+        const dgm_stream_hyp *h = dgm_stream_line_hyp(l, cfg, s, t, i);
         size_t len;
         const char *gap = dgm_segment_gap(&len, &l->segments, s, l->text, cfg->targets[t].lang);
         DGM_TRY(dgm_writer_put(w, gap, len));
         DGM_TRY(dgm_writer_put(w, h->text, h->len));
-    }
-    return DGM_OK;
-}
-
-/* join_text - the same in memory, which the caller frees. */
-static int join_text(char **text, size_t *n, const dgm_stream_line *l, const dgm_stream_config *cfg)
-{
-    size_t bytes = 1;
-    for (int s = 0; s < l->segments.n; s++) {
-        size_t len;
-        (void)dgm_segment_gap(&len, &l->segments, s, l->text, cfg->targets[0].lang);
-        bytes += len + hyp_of(l, cfg, s, 0, 0)->len;
-    }
-    *n = 0;
-    *text = malloc(bytes);
-    if (*text == NULL)
-        return dgm_fail(DGM_ENOMEM, "out of memory for a translation");
-    for (int s = 0; s < l->segments.n; s++) {
-        const dgm_stream_hyp *h = hyp_of(l, cfg, s, 0, 0);
-        size_t len;
-        const char *gap = dgm_segment_gap(&len, &l->segments, s, l->text, cfg->targets[0].lang);
-        memcpy(*text + *n, gap, len);
-        memcpy(*text + *n + len, h->text, h->len);
-        *n += len + h->len;
     }
     return DGM_OK;
 }
@@ -107,7 +47,7 @@ static int put_alignment(dgm_writer *w, const dgm_stream_line *l, const dgm_stre
     char buf[64];
     const char *between = " ||| ";
     for (int s = 0; s < l->segments.n; s++) {
-        const dgm_stream_hyp *h = hyp_of(l, cfg, s, t, i);
+        const dgm_stream_hyp *h = dgm_stream_line_hyp(l, cfg, s, t, i);
         const int source_base = first_word(l, s);
         size_t gap;
         (void)dgm_segment_gap(&gap, &l->segments, s, l->text, cfg->targets[t].lang);
@@ -129,7 +69,7 @@ static int put_tokens(dgm_writer *w, const dgm_stream_line *l, const dgm_stream_
 {
     for (int s = 0; s < l->segments.n; s++) {
         DGM_TRY(put(w, s == 0 ? before : " "));
-        DGM_TRY(put(w, hyp_of(l, cfg, s, t, i)->tokens));
+        DGM_TRY(put(w, dgm_stream_line_hyp(l, cfg, s, t, i)->tokens));
     }
     return DGM_OK;
 }
@@ -137,8 +77,8 @@ static int put_tokens(dgm_writer *w, const dgm_stream_line *l, const dgm_stream_
 static int put_score_line(dgm_writer *w, const dgm_stream_line *l, const dgm_stream_config *cfg)
 {
     char buf[32];
-    if (has_hyp(l, cfg, 0, 0)) {
-        const dgm_stream_hyp *h = hyp_of(l, cfg, 0, 0, 0);
+    if (dgm_stream_line_has(l, cfg, 0, 0)) {
+        const dgm_stream_hyp *h = dgm_stream_line_hyp(l, cfg, 0, 0, 0);
         DGM_TRY(put_number(w, "", h->sum));
         DGM_TRY(put_number(w, "\t", h->score));
         (void)snprintf(buf, sizeof buf, "\t%d", h->n);
@@ -154,7 +94,7 @@ static int put_hyp(dgm_writer *w, const dgm_stream_line *l, const dgm_stream_con
                    int i)
 {
     char id[32];
-    const bool there = has_hyp(l, cfg, t, i);
+    const bool there = dgm_stream_line_has(l, cfg, t, i);
     if (cfg->n_targets > 1 && cfg->n_outputs == 1) {
         DGM_TRY(put(w, cfg->targets[t].lang));
         DGM_TRY(put(w, "\t"));
@@ -163,13 +103,13 @@ static int put_hyp(dgm_writer *w, const dgm_stream_line *l, const dgm_stream_con
         (void)snprintf(id, sizeof id, "%llu ||| ", (unsigned long long)l->number - 1);
         DGM_TRY(put(w, id));
     } else if (cfg->with_score && there) {
-        DGM_TRY(put_number(w, "", joined_score(l, cfg, t, i)));
+        DGM_TRY(put_number(w, "", dgm_stream_line_score(l, cfg, t, i)));
         DGM_TRY(put(w, " ||| "));
     }
     if (there)
         DGM_TRY(put_text(w, l, cfg, t, i));
     if (cfg->marian)
-        DGM_TRY(put_number(w, " ||| ", there ? joined_score(l, cfg, t, i) : 0));
+        DGM_TRY(put_number(w, " ||| ", there ? dgm_stream_line_score(l, cfg, t, i) : 0));
     if (cfg->alignment && there)
         DGM_TRY(put_alignment(w, l, cfg, t, i));
     if (cfg->token_scores && there)
@@ -177,66 +117,12 @@ static int put_hyp(dgm_writer *w, const dgm_stream_line *l, const dgm_stream_con
     return put(w, "\n");
 }
 
-static int source_tokens(const dgm_stream_line *l, const dgm_stream_config *cfg)
-{
-    int n = 0;
-    for (int s = 0; s < l->segments.n; s++) {
-        for (int i = 0; i < l->segments.at[s].n; i++)
-            n += dgm_tok_is_text(cfg->tok, l->segments.at[s].ids[i]) ||
-                 dgm_tok_unknowns(&l->segments.at[s].ids[i], 1) == 1;
-    }
-    return n;
-}
-
-/* join_absent - over the segments of a line. */
-static dgm_absent join_absent(const dgm_stream_line *l, const dgm_stream_config *cfg, int t)
-{
-    dgm_absent all = {.worst = -1};
-    for (int s = 0; s < l->segments.n; s++)
-        dgm_absent_add(&all, &l->parts[s * cfg->n_targets + t].absent);
-    return all;
-}
-
-static void put_absent(dgm_line_report *r, const dgm_stream_line *l, const dgm_stream_config *cfg,
-                       int t)
-{
-    const dgm_absent a = join_absent(l, cfg, t);
-    if (a.n == 0)
-        return;
-    r->absent_mass = a.sum / (double)a.n;
-    r->absent_most = (double)a.most;
-    if (a.worst >= 0) {
-        const dgm_moe_layer *worst = &cfg->shape->layers[a.worst];
-        (void)snprintf(r->worst_layer, sizeof r->worst_layer, "%s %d",
-                       worst->stack == DGM_ENCODER ? "encoder" : "decoder", worst->index);
-    }
-}
-
 static int put_report(const dgm_stream_line *l, const dgm_stream_config *cfg, int t)
 {
-    dgm_line_report r = {.line = l->number,
-                         .target = cfg->n_targets > 1 ? cfg->targets[t].lang : NULL,
-                         .status = l->status,
-                         .src_tokens = source_tokens(l, cfg),
-                         .segments = l->segments.n,
-                         .message = l->message != NULL ? l->message : ""};
-    if (has_hyp(l, cfg, t, 0)) {
-        /* Six decimals, as the outputs show it. */
-        r.has_score = true;
-        r.score = round(joined_score(l, cfg, t, 0) * 1e6) / 1e6;
-        bool cut = false;
-        for (int s = 0; s < l->segments.n; s++) {
-            const dgm_stream_part *p = &l->parts[s * cfg->n_targets + t];
-            r.tgt_tokens += p->hyps[0].n_pieces;
-            r.seconds = p->seconds > r.seconds ? p->seconds : r.seconds;
-            cut = cut || !p->hyps[0].ended;
-        }
-        put_absent(&r, l, cfg, t);
-        if (l->status == DGM_LINE_STATUS_TRUNCATED && !cut)
-            r.status = l->segments.n > 1 ? DGM_LINE_STATUS_SPLIT : DGM_LINE_STATUS_OK;
-    }
+    dgm_line_report r;
     char *json = NULL;
     size_t len = 0;
+    dgm_stream_line_report(&r, l, cfg, t);
     DGM_TRY(dgm_report_format(&json, &len, &r));
     const int rc = dgm_writer_put(cfg->report, json, len);
     free(json);
@@ -255,8 +141,8 @@ static int give(const dgm_stream_line *l, const dgm_stream_config *cfg)
 {
     dgm_stream_text line = {.number = l->number, .status = l->status, .text = ""};
     char *text = NULL;
-    if (has_hyp(l, cfg, 0, 0)) {
-        DGM_TRY(join_text(&text, &line.len, l, cfg));
+    if (dgm_stream_line_has(l, cfg, 0, 0)) {
+        DGM_TRY(dgm_stream_line_text(&text, &line.len, l, cfg, 0, 0));
         line.text = text;
     }
     const int rc = cfg->take(cfg->take_ctx, &line);

@@ -144,13 +144,58 @@ const uint64_t *dgm_twins_done(dgm_twins *t, uint64_t key, int *n)
     destroy(t->gone);
     t->gone = NULL;
     w->closed = true;
-    t->echoes -= w->n_ids - 1;
+    t->echoes -= w->n_ids > 1 ? w->n_ids - 1 : 0;
     if (--w->left == 0) {
         unlink_twin(t, w);
         t->gone = w;
     }
     *n = w->n_ids;
     return w->ids;
+}
+
+/* drop_id - false when the job is not waited for under this id. */
+static bool drop_id(twin *w, uint64_t id)
+{
+    int i = 0;
+    while (i < w->n_ids && w->ids[i] != id)
+        i++;
+    if (i == w->n_ids)
+        return false;
+    w->n_ids--;
+    memmove(w->ids + i, w->ids + i + 1, (size_t)(w->n_ids - i) * sizeof *w->ids);
+    return true;
+}
+
+bool dgm_twins_drop(dgm_twins *t, uint64_t id, uint64_t *key, bool *wanted)
+{
+    for (int b = 0; b < BUCKETS; b++)
+        for (twin *w = t->bucket[b]; w != NULL; w = w->next) {
+            if (!drop_id(w, id))
+                continue;
+            *key = (uint64_t)(uintptr_t)w;
+            *wanted = w->n_ids > 0;
+            t->echoes -= *wanted ? w->left : 0;
+            w->closed = w->closed || !*wanted;
+            return true;
+        }
+    return false;
+}
+
+int dgm_twins_left(const dgm_twins *t, uint64_t key)
+{
+    (void)t;
+    return ((const twin *)(uintptr_t)key)->left;
+}
+
+void dgm_twins_forget(dgm_twins *t, uint64_t key, int n)
+{
+    twin *w = (twin *)(uintptr_t)key;
+    DGM_ASSERT(w->n_ids == 0 && n <= w->left);
+    w->left -= n;
+    if (w->left > 0)
+        return;
+    unlink_twin(t, w);
+    destroy(w);
 }
 
 int dgm_twins_echoes(const dgm_twins *t)

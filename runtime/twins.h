@@ -2,7 +2,8 @@
  * twins.h - equal jobs in flight are computed once.
  *
  * A result is a pure function of model, options and ids, so whoever asks for what is being computed already waits for
- * that. Drawn translations are keyed by their line and have no twin. Rank 0 alone.
+ * that. Drawn translations are keyed by their line and have no twin; what is urgent does not wait for what is not. Rank 0
+ * alone.
  */
 #ifndef DGM_RUNTIME_TWINS_H
 #define DGM_RUNTIME_TWINS_H
@@ -29,6 +30,16 @@ void dgm_twins_leave(dgm_twins *t, uint64_t key);
  * valid until the next call. From now on nobody else can join.
  */
 const uint64_t *dgm_twins_done(dgm_twins *t, uint64_t key, int *n);
+
+/*
+ * dgm_twins_drop - a caller no longer wants its job. False when it has none in flight; else *key says which that is and
+ * *wanted whether anybody else waits for it. If not, nobody can join any more, and dgm_twins_done tells nobody.
+ */
+bool dgm_twins_drop(dgm_twins *t, uint64_t id, uint64_t *key, bool *wanted);
+/* dgm_twins_left - targets of *key that are not done. */
+int dgm_twins_left(const dgm_twins *t, uint64_t key);
+/* dgm_twins_forget - n targets of a dropped *key were never begun. */
+void dgm_twins_forget(dgm_twins *t, uint64_t key, int n);
 
 /* dgm_twins_echoes - targets that others than the first of their kind wait for. */
 int dgm_twins_echoes(const dgm_twins *t);

@@ -71,6 +71,10 @@ const char *dgm_index_tail(dgm_pattern p);
  * and its numbers do not fit together, which nothing reads afterwards. */
 DGM_MUST_CHECK int dgm_slot_map(dgm_packed *out, const dgm_model *m, const dgm_slot *s);
 
+/* dgm_slot_is_kept - sets of languages, if any, leave the expert that the slot is part of. They do not touch experts with gates
+ * of their own. */
+bool dgm_slot_is_kept(const dgm_model *m, const dgm_slot *s);
+
 /* dgm_slot_is_mine - `rank` holds what the slot is part of. */
 bool dgm_slot_is_mine(const dgm_model *m, const dgm_slot *s, int rank, bool dense);
 

@@ -179,6 +179,7 @@ static void admit(dgm_worker *w, const dgm_job *job, int memory)
         slot *s = &w->slots[at];
         s->live = true;
         s->score = job->score;
+        s->urgent = job->urgent;
         s->id = job->id;
         s->line = job->line;
         s->target = job->targets[t].number;
@@ -362,17 +363,45 @@ static void put_hyp(dgm_worker *w, const slot *s, const dgm_hypothesis *h, bool 
                       : -1;
 }
 
+/* put_result - its head and marks; returns where the head lies. */
+static dgm_report_result *put_result(dgm_worker *w, const slot *s)
+{
+    const dgm_report_result head = {.id = s->id,
+                                    .seconds = dgm_now_s() - s->entered_s,
+                                    .target = s->target,
+                                    .has_logp = s->score || s->options.token_scores,
+                                    .has_align = s->options.alignment};
+    dgm_report_result *place = dgm_buf_put(&w->report, &head, sizeof head);
+    dgm_worker_put_marks(w, s);
+    ((dgm_report_head *)w->report.base)->n_results++;
+    return place;
+}
+
+static void free_slot(dgm_worker *w, slot *s)
+{
+    dgm_kv_drop(&w->kv.self, (int)(s - w->slots));
+    if (--w->memory_users[s->memory] == 0)
+        dgm_kv_drop(&w->kv.cross, s->memory);
+    s->live = false;
+}
+
+/* cancel - whatever of these jobs is here goes; its results have no hypotheses. */
+static void cancel(dgm_worker *w, const uint64_t *ids, int n)
+{
+    for (int i = 0; i < w->n_slots; i++)
+        for (int k = 0; k < n && w->slots[i].live; k++) {
+            if (w->slots[i].id != ids[k])
+                continue;
+            (void)put_result(w, &w->slots[i]);
+            free_slot(w, &w->slots[i]);
+        }
+}
+
 /* Writes a finished slot's result into the report and frees it. */
 static int finish(dgm_worker *w, slot *s)
 {
     int rc = DGM_OK;
-    dgm_report_result head = {.id = s->id,
-                              .seconds = dgm_now_s() - s->entered_s,
-                              .target = s->target,
-                              .has_logp = s->score || s->options.token_scores,
-                              .has_align = s->options.alignment};
-    dgm_report_result *place = dgm_buf_put(&w->report, &head, sizeof head);
-    dgm_worker_put_marks(w, s);
+    dgm_report_result *place = put_result(w, s);
     dgm_hypothesis h, best = {0};
     if (s->score) {
         float sum = 0;
@@ -383,13 +412,13 @@ static int finish(dgm_worker *w, slot *s)
                              .n = s->n_prompt - 1,
                              .score = sum,
                              .ended = true};
-        put_hyp(w, s, &h, true, head.has_align);
+        put_hyp(w, s, &h, true, place->has_align != 0);
         place->n_hyps = 1;
         best = h;
     } else {
         for (; place->n_hyps < s->options.n_best && dgm_search_result(s->search, place->n_hyps, &h);
              place->n_hyps++)
-            put_hyp(w, s, &h, head.has_logp, head.has_align);
+            put_hyp(w, s, &h, place->has_logp != 0, place->has_align != 0);
         if (!dgm_search_result(s->search, 0, &best))
             best = (dgm_hypothesis){0};
     }
@@ -397,11 +426,7 @@ static int finish(dgm_worker *w, slot *s)
     if (w->lost != NULL)
         place->absent =
             dgm_lost_mass_path(w->lost, s->memory, (int)(s - w->slots), best.rows, best.n);
-    ((dgm_report_head *)w->report.base)->n_results++;
-    dgm_kv_drop(&w->kv.self, (int)(s - w->slots));
-    if (--w->memory_users[s->memory] == 0)
-        dgm_kv_drop(&w->kv.cross, s->memory);
-    s->live = false;
+    free_slot(w, s);
     return rc;
 }
 
@@ -429,15 +454,35 @@ static void advance_search(dgm_worker *w, slot *s, const dgm_decoder_row *rows)
     dgm_arena_pop(&w->step, mark);
 }
 
-/* Stages 9 and 10 for every live sentence. */
-static int decode(dgm_worker *w)
+/* choose_slots - who takes part in this step: all, or the urgent ones, and of the others so many in turn. */
+static void choose_slots(dgm_worker *w, const dgm_plan_head *plan)
 {
+    int others = plan->others > 0 ? plan->others : w->n_slots, last = -1;
+    if (plan->flags & DGM_PLAN_URGENT)
+        others = 0;
+    for (int i = 0; i < w->n_slots; i++) {
+        const int at = (w->turn + i) % w->n_slots;
+        slot *s = &w->slots[at];
+        s->steps = s->live && (s->urgent || others > 0);
+        if (s->steps && !s->urgent) {
+            others--;
+            last = at;
+        }
+    }
+    if (last >= 0)
+        w->turn = (last + 1) % w->n_slots;
+}
+
+/* Stages 9 and 10 for every sentence that this step takes. */
+static int decode(dgm_worker *w, const dgm_plan_head *plan)
+{
+    choose_slots(w, plan);
     const size_t mark = dgm_arena_mark(&w->step);
     dgm_decoder_row *rows =
         dgm_arena_push(&w->step, (size_t)max_rows(&w->cfg, w->n_slots) * sizeof *rows);
     int n = 0;
     for (int i = 0; i < w->n_slots; i++)
-        if (w->slots[i].live)
+        if (w->slots[i].steps)
             n += slot_rows(w, rows + n, i);
     w->f.gates = dgm_worker_row_gates(w, rows, n);
     w->f.absent = dgm_worker_row_absent(w, rows, n);
@@ -452,7 +497,7 @@ static int decode(dgm_worker *w)
     const dgm_decoder_row *at = rows;
     for (int i = 0; rc == DGM_OK && i < w->n_slots; i++) {
         slot *s = &w->slots[i];
-        if (!s->live)
+        if (!s->steps)
             continue;
         if (s->score)
             advance_score(s, at);
@@ -473,6 +518,18 @@ static bool peer_gone(int rc)
     return rc == DGM_EPEER || rc == DGM_EDEADLINE;
 }
 
+/* halves - the plan wants them, and there is something to hide: rows of a layer of the stack that travel. */
+static bool halves(const dgm_worker *w, const dgm_plan_head *head, int stack)
+{
+    const dgm_stack *s = &w->f.model->stack[stack];
+    bool travel = false;
+    for (int i = 0; i < s->n_layers; i++) {
+        const int l = s->layers[i].moe_index;
+        travel = travel || (s->layers[i].sparse && (head->skip[l / 8] >> l % 8 & 1) == 0);
+    }
+    return travel && (head->flags & DGM_PLAN_OVERLAP) != 0;
+}
+
 int dgm_worker_step(dgm_worker *w, const dgm_buf *plan, dgm_buf *report)
 {
     size_t at = 0;
@@ -482,13 +539,17 @@ int dgm_worker_step(dgm_worker *w, const dgm_buf *plan, dgm_buf *report)
         dgm_buf_put(&w->report, &(dgm_report_head){.step = head->step}, sizeof *out);
     int rc = DGM_OK;
     w->f.skip = head->skip;
-    w->f.overlap = w->moe != NULL && (head->flags & DGM_PLAN_OVERLAP);
+    w->f.overlap = halves(w, head, DGM_ENCODER);
     if (head->flags & DGM_PLAN_SETS)
         rc = dgm_expert_sets_share(w->cfg.sets, w->comm);
+    if (head->n_cancels > 0)
+        cancel(w, dgm_buf_get(plan, &at, (size_t)head->n_cancels * sizeof(uint64_t)),
+               head->n_cancels);
     if (!peer_gone(rc) && (head->flags & DGM_PLAN_ENCODE))
         rc = encode(w, plan, at, head->n_jobs);
+    w->f.overlap = halves(w, head, DGM_DECODER);
     if (!peer_gone(rc) && (head->flags & DGM_PLAN_DECODE))
-        rc = decode(w);
+        rc = decode(w, head);
     if (peer_gone(rc))
         return rc;
     /* What failed on the way made logits fail at its end: the first one is told. */

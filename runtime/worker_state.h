@@ -10,7 +10,8 @@
 
 /* One target of one sentence. */
 typedef struct dgm_worker_slot {
-    bool live, score;
+    bool live, score, urgent;
+    bool steps; /* in the step at hand */
     uint64_t id, line;
     int target, memory, n_source; /* memory: slot of the cross cache */
     int n_prompt, fed;            /* prompt tokens, and how many went through the decoder */
@@ -49,6 +50,7 @@ struct dgm_worker {
     dgm_engine_stats stats;
     dgm_comm *comm;
     double decode_s;
+    int turn; /* slot from which the next step takes those that are not urgent */
 };
 
 /* ---- worker_gates.c: what statistics and keep sets need of a step; all do nothing, or say NULL, without them ---- */

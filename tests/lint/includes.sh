@@ -18,15 +18,16 @@ done <<'ARROWS'
 base base
 kernels kernels base
 comm comm base
-runtime runtime comm kernels base
-launch launch runtime comm kernels base
+proto proto base
+runtime runtime comm kernels proto base
+launch launch runtime comm kernels proto base
 ARROWS
 
 # header pattern, where it may stand
 while read -r header home; do
     while IFS=: read -r file line _; do
         [[ $file =~ $home ]] || say "$file:$line: <$header> belongs in $home"
-    done < <(grep -rnE "^#include <$header>" base kernels comm runtime launch)
+    done < <(grep -rnE "^#include <$header>" base kernels comm proto runtime launch)
 done <<'HOMES'
 mpi\.h ^comm/mpi[a-z_]*\.c$
 nccl\.h ^comm/nccl\.c$
@@ -36,10 +37,12 @@ immintrin\.h ^kernels/(avx2|avx512|vnni)/
 sentencepiece.* ^runtime/spm_shim\.cc$
 unicode/.* ^runtime/split[a-z_]*\.c$
 jansson\.h ^runtime/
+uv\.h ^runtime/server[a-z_]*\.[ch]$
+protobuf-c/.* ^proto/
 HOMES
 
 # Quoted includes are spelled from the root.
 while IFS=: read -r file line text; do
     say "$file:$line: spell the include from the root: $text"
-done < <(grep -rnE '^#include "[^/"]+"' base kernels comm runtime launch tests --include='*.c' --include='*.h')
+done < <(grep -rnE '^#include "[^/"]+"' base kernels comm proto runtime launch tests --include='*.c' --include='*.h')
 exit $bad

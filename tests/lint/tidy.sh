@@ -10,5 +10,5 @@ fi
 commands=$(mktemp -d)
 trap 'rm -rf "$commands"' EXIT
 sed 's/ -fira-region=one//' "$build/compile_commands.json" >"$commands/compile_commands.json"
-mapfile -t files < <(find base comm runtime launch kernels -name '*.c' -not -path 'kernels/avx512/*' -not -path 'kernels/vnni/*' | sort)
+mapfile -t files < <(find base comm proto runtime launch kernels -name '*.c' -not -path 'kernels/avx512/*' -not -path 'kernels/vnni/*' | sort)
 printf '%s\n' "${files[@]}" | xargs -n 16 clang-tidy-14 -p "$commands" --quiet --warnings-as-errors='*' 2>/dev/null

@@ -55,9 +55,40 @@ static void a_job_that_could_not_be_submitted_is_forgotten(void **state)
     dgm_twins_destroy(t);
 }
 
+/* Who no longer wants a job is not told; it ends for the others, and when nobody is left nobody can join it. */
+static void a_dropped_job_tells_nobody(void **state)
+{
+    (void)state;
+    dgm_twins *t;
+    bool first, wanted;
+    uint64_t key;
+    int n;
+    assert_int_equal(dgm_twins_create(&t), DGM_OK);
+    const uint64_t a = join(t, 1, &first);
+    (void)join(t, 2, &first);
+    assert_false(dgm_twins_drop(t, 9, &key, &wanted));
+    assert_true(dgm_twins_drop(t, 1, &key, &wanted) && key == a && wanted);
+    assert_false(dgm_twins_drop(t, 1, &key, &wanted));
+    assert_int_equal(dgm_twins_echoes(t), 0);
+    const uint64_t *ids = dgm_twins_done(t, a, &n);
+    assert_true(n == 1 && ids[0] == 2);
+    assert_int_equal(dgm_twins_left(t, a), 1);
+    assert_true(dgm_twins_drop(t, 2, &key, &wanted) && key == a && !wanted);
+    (void)dgm_twins_done(t, a, &n);
+    assert_int_equal(n, 0);
+    const uint64_t b = join(t, 3, &first);
+    assert_true(dgm_twins_drop(t, 3, &key, &wanted) && key == b && !wanted);
+    assert_true(join(t, 4, &first) != b && first);
+    dgm_twins_forget(t, b, 1);
+    dgm_twins_forget(t, b, 1); /* gone */
+    assert_int_equal(dgm_twins_echoes(t), 0);
+    dgm_twins_destroy(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_dropped_job_tells_nobody),
         cmocka_unit_test(nobody_joins_a_job_of_which_a_target_is_done),
         cmocka_unit_test(a_job_that_could_not_be_submitted_is_forgotten),
     };

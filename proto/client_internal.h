@@ -1,0 +1,99 @@
+/* client_internal.h - the client's state. client.c knows segments, client_link.c the connection. Private to proto/. */
+#ifndef DGM_PROTO_CLIENT_INTERNAL_H
+#define DGM_PROTO_CLIENT_INTERNAL_H
+
+#include "proto/client.h"
+
+enum {
+    DGM_CLIENT_BUCKETS = 1024,          /* of the table of what is sent */
+    DGM_CLIENT_FRAME_SEGMENTS = 64,     /* most segments of one Translate */
+    DGM_CLIENT_FRAME_BYTES = 256 << 10, /* and most of their bytes, but for one that is longer */
+    DGM_CLIENT_UNSENT_BYTES = 1 << 20,  /* beyond, nothing is added to what is to be sent */
+    DGM_CLIENT_UNREAD_BYTES = DGM_FRAME_MAX_BODY + (1 << 20),
+};
+
+/* One segment, or one request of another kind, until its event is handed out. */
+typedef struct dgm_client_item {
+    struct dgm_client_item *next, *previous; /* in the list that it is in */
+    struct dgm_client_item *chain;           /* in its bucket, when sent */
+    uint64_t user;
+    uint64_t id;      /* of the frame that it went in; 0: not sent */
+    uint32_t segment; /* its place there */
+    enum dgm_wire_kind kind;
+    int tries;
+    bool cancelled;
+    bool alone; /* in its frame: another of the same frame, or it, was refused */
+    int64_t submitted_ns;
+    dgm_wire_segment data; /* texts lie behind the item */
+    dgm_wire_options options;
+    uint32_t limit_ms;
+    /* when it ends without the server */
+    uint32_t status, code;
+    bool retry;
+    char *message;
+} dgm_client_item;
+
+typedef struct dgm_client_list {
+    dgm_client_item *first, *last;
+    size_t n;
+} dgm_client_list;
+
+enum dgm_client_state {
+    DGM_CLIENT_ASLEEP,
+    DGM_CLIENT_CONNECTING,
+    DGM_CLIENT_GREETING,
+    DGM_CLIENT_READY
+};
+
+struct dgm_client {
+    dgm_client_config cfg;
+    char *address, *token, *name;
+    int rc; /* not DGM_OK: given up, why says it */
+    char why[512];
+
+    /* the connection */
+    enum dgm_client_state state;
+    int fd;
+    int attempts;      /* failed in a row */
+    int64_t wake_ns;   /* asleep: when to connect; connecting, greeting: when it is too late */
+    int64_t resume_ns; /* ready: nothing is sent before */
+    bool draining;
+    bool answered;                 /* something, on this connection */
+    struct addrinfo *hosts, *host; /* tcp: all addresses, and the one being tried */
+    dgm_frame_reader reader;
+    dgm_frame_buffer out;
+    dgm_wire_memory memory, scratch, welcome_memory;
+    dgm_wire_frame welcome, frame;
+    bool welcomed; /* at least once */
+    uint64_t model_hash, option_hash;
+    uint64_t last_id;
+    uint64_t credits;
+    uint64_t random;
+
+    /* segments */
+    dgm_client_list waiting, sent, done; /* done: ended without the server, to be handed out */
+    dgm_client_item *buckets[DGM_CLIENT_BUCKETS];
+    dgm_client_item *out_item; /* handed out last, freed at the next call */
+};
+
+/* client_link.c */
+/* dgm_client_link - brings the connection forward. */
+int dgm_client_link(dgm_client *c);
+/* dgm_client_lost - the connection is gone, or has to go; DGM_OK unless that was the last attempt. Sentence by dgm_fail. */
+int dgm_client_lost(dgm_client *c, const char *fmt, ...) DGM_PRINTF(2, 3);
+int dgm_client_give_up(dgm_client *c, int rc);
+/* dgm_client_check_address - DGM_EUSAGE. */
+int dgm_client_check_address(const char *address);
+
+/* client.c */
+/* dgm_client_fill - as many frames into c->out as credits and queue allow. */
+int dgm_client_fill(dgm_client *c);
+/* dgm_client_requeue - what was sent and not answered waits again, in front. */
+void dgm_client_requeue(dgm_client *c);
+
+static inline bool dgm_client_has_work(const dgm_client *c)
+{
+    return c->waiting.n + c->sent.n > 0;
+}
+
+#endif

@@ -1,0 +1,174 @@
+/*
+ * The net thread: libuv calls dgm_conn_accept and the read callback (server_conn.c), a whole frame goes to dgm_server_frame
+ * (server_frames.c) and its lines to the queue (server_translate.c); results come back through on_wake.
+ */
+#include "base/clock.h"
+#include "base/fpenv.h"
+#include "base/log.h"
+#include "runtime/server_state.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* wake - on the engine thread: there are results. */
+static void wake(void *ctx)
+{
+    dgm_server *s = ctx;
+    (void)uv_async_send(&s->wake);
+}
+
+static void flush_all(dgm_server *s)
+{
+    for (dgm_conn *c = s->conns, *next; c != NULL; c = next) {
+        next = c->next;
+        dgm_conn_flush(c);
+    }
+}
+
+static void close_handle(uv_handle_t *h, void *ctx)
+{
+    (void)ctx;
+    if (!uv_is_closing(h))
+        uv_close(h, NULL);
+}
+
+/* end_all - listeners at once; connections when their answers are sent, or time is up. */
+static void end_all(dgm_server *s)
+{
+    if (s->stop_ns == 0) {
+        s->stop_ns = dgm_now_ns() + (int64_t)(atomic_load(&s->stopping) - 1) * 1000000;
+        for (int i = 0; i < s->n_listeners; i++)
+            close_handle(&s->listeners[i].socket.handle, NULL);
+        for (dgm_conn *c = s->conns, *next; c != NULL; c = next) {
+            next = c->next;
+            dgm_conn_end(c);
+        }
+    }
+    if (s->conns != NULL && dgm_now_ns() < s->stop_ns)
+        return;
+    for (dgm_conn *c = s->conns, *next; c != NULL; c = next) {
+        next = c->next;
+        dgm_conn_close(c);
+    }
+    close_handle((uv_handle_t *)&s->tick, NULL);
+    close_handle((uv_handle_t *)&s->wake, NULL);
+}
+
+static void on_wake(uv_async_t *a)
+{
+    dgm_server *s = a->data;
+    for (dgm_request *r = dgm_requests_take_done(s->requests), *next; r != NULL; r = next) {
+        next = r->next;
+        dgm_server_answer(r);
+    }
+    flush_all(s);
+    if (atomic_load(&s->stopping) > 0)
+        end_all(s);
+}
+
+static void on_tick(uv_timer_t *t)
+{
+    dgm_server *s = t->data;
+    const int64_t now = dgm_now_ns();
+    for (dgm_conn *c = s->conns, *next; c != NULL; c = next) {
+        next = c->next;
+        dgm_conn_tick(c, now);
+    }
+    if (atomic_load(&s->stopping) > 0)
+        end_all(s);
+}
+
+static void *run(void *ctx)
+{
+    dgm_server *s = ctx;
+    dgm_fpenv_set();
+    (void)uv_run(&s->loop, UV_RUN_DEFAULT);
+    return NULL;
+}
+
+int dgm_server_open(dgm_server **out, const dgm_server_config *cfg)
+{
+    dgm_server *s = calloc(1, sizeof *s);
+    *out = NULL;
+    if (s == NULL)
+        return dgm_fail(DGM_ENOMEM, "out of memory for the server");
+    s->cfg = *cfg;
+    if (uv_loop_init(&s->loop) != 0) {
+        free(s);
+        return dgm_fail(DGM_EINTERNAL, "the event loop does not start: out of file descriptors?");
+    }
+    s->loop.data = s;
+    s->wake.data = s->tick.data = s;
+    int rc =
+        uv_async_init(&s->loop, &s->wake, on_wake) == 0 && uv_timer_init(&s->loop, &s->tick) == 0
+            ? DGM_OK
+            : dgm_fail(DGM_EINTERNAL, "the event loop does not start");
+    if (rc == DGM_OK)
+        rc = dgm_requests_create(&s->requests, cfg->max_queue_tokens, wake, s);
+    for (int i = 0; rc == DGM_OK && i < cfg->n_listen; i++)
+        rc = dgm_server_listen(s, cfg->listen[i]);
+    if (rc == DGM_OK &&
+        uv_timer_start(&s->tick, on_tick, DGM_SERVER_TICK_MS, DGM_SERVER_TICK_MS) != 0)
+        rc = dgm_fail(DGM_EINTERNAL, "the event loop does not start");
+    if (rc != DGM_OK) {
+        dgm_server_close(s);
+        return rc;
+    }
+    *out = s;
+    return DGM_OK;
+}
+
+dgm_requests *dgm_server_requests(dgm_server *s)
+{
+    return s->requests;
+}
+
+int dgm_server_start(dgm_server *s)
+{
+    /* Signals are the engine thread's. */
+    sigset_t all, old;
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &old);
+    const int rc = pthread_create(&s->thread, NULL, run, s);
+    (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (rc != 0)
+        return dgm_fail(DGM_EINTERNAL, "the net thread does not start: %s", strerror(rc));
+    s->running = true;
+    return DGM_OK;
+}
+
+void dgm_server_stop(dgm_server *s, int flush_ms)
+{
+    if (!s->running)
+        return;
+    atomic_store(&s->stopping, flush_ms + 1);
+    (void)uv_async_send(&s->wake);
+    (void)pthread_join(s->thread, NULL);
+    s->running = false;
+}
+
+/* take_rest - what came back when nobody was there any more. */
+static void take_rest(dgm_server *s)
+{
+    for (dgm_request *r = dgm_requests_take_done(s->requests), *next; r != NULL; r = next) {
+        next = r->next;
+        dgm_server_answer(r);
+    }
+}
+
+void dgm_server_close(dgm_server *s)
+{
+    if (s == NULL)
+        return;
+    dgm_server_stop(s, 0);
+    uv_walk(&s->loop, close_handle, NULL);
+    (void)uv_run(&s->loop, UV_RUN_DEFAULT);
+    (void)uv_loop_close(&s->loop);
+    if (s->requests != NULL)
+        take_rest(s);
+    dgm_requests_destroy(s->requests);
+    dgm_wire_memory_fini(&s->memory);
+    dgm_wire_memory_fini(&s->scratch);
+    free(s);
+}

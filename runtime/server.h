@@ -1,0 +1,57 @@
+/*
+ * server.h - stages 1 and 12 of a server: clients on sockets, their frames into requests, results into answers.
+ *
+ * One net thread with an event loop owns all connections; it tokenises and splits, as `dragoman translate` does before its
+ * engine. The engine thread (runtime/serving.h) meets it only in the queue of runtime/requests.h. docs/protocol.md says what is
+ * spoken, docs/serving.md what is promised.
+ */
+#ifndef DGM_RUNTIME_SERVER_H
+#define DGM_RUNTIME_SERVER_H
+
+#include "proto/wire.h"
+#include "runtime/requests.h"
+#include "runtime/serving.h"
+
+typedef struct dgm_server dgm_server;
+
+typedef struct dgm_server_config {
+    const char *const *listen; /* [n_listen] unix:PATH, tcp:HOST:PORT */
+    int n_listen;
+    bool insecure; /* tcp beyond loopback is allowed */
+
+    /* limits; all above 0 */
+    int max_connections, in_flight, request_segments, segment_bytes;
+    int64_t max_queue_tokens;
+    int hello_ms, idle_ms, write_ms, drain_ms; /* idle 0: never */
+
+    /* what a welcome says */
+    const char *name, *model;
+    uint64_t model_hash, option_hash;
+    const char *const *languages; /* [n_languages] */
+    int n_languages;
+
+    dgm_stream_config
+        base; /* of a line, but for its languages; max_ids, decode: as the server was started */
+    int max_beam;
+    /* Fills source and target of one line. Any thread. DGM_EUSAGE, DGM_EINPUT: no such direction. */
+    int (*direction)(void *ctx, dgm_segment_config *source, dgm_stream_target *target,
+                     const char *src, const char *tgt);
+    void *direction_ctx;
+    const dgm_serving_gauge *gauge;
+} dgm_server_config;
+
+/*
+ * dgm_server_open - listens, but answers nobody yet. A Unix socket has mode 0600; one that a dead server left is replaced.
+ * DGM_EUSAGE: an address that makes no sense, is in use, or is not allowed.
+ */
+DGM_MUST_CHECK int dgm_server_open(dgm_server **out, const dgm_server_config *cfg);
+dgm_requests *dgm_server_requests(dgm_server *s);
+
+/* dgm_server_start - the net thread begins. */
+DGM_MUST_CHECK int dgm_server_start(dgm_server *s);
+
+/* dgm_server_stop - after the engine thread has ended: what is answered is sent, for flush_ms at most; then all is closed. */
+void dgm_server_stop(dgm_server *s, int flush_ms);
+void dgm_server_close(dgm_server *s);
+
+#endif

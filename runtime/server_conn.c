@@ -1,0 +1,296 @@
+/* Bytes of one connection: read into frames, frames written, and patience with its peer. */
+#include "base/clock.h"
+#include "base/log.h"
+#include "runtime/server_state.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { KEEPALIVE_S = 60 }; /* then a peer that is silent is asked whether it is there */
+
+static void on_closed(uv_handle_t *h)
+{
+    dgm_conn *c = h->data;
+    dgm_server *s = c->server;
+    if (c->before != NULL)
+        c->before->next = c->next;
+    else
+        s->conns = c->next;
+    if (c->next != NULL)
+        c->next->before = c->before;
+    s->n_conns--;
+    dgm_frame_reader_fini(&c->in);
+    dgm_frame_buffer_fini(&c->out);
+    dgm_frame_buffer_fini(&c->flying);
+    free(c);
+    /* who waits for the last one is not told otherwise */
+    if (s->conns == NULL && atomic_load(&s->stopping) > 0)
+        (void)uv_async_send(&s->wake);
+}
+
+void dgm_conn_close(dgm_conn *c)
+{
+    if (c->closing)
+        return;
+    c->closing = true;
+    dgm_server_forget(c);
+    if (c->client != NULL)
+        dgm_requests_leave(c->server->requests, c->client);
+    c->client = NULL;
+    dgm_log(DGM_LOG_DEBUG, "serve", "connection %llu (%s) is closed", (unsigned long long)c->number,
+            c->name);
+    uv_close(&c->socket.handle, on_closed);
+}
+
+static size_t unsent(const dgm_conn *c)
+{
+    return (c->out.len - c->out.at) + (c->flying.len - c->flying.at);
+}
+
+static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf)
+{
+    dgm_conn *c = h->data;
+    size_t n = 0;
+    (void)suggested;
+    buf->base = (char *)dgm_frame_reader_space(&c->in, &n);
+    buf->len = buf->base == NULL ? 0 : n;
+}
+
+/* take_frames - all that have come; a client that does not take its answers waits with the rest. */
+static void take_frames(dgm_conn *c)
+{
+    for (;;) {
+        int found;
+        const uint8_t *body;
+        size_t len;
+        if (c->ending || c->closing || unsent(c) > DGM_SERVER_READ_LIMIT)
+            return;
+        if (dgm_frame_reader_next(&c->in, &found, &body, &len) != DGM_OK) {
+            dgm_conn_error(c, 0, DGM_WIRE_ERROR_BAD_FRAME, dgm_error_text(), 0, 0);
+            dgm_conn_end(c);
+            return;
+        }
+        if (!found)
+            return;
+        dgm_server_frame(c, body, len);
+    }
+}
+
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+{
+    dgm_conn *c = stream->data;
+    (void)buf;
+    if (n == 0 || c->closing)
+        return;
+    if (n < 0) { /* its end, or an error: nobody reads answers any more */
+        dgm_conn_close(c);
+        return;
+    }
+    c->heard_ns = dgm_now_ns();
+    dgm_frame_reader_filled(&c->in, (size_t)n);
+    take_frames(c);
+    dgm_conn_flush(c);
+}
+
+/* pace_reading - reads while there is room for answers. */
+static void pace_reading(dgm_conn *c)
+{
+    const size_t n = unsent(c);
+    if (!c->paused && n > DGM_SERVER_READ_LIMIT) {
+        c->paused = true;
+        (void)uv_read_stop(&c->socket.stream);
+    } else if (c->paused && !c->ending && n < DGM_SERVER_READ_LIMIT / 2) {
+        c->paused = false;
+        (void)uv_read_start(&c->socket.stream, on_alloc, on_read);
+        take_frames(c); /* what had come before */
+    }
+}
+
+static void on_written(uv_write_t *w, int status)
+{
+    dgm_conn *c = w->data;
+    c->writing = false;
+    if (status < 0) {
+        dgm_conn_close(c);
+        return;
+    }
+    c->moved_ns = dgm_now_ns();
+    dgm_frame_buffer_sent(&c->flying, c->flying.len - c->flying.at);
+    if (c->closing)
+        return;
+    pace_reading(c);
+    dgm_conn_flush(c);
+}
+
+void dgm_conn_flush(dgm_conn *c)
+{
+    if (c->closing || c->writing)
+        return;
+    if (c->out.len == c->out.at) {
+        if (c->ending && c->jobs == NULL)
+            dgm_conn_close(c);
+        return;
+    }
+    const dgm_frame_buffer empty = c->flying;
+    c->flying = c->out;
+    c->out = empty;
+    const uv_buf_t buf = uv_buf_init((char *)c->flying.data + c->flying.at,
+                                     (unsigned)(c->flying.len - c->flying.at));
+    c->write.data = c;
+    c->queued = buf.len;
+    c->moved_ns = dgm_now_ns();
+    c->writing = true;
+    if (uv_write(&c->write, &c->socket.stream, &buf, 1, on_written) != 0) {
+        c->writing = false;
+        dgm_conn_close(c);
+        return;
+    }
+    pace_reading(c);
+}
+
+void dgm_conn_send(dgm_conn *c, const dgm_wire_frame *f)
+{
+    if (c->closing)
+        return;
+    if (dgm_wire_encode(&c->out, &c->server->scratch, f) != DGM_OK) {
+        dgm_log(DGM_LOG_WARN, "serve", "connection %llu (%s): %s", (unsigned long long)c->number,
+                c->name, dgm_error_text());
+        dgm_conn_close(c);
+    } else if (unsent(c) > DGM_SERVER_WRITE_LIMIT) {
+        dgm_log(DGM_LOG_WARN, "serve",
+                "connection %llu (%s) is closed: it does not take its answers, %zu bytes wait",
+                (unsigned long long)c->number, c->name, unsent(c));
+        dgm_conn_close(c);
+    }
+}
+
+void dgm_conn_error(dgm_conn *c, uint64_t id, enum dgm_wire_error_code code, const char *message,
+                    int retry_ms, int credits)
+{
+    static const bool closes[] = {[DGM_WIRE_ERROR_VERSION] = true,
+                                  [DGM_WIRE_ERROR_TOKEN] = true,
+                                  [DGM_WIRE_ERROR_TIME_OUT] = true,
+                                  [DGM_WIRE_ERROR_CONNECTIONS] = true};
+    const bool closing = ((size_t)code < sizeof closes && closes[code]) ||
+                         (code == DGM_WIRE_ERROR_BAD_FRAME && id == 0);
+    char text[512];
+    (void)snprintf(text, sizeof text, "%s", message);
+    const dgm_wire_frame f = {.id = id,
+                              .kind = DGM_WIRE_ERROR,
+                              .as.error = {.code = code,
+                                           .message = text,
+                                           .retry = dgm_wire_error_retry(code),
+                                           .retry_after_ms = (uint32_t)retry_ms,
+                                           .closing = closing,
+                                           .credits = (uint32_t)credits}};
+    dgm_log(DGM_LOG_DEBUG, "serve", "connection %llu (%s) request %llu: %s: %s",
+            (unsigned long long)c->number, c->name, (unsigned long long)id,
+            dgm_wire_error_name(code), text);
+    c->credits += credits;
+    dgm_conn_send(c, &f);
+    if (closing)
+        dgm_conn_end(c);
+}
+
+void dgm_conn_end(dgm_conn *c)
+{
+    if (c->closing || c->ending)
+        return;
+    c->ending = true;
+    (void)uv_read_stop(&c->socket.stream);
+    dgm_conn_flush(c);
+}
+
+static void note_progress(dgm_conn *c, int64_t now_ns)
+{
+    const size_t left = uv_stream_get_write_queue_size(&c->socket.stream);
+    if (left < c->queued)
+        c->moved_ns = now_ns;
+    c->queued = left;
+}
+
+static bool longer(int64_t since_ns, int64_t now_ns, int ms)
+{
+    return now_ns - since_ns > (int64_t)ms * 1000000;
+}
+
+void dgm_conn_tick(dgm_conn *c, int64_t now_ns)
+{
+    const dgm_server_config *cfg = &c->server->cfg;
+    if (c->closing)
+        return;
+    if (c->writing) {
+        note_progress(c, now_ns);
+        if (longer(c->moved_ns, now_ns, cfg->write_ms)) {
+            dgm_log(DGM_LOG_WARN, "serve",
+                    "connection %llu (%s) is closed: it took no byte for %d ms",
+                    (unsigned long long)c->number, c->name, cfg->write_ms);
+            dgm_conn_close(c);
+        }
+        return;
+    }
+    if (c->ending)
+        return;
+    if (!c->greeted && longer(c->began_ns, now_ns, cfg->hello_ms))
+        dgm_conn_error(c, 0, DGM_WIRE_ERROR_TIME_OUT, "no hello in time", 0, 0);
+    else if (c->jobs == NULL && dgm_frame_reader_pending(&c->in) > 0 &&
+             longer(c->heard_ns, now_ns, cfg->write_ms))
+        dgm_conn_error(c, 0, DGM_WIRE_ERROR_TIME_OUT,
+                       "a frame that was begun was not ended in time", 0, 0);
+    else if (cfg->idle_ms > 0 && c->jobs == NULL && longer(c->heard_ns, now_ns, cfg->idle_ms))
+        dgm_conn_error(c, 0, DGM_WIRE_ERROR_TIME_OUT, "idle for too long", 0, 0);
+    dgm_conn_flush(c);
+}
+
+static void on_refused(uv_handle_t *h)
+{
+    free(h->data);
+}
+
+static int accept_socket(dgm_server_listener *l, dgm_conn *c)
+{
+    const int rc = l->local ? uv_pipe_init(&l->server->loop, &c->socket.pipe, 0)
+                            : uv_tcp_init(&l->server->loop, &c->socket.tcp);
+    if (rc != 0)
+        return rc;
+    c->socket.handle.data = c;
+    return uv_accept(&l->socket.stream, &c->socket.stream);
+}
+
+void dgm_conn_accept(dgm_server_listener *l)
+{
+    dgm_server *s = l->server;
+    dgm_conn *c = calloc(1, sizeof *c);
+    if (c == NULL)
+        return; /* it waits in the backlog */
+    if (accept_socket(l, c) != 0) {
+        if (c->socket.handle.data == c)
+            uv_close(&c->socket.handle, on_refused);
+        else
+            free(c);
+        return;
+    }
+    if (!l->local)
+        (void)(uv_tcp_nodelay(&c->socket.tcp, 1) +
+               uv_tcp_keepalive(&c->socket.tcp, 1, KEEPALIVE_S));
+    c->server = s;
+    c->local = l->local;
+    c->number = ++s->n_accepted;
+    c->began_ns = c->heard_ns = c->moved_ns = dgm_now_ns();
+    (void)snprintf(c->name, sizeof c->name, "-");
+    c->next = s->conns;
+    if (c->next != NULL)
+        c->next->before = c;
+    s->conns = c;
+    if (++s->n_conns > s->cfg.max_connections) {
+        (void)dgm_fail(DGM_EBUSY, "too many connections: want at most %d", s->cfg.max_connections);
+        dgm_conn_error(c, 0, DGM_WIRE_ERROR_CONNECTIONS, dgm_error_text(), 1000, 0);
+    } else if (dgm_requests_join(s->requests, &c->client) != DGM_OK) {
+        dgm_conn_error(c, 0, DGM_WIRE_ERROR_INTERNAL, dgm_error_text(), 0, 0);
+        dgm_conn_end(c);
+    } else {
+        (void)uv_read_start(&c->socket.stream, on_alloc, on_read);
+    }
+    dgm_conn_flush(c);
+}

@@ -1,0 +1,247 @@
+/* What frames ask for, but for lines to translate. */
+#include "base/clock.h"
+#include "base/log.h"
+#include "runtime/lang.h"
+#include "runtime/server_state.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { STALL_MS = 10000 };
+
+/* clean_name - what a client calls itself, for logs: printable, and short. */
+static void clean_name(char out[DGM_SERVER_NAME], const char *name)
+{
+    int n = 0;
+    for (; *name != '\0' && n < DGM_SERVER_NAME - 1; name++)
+        if (*name > ' ' && *name < 127)
+            out[n++] = *name;
+    out[n] = '\0';
+    if (n == 0)
+        (void)snprintf(out, DGM_SERVER_NAME, "-");
+}
+
+static void welcome(dgm_conn *c)
+{
+    const dgm_server_config *cfg = &c->server->cfg;
+    const dgm_wire_frame f = {
+        .kind = DGM_WIRE_WELCOME,
+        .as.welcome = {.version = DGM_WIRE_VERSION,
+                       .server = cfg->name,
+                       .model = cfg->model,
+                       .model_hash = cfg->model_hash,
+                       .option_hash = cfg->option_hash,
+                       .sources = cfg->languages,
+                       .n_sources = (size_t)cfg->n_languages,
+                       .targets = cfg->languages,
+                       .n_targets = (size_t)cfg->n_languages,
+                       .limits = {.frame_bytes = DGM_FRAME_MAX_BODY,
+                                  .request_segments = (uint32_t)cfg->request_segments,
+                                  .segment_bytes = (uint32_t)cfg->segment_bytes,
+                                  .in_flight = (uint32_t)cfg->in_flight,
+                                  .beam_size = (uint32_t)cfg->max_beam,
+                                  .n_best = (uint32_t)cfg->max_beam,
+                                  .source_tokens = (uint32_t)cfg->base.source.max_ids,
+                                  .target_tokens = (uint32_t)cfg->base.max_target,
+                                  .idle_ms = (uint32_t)cfg->idle_ms},
+                       .credits = (uint32_t)cfg->in_flight}};
+    c->credits = cfg->in_flight;
+    dgm_conn_send(c, &f);
+}
+
+static void hello(dgm_conn *c, const dgm_wire_frame *f)
+{
+    if (c->greeted) {
+        dgm_conn_error(c, f->id, DGM_WIRE_ERROR_BAD_REQUEST, "a second hello", 0, 0);
+        return;
+    }
+    if (f->as.hello.version < 1) {
+        dgm_conn_error(c, f->id, DGM_WIRE_ERROR_VERSION,
+                       "want version 1 or later of the protocol, found 0", 0, 0);
+        return;
+    }
+    c->greeted = true;
+    clean_name(c->name, f->as.hello.client);
+    dgm_log(DGM_LOG_DEBUG, "serve", "connection %llu is %s", (unsigned long long)c->number,
+            c->name);
+    welcome(c);
+}
+
+static void health(dgm_conn *c, uint64_t id)
+{
+    const dgm_server *s = c->server;
+    const dgm_serving_gauge *g = s->cfg.gauge;
+    const dgm_requests_state q = dgm_requests_look(s->requests);
+    const int64_t age_ms = (dgm_now_ns() - atomic_load(&g->tick_ns)) / 1000000;
+    uint32_t state = DGM_WIRE_STATE_READY;
+    if (dgm_requests_draining(s->requests, NULL))
+        state = DGM_WIRE_STATE_DRAINING;
+    else if (!atomic_load(&g->ready))
+        state = DGM_WIRE_STATE_STARTING;
+    else if (age_ms > STALL_MS)
+        state = DGM_WIRE_STATE_STALLED;
+    const dgm_wire_frame f = {
+        .id = id,
+        .kind = DGM_WIRE_HEALTH,
+        .as.health = {.state = state,
+                      .message = state == DGM_WIRE_STATE_STALLED ? "the engine takes no steps" : "",
+                      .queued_tokens = (uint64_t)q.tokens,
+                      .in_flight = (uint32_t)q.computing,
+                      .tick_age_ms = (uint64_t)age_ms}};
+    dgm_conn_send(c, &f);
+}
+
+/* split_words - `text` cut at its spaces, into at most `most` words. */
+static size_t split_words(const char **words, size_t most, char *text)
+{
+    size_t n = 0;
+    char *save = NULL;
+    for (char *w = strtok_r(text, " ", &save); w != NULL && n < most;
+         w = strtok_r(NULL, " ", &save))
+        words[n++] = w;
+    return n;
+}
+
+static void languages(dgm_conn *c, uint64_t id)
+{
+    enum { ALIASES = 16, TEXT = 256 };
+    struct one {
+        char text[TEXT];
+        const char *alias[ALIASES];
+    };
+    const dgm_server_config *cfg = &c->server->cfg;
+    const size_t n = (size_t)cfg->n_languages;
+    dgm_wire_language *at = calloc(n + 1, sizeof *at);
+    struct one *names = calloc(n + 1, sizeof *names);
+    for (size_t i = 0; at != NULL && names != NULL && i < n; i++) {
+        const dgm_lang *l = dgm_lang_find(cfg->languages[i]);
+        dgm_lang_aliases(names[i].text, TEXT, cfg->languages[i]);
+        at[i] =
+            (dgm_wire_language){.code = cfg->languages[i],
+                                .name = l != NULL ? l->name : "",
+                                .aliases = names[i].alias,
+                                .n_aliases = split_words(names[i].alias, ALIASES, names[i].text),
+                                .source = true,
+                                .target = true};
+    }
+    const dgm_wire_frame f = {
+        .id = id, .kind = DGM_WIRE_LANGUAGES, .as.languages = {.at = at, .n = n}};
+    if (at == NULL || names == NULL)
+        dgm_conn_error(c, id, DGM_WIRE_ERROR_INTERNAL, "out of memory", 0, 0);
+    else
+        dgm_conn_send(c, &f);
+    free(at);
+    free(names);
+}
+
+static void statistics(dgm_conn *c, uint64_t id)
+{
+    const dgm_server *s = c->server;
+    const dgm_serving_gauge *g = s->cfg.gauge;
+    const dgm_requests_state q = dgm_requests_look(s->requests);
+    const dgm_wire_metric m[] = {
+        {"dragoman_connections", s->n_conns},
+        {"dragoman_queue_tokens", (double)q.tokens},
+        {"dragoman_queue_segments", q.waiting},
+        {"dragoman_in_flight_segments", q.computing},
+        {"dragoman_segments_admitted_total", (double)q.admitted},
+        {"dragoman_segments_refused_total", (double)q.refused},
+        {"dragoman_segments_done_total", (double)q.by_end[DGM_REQUEST_DONE]},
+        {"dragoman_segments_cancelled_total", (double)q.by_end[DGM_REQUEST_CANCELLED]},
+        {"dragoman_segments_timed_out_total", (double)q.by_end[DGM_REQUEST_TIMED_OUT]},
+        {"dragoman_segments_failed_total", (double)q.by_end[DGM_REQUEST_FAILED]},
+        {"dragoman_engine_steps_total", (double)atomic_load(&g->steps)},
+        {"dragoman_source_tokens_total", (double)atomic_load(&g->src_tokens)},
+        {"dragoman_target_tokens_total", (double)atomic_load(&g->tgt_tokens)},
+    };
+    const dgm_wire_frame f = {.id = id,
+                              .kind = DGM_WIRE_STATISTICS,
+                              .as.statistics = {.at = m, .n = sizeof m / sizeof m[0]}};
+    dgm_conn_send(c, &f);
+}
+
+static void drain(dgm_conn *c, const dgm_wire_frame *f)
+{
+    dgm_server *s = c->server;
+    if (!c->local) {
+        dgm_conn_error(c, f->id, DGM_WIRE_ERROR_FORBIDDEN,
+                       "drain: want a client on the Unix socket", 0, 0);
+        return;
+    }
+    const int64_t ms =
+        f->as.drain.limit_ms > 0 ? (int64_t)f->as.drain.limit_ms : (int64_t)s->cfg.drain_ms;
+    dgm_log(DGM_LOG_INFO, "serve", "draining: connection %llu (%s) asks for it",
+            (unsigned long long)c->number, c->name);
+    dgm_requests_drain(s->requests, dgm_now_ns() + ms * 1000000);
+    health(c, f->id);
+}
+
+/* take_id - requests come with ascending ids. */
+static bool take_id(dgm_conn *c, const dgm_wire_frame *f)
+{
+    if (f->id > c->last_id) {
+        c->last_id = f->id;
+        return true;
+    }
+    (void)dgm_fail(DGM_EINPUT, "want an id above %llu, found %llu", (unsigned long long)c->last_id,
+                   (unsigned long long)f->id);
+    const size_t n = f->kind == DGM_WIRE_TRANSLATE ? f->as.translate.n_segments : 0;
+    const int credits = n <= (size_t)c->credits ? (int)n : 0;
+    c->credits -= credits;
+    dgm_conn_error(c, f->id, DGM_WIRE_ERROR_ID, dgm_error_text(), 0, credits);
+    return false;
+}
+
+static void request(dgm_conn *c, const dgm_wire_frame *f)
+{
+    if (!take_id(c, f))
+        return;
+    switch (f->kind) {
+    case DGM_WIRE_TRANSLATE:
+        dgm_server_translate(c, f->id, &f->as.translate);
+        break;
+    case DGM_WIRE_LANGUAGES_REQUEST:
+        languages(c, f->id);
+        break;
+    case DGM_WIRE_STATISTICS_REQUEST:
+        statistics(c, f->id);
+        break;
+    case DGM_WIRE_HEALTH_REQUEST:
+        health(c, f->id);
+        break;
+    case DGM_WIRE_DRAIN:
+        drain(c, f);
+        break;
+    case DGM_WIRE_UNKNOWN:
+        dgm_conn_error(c, f->id, DGM_WIRE_ERROR_UNSUPPORTED,
+                       "a kind of frame that this server does not know", 0, 0);
+        break;
+    default:
+        dgm_conn_error(c, f->id, DGM_WIRE_ERROR_BAD_REQUEST, "a frame that only servers send", 0,
+                       0);
+        break;
+    }
+}
+
+void dgm_server_frame(dgm_conn *c, const uint8_t *body, size_t len)
+{
+    dgm_wire_frame f;
+    enum dgm_wire_error_code code;
+    if (dgm_wire_decode(&f, &code, &c->server->memory, body, len) != DGM_OK) {
+        dgm_conn_error(c, f.id, code, dgm_error_text(), 0, 0);
+        if (!c->greeted)
+            dgm_conn_end(c);
+        return;
+    }
+    if (f.kind == DGM_WIRE_HELLO) {
+        hello(c, &f);
+    } else if (!c->greeted) {
+        dgm_conn_error(c, f.id, DGM_WIRE_ERROR_BAD_REQUEST, "want a hello first", 0, 0);
+        dgm_conn_end(c);
+    } else if (f.kind == DGM_WIRE_CANCEL) {
+        dgm_server_cancel(c, f.as.cancel.request);
+    } else {
+        request(c, &f);
+    }
+}

@@ -1,0 +1,153 @@
+/* Addresses to listen on: unix:PATH, tcp:HOST:PORT. */
+#include "base/log.h"
+#include "runtime/server_state.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { BACKLOG = 512 };
+
+static void on_connection(uv_stream_t *stream, int status)
+{
+    if (status == 0)
+        dgm_conn_accept(stream->data);
+    else
+        dgm_log(DGM_LOG_WARN, "serve", "a connection could not be taken: %s", uv_strerror(status));
+}
+
+static int start(dgm_server_listener *l, const char *address)
+{
+    l->socket.stream.data = l;
+    const int rc = uv_listen(&l->socket.stream, BACKLOG, on_connection);
+    if (rc != 0)
+        return dgm_fail(DGM_EUSAGE, "--listen %s: %s", address, uv_strerror(rc));
+    dgm_log(DGM_LOG_INFO, "serve", "listening on %s", address);
+    return DGM_OK;
+}
+
+/* answers - somebody listens there. */
+static bool answers(const struct sockaddr_un *at)
+{
+    const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return true;
+    const bool there = connect(fd, (const struct sockaddr *)at, sizeof *at) == 0 || errno == EAGAIN;
+    (void)close(fd);
+    return there;
+}
+
+/* clear_stale - a socket that a server left when it died. Anything else that is there stays. */
+static int clear_stale(const struct sockaddr_un *at, const char *address)
+{
+    struct stat st;
+    if (lstat(at->sun_path, &st) != 0)
+        return DGM_OK;
+    if (!S_ISSOCK(st.st_mode))
+        return dgm_fail(DGM_EUSAGE, "--listen %s: there is something that is no socket", address);
+    if (answers(at))
+        return dgm_fail(DGM_EUSAGE, "--listen %s: another server listens there", address);
+    if (unlink(at->sun_path) != 0)
+        return dgm_fail(DGM_EUSAGE, "--listen %s: a socket that nobody uses cannot be removed: %s",
+                        address, strerror(errno));
+    return DGM_OK;
+}
+
+static int listen_unix(dgm_server *s, dgm_server_listener *l, const char *address, const char *path)
+{
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    if (path[0] == '\0' || strlen(path) >= sizeof at.sun_path)
+        return dgm_fail(DGM_EUSAGE, "--listen %s: want a path of 1 to %zu bytes, found %zu",
+                        address, sizeof at.sun_path - 1, strlen(path));
+    (void)snprintf(at.sun_path, sizeof at.sun_path, "%s", path);
+    DGM_TRY(clear_stale(&at, address));
+    (void)uv_pipe_init(&s->loop, &l->socket.pipe, 0);
+    s->n_listeners++;
+    l->local = true;
+    /* It must never be there with more rights than it shall have. */
+    const mode_t before = umask(0177);
+    const int rc = uv_pipe_bind(&l->socket.pipe, path);
+    (void)umask(before);
+    if (rc == UV_EACCES) /* so libuv calls a folder that is not there, too */
+        return dgm_fail(DGM_EUSAGE, "--listen %s: %s", address, strerror(errno));
+    if (rc != 0)
+        return dgm_fail(DGM_EUSAGE, "--listen %s: %s", address, uv_strerror(rc));
+    return start(l, address);
+}
+
+static bool loopback(const struct sockaddr *a)
+{
+    if (a->sa_family == AF_INET)
+        return (ntohl(((const struct sockaddr_in *)a)->sin_addr.s_addr) >> 24) == 127;
+    return a->sa_family == AF_INET6 &&
+           IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)a)->sin6_addr);
+}
+
+static int bind_tcp(dgm_server *s, dgm_server_listener *l, const char *address,
+                    const struct sockaddr *at)
+{
+    if (!loopback(at) && !s->cfg.insecure)
+        return dgm_fail(
+            DGM_EUSAGE,
+            "--listen %s: is not on loopback, and this version has no TLS: anybody on the "
+            "network could read and ask (--insecure says that this is meant)",
+            address);
+    (void)uv_tcp_init(&s->loop, &l->socket.tcp);
+    s->n_listeners++;
+    const int rc = uv_tcp_bind(&l->socket.tcp, at, 0);
+    if (rc != 0)
+        return dgm_fail(DGM_EUSAGE, "--listen %s: %s", address, uv_strerror(rc));
+    return start(l, address);
+}
+
+/* split_host - "HOST:PORT", "[::1]:PORT". */
+static int split_host(char host[256], char port[16], const char *address, const char *text)
+{
+    const char *colon = strrchr(text, ':');
+    const size_t n = colon == NULL ? 0 : (size_t)(colon - text);
+    const bool brackets = n > 1 && text[0] == '[' && text[n - 1] == ']';
+    char *end = NULL;
+    const long number = colon == NULL ? 0 : strtol(colon + 1, &end, 10);
+    if (n == 0 || n >= 256 || end == colon + 1 || *end != '\0' || number < 0 || number > 65535)
+        return dgm_fail(DGM_EUSAGE, "--listen %s: want tcp:HOST:PORT, the port 0 to 65535",
+                        address);
+    (void)snprintf(host, 256, "%.*s", (int)(brackets ? n - 2 : n), text + brackets);
+    (void)snprintf(port, 16, "%ld", number);
+    return DGM_OK;
+}
+
+static int listen_tcp(dgm_server *s, dgm_server_listener *l, const char *address, const char *text)
+{
+    char host[256], port[16];
+    DGM_TRY(split_host(host, port, address, text));
+    const struct addrinfo hints = {.ai_family = AF_UNSPEC,
+                                   .ai_socktype = SOCK_STREAM,
+                                   .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
+    struct addrinfo *found = NULL;
+    const int rc = getaddrinfo(host, port, &hints, &found);
+    if (rc != 0)
+        return dgm_fail(DGM_EUSAGE, "--listen %s: %s", address, gai_strerror(rc));
+    const int bound = bind_tcp(s, l, address, found->ai_addr);
+    freeaddrinfo(found);
+    return bound;
+}
+
+int dgm_server_listen(dgm_server *s, const char *address)
+{
+    if (s->n_listeners == DGM_SERVER_LISTENERS)
+        return dgm_fail(DGM_EUSAGE, "--listen: want at most %d addresses", DGM_SERVER_LISTENERS);
+    dgm_server_listener *l = &s->listeners[s->n_listeners];
+    *l = (dgm_server_listener){.server = s};
+    if (strncmp(address, "unix:", 5) == 0)
+        return listen_unix(s, l, address, address + 5);
+    if (strncmp(address, "tcp:", 4) == 0)
+        return listen_tcp(s, l, address, address + 4);
+    return dgm_fail(DGM_EUSAGE, "--listen: want unix:PATH or tcp:HOST:PORT, found '%s'", address);
+}

@@ -1,0 +1,440 @@
+/* Lines to translate: a Translate frame becomes requests, requests that came back become answers. */
+#include "base/clock.h"
+#include "base/log.h"
+#include "runtime/server_state.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- options ---- */
+
+/* refuse - *code for a DGM_EINPUT. */
+static int refuse(enum dgm_wire_error_code *code, enum dgm_wire_error_code with)
+{
+    *code = with;
+    return DGM_EINPUT;
+}
+
+/* in_range - of an option that is not 0, or has no say. */
+static int in_range(const char *name, double value, double min, double max)
+{
+    if (value >= min && value <= max)
+        return DGM_OK;
+    return dgm_fail(DGM_EINPUT, "%s: want %g to %g, found %g", name, min, max, value);
+}
+
+static void set_int(int32_t *to, uint32_t value)
+{
+    if (value != 0)
+        *to = value > INT32_MAX ? INT32_MAX : (int32_t)value;
+}
+
+static void set_float(float *to, float value)
+{
+    if (value != 0)
+        *to = value;
+}
+
+static void set_switch(int32_t *to, uint32_t value)
+{
+    if (value != DGM_WIRE_SWITCH_SERVER)
+        *to = value == DGM_WIRE_SWITCH_ON;
+}
+
+static int check_options(const dgm_decode_options *d, const dgm_server_config *cfg)
+{
+    DGM_TRY(in_range("beam_size", d->beam, 1, d->sampling ? 1 : cfg->max_beam));
+    DGM_TRY(in_range("n_best", d->n_best, 1, d->beam));
+    DGM_TRY(in_range("max_length", d->max_length, 3, cfg->base.max_target));
+    DGM_TRY(in_range("min_length", d->min_length, 0, d->max_length));
+    DGM_TRY(in_range("no_repeat_ngram_size", d->no_repeat_ngram, 0, 1000000));
+    DGM_TRY(in_range("length_penalty", (double)d->length_penalty, -10, 10));
+    DGM_TRY(in_range("repetition_penalty", (double)d->repetition_penalty, 0.01, 100));
+    DGM_TRY(in_range("sampling_topk", d->sampling_topk, 0, 1000000));
+    DGM_TRY(in_range("sampling_topp", (double)d->sampling_topp, 0.000001, 1));
+    return in_range("temperature", (double)d->temperature, 0.001, 1000);
+}
+
+/* take_options - what a request asks of decoding, where it asks anything. */
+static int take_options(dgm_request *r, enum dgm_wire_error_code *code, const dgm_wire_options *o,
+                        const dgm_server_config *cfg)
+{
+    dgm_decode_options *d = &r->cfg.decode;
+    if (o->token_scores || o->alignment || o->retry == DGM_WIRE_RETRY_CHECKS) {
+        (void)dgm_fail(DGM_EINPUT, "%s: not in this version of the server",
+                       o->token_scores ? "token_scores"
+                       : o->alignment  ? "alignment"
+                                       : "retry");
+        return refuse(code, DGM_WIRE_ERROR_UNSUPPORTED);
+    }
+    set_int(&d->sampling_topk, o->sampling_topk);
+    set_float(&d->sampling_topp, o->sampling_topp);
+    set_float(&d->temperature, o->temperature);
+    d->sampling = d->sampling_topk > 0 || d->sampling_topp < 1 || d->temperature != 1;
+    if (d->sampling && !cfg->base.decode.sampling)
+        d->beam = d->n_best = 1;
+    set_int(&d->beam, o->beam_size);
+    if (d->n_best > d->beam)
+        d->n_best = d->beam;
+    set_int(&d->n_best, o->n_best);
+    if (o->has_length_penalty)
+        d->length_penalty = o->length_penalty;
+    set_int(&d->max_length, o->max_length);
+    set_int(&d->min_length, o->min_length);
+    set_int(&d->no_repeat_ngram, o->no_repeat_ngram_size);
+    set_float(&d->repetition_penalty, o->repetition_penalty);
+    set_switch(&d->penalty_skip_special, o->penalty_skip_special);
+    set_switch(&d->early_stopping, o->early_stopping);
+    if (o->seed != 0)
+        d->seed = o->seed;
+    if (o->split != DGM_WIRE_SPLIT_SERVER)
+        r->cfg.source.split = o->split == DGM_WIRE_SPLIT_ALWAYS  ? DGM_SPLIT_ALWAYS
+                              : o->split == DGM_WIRE_SPLIT_NEVER ? DGM_SPLIT_NEVER
+                                                                 : DGM_SPLIT_AUTO;
+    r->priority = o->priority == DGM_WIRE_INTERACTIVE ? DGM_PRIORITY_INTERACTIVE
+                  : o->priority == DGM_WIRE_BULK      ? DGM_PRIORITY_BULK
+                                                      : DGM_PRIORITY_NORMAL;
+    if (o->deadline_ms != 0)
+        r->deadline_ns = r->arrived_ns + (int64_t)o->deadline_ms * 1000000;
+    return check_options(d, cfg) == DGM_OK ? DGM_OK : refuse(code, DGM_WIRE_ERROR_BAD_REQUEST);
+}
+
+/* ---- in ---- */
+
+/* line_of - bytes as the reader of a file would have them. */
+static dgm_line line_of(const char *text, size_t len, int64_t bad, uint64_t number, size_t most)
+{
+    dgm_line line = {.text = text, .len = len, .n_bytes = len, .number = number};
+    if (len > most) {
+        line.state = DGM_LINE_TOO_LONG;
+        line.text = "";
+        line.len = 0;
+    } else if (bad != DGM_WIRE_TEXT_GOOD) {
+        line.bad_at = (size_t)bad;
+        line.state = text[bad] == '\0' ? DGM_LINE_NUL : DGM_LINE_NOT_UTF8;
+    }
+    return line;
+}
+
+static int take_segment(dgm_request *r, enum dgm_wire_error_code *code, const dgm_wire_segment *s,
+                        const dgm_server_config *cfg)
+{
+    const size_t most = (size_t)cfg->segment_bytes;
+    r->cfg = cfg->base;
+    r->cfg.targets = &r->target;
+    r->cfg.n_targets = 1;
+    DGM_TRY(take_options(r, code, s->options, cfg));
+    if (cfg->direction(cfg->direction_ctx, &r->cfg.source, &r->target, s->src, s->tgt) != DGM_OK)
+        return refuse(code, DGM_WIRE_ERROR_LANGUAGE);
+    const dgm_line line = line_of(s->text, s->text_len, s->text_bad, r->number + 1, most),
+                   prefix = line_of(s->prefix, s->prefix_len, s->prefix_bad, r->number + 1, most);
+    *code = DGM_WIRE_ERROR_INTERNAL;
+    return dgm_stream_line_fill(&r->line, &r->cfg, &line, s->prefix_len > 0 ? &prefix : NULL);
+}
+
+static void free_request(dgm_request *r)
+{
+    dgm_stream_line_free(&r->line, 1);
+    free(r->message);
+    r->message = NULL;
+}
+
+static void free_job(dgm_server_job *j)
+{
+    for (int i = 0; i < j->n; i++)
+        free_request(&j->requests[i]);
+    free(j);
+}
+
+static dgm_server_job *create_job(uint64_t id, int n)
+{
+    dgm_server_job *j = calloc(1, sizeof *j + (size_t)n * sizeof j->requests[0]);
+    if (j == NULL)
+        return NULL;
+    j->id = id;
+    j->n = j->left = n;
+    const int64_t now = dgm_now_ns();
+    for (int i = 0; i < n; i++) {
+        j->requests[i].owner = j;
+        j->requests[i].number = (uint32_t)i;
+        j->requests[i].arrived_ns = now;
+    }
+    return j;
+}
+
+static void link_job(dgm_conn *c, dgm_server_job *j)
+{
+    j->conn = c;
+    j->next = c->jobs;
+    if (j->next != NULL)
+        j->next->before = j;
+    c->jobs = j;
+}
+
+static void unlink_job(dgm_server_job *j)
+{
+    if (j->conn == NULL)
+        return;
+    if (j->before != NULL)
+        j->before->next = j->next;
+    else
+        j->conn->jobs = j->next;
+    if (j->next != NULL)
+        j->next->before = j->before;
+    j->next = j->before = NULL;
+    j->conn = NULL;
+}
+
+/* busy_code - why nothing is taken now, or NONE. */
+static enum dgm_wire_error_code busy_code(const dgm_server *s, int *retry_ms)
+{
+    *retry_ms = 0;
+    if (dgm_requests_draining(s->requests, NULL)) {
+        (void)dgm_fail(DGM_EBUSY, "the server is draining: it takes nothing new");
+        return DGM_WIRE_ERROR_DRAINING;
+    }
+    if (!atomic_load(&s->cfg.gauge->ready)) {
+        *retry_ms = 1000;
+        (void)dgm_fail(DGM_EBUSY, "the server reads its model");
+        return DGM_WIRE_ERROR_NOT_READY;
+    }
+    if (!dgm_requests_full(s->requests, retry_ms))
+        return DGM_WIRE_ERROR_NONE;
+    (void)dgm_fail(DGM_EBUSY, "the queue is full: want at most %lld tokens (--max-queue-tokens)",
+                   (long long)s->cfg.max_queue_tokens);
+    return DGM_WIRE_ERROR_BUSY;
+}
+
+/* admit - those that need the engine, all or none. */
+static int admit(dgm_conn *c, dgm_server_job *j, enum dgm_wire_error_code *code, int *retry_ms)
+{
+    dgm_requests *q = c->server->requests;
+    dgm_request **waits = malloc((size_t)j->n * sizeof(dgm_request *));
+    int n = 0;
+    *code = DGM_WIRE_ERROR_INTERNAL;
+    if (waits == NULL)
+        return dgm_fail(DGM_ENOMEM, "out of memory for a request");
+    for (int i = 0; i < j->n; i++)
+        if (j->requests[i].line.left > 0)
+            waits[n++] = &j->requests[i];
+    const int rc = n == 0 ? DGM_OK : dgm_requests_admit(q, c->client, waits, n, retry_ms);
+    free(waits);
+    if (rc == DGM_EBUSY)
+        *code = DGM_WIRE_ERROR_BUSY;
+    else if (rc == DGM_EUNSUPPORTED)
+        *code = DGM_WIRE_ERROR_DRAINING;
+    return rc;
+}
+
+/* begin - the whole of a request, or the error that it is answered with. */
+static int begin(dgm_conn *c, uint64_t id, const dgm_wire_translate *t, int n,
+                 enum dgm_wire_error_code *code, int *retry_ms)
+{
+    const dgm_server_config *cfg = &c->server->cfg;
+    *code = busy_code(c->server, retry_ms);
+    if (*code != DGM_WIRE_ERROR_NONE)
+        return DGM_EBUSY;
+    *code = DGM_WIRE_ERROR_INTERNAL;
+    dgm_server_job *j = create_job(id, n);
+    if (j == NULL)
+        return dgm_fail(DGM_ENOMEM, "out of memory for a request");
+    int rc = DGM_OK;
+    for (int i = 0; rc == DGM_OK && i < n; i++) {
+        rc = take_segment(&j->requests[i], code, &t->segments[i], cfg);
+        if (rc != DGM_OK && n > 1)
+            (void)dgm_fail(rc, "segment %d: %s", i, dgm_error_text());
+    }
+    bool *at_once = rc == DGM_OK ? calloc((size_t)n, sizeof *at_once) : NULL;
+    for (int i = 0; at_once != NULL && i < n; i++)
+        at_once[i] = j->requests[i].line.left == 0; /* read before others may write */
+    if (rc == DGM_OK && at_once == NULL)
+        rc = dgm_fail(DGM_ENOMEM, "out of memory for a request");
+    if (rc == DGM_OK)
+        rc = admit(c, j, code, retry_ms);
+    if (rc != DGM_OK) {
+        free(at_once);
+        free_job(j);
+        return rc;
+    }
+    link_job(c, j);
+    for (int i = 0, left = n; i < n && left > 0; i++)
+        if (at_once[i]) {
+            left = j->left - 1; /* the last answer frees the job */
+            j->requests[i].end = DGM_REQUEST_DONE;
+            dgm_server_answer(&j->requests[i]);
+        }
+    free(at_once);
+    return DGM_OK;
+}
+
+void dgm_server_translate(dgm_conn *c, uint64_t id, const dgm_wire_translate *t)
+{
+    const size_t n = t->n_segments, most = (size_t)c->server->cfg.request_segments;
+    enum dgm_wire_error_code code = DGM_WIRE_ERROR_NONE;
+    int retry_ms = 0, rc = DGM_OK;
+    if (n > (size_t)c->credits) {
+        (void)dgm_fail(DGM_EINPUT, "%zu segments, but only %d credits", n, c->credits);
+        dgm_conn_error(c, id, DGM_WIRE_ERROR_CREDIT, dgm_error_text(), 0, 0);
+        return;
+    }
+    c->credits -= (int)n;
+    if (n == 0) {
+        rc = dgm_fail(DGM_EINPUT, "want at least one segment");
+        code = DGM_WIRE_ERROR_BAD_REQUEST;
+    } else if (n > most) {
+        rc = dgm_fail(DGM_EINPUT, "want at most %zu segments, found %zu", most, n);
+        code = DGM_WIRE_ERROR_TOO_LARGE;
+    } else {
+        rc = begin(c, id, t, (int)n, &code, &retry_ms);
+    }
+    if (rc != DGM_OK)
+        dgm_conn_error(c, id, code, dgm_error_text(), retry_ms, (int)n);
+}
+
+void dgm_server_cancel(dgm_conn *c, uint64_t id)
+{
+    for (dgm_server_job *j = c->jobs; j != NULL; j = j->next) {
+        if (j->id != id)
+            continue;
+        for (int i = 0; i < j->n; i++)
+            if (j->requests[i].client != NULL)
+                dgm_requests_cancel(c->server->requests, &j->requests[i]);
+        return;
+    }
+}
+
+void dgm_server_forget(dgm_conn *c)
+{
+    while (c->jobs != NULL) {
+        dgm_server_job *j = c->jobs;
+        for (int i = 0; i < j->n; i++)
+            if (j->requests[i].client != NULL)
+                dgm_requests_cancel(c->server->requests, &j->requests[i]);
+        unlink_job(j);
+    }
+}
+
+/* ---- out ---- */
+
+static uint32_t wire_status(enum dgm_line_status s)
+{
+    static const uint32_t to[DGM_LINE_STATUSES] = {
+        [DGM_LINE_STATUS_OK] = DGM_WIRE_STATUS_OK,
+        [DGM_LINE_STATUS_EMPTY] = DGM_WIRE_STATUS_EMPTY,
+        [DGM_LINE_STATUS_SPLIT] = DGM_WIRE_STATUS_SPLIT,
+        [DGM_LINE_STATUS_TRUNCATED] = DGM_WIRE_STATUS_TRUNCATED,
+        [DGM_LINE_STATUS_TOO_LONG] = DGM_WIRE_STATUS_TOO_LONG,
+        [DGM_LINE_STATUS_BAD_INPUT] = DGM_WIRE_STATUS_BAD_INPUT,
+        [DGM_LINE_STATUS_FAILED] = DGM_WIRE_STATUS_FAILED,
+    };
+    return to[s];
+}
+
+static uint32_t count_unknown(const dgm_stream_line *l)
+{
+    int n = 0;
+    for (int i = 0; i < l->segments.n; i++)
+        n += dgm_tok_unknowns(l->segments.at[i].ids, l->segments.at[i].n);
+    return (uint32_t)n;
+}
+
+/* fail_answer - a request that did not come to its end. */
+static void fail_answer(dgm_wire_answer *a, const dgm_request *r)
+{
+    const bool lost = r->code == DGM_EPEER || r->code == DGM_EDEADLINE;
+    a->message = r->message != NULL ? r->message : "";
+    switch (r->end) {
+    case DGM_REQUEST_CANCELLED:
+        a->status = DGM_WIRE_STATUS_CANCELLED;
+        break;
+    case DGM_REQUEST_TIMED_OUT:
+        a->status = DGM_WIRE_STATUS_TIMED_OUT;
+        break;
+    default:
+        a->status = DGM_WIRE_STATUS_FAILED;
+        a->code = lost                   ? DGM_WIRE_ERROR_RANK_LOST
+                  : r->code == DGM_EBUSY ? DGM_WIRE_ERROR_DRAINING
+                                         : DGM_WIRE_ERROR_INTERNAL;
+        a->retry = dgm_wire_error_retry(a->code);
+        a->retry_after_ms = a->retry ? 1000 : 0;
+        break;
+    }
+}
+
+/* fill_hyps - texts are the caller's to free. */
+static int fill_hyps(dgm_wire_answer *a, dgm_wire_hypothesis *hyps, char **texts,
+                     const dgm_request *r)
+{
+    const int n = r->cfg.decode.n_best;
+    for (int i = 0; i < n && dgm_stream_line_has(&r->line, &r->cfg, 0, i); i++) {
+        DGM_TRY(dgm_stream_line_text(&texts[i], &hyps[i].text_len, &r->line, &r->cfg, 0, i));
+        hyps[i].text = texts[i];
+        hyps[i].score = (float)dgm_stream_line_score(&r->line, &r->cfg, 0, i);
+        a->n_hyps++;
+    }
+    a->hyps = hyps;
+    return DGM_OK;
+}
+
+static uint64_t microseconds(int64_t from_ns, int64_t to_ns)
+{
+    return from_ns > 0 && to_ns > from_ns ? (uint64_t)(to_ns - from_ns) / 1000 : 0;
+}
+
+static void send_answer(dgm_conn *c, dgm_server_job *j, const dgm_request *r)
+{
+    dgm_wire_hypothesis hyps[DGM_MAX_BEAM] = {{0}};
+    char *texts[DGM_MAX_BEAM] = {NULL};
+    dgm_line_report told = {0};
+    dgm_wire_frame f = {.id = j->id,
+                        .kind = DGM_WIRE_ANSWER,
+                        .as.answer = {.segment = r->number,
+                                      .last = j->left == 1,
+                                      .credits = 1,
+                                      .src_unknown = count_unknown(&r->line)}};
+    dgm_wire_answer *a = &f.as.answer;
+    dgm_stream_line_report(&told, &r->line, &r->cfg, 0);
+    a->src_tokens = (uint32_t)told.src_tokens;
+    a->parts = (uint32_t)told.segments;
+    if (r->started_ns > 0) {
+        a->queue_us = microseconds(r->arrived_ns, r->started_ns);
+        a->compute_us = microseconds(r->started_ns, r->ended_ns);
+    } else {
+        a->queue_us = microseconds(r->arrived_ns, r->ended_ns);
+    }
+    int rc = DGM_OK;
+    if (r->end == DGM_REQUEST_DONE) {
+        a->status = wire_status(told.status);
+        a->message = told.message;
+        a->tgt_tokens = (uint32_t)told.tgt_tokens;
+        a->absent_mass = told.absent_mass;
+        a->absent_most = told.absent_most;
+        a->worst_layer = told.worst_layer;
+        a->code =
+            a->status == DGM_WIRE_STATUS_FAILED ? DGM_WIRE_ERROR_INTERNAL : DGM_WIRE_ERROR_NONE;
+        rc = fill_hyps(a, hyps, texts, r);
+    } else {
+        fail_answer(a, r);
+    }
+    c->credits++;
+    if (rc == DGM_OK)
+        dgm_conn_send(c, &f);
+    else
+        dgm_conn_close(c);
+    for (int i = 0; i < DGM_MAX_BEAM; i++)
+        free(texts[i]);
+}
+
+void dgm_server_answer(dgm_request *r)
+{
+    dgm_server_job *j = r->owner;
+    if (j->conn != NULL)
+        send_answer(j->conn, j, r);
+    free_request(r);
+    if (--j->left > 0)
+        return;
+    unlink_job(j);
+    free_job(j);
+}

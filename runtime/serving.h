@@ -1,0 +1,40 @@
+/*
+ * serving.h - the engine thread of a server: requests from the queue through the engine and back.
+ *
+ * Lines that somebody waits for enter first, and while some are in work the others are decoded in some of the steps only
+ * (dgm_engine_pace). What is cancelled or late leaves the engine at the next step. With nothing to do the thread sleeps;
+ * other ranks hear of it twice a second.
+ */
+#ifndef DGM_RUNTIME_SERVING_H
+#define DGM_RUNTIME_SERVING_H
+
+#include "runtime/requests.h"
+
+#include <signal.h>
+#include <stdatomic.h>
+
+/* What other threads may look at while it runs. */
+typedef struct dgm_serving_gauge {
+    atomic_int_least64_t tick_ns; /* dgm_now_ns of the last round */
+    atomic_bool ready;            /* took its first line, which nobody asked for */
+    atomic_bool over;             /* computes no more */
+    atomic_uint_least64_t steps, segments, src_tokens, tgt_tokens, failures;
+    atomic_int in_flight;
+} dgm_serving_gauge;
+
+typedef struct dgm_serving_config {
+    dgm_engine *engine;
+    dgm_requests *requests;
+    bool heartbeat;                    /* there are other ranks */
+    int spare;                         /* slots that lines of many never take */
+    const volatile sig_atomic_t *stop; /* not 0: drain */
+    int drain_ms;
+} dgm_serving_config;
+
+/*
+ * dgm_serving_run - until drained. DGM_OK; what ended the engine otherwise (a lost rank), after all requests were answered
+ * with it.
+ */
+DGM_MUST_CHECK int dgm_serving_run(const dgm_serving_config *cfg, dgm_serving_gauge *gauge);
+
+#endif

@@ -1,0 +1,133 @@
+/* What a finished line has become: text, score, status; for outputs, reports and answers alike. */
+#include "runtime/stream_line.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const dgm_stream_hyp *dgm_stream_line_hyp(const dgm_stream_line *l, const dgm_stream_config *cfg,
+                                          int s, int t, int i)
+{
+    const dgm_stream_part *p = &l->parts[s * cfg->n_targets + t];
+    return &p->hyps[i < p->n_hyps ? i : p->n_hyps - 1];
+}
+
+bool dgm_stream_line_has(const dgm_stream_line *l, const dgm_stream_config *cfg, int t, int i)
+{
+    if (l->message != NULL || l->segments.n == 0)
+        return false;
+    for (int s = 0; s < l->segments.n; s++) {
+        if (i < l->parts[s * cfg->n_targets + t].n_hyps)
+            return true;
+    }
+    return false;
+}
+
+double dgm_stream_line_score(const dgm_stream_line *l, const dgm_stream_config *cfg, int t, int i)
+{
+    double sum = 0, n = 0;
+    if (l->segments.n == 1)
+        return dgm_stream_line_hyp(l, cfg, 0, t, i)->score;
+    for (int s = 0; s < l->segments.n; s++) {
+        const dgm_stream_hyp *h = dgm_stream_line_hyp(l, cfg, s, t, i);
+        sum += h->score * h->n;
+        n += h->n;
+    }
+    return sum / n;
+}
+
+int dgm_stream_line_text(char **text, size_t *n, const dgm_stream_line *l,
+                         const dgm_stream_config *cfg, int t, int i)
+{
+    size_t bytes = 1;
+    for (int s = 0; s < l->segments.n; s++) {
+        size_t len;
+        (void)dgm_segment_gap(&len, &l->segments, s, l->text, cfg->targets[t].lang);
+        bytes += len + dgm_stream_line_hyp(l, cfg, s, t, i)->len;
+    }
+    *n = 0;
+    *text = malloc(bytes);
+    if (*text == NULL)
+        return dgm_fail(DGM_ENOMEM, "out of memory for a translation");
+    for (int s = 0; s < l->segments.n; s++) {
+        const dgm_stream_hyp *h = dgm_stream_line_hyp(l, cfg, s, t, i);
+        size_t len;
+        const char *gap = dgm_segment_gap(&len, &l->segments, s, l->text, cfg->targets[t].lang);
+        memcpy(*text + *n, gap, len);
+        memcpy(*text + *n + len, h->text, h->len);
+        *n += len + h->len;
+    }
+    return DGM_OK;
+}
+
+static int source_tokens(const dgm_stream_line *l, const dgm_stream_config *cfg)
+{
+    int n = 0;
+    for (int s = 0; s < l->segments.n; s++) {
+        for (int i = 0; i < l->segments.at[s].n; i++)
+            n += dgm_tok_is_text(cfg->tok, l->segments.at[s].ids[i]) ||
+                 dgm_tok_unknowns(&l->segments.at[s].ids[i], 1) == 1;
+    }
+    return n;
+}
+
+/* join_absent - over the segments of a line. */
+static dgm_absent join_absent(const dgm_stream_line *l, const dgm_stream_config *cfg, int t)
+{
+    dgm_absent all = {.worst = -1};
+    for (int s = 0; s < l->segments.n; s++)
+        dgm_absent_add(&all, &l->parts[s * cfg->n_targets + t].absent);
+    return all;
+}
+
+static void tell_absent(dgm_line_report *r, const dgm_stream_line *l, const dgm_stream_config *cfg,
+                        int t)
+{
+    const dgm_absent a = join_absent(l, cfg, t);
+    if (a.n == 0)
+        return;
+    r->absent_mass = a.sum / (double)a.n;
+    r->absent_most = (double)a.most;
+    if (a.worst >= 0) {
+        const dgm_moe_layer *worst = &cfg->shape->layers[a.worst];
+        (void)snprintf(r->worst_layer, sizeof r->worst_layer, "%s %d",
+                       worst->stack == DGM_ENCODER ? "encoder" : "decoder", worst->index);
+    }
+}
+
+void dgm_stream_line_report(dgm_line_report *r, const dgm_stream_line *l,
+                            const dgm_stream_config *cfg, int t)
+{
+    *r = (dgm_line_report){.line = l->number,
+                           .target = cfg->n_targets > 1 ? cfg->targets[t].lang : NULL,
+                           .status = l->status,
+                           .src_tokens = source_tokens(l, cfg),
+                           .segments = l->segments.n,
+                           .message = l->message != NULL ? l->message : ""};
+    if (!dgm_stream_line_has(l, cfg, t, 0))
+        return;
+    /* Six decimals, as the outputs show it. */
+    r->has_score = true;
+    r->score = round(dgm_stream_line_score(l, cfg, t, 0) * 1e6) / 1e6;
+    bool cut = false;
+    for (int s = 0; s < l->segments.n; s++) {
+        const dgm_stream_part *p = &l->parts[s * cfg->n_targets + t];
+        r->tgt_tokens += p->hyps[0].n_pieces;
+        r->seconds = p->seconds > r->seconds ? p->seconds : r->seconds;
+        cut = cut || !p->hyps[0].ended;
+    }
+    tell_absent(r, l, cfg, t);
+    if (l->status == DGM_LINE_STATUS_TRUNCATED && !cut)
+        r->status = l->segments.n > 1 ? DGM_LINE_STATUS_SPLIT : DGM_LINE_STATUS_OK;
+}
+
+void dgm_stream_line_judge(dgm_stream_line *l, const dgm_stream_config *cfg)
+{
+    if (l->message != NULL || cfg->score)
+        return;
+    for (int i = 0; i < l->segments.n * cfg->n_targets; i++) {
+        if (!l->parts[i].hyps[0].ended)
+            l->status = DGM_LINE_STATUS_TRUNCATED;
+    }
+}

@@ -1,0 +1,119 @@
+/* Each message: the first byte chooses the kind, the rest is the message. What decodes is encoded, and decodes to the same
+ * bytes again; texts are text. */
+#include "base/utf8.h"
+#include "proto/wire.h"
+#include "tests/fuzz/fuzz.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const uint8_t kinds[] = {
+    DGM_WIRE_HELLO,
+    DGM_WIRE_TRANSLATE,
+    DGM_WIRE_CANCEL,
+    DGM_WIRE_LANGUAGES_REQUEST,
+    DGM_WIRE_STATISTICS_REQUEST,
+    DGM_WIRE_HEALTH_REQUEST,
+    DGM_WIRE_DRAIN,
+    DGM_WIRE_WELCOME,
+    DGM_WIRE_ANSWER,
+    DGM_WIRE_CREDIT,
+    DGM_WIRE_LANGUAGES,
+    DGM_WIRE_STATISTICS,
+    DGM_WIRE_HEALTH,
+    DGM_WIRE_ERROR,
+};
+
+static size_t put_varint(uint8_t *to, size_t v)
+{
+    size_t n = 0;
+    for (; v > 127; v >>= 7)
+        to[n++] = (uint8_t)(v | 128);
+    to[n++] = (uint8_t)v;
+    return n;
+}
+
+static void check_text(const char *s)
+{
+    size_t bad;
+    DGM_ASSERT(s != NULL && dgm_utf8_check(s, strlen(s), &bad));
+}
+
+static void check_translate(const dgm_wire_translate *t)
+{
+    check_text(t->src);
+    check_text(t->tgt);
+    for (size_t i = 0; i < t->n_segments; i++) {
+        const dgm_wire_segment *s = &t->segments[i];
+        size_t bad = 0;
+        const bool good = dgm_utf8_check(s->text, s->text_len, &bad);
+        DGM_ASSERT(s->text[s->text_len] == '\0' && s->prefix[s->prefix_len] == '\0');
+        DGM_ASSERT(good ? s->text_bad == DGM_WIRE_TEXT_GOOD : s->text_bad == (int64_t)bad);
+        DGM_ASSERT(s->options != NULL);
+        check_text(s->src);
+        check_text(s->tgt);
+    }
+}
+
+static void check_answer(const dgm_wire_answer *a)
+{
+    check_text(a->message);
+    check_text(a->worst_layer);
+    for (size_t i = 0; i < a->n_hyps; i++) {
+        check_text(a->hyps[i].text);
+        DGM_ASSERT(strlen(a->hyps[i].text) == a->hyps[i].text_len);
+        for (size_t k = 0; k < a->hyps[i].n_tokens; k++)
+            check_text(a->hyps[i].tokens[k]);
+    }
+}
+
+/* Encoded, decoded and encoded again it is the same. */
+static void check_again(const dgm_wire_frame *f)
+{
+    static dgm_wire_memory scratch, memory;
+    dgm_frame_buffer one = {0}, two = {0};
+    dgm_wire_frame again;
+    enum dgm_wire_error_code code;
+    size_t n_one, n_two;
+    if (dgm_wire_encode(&one, &scratch, f) != DGM_OK)
+        abort();
+    const uint8_t *bytes = dgm_frame_buffer_bytes(&one, &n_one);
+    if (dgm_wire_decode(&again, &code, &memory, bytes + DGM_FRAME_HEAD, n_one - DGM_FRAME_HEAD) !=
+            DGM_OK ||
+        again.kind != f->kind || again.id != f->id ||
+        dgm_wire_encode(&two, &scratch, &again) != DGM_OK)
+        abort();
+    const uint8_t *same = dgm_frame_buffer_bytes(&two, &n_two);
+    DGM_ASSERT(n_one == n_two && memcmp(bytes, same, n_one) == 0);
+    dgm_frame_buffer_fini(&one);
+    dgm_frame_buffer_fini(&two);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static dgm_wire_memory memory = {.budget = 1 << 20};
+    if (size == 0)
+        return 0;
+    uint8_t *body = malloc(size + 16); /* id 3, then one field of that kind */
+    size_t n = 0;
+    body[n++] = 8;
+    body[n++] = 3;
+    n += put_varint(body + n, (size_t)kinds[data[0] % sizeof kinds] << 3 | 2);
+    n += put_varint(body + n, size - 1);
+    memcpy(body + n, data + 1, size - 1);
+    dgm_wire_frame f;
+    enum dgm_wire_error_code code;
+    const int rc = dgm_wire_decode(&f, &code, &memory, body, n + size - 1);
+    DGM_ASSERT(f.id == 3 && memory.used <= memory.budget);
+    DGM_ASSERT((rc == DGM_OK) == (code == DGM_WIRE_ERROR_NONE));
+    if (rc == DGM_OK) {
+        DGM_ASSERT(f.kind == (enum dgm_wire_kind)kinds[data[0] % sizeof kinds]);
+        if (f.kind == DGM_WIRE_TRANSLATE)
+            check_translate(&f.as.translate);
+        if (f.kind == DGM_WIRE_ANSWER)
+            check_answer(&f.as.answer);
+        check_again(&f);
+    }
+    free(body);
+    return 0;
+}

@@ -1,0 +1,197 @@
+#!/usr/bin/env bash
+# `dragoman serve`: many clients at once get the bytes that translate gives, on 1 and 2 ranks; bad peers are their own problem;
+# drained, stopped or robbed of a rank it says so to all.
+# usage: serve.sh DRAGOMAN_BINARY SERVE_CLIENT
+set -u
+# shellcheck source=tests/launch/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+dragoman=$1 client=$2
+export DGM_MODEL=$here/models/multi30k-token DGM_LOG_LEVEL=info DRAGOMAN=$dragoman
+at=unix:$dir/socket
+pid=''
+trap '[ -z "$pid" ] || kill -KILL $pid 2>/dev/null; rm -rf "$dir"' EXIT
+
+# starts COMMAND...: in the background, until it says that it computes.
+starts() {
+    "$@" >"$dir/server.out" 2>"$dir/server.err" &
+    pid=$!
+    for _ in $(seq 600); do
+        grep -q 'start [0-9]* rank' "$dir/server.err" && [ "$(ask health)" = 'state 2' ] && return
+        kill -0 $pid 2>/dev/null || break
+        sleep 0.05
+    done
+    cp "$dir/server.err" "$dir/err"
+    fail "the server does not start: $*"
+    exit 1
+}
+
+# ends CODE: the server is gone with it, and so is its socket.
+ends() {
+    local got
+    wait "$pid"
+    got=$?
+    pid=''
+    [ "$got" -eq "$1" ] || { cp "$dir/server.err" "$dir/err"; fail "the server ends with $got, not $1"; }
+    [ ! -e "$dir/socket" ] || fail 'the socket is left behind'
+}
+
+ask() { timeout 60 "$client" "$at" "$@" 2>>"$dir/err"; }
+
+# refuses CODE PATTERN ARGS...: serve does not start, and says why.
+refuses() {
+    local code=$1 pattern=$2 got
+    shift 2
+    timeout 60 "$dragoman" serve "$@" >"$dir/out" 2>"$dir/err"
+    got=$?
+    [ "$got" -eq "$code" ] || fail "serve $*: exit code $got, not $code"
+    grep -Eq -- "$pattern" "$dir/err" || fail "serve $*: does not say '$pattern'"
+}
+
+# says WANT GOT
+says() { [ "$2" = "$1" ] || fail "want '$1', found '$2'"; }
+
+# ---- what is asked for: three pairs, mixed ----
+for lang in eng_Latn:deu_Latn deu_Latn:eng_Latn eng_Latn:fra_Latn; do
+    src=${lang%:*} tgt=${lang#*:}
+    for i in 1 2 3; do head -n 8 "$here/models/sample/pictures.$src.txt" | sed "s/^/$i /"; done >"$dir/$lang.in"
+    echo >>"$dir/$lang.in"
+    "$dragoman" translate -s "$src" -t "$tgt" -i "$dir/$lang.in" 2>"$dir/err" >"$dir/$lang.out" || fail "translate $lang"
+    sed "s/^/$src	$tgt	/" "$dir/$lang.in" >"$dir/$lang.asked"
+done
+paste -d'\n' "$dir"/*.asked >"$dir/asked"
+paste -d'\n' "$dir"/*.out >"$dir/want"
+
+# same CONNECTIONS BATCH
+same() {
+    ask lines "$1" "$2" <"$dir/asked" >"$dir/got" || fail "$1 connections, $2 a request"
+    cmp -s "$dir/got" "$dir/want" || fail "$1 connections, $2 a request: other text than translate"
+}
+
+starts "$dragoman" serve --listen "$at"
+[ "$(stat -c %a "$dir/socket")" = 600 ] || fail 'the socket is not its owner'\''s alone'
+same 1 1000
+same 5 3
+same 75 1
+
+# ---- each line has a status ----
+printf 'A man.\n\nb\xffd\na\0b\n' | ask status en de >"$dir/got"
+says 'ok Ein Mann.' "$(sed -n 1p "$dir/got")"
+says 'empty' "$(sed -n 2p "$dir/got")"
+says 'bad_input byte 2 (0xff) is not UTF-8' "$(sed -n 3p "$dir/got")"
+says 'bad_input byte 2 is NUL, want text' "$(sed -n 4p "$dir/got")"
+long=$(for _ in $(seq 60); do printf 'A man in a red shirt and a woman in a blue dress walk with two dogs. '; done)
+says 'split' "$(ask status en de <<<"$long" | cut -d' ' -f1)"
+says 'too_long' "$(ask status en de split=3 <<<"$long" | cut -d' ' -f1)"
+says 'truncated' "$(ask status en de max_length=5 <<<'A man rides a horse.' | cut -d' ' -f1)"
+says 'timed_out' "$(ask status en de deadline_ms=1 <<<"$long" | cut -d' ' -f1)"
+[ "$(ask status en de n_best=3 <<<'A man.' | grep -o '|||' | wc -l)" -eq 2 ] || fail 'n_best=3 gives no three'
+"$dragoman" translate -s en -t de --sampling-topk 5 --seed 7 <<<'Two dogs play.' >"$dir/out" 2>"$dir/err"
+says "ok $(cat "$dir/out")" "$(ask status en de sampling_topk=5 seed=7 <<<'Two dogs play.')"
+
+# ---- errors of requests ----
+says 'error language' "$(ask status en xx <<<'A man.' | cut -d: -f1)"
+says 'error language: want a target language' "$(ask status en '' <<<'A man.')"
+says 'error bad_request: beam_size: want 1 to 4, found 9' "$(ask status en de beam_size=9 <<<'A man.')"
+says 'error bad_request: n_best: want 1 to 4, found 5' "$(ask status en de n_best=5 <<<'A man.')"
+says 'deu_Latn German' "$(ask languages | grep deu)"
+says 202 "$(ask languages | wc -l)"
+
+# ---- bad peers, while a good one works ----
+hello='\x00\x00\x00\x04\x12\x02\x08\x01'
+ask lines 4 2 <"$dir/asked" >"$dir/got" &
+good=$!
+says $'error bad_frame: a frame has at most 4194304 bytes, this one says 4294967295 (closing)\nclosed' "$(printf '\377\377\377\377' | ask raw)"
+says $'error bad_frame\nclosed' "$(head -c 65536 /dev/zero | tr '\0' '\1' | ask raw | cut -d: -f1)" # a length of 16 MiB
+says $'error bad_request: want a hello first\nclosed' "$(printf '\0\0\0\6\10\1\62\2\10\1' | ask raw | sed 's/ (closing)//')"
+says $'welcome\nerror bad_frame' "$(printf %b "$hello"'\x00\x00\x00\x03\xff\xff\xff' | ask raw | head -n 2 | cut -d: -f1)"
+says $'welcome\nerror bad_request: a second hello' "$(printf %b "$hello$hello" | (cat; sleep 0.2) | timeout 2 "$client" "$at" raw 2>/dev/null | head -n 2)"
+# a connection that ends at any byte of a request
+request=$hello'\x00\x00\x00\x21\x08\x01\x1a\x1d\x0a\x02en\x12\x02de\x22\x13\x0a\x11A man with a dog.'
+for n in $(seq 1 41); do printf %b "$request" | head -c "$n" | timeout 5 "$client" "$at" raw >/dev/null 2>&1 & done
+wait $good || fail 'a good client beside bad ones'
+cmp -s "$dir/got" "$dir/want" || fail 'a good client beside bad ones: other text'
+says 'state 2' "$(ask health)"
+
+# ---- no two servers at one address; a socket that a dead one left is replaced ----
+refuses 2 'another server listens there' --listen "$at"
+echo >"$dir/file"
+refuses 2 'there is something that is no socket' --listen "unix:$dir/file"
+refuses 2 'want unix:PATH or tcp:HOST:PORT, found' --listen "$dir/x"
+refuses 2 'want tcp:HOST:PORT' --listen tcp:localhost
+refuses 2 'No such file or directory' --listen "unix:$dir/nowhere/x"
+refuses 2 'is not on loopback, and this version has no TLS' --listen tcp:0.0.0.0:0
+kill -KILL "$pid"
+wait "$pid" 2>/dev/null
+pid=''
+[ -S "$dir/socket" ] || fail 'a killed server leaves no socket to replace'
+starts "$dragoman" serve --listen "$at"
+same 3 7
+says 'state 3' "$(ask drain)"
+ends 0
+
+# ---- TCP on loopback; busy; too many ----
+port=$((20000 + RANDOM % 20000))
+at=tcp:127.0.0.1:$port
+starts "$dragoman" serve --listen "$at" --max-queue-tokens 200 --max-connections 3
+refuses 2 'address already in use' --listen "$at"
+says 'error forbidden: drain: want a client on the Unix socket' "$(ask drain)"
+head -n 20 "$dir/asked" >"$dir/few"
+timeout 20 "$client" "$at" lines 1 20 <"$dir/few" >"$dir/got" 2>"$dir/err" || fail 'a request larger than the queue, alone'
+timeout 20 "$client" "$at" lines 1 8 <"$dir/asked" >/dev/null 2>"$dir/err2"
+grep -q 'the queue is full' "$dir/err2" || fail 'a full queue does not say so'
+(echo; sleep 5) | "$client" "$at" hold 3 >"$dir/held" 2>/dev/null &
+for _ in $(seq 100); do grep -q held "$dir/held" && break; sleep 0.05; done
+timeout 5 "$client" "$at" health >/dev/null 2>"$dir/err2"
+grep -q 'too many connections: want at most 3' "$dir/err2" || fail 'a fourth connection'
+kill -TERM $pid
+ends 143
+
+# ---- drained by a signal: what was taken is answered ----
+at=unix:$dir/socket
+for i in $(seq 40); do sed "s/	\([^	]*\)\$/	$i \1/" "$dir/asked"; done >"$dir/many"
+starts "$dragoman" serve --listen "$at"
+head -n 1800 "$dir/many" | ask lines 1 600 >"$dir/got" &
+good=$!
+for _ in $(seq 100); do ask statistics | grep -q 'in_flight_segments [1-9]' && break; sleep 0.02; done
+kill -TERM $pid
+for _ in $(seq 100); do grep -q draining "$dir/server.err" && break; sleep 0.02; done
+says 'error draining: the server is draining: it takes nothing new (retry)' "$(ask status en de <<<'A man.')"
+ends 143
+wait $good || fail 'a drained server does not answer all'
+[ "$(wc -l <"$dir/got")" -eq 1800 ] || fail 'a drained server lost lines'
+grep -q ' 0 cancelled, 0 timed out, 0 failed' "$dir/server.err" || fail 'a drained server counts lost lines'
+
+# ... and those for which there is no time are told to come again
+starts "$dragoman" serve --listen "$at" --drain-ms 0
+timeout 60 "$client" "$at" lines 1 600 <"$dir/many" >/dev/null 2>"$dir/err2" &
+good=$!
+for _ in $(seq 100); do ask statistics | grep -q 'in_flight_segments [1-9]' && break; sleep 0.02; done
+kill -TERM $pid
+wait $good
+grep -q 'the server ended before the line was done: ask again elsewhere' "$dir/err2" || fail 'lines in work are not told'
+ends 143
+
+# ---- ranks ----
+if ! command -v mpirun >/dev/null; then
+    echo 'SKIP serve: ranks: mpirun is not installed'
+    exit $bad
+fi
+starts "$here/launch/dragoman-mpirun" -n 2 serve --listen "$at"
+same 1 1000
+same 20 2
+says 'timed_out' "$(ask status en de deadline_ms=1 <<<"$long" | cut -d' ' -f1)"
+says 'state 3' "$(ask drain)"
+ends 0
+
+# a rank that is lost: each request is answered with an error that says retry
+starts "$here/launch/dragoman-mpirun" -n 2 serve --listen "$at"
+timeout 60 "$client" "$at" lines 4 100 <"$dir/many" >/dev/null 2>"$dir/err2" &
+good=$!
+for _ in $(seq 100); do ask statistics | grep -q 'in_flight_segments [1-9]' && break; sleep 0.02; done
+for p in $(pgrep -f "dragoman serve --listen $at"); do
+    { tr '\0' '\n' <"/proc/$p/environ"; } 2>/dev/null | grep -qx OMPI_COMM_WORLD_RANK=1 && kill -KILL "$p"
+done
+wait $good && fail 'a client does not hear that a rank was lost'
+grep -q 'rank 1 .*was lost' "$dir/err2" || { cp "$dir/err2" "$dir/err"; fail 'a lost rank: the client is told something else'; }
+ends 6
+exit $bad

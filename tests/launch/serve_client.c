@@ -1,0 +1,393 @@
+/*
+ * serve_client ADDRESS COMMAND... - a client for tests of `dragoman serve`, by the frames alone.
+ *
+ *   lines CONNECTIONS BATCH   standard input has `SRC<TAB>TGT<TAB>TEXT` a line; they go over so many connections, BATCH a request,
+ *                             in an order of their own; translations come out in order, one a line
+ *   status SRC TGT [OPTION=N ...]   each line of standard input alone: `STATUS TEXT`, or `error NAME: MESSAGE`
+ *   hold N                    opens N connections, says hello on each, prints `held`, waits for the end of standard input
+ *   raw                       sends standard input as it is, prints what frames come back until the server closes
+ *   health | drain | languages | statistics
+ *
+ * Exit 1 when the server closes or misbehaves.
+ */
+#include "proto/wire.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { MOST_CONNECTIONS = 1000 };
+
+typedef struct peer {
+    int fd;
+    dgm_frame_reader in;
+    dgm_frame_buffer out;
+    uint64_t id;
+    uint32_t credits;
+} peer;
+
+static dgm_wire_memory in_memory, out_memory;
+
+static _Noreturn void die(const char *what)
+{
+    (void)fflush(stdout);
+    (void)fprintf(stderr, "serve_client: %s\n", what);
+    exit(1);
+}
+
+static int connect_to(const char *address)
+{
+    int fd = -1;
+    if (strncmp(address, "unix:", 5) == 0) {
+        struct sockaddr_un at = {.sun_family = AF_UNIX};
+        (void)snprintf(at.sun_path, sizeof at.sun_path, "%s", address + 5);
+        fd = socket(AF_UNIX, SOCK_STREAM, 0);
+        if (connect(fd, (struct sockaddr *)&at, sizeof at) != 0)
+            die(strerror(errno));
+        return fd;
+    }
+    char host[256];
+    (void)snprintf(host, sizeof host, "%s", address + 4);
+    char *colon = strrchr(host, ':');
+    *colon = '\0';
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found;
+    if (getaddrinfo(host, colon + 1, &hints, &found) != 0)
+        die("no such host");
+    fd = socket(found->ai_family, SOCK_STREAM, 0);
+    if (connect(fd, found->ai_addr, found->ai_addrlen) != 0)
+        die(strerror(errno));
+    freeaddrinfo(found);
+    return fd;
+}
+
+static void put(peer *p, const dgm_wire_frame *f)
+{
+    if (dgm_wire_encode(&p->out, &out_memory, f) != DGM_OK)
+        die(dgm_error_text());
+}
+
+static void push_bytes(peer *p)
+{
+    size_t n;
+    const uint8_t *bytes = dgm_frame_buffer_bytes(&p->out, &n);
+    const ssize_t sent = n == 0 ? 0 : send(p->fd, bytes, n, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent < 0 && errno != EAGAIN)
+        die(strerror(errno));
+    if (sent > 0)
+        dgm_frame_buffer_sent(&p->out, (size_t)sent);
+}
+
+/* pull - what has come; false at the end. */
+static bool pull(peer *p)
+{
+    size_t n;
+    uint8_t *space = dgm_frame_reader_space(&p->in, &n);
+    const ssize_t got = recv(p->fd, space, n, 0);
+    if (got <= 0)
+        return false;
+    dgm_frame_reader_filled(&p->in, (size_t)got);
+    return true;
+}
+
+static bool next_frame(peer *p, dgm_wire_frame *f)
+{
+    int found;
+    const uint8_t *body;
+    size_t len;
+    enum dgm_wire_error_code code;
+    if (dgm_frame_reader_next(&p->in, &found, &body, &len) != DGM_OK)
+        die(dgm_error_text());
+    if (found && dgm_wire_decode(f, &code, &in_memory, body, len) != DGM_OK)
+        die(dgm_error_text());
+    return found;
+}
+
+/* wait_frame - sends what is to be sent, and waits for one frame. */
+static void wait_frame(peer *p, dgm_wire_frame *f)
+{
+    while (!next_frame(p, f)) {
+        push_bytes(p);
+        size_t left;
+        (void)dgm_frame_buffer_bytes(&p->out, &left);
+        struct pollfd at = {.fd = p->fd, .events = (short)(POLLIN | (left > 0 ? POLLOUT : 0))};
+        (void)poll(&at, 1, -1);
+        if ((at.revents & (POLLIN | POLLHUP)) != 0 && !pull(p))
+            die("the server closed the connection");
+    }
+}
+
+static void hello(peer *p, const char *address)
+{
+    dgm_wire_frame f = {.kind = DGM_WIRE_HELLO,
+                        .as.hello = {.version = DGM_WIRE_VERSION, .client = "serve_client"}};
+    *p = (peer){.fd = connect_to(address)};
+    put(p, &f);
+    wait_frame(p, &f);
+    if (f.kind == DGM_WIRE_ERROR)
+        die(f.as.error.message);
+    if (f.kind != DGM_WIRE_WELCOME)
+        die("no welcome");
+    p->credits = f.as.welcome.credits;
+}
+
+/* ---- lines ---- */
+
+typedef struct text {
+    char *src, *tgt, *line, *out;
+} text;
+
+static text *texts;
+static int n_texts;
+
+static void read_texts(void)
+{
+    char *line = NULL;
+    size_t cap = 0;
+    ssize_t n;
+    while ((n = getline(&line, &cap, stdin)) >= 0) {
+        if (n > 0 && line[n - 1] == '\n')
+            line[n - 1] = '\0';
+        texts = realloc(texts, (size_t)(n_texts + 1) * sizeof *texts);
+        text *t = &texts[n_texts++];
+        *t = (text){.src = strdup(line)};
+        t->tgt = strchr(t->src, '\t');
+        *t->tgt++ = '\0';
+        t->line = strchr(t->tgt, '\t');
+        *t->line++ = '\0';
+    }
+    free(line);
+}
+
+/* Requests of a connection: which texts each has. */
+typedef struct sent {
+    int first, n, step;
+} sent;
+
+static void ask(peer *p, const sent *s)
+{
+    dgm_wire_segment *segs = calloc((size_t)s->n, sizeof *segs);
+    for (int i = 0; i < s->n; i++) {
+        const text *t = &texts[s->first + i * s->step];
+        segs[i] = (dgm_wire_segment){
+            .text = t->line, .text_len = strlen(t->line), .src = t->src, .tgt = t->tgt};
+    }
+    const dgm_wire_frame f = {.id = ++p->id,
+                              .kind = DGM_WIRE_TRANSLATE,
+                              .as.translate = {.segments = segs, .n_segments = (size_t)s->n}};
+    put(p, &f);
+    p->credits -= (uint32_t)s->n;
+    free(segs);
+}
+
+static int take(peer *p, const sent *requests)
+{
+    int done = 0;
+    for (dgm_wire_frame f; next_frame(p, &f);) {
+        if (f.kind == DGM_WIRE_ERROR)
+            die(f.as.error.message);
+        if (f.kind != DGM_WIRE_ANSWER)
+            continue;
+        const dgm_wire_answer *a = &f.as.answer;
+        const sent *s = &requests[f.id];
+        text *t = &texts[s->first + (int)a->segment * s->step];
+        if (t->out != NULL)
+            die("a line was answered twice");
+        if (a->status == DGM_WIRE_STATUS_FAILED)
+            die(a->message);
+        t->out = strdup(a->n_hyps > 0 ? a->hyps[0].text : "");
+        p->credits += a->credits;
+        done++;
+    }
+    return done;
+}
+
+static int lines(const char *address, int n_peers, int batch)
+{
+    peer *peers = calloc((size_t)n_peers, sizeof *peers);
+    sent **requests = calloc((size_t)n_peers, sizeof *requests);
+    int *next = calloc((size_t)n_peers, sizeof *next), left;
+    struct pollfd *at = calloc((size_t)n_peers, sizeof *at);
+    read_texts();
+    left = n_texts;
+    for (int i = 0; i < n_peers; i++) {
+        hello(&peers[i], address);
+        requests[i] = calloc((size_t)n_texts + 2, sizeof **requests);
+        next[i] = i; /* connection i has the texts i, i + n_peers, ... */
+    }
+    while (left > 0) {
+        for (int i = 0; i < n_peers; i++) {
+            peer *p = &peers[i];
+            while (next[i] < n_texts) {
+                int n = 1 + (n_texts - 1 - next[i]) / n_peers;
+                n = n < batch ? n : batch;
+                if ((uint32_t)n > p->credits)
+                    break;
+                requests[i][p->id + 1] = (sent){next[i], n, n_peers};
+                ask(p, &requests[i][p->id + 1]);
+                next[i] += n * n_peers;
+            }
+            push_bytes(p);
+            size_t unsent;
+            (void)dgm_frame_buffer_bytes(&p->out, &unsent);
+            at[i] = (struct pollfd){.fd = p->fd,
+                                    .events = (short)(POLLIN | (unsent > 0 ? POLLOUT : 0))};
+        }
+        (void)poll(at, (nfds_t)n_peers, -1);
+        for (int i = 0; i < n_peers; i++) {
+            if ((at[i].revents & (POLLIN | POLLHUP)) != 0 && !pull(&peers[i]))
+                die("the server closed a connection");
+            left -= take(&peers[i], requests[i]);
+        }
+    }
+    for (int i = 0; i < n_texts; i++)
+        (void)puts(texts[i].out);
+    return 0;
+}
+
+/* ---- one line at a time ---- */
+
+static void take_option(dgm_wire_options *o, const char *word)
+{
+    const char *equals = strchr(word, '=');
+    const size_t n = (size_t)(equals - word);
+    const uint32_t value = (uint32_t)strtoul(equals + 1, NULL, 10);
+    static const char *const names[] = {"beam_size", "n_best",   "max_length", "deadline_ms",
+                                        "split",     "priority", "seed",       "sampling_topk"};
+    uint32_t *const places[] = {&o->beam_size, &o->n_best,   &o->max_length, &o->deadline_ms,
+                                &o->split,     &o->priority, NULL,           &o->sampling_topk};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strlen(names[i]) != n || strncmp(names[i], word, n) != 0)
+            continue;
+        if (places[i] == NULL)
+            o->seed = value;
+        else
+            *places[i] = value;
+        return;
+    }
+    die("no such option");
+}
+
+static void show(const dgm_wire_frame *f)
+{
+    if (f->kind == DGM_WIRE_ERROR) {
+        (void)printf("error %s: %s%s%s\n", dgm_wire_error_name(f->as.error.code),
+                     f->as.error.message, f->as.error.retry ? " (retry)" : "",
+                     f->as.error.closing ? " (closing)" : "");
+    } else if (f->kind == DGM_WIRE_ANSWER) {
+        const dgm_wire_answer *a = &f->as.answer;
+        (void)printf("%s%s", dgm_wire_status_name(a->status), a->retry ? " (retry)" : "");
+        for (size_t i = 0; i < a->n_hyps; i++)
+            (void)printf("%s%s", i == 0 ? " " : " ||| ", a->hyps[i].text);
+        (void)printf("%s%s\n", a->message[0] != '\0' ? " " : "", a->message);
+    } else {
+        (void)printf("%s\n", dgm_wire_kind_name(f->kind));
+    }
+    (void)fflush(stdout);
+}
+
+static int status(const char *address, int argc, char **argv)
+{
+    char *line = NULL;
+    size_t cap = 0;
+    ssize_t n;
+    peer p;
+    dgm_wire_options o = {0};
+    for (int i = 2; i < argc; i++)
+        take_option(&o, argv[i]);
+    hello(&p, address);
+    while ((n = getline(&line, &cap, stdin)) >= 0) {
+        n -= n > 0 && line[n - 1] == '\n';
+        const dgm_wire_segment seg = {.text = line, .text_len = (size_t)n};
+        dgm_wire_frame f = {
+            .id = ++p.id,
+            .kind = DGM_WIRE_TRANSLATE,
+            .as.translate = {
+                .src = argv[0], .tgt = argv[1], .options = o, .segments = &seg, .n_segments = 1}};
+        put(&p, &f);
+        wait_frame(&p, &f);
+        show(&f);
+    }
+    free(line);
+    return 0;
+}
+
+static int hold(const char *address, int n)
+{
+    static peer peers[MOST_CONNECTIONS];
+    for (int i = 0; i < n; i++)
+        hello(&peers[i], address);
+    (void)puts("held");
+    (void)fflush(stdout);
+    while (getchar() != EOF)
+        ;
+    return 0;
+}
+
+static int raw(const char *address)
+{
+    peer p = {.fd = connect_to(address)};
+    char buf[65536];
+    size_t n;
+    while ((n = fread(buf, 1, sizeof buf, stdin)) > 0)
+        for (size_t at = 0; at < n;) {
+            const ssize_t gone = send(p.fd, buf + at, n - at, MSG_NOSIGNAL);
+            if (gone < 0)
+                break;
+            at += (size_t)gone;
+        }
+    for (dgm_wire_frame f;;) {
+        while (next_frame(&p, &f))
+            show(&f);
+        if (!pull(&p))
+            break;
+        (void)fflush(stdout);
+    }
+    (void)puts("closed");
+    return 0;
+}
+
+static int ask_one(const char *address, const char *what)
+{
+    peer p;
+    hello(&p, address);
+    dgm_wire_frame f = {.id = ++p.id,
+                        .kind = strcmp(what, "health") == 0      ? DGM_WIRE_HEALTH_REQUEST
+                                : strcmp(what, "drain") == 0     ? DGM_WIRE_DRAIN
+                                : strcmp(what, "languages") == 0 ? DGM_WIRE_LANGUAGES_REQUEST
+                                                                 : DGM_WIRE_STATISTICS_REQUEST};
+    put(&p, &f);
+    wait_frame(&p, &f);
+    if (f.kind == DGM_WIRE_HEALTH)
+        (void)printf("state %u\n", f.as.health.state);
+    else if (f.kind == DGM_WIRE_LANGUAGES)
+        for (size_t i = 0; i < f.as.languages.n; i++)
+            (void)printf("%s %s\n", f.as.languages.at[i].code, f.as.languages.at[i].name);
+    else if (f.kind == DGM_WIRE_STATISTICS)
+        for (size_t i = 0; i < f.as.statistics.n; i++)
+            (void)printf("%s %.0f\n", f.as.statistics.at[i].name, f.as.statistics.at[i].value);
+    else
+        show(&f);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 3)
+        die("usage: ADDRESS COMMAND");
+    const char *address = argv[1], *command = argv[2];
+    if (strcmp(command, "lines") == 0 && argc == 5)
+        return lines(address, atoi(argv[3]), atoi(argv[4]));
+    if (strcmp(command, "status") == 0 && argc >= 5)
+        return status(address, argc - 3, argv + 3);
+    if (strcmp(command, "hold") == 0 && argc == 4 && atoi(argv[3]) <= MOST_CONNECTIONS)
+        return hold(address, atoi(argv[3]));
+    if (strcmp(command, "raw") == 0)
+        return raw(address);
+    return ask_one(address, command);
+}

@@ -1,0 +1,43 @@
+/*
+ * fake_server.h - a server in a thread that keeps the protocol and does as its script says.
+ *
+ * A segment's translation is its target code and its text, "deu_Latn:text", score -1. One connection after another.
+ */
+#ifndef DGM_TESTS_PROTO_FAKE_SERVER_H
+#define DGM_TESTS_PROTO_FAKE_SERVER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct fake_script {
+    const char *token; /* wanted, or NULL */
+    uint32_t credits;  /* 0: 100 */
+    int drop_after; /* answers of a connection, then it is cut in the middle of a frame; 0: never */
+    int drops;      /* so many connections */
+    int busy;       /* the first so many requests are refused as busy */
+    int lost_ranks; /* so many segments fail with retry first */
+    bool other_model;    /* from the second connection on */
+    bool byte_by_byte;   /* sends so */
+    bool silent;         /* never says Welcome */
+    const char *poison;  /* a text at which the connection is cut */
+    const char *refused; /* a text whose request is refused for good */
+    const char *slow;    /* a text that is answered only when its request is cancelled */
+    int pause_us;        /* before each answer */
+    bool drains;         /* says so after the first answer, and closes when all is answered */
+} fake_script;
+
+typedef struct fake_server fake_server;
+
+/* Counts, to be read after fake_stop. */
+typedef struct fake_counts {
+    int connections, requests, segments, answers, cancels, deadlines;
+    int overdrawn; /* segments beyond the credits */
+    int bad_ids;
+} fake_counts;
+
+/* fake_start - listens on unix:`path` before it returns. */
+fake_server *fake_start(const char *path, const fake_script *script);
+/* fake_stop - ends it and frees it. */
+fake_counts fake_stop(fake_server *f);
+
+#endif
