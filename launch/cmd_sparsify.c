@@ -175,7 +175,7 @@ static int create_pool(dgm_pool **pool, const dgm_options *o)
 
 static int sparsify(const dgm_options *o, dgm_model *m)
 {
-    dgm_sparsify_options s;
+    dgm_sparsify_options s = {.sparsity = 0};
     dgm_sparsify_report report = {0};
     dgm_parallel_text text = {0};
     dgm_progress progress;

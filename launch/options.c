@@ -210,11 +210,6 @@ int dgm_options_open(dgm_options *o, enum dgm_command command, int argc, char *c
     return name_model(o);
 }
 
-bool dgm_options_given(const dgm_options *o, const char *key)
-{
-    return dgm_config_origin(o->table, key) != DGM_FROM_DEFAULT;
-}
-
 void dgm_options_close(dgm_options *o)
 {
     dgm_config_destroy(o->table);

@@ -183,8 +183,6 @@ typedef struct dgm_options {
  */
 DGM_MUST_CHECK int dgm_options_open(dgm_options *o, enum dgm_command command, int argc,
                                     char *const *argv);
-/* dgm_options_given - somebody set the option: it has not its default. */
-bool dgm_options_given(const dgm_options *o, const char *key);
 /* dgm_options_find_demo - the directory of the demonstration model, or NULL. Static. */
 const char *dgm_options_find_demo(void);
 void dgm_options_close(dgm_options *o);

@@ -352,7 +352,7 @@ const dgm_opt dgm_option_rows[] = {
            "m-wanda: |w| (a + lambda sqrt(V)), or |w| a (1 + lambda V / a^2); a is the root mean "
            "square of an input, V the variance of that over languages",
            NULL),
-    SHARE("layer-spread", sparsify_group, layer_spread, "0", -1, 1,
+    SHARE("layer-spread", sparsify_group, layer_spread, "0.05", -1, 1,
           "m-wanda: sparsity of the most and the least sparse layer, X apart: where languages have "
           "least in common more is kept, or less with X below 0; 0: all alike"),
     SHARE("owl-m", sparsify_group, owl_m, "5", 0, 1000,

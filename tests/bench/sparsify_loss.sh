@@ -97,21 +97,21 @@ tune)
 table)
     mine=$(name_of "$1")
     losses dense test
-    for s in 0.3 0.4 0.5 0.6 0.7; do
+    for share in 0.3 0.4 0.5 0.6 0.7; do
         # shellcheck disable=SC2046,SC2086
         {
-            losses "magnitude-$s" test --method magnitude --sparsity $s
-            losses "wanda-en-$s" test --method wanda --sparsity $s --calibration "eng_Latn=$out/calib.en" --calibration-target self
-            losses "wanda-$s" test --method wanda --sparsity $s $(text calib)
-            losses "owl-$s" test --method owl --sparsity $s $(text calib)
-            losses "after-m-wanda$mine-$s" test --method m-wanda --sparsity $s $1 $(text calib)
+            losses "magnitude-$share" test --method magnitude --sparsity $share
+            losses "wanda-en-$share" test --method wanda --sparsity $share --calibration "eng_Latn=$out/calib.en" --calibration-target self
+            losses "wanda-$share" test --method wanda --sparsity $share $(text calib)
+            losses "owl-$share" test --method owl --sparsity $share $(text calib)
+            losses "after-m-wanda$mine-$share" test --method m-wanda --sparsity $share $1 $(text calib)
         }
     done
-    for s in 0.3 0.4 0.5 0.6 0.7; do
+    for share in 0.3 0.4 0.5 0.6 0.7; do
         echo
-        echo "$s zeros:"
+        echo "$share zeros:"
         echo
-        python3 "$ROOT/tests/bench/sparsify_loss.py" "$out" test dense "wanda-$s" "magnitude-$s" "wanda-en-$s" "owl-$s" "after-m-wanda$mine-$s"
+        python3 "$ROOT/tests/bench/sparsify_loss.py" "$out" test dense "wanda-$share" "magnitude-$share" "wanda-en-$share" "owl-$share" "after-m-wanda$mine-$share"
     done
     ;;
 english)

@@ -25,7 +25,7 @@ says() {
     if [ "$(wc -l <"$dir/err")" -ne 1 ] || ! grep -Eq -- "$pattern" "$dir/err"; then
         fail "sparsify $*: no '$pattern' in one line"
     fi
-    [ ! -e "$dir/none" ] && [ ! -e "$dir/none.part" ] || fail "sparsify $*: something is left"
+    if [ -e "$dir/none" ] || [ -e "$dir/none.part" ]; then fail "sparsify $*: something is left"; fi
     rm -rf "$dir/none" "$dir/none.part"
 }
 

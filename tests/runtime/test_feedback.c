@@ -164,7 +164,7 @@ static void round_both(matrix *m, const dgm_moments *h, double damp, const dgm_q
     memcpy(m->fed, m->alone, OUTPUTS * n);
     assert_int_equal(dgm_feedback_init(&f, &solved, h, damp, r->pool), DGM_OK);
     assert_true(solved);
-    const dgm_feedback_rows rows = {OUTPUTS, m->w, m->fed, n, m->scale, GROUPS, m->error};
+    const dgm_feedback_rows rows = {OUTPUTS, m->w, m->fed, n, m->scale, GROUPS, m->error, false};
     assert_int_equal(dgm_feedback_run(&f, &rows, z, &r->tools), DGM_OK);
     dgm_feedback_fini(&f);
 }
@@ -318,7 +318,7 @@ static void two_inputs_by_hand(void **state)
     dgm_feedback_error e;
     assert_int_equal(dgm_feedback_init(&f, &solved, &h, 0, r.pool), DGM_OK);
     assert_true(solved);
-    const dgm_feedback_rows rows = {1, w, q, 2, &one, 1, &e};
+    const dgm_feedback_rows rows = {1, w, q, 2, &one, 1, &e, false};
     assert_int_equal(dgm_feedback_run(&f, &rows, &z, &r.tools), DGM_OK);
     assert_int_equal(q[0], 0);
     assert_int_equal(q[1], 1);
