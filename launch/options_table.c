@@ -425,6 +425,8 @@ const dgm_opt dgm_option_rows[] = {
          "unix:PATH or tcp:HOST:PORT; may be given several times; without it a Unix socket in "
          "$XDG_RUNTIME_DIR or /tmp, which its owner alone can use",
          NULL),
+    TEXT("http", 0, serve_group, http, "", "HOST:PORT", V, NONE,
+         "answer /metrics, /healthz and /readyz there, such as 127.0.0.1:9464", NULL),
     SWITCH("insecure", 0, serve_group, insecure, V, NONE,
            "let anybody in the network connect: tcp addresses beyond loopback without TLS",
            "Whoever reaches the address can read, ask, and fill the queue"),

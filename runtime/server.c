@@ -124,6 +124,11 @@ dgm_requests *dgm_server_requests(dgm_server *s)
     return s->requests;
 }
 
+const atomic_int *dgm_server_connections(const dgm_server *s)
+{
+    return &s->n_conns;
+}
+
 int dgm_server_start(dgm_server *s)
 {
     /* Signals are the engine thread's. */

@@ -46,6 +46,7 @@ typedef struct dgm_server_config {
  */
 DGM_MUST_CHECK int dgm_server_open(dgm_server **out, const dgm_server_config *cfg);
 dgm_requests *dgm_server_requests(dgm_server *s);
+const atomic_int *dgm_server_connections(const dgm_server *s);
 
 /* dgm_server_start - the net thread begins. */
 DGM_MUST_CHECK int dgm_server_start(dgm_server *s);

@@ -8,8 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { STALL_MS = 10000 };
-
 /* clean_name - what a client calls itself, for logs: printable, and short. */
 static void clean_name(char out[DGM_SERVER_NAME], const char *name)
 {
@@ -79,7 +77,7 @@ static void health(dgm_conn *c, uint64_t id)
         state = DGM_WIRE_STATE_DRAINING;
     else if (!atomic_load(&g->ready))
         state = DGM_WIRE_STATE_STARTING;
-    else if (age_ms > STALL_MS)
+    else if (age_ms > DGM_SERVING_STALL_MS)
         state = DGM_WIRE_STATE_STALLED;
     const dgm_wire_frame f = {
         .id = id,
@@ -141,7 +139,7 @@ static void statistics(dgm_conn *c, uint64_t id)
     const dgm_serving_gauge *g = s->cfg.gauge;
     const dgm_requests_state q = dgm_requests_look(s->requests);
     const dgm_wire_metric m[] = {
-        {"dragoman_connections", s->n_conns},
+        {"dragoman_connections", atomic_load(&s->n_conns)},
         {"dragoman_queue_tokens", (double)q.tokens},
         {"dragoman_queue_segments", q.waiting},
         {"dragoman_in_flight_segments", q.computing},

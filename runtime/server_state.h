@@ -66,7 +66,7 @@ struct dgm_server {
     dgm_server_listener listeners[DGM_SERVER_LISTENERS];
     int n_listeners;
     dgm_conn *conns;
-    int n_conns;
+    atomic_int n_conns; /* others look at it */
     uint64_t n_accepted;
     dgm_wire_memory memory;  /* of the frame being read, */
     dgm_wire_memory scratch; /* and of those being written */

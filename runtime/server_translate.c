@@ -371,7 +371,7 @@ static int fill_hyps(dgm_wire_answer *a, dgm_wire_hypothesis *hyps, char **texts
     for (int i = 0; i < n && dgm_stream_line_has(&r->line, &r->cfg, 0, i); i++) {
         DGM_TRY(dgm_stream_line_text(&texts[i], &hyps[i].text_len, &r->line, &r->cfg, 0, i));
         hyps[i].text = texts[i];
-        hyps[i].score = (float)dgm_stream_line_score(&r->line, &r->cfg, 0, i);
+        hyps[i].score = dgm_stream_line_score(&r->line, &r->cfg, 0, i);
         a->n_hyps++;
     }
     a->hyps = hyps;
