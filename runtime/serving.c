@@ -131,6 +131,7 @@ static int submit_segment(serving *s, dgm_request *r, bool *taken)
 {
     const int at = s->free[s->n_free - 1];
     r->cfg.engine = s->cfg->engine;
+    r->cfg.urgent = r->urgent;
     *taken = true;
     const int rc = dgm_stream_line_submit(&r->line, &r->cfg, r->sent, (uint64_t)at);
     if (rc == DGM_EBUSY) {
