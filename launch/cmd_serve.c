@@ -64,6 +64,7 @@ static int open_server(serve *v, const dgm_options *o)
             o->max_in_flight < REQUEST_SEGMENTS ? o->max_in_flight : REQUEST_SEGMENTS,
         .segment_bytes = DGM_STREAM_MAX_LINE_BYTES,
         .max_queue_tokens = o->max_queue_tokens,
+        .cache_bytes = (size_t)o->cache_mib << 20,
         .hello_ms = DGM_WIRE_HELLO_MS,
         .idle_ms = o->idle_ms,
         .write_ms = o->write_ms,

@@ -138,6 +138,7 @@ static void statistics(dgm_conn *c, uint64_t id)
     const dgm_server *s = c->server;
     const dgm_serving_gauge *g = s->cfg.gauge;
     const dgm_requests_state q = dgm_requests_look(s->requests);
+    const dgm_answer_cache_state cache = dgm_answer_cache_look(s->cache);
     const dgm_wire_metric m[] = {
         {"dragoman_connections", atomic_load(&s->n_conns)},
         {"dragoman_queue_tokens", (double)q.tokens},
@@ -149,6 +150,10 @@ static void statistics(dgm_conn *c, uint64_t id)
         {"dragoman_segments_cancelled_total", (double)q.by_end[DGM_REQUEST_CANCELLED]},
         {"dragoman_segments_timed_out_total", (double)q.by_end[DGM_REQUEST_TIMED_OUT]},
         {"dragoman_segments_failed_total", (double)q.by_end[DGM_REQUEST_FAILED]},
+        {"dragoman_cache_bytes", (double)cache.bytes},
+        {"dragoman_cache_answers", cache.entries},
+        {"dragoman_cache_hits_total", (double)cache.hits},
+        {"dragoman_cache_misses_total", (double)cache.misses},
         {"dragoman_engine_steps_total", (double)atomic_load(&g->steps)},
         {"dragoman_source_tokens_total", (double)atomic_load(&g->src_tokens)},
         {"dragoman_target_tokens_total", (double)atomic_load(&g->tgt_tokens)},
