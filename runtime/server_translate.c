@@ -333,6 +333,9 @@ static uint32_t wire_status(enum dgm_line_status s)
         [DGM_LINE_STATUS_TOO_LONG] = DGM_WIRE_STATUS_TOO_LONG,
         [DGM_LINE_STATUS_BAD_INPUT] = DGM_WIRE_STATUS_BAD_INPUT,
         [DGM_LINE_STATUS_FAILED] = DGM_WIRE_STATUS_FAILED,
+        [DGM_LINE_STATUS_COPIED] = DGM_WIRE_STATUS_COPIED,
+        [DGM_LINE_STATUS_LOOPED] = DGM_WIRE_STATUS_LOOPED,
+        [DGM_LINE_STATUS_WRONG_SCRIPT] = DGM_WIRE_STATUS_WRONG_SCRIPT,
     };
     return to[s];
 }
@@ -429,6 +432,7 @@ static void send_answer(dgm_conn *c, dgm_server_job *j, const dgm_request *r)
         a->status = wire_status(told.status);
         a->message = told.message;
         a->tgt_tokens = (uint32_t)told.tgt_tokens;
+        a->checks = told.checks;
         a->absent_mass = told.absent_mass;
         a->absent_most = told.absent_most;
         a->worst_layer = told.worst_layer;
