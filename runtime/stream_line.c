@@ -167,6 +167,7 @@ int dgm_stream_line_submit(dgm_stream_line *l, const dgm_stream_config *cfg, int
                          .targets = targets,
                          .n_targets = cfg->n_targets,
                          .score = cfg->score,
+                         .urgent = cfg->urgent,
                          .options = cfg->decode};
     const int rc = dgm_engine_submit(cfg->engine, &job);
     free(prompts);

@@ -16,7 +16,7 @@ typedef struct dgm_stream_hyp {
     double score;
     int n;        /* tokens generated: code and </s> counted, prefix not */
     int n_pieces; /* tokens without code and </s> */
-    bool ended;
+    bool ended, looped;
 } dgm_stream_hyp;
 
 /* One segment in one target language. */

@@ -1,4 +1,5 @@
 /* What the engine found for a segment, turned into text. */
+#include "runtime/loops.h"
 #include "runtime/stream_line.h"
 
 #include <stdio.h>
@@ -51,6 +52,7 @@ static int take_hyp(dgm_stream_hyp *h, const dgm_stream_config *cfg, const dgm_h
                     int n_given)
 {
     h->ended = from->ended;
+    h->looped = dgm_loops(from->ids, from->n);
     h->score = (double)from->score;
     h->n = from->n - (n_given - 1);          /* the code counts, as in Hugging Face */
     h->n_pieces = from->n - 1 - from->ended; /* without code and </s> */

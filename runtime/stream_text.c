@@ -1,4 +1,5 @@
 /* What a finished line has become: text, score, status; for outputs, reports and answers alike. */
+#include "runtime/checks.h"
 #include "runtime/stream_line.h"
 
 #include <math.h>
@@ -96,6 +97,44 @@ static void tell_absent(dgm_line_report *r, const dgm_stream_line *l, const dgm_
     }
 }
 
+/* check - the joined best translation. */
+static unsigned check(const dgm_stream_line *l, const dgm_stream_config *cfg, int t,
+                      const dgm_line_report *r, bool cut)
+{
+    char *text = NULL;
+    size_t len = 0;
+    bool looped = false;
+    if (cfg->score || dgm_stream_line_text(&text, &len, l, cfg, t, 0) != DGM_OK)
+        return 0;
+    for (int s = 0; s < l->segments.n; s++)
+        looped = looped || dgm_stream_line_hyp(l, cfg, s, t, 0)->looped;
+    const dgm_check_text c = {.source = l->text,
+                              .source_len = l->len,
+                              .translation = text,
+                              .translation_len = len,
+                              .src = cfg->source.lang,
+                              .tgt = cfg->targets[t].lang,
+                              .src_tokens = r->src_tokens,
+                              .tgt_tokens = r->tgt_tokens,
+                              .looped = looped,
+                              .ended = !cut};
+    const unsigned found = dgm_checks(&c);
+    free(text);
+    return found;
+}
+
+/* checked - the status of a line of which nothing worse is to be told. */
+static enum dgm_line_status checked(enum dgm_line_status status, unsigned checks)
+{
+    if (status != DGM_LINE_STATUS_OK && status != DGM_LINE_STATUS_SPLIT)
+        return status;
+    if (checks & DGM_CHECK_COPIED)
+        return DGM_LINE_STATUS_COPIED;
+    if (checks & DGM_CHECK_LOOPED)
+        return DGM_LINE_STATUS_LOOPED;
+    return checks & DGM_CHECK_WRONG_SCRIPT ? DGM_LINE_STATUS_WRONG_SCRIPT : status;
+}
+
 void dgm_stream_line_report(dgm_line_report *r, const dgm_stream_line *l,
                             const dgm_stream_config *cfg, int t)
 {
@@ -120,6 +159,8 @@ void dgm_stream_line_report(dgm_line_report *r, const dgm_stream_line *l,
     tell_absent(r, l, cfg, t);
     if (l->status == DGM_LINE_STATUS_TRUNCATED && !cut)
         r->status = l->segments.n > 1 ? DGM_LINE_STATUS_SPLIT : DGM_LINE_STATUS_OK;
+    r->checks = check(l, cfg, t, r, cut);
+    r->status = checked(r->status, r->checks);
 }
 
 void dgm_stream_line_judge(dgm_stream_line *l, const dgm_stream_config *cfg)
