@@ -204,6 +204,7 @@ int dgm_client_submit(dgm_client *c, uint64_t user, const dgm_wire_segment *s)
     (void)keep(&it->data.tgt, at, s->tgt, tgt);
     it->data.text_len = s->text_len;
     it->data.prefix_len = s->prefix_len;
+    it->data.number = s->number;
     if (s->options != NULL)
         it->options = *s->options;
     it->kind = DGM_WIRE_TRANSLATE;
