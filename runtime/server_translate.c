@@ -131,7 +131,9 @@ static int take_segment(dgm_request *r, enum dgm_wire_error_code *code, const dg
     const dgm_line line = line_of(s->text, s->text_len, s->text_bad, r->number + 1, most),
                    prefix = line_of(s->prefix, s->prefix_len, s->prefix_bad, r->number + 1, most);
     *code = DGM_WIRE_ERROR_INTERNAL;
-    return dgm_stream_line_fill(&r->line, &r->cfg, &line, s->prefix_len > 0 ? &prefix : NULL);
+    DGM_TRY(dgm_stream_line_fill(&r->line, &r->cfg, &line, s->prefix_len > 0 ? &prefix : NULL));
+    r->line.number = s->number != 0 ? s->number : 1; /* keys the draws of sampling from now on */
+    return DGM_OK;
 }
 
 static void free_request(dgm_request *r)

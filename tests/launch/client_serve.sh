@@ -32,7 +32,7 @@ same() {
 serve
 { head -n 30 "$here/models/sample/pictures.eng_Latn.txt"; printf '\n\xff\nA dog. Two dogs run.'; } >"$dir/in"
 same
-same --beam-size 5 --n-best 3 --with-score --length-penalty 0
+same --beam-size 3 --n-best 3 --with-score --length-penalty 0
 same --split always --format marian --no-repeat-ngram-size 3
 same --sampling-topk 5 --seed 7 --max-length 9
 "$dragoman" client --connect "unix:$sock" -s en -t xx <"$dir/in" >"$dir/out" 2>"$dir/err"
