@@ -25,7 +25,7 @@ static const struct command_text {
     {"detokenize", "[options] < ids", "turn ids back into text", 0, true},
     {"languages", "[options]", "list language codes, names and aliases", 0, false},
     {"inspect", "[MODEL] [options]", "show what a model is and what each rank would hold", 1, true},
-    {"bench", "kernels|exchange|layers|experts|pruning|cuda [options]",
+    {"bench", "kernels|exchange|layers|experts|pruning|routing|cuda [options]",
      "measure this machine, or where a model spends its time", 1, false},
     {"quantize", "-m MODEL -o DIR [options]", "write a model anew with smaller weights", 0, true},
     {"synth", "--like SHAPE -o DIR [options]",
@@ -36,6 +36,8 @@ static const struct command_text {
      "choose the experts that each language keeps", 0, true},
     {"atlas", "STATS|--compare STATS STATS [-o FILE] [--csv DIR] [options]",
      "a page that shows which experts languages use", 2, false},
+    {"extract", "-m MODEL -t TASK,.. -o DIR [options]",
+     "what some tasks use of a model that is routed by task, as a model of its own", 0, true},
     {"serve", "[--listen unix:PATH|tcp:HOST:PORT] [options]",
      "answer many clients at once, over sockets", 0, true},
 };
