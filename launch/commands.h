@@ -18,6 +18,7 @@ int dgm_cmd_stats(const dgm_options *o);
 int dgm_cmd_atlas(const dgm_options *o);
 int dgm_cmd_synth(const dgm_options *o);
 int dgm_cmd_extract(const dgm_options *o);
+int dgm_cmd_client(const dgm_options *o);
 int dgm_cmd_serve(const dgm_options *o);
 
 #endif

@@ -38,6 +38,8 @@ static const struct command_text {
      "a page that shows which experts languages use", 2, false},
     {"extract", "-m MODEL -t TASK,.. -o DIR [options]",
      "what some tasks use of a model that is routed by task, as a model of its own", 0, true},
+    {"client", "--connect ADDRESS -s CODE -t CODE [options] < text > translation",
+     "translate text by a server; or ask it: client health|languages|statistics|drain", 1, false},
     {"serve", "[--listen unix:PATH|tcp:HOST:PORT] [options]",
      "answer many clients at once, over sockets", 0, true},
 };
@@ -211,6 +213,11 @@ void dgm_options_close(dgm_options *o)
     free(o->directions);
     o->table = NULL;
     o->directions = NULL;
+}
+
+bool dgm_options_given(const dgm_options *o, const char *key)
+{
+    return dgm_config_origin(o->table, key) != DGM_FROM_DEFAULT;
 }
 
 void dgm_options_print_commands(FILE *f)

@@ -31,6 +31,7 @@ enum dgm_command {
     DGM_COMMAND_PRUNE,
     DGM_COMMAND_ATLAS,
     DGM_COMMAND_EXTRACT,
+    DGM_COMMAND_CLIENT,
     DGM_COMMAND_SERVE,
     DGM_COMMANDS
 };
@@ -147,6 +148,10 @@ typedef struct dgm_options {
     int planted_languages;
     bool planted_eos;
 
+    /* client */
+    const char *connect, *token_file, *priority; /* token_file "": none */
+    int attempts, line_deadline_ms;
+
     /* serve */
     const char *listen;         /* "" or the last of */
     const char *const *listens; /* [n_listens] */
@@ -170,6 +175,8 @@ DGM_MUST_CHECK int dgm_options_open(dgm_options *o, enum dgm_command command, in
 /* dgm_options_find_demo - the directory of the demonstration model, or NULL. Static. */
 const char *dgm_options_find_demo(void);
 void dgm_options_close(dgm_options *o);
+/* dgm_options_given - flag, environment or file said what `key` is; false: it is the default. */
+bool dgm_options_given(const dgm_options *o, const char *key);
 
 /* dgm_options_command - number of a command by name; DGM_COMMANDS and DGM_EUSAGE's sentence when unknown. */
 enum dgm_command dgm_options_command(const char *name);

@@ -19,8 +19,9 @@ enum {
     P = 1u << DGM_COMMAND_PRUNE,
     A = 1u << DGM_COMMAND_ATLAS,
     E = 1u << DGM_COMMAND_EXTRACT,
+    C = 1u << DGM_COMMAND_CLIENT,
     V = 1u << DGM_COMMAND_SERVE,
-    ALL = T | S | X | K | D | L | I | B | Q | Y | G | P | A | E | V,
+    ALL = T | S | X | K | D | L | I | B | Q | Y | G | P | A | E | C | V,
 };
 
 enum {
@@ -35,8 +36,8 @@ static const char model_group[] = "Model and ranks", text_group[] = "Text in",
                   output_group[] = "Text out", decode_group[] = "Decoding",
                   batch_group[] = "Batching", look_group[] = "What to show",
                   compress_group[] = "Compression", prune_group[] = "Experts by language",
-                  shape_group[] = "Synthetic models", serve_group[] = "Serving",
-                  general_group[] = "General";
+                  shape_group[] = "Synthetic models", client_group[] = "Client",
+                  serve_group[] = "Serving", general_group[] = "General";
 
 #define AT(field) offsetof(dgm_options, field)
 #define TEXT(key, letter, group, field, preset, unit, commands, flags, help, risk)                 \
@@ -144,22 +145,22 @@ const dgm_opt dgm_option_rows[] = {
         "Shorter than the slowest step ends healthy jobs"),
 
     /* Text in */
-    TEXT("src-lang", 's', text_group, src_lang, "", "CODE", T | S | K | G | P, RESULT | LIST,
+    TEXT("src-lang", 's', text_group, src_lang, "", "CODE", T | S | K | G | P | C, RESULT | LIST,
          "language of the input: eng_Latn, or an alias such as en (dragoman languages); "
          "stats and prune take several: the n-th -s, -t, -i and --reference belong together",
          "Naming another language than the text's gives fluent nonsense"),
-    TEXT("tgt-lang", 't', text_group, tgt_lang, "", "CODE,..", T | S | G | P | E, RESULT | LIST,
+    TEXT("tgt-lang", 't', text_group, tgt_lang, "", "CODE,..", T | S | G | P | E | C, RESULT | LIST,
          "language of the output; translate takes several, separated by commas, and encodes each "
          "line once; extract: tasks as inspect lists them, languages or directions such as "
          "eng_Latn-deu_Latn",
          NULL),
-    TEXT("input", 'i', text_group, input, "", "FILE", T | S | K | D | G | P, LIST,
+    TEXT("input", 'i', text_group, input, "", "FILE", T | S | K | D | G | P | C, LIST,
          "text to read, one sentence a line; without it standard input", NULL),
     TEXT("reference", 0, text_group, reference, "", "FILE", S | G | P, LIST,
          "translations to score, line by line beside the input", NULL),
-    TEXT("target-prefix", 0, text_group, target_prefix, "", "FILE", T, NONE,
+    TEXT("target-prefix", 0, text_group, target_prefix, "", "FILE", T | C, NONE,
          "beginnings that the translations must have, line by line beside the input", NULL),
-    CHOICE("split", text_group, split, "auto", "auto|always|never", NULL, T | P | V, RESULT,
+    CHOICE("split", text_group, split, "auto", "auto|always|never", NULL, T | P | V | C, RESULT,
            "cut a line at sentence ends, translate the parts and join them: auto only what is too "
            "long for the model, always every line that holds several sentences",
            "NLLB tends to leave sentences out of lines that hold several"),
@@ -173,28 +174,29 @@ const dgm_opt dgm_option_rows[] = {
            "where the source code stands: prefix `code text </s>`, suffix `text </s> code` (older "
            "checkpoints); auto asks the model",
            "The wrong order costs quality without any message"),
-    SWITCH("strict", 0, text_group, strict, T | S | K | D | G, NONE,
+    SWITCH("strict", 0, text_group, strict, T | S | K | D | G | C, NONE,
            "stop at the first line that cannot be done, with exit code 4", NULL),
 
     /* Text out */
-    TEXT("output", 'o', output_group, output, "", "FILE", T | S | K | D | Q | Y | G | P | A | E,
+    TEXT("output", 'o', output_group, output, "", "FILE", T | S | K | D | Q | Y | G | P | A | E | C,
          NONE,
          "file to write; without it standard output; translate writes FILE.part and renames it, "
          "goes on where it was stopped, and takes {lang} in the name for one file a target; "
          "quantize, synth, prune and extract make a directory, which must not be there yet",
          NULL),
-    CHOICE("format", output_group, format, "plain", "plain|marian", NULL, T, RESULT,
+    CHOICE("format", output_group, format, "plain", "plain|marian", NULL, T | C, RESULT,
            "plain `text` or `score ||| text`; marian `line ||| text ||| score`", NULL),
-    INT("n-best", 0, output_group, n_best, "1", 1, 128, "N", T, RESULT,
+    INT("n-best", 0, output_group, n_best, "1", 1, 128, "N", T | C, RESULT,
         "write the N best translations of each line, N lines for one",
         "Needs --beam-size N or more"),
-    SWITCH("with-score", 0, output_group, with_score, T, RESULT, "write `score ||| text`", NULL),
-    SWITCH("token-scores", 0, output_group, token_scores, T | S, RESULT,
+    SWITCH("with-score", 0, output_group, with_score, T | C, RESULT, "write `score ||| text`",
+           NULL),
+    SWITCH("token-scores", 0, output_group, token_scores, T | S | C, RESULT,
            "append `piece:log p` for each token", NULL),
-    SWITCH("alignment", 0, output_group, alignment, T, RESULT,
+    SWITCH("alignment", 0, output_group, alignment, T | C, RESULT,
            "append ` ||| 0-0 1-2`: which word of the line each word of the output looked at",
            "Read from attention: a hint, not a linguist"),
-    TEXT("report", 0, output_group, report, "", "FILE", T | S | G, NONE,
+    TEXT("report", 0, output_group, report, "", "FILE", T | S | G | C, NONE,
          "write one JSON object a line: status, tokens, score, seconds", NULL),
     TEXT("record-stats", 0, output_group, record_stats, "", "FILE", T | S, JOB,
          "write there which experts the tokens of this run preferred, as stats does",
@@ -203,33 +205,33 @@ const dgm_opt dgm_option_rows[] = {
            NULL),
 
     /* Decoding */
-    INT("beam-size", 0, decode_group, beam_size, "4", 1, 128, "N", T | G | P | V, RESULT,
+    INT("beam-size", 0, decode_group, beam_size, "4", 1, 128, "N", T | G | P | V | C, RESULT,
         "hypotheses kept a line; 1 is greedy", "Time and memory grow with it"),
-    REAL("length-penalty", decode_group, length_penalty, "1", -10, 10, T | P | V,
+    REAL("length-penalty", decode_group, length_penalty, "1", -10, 10, T | P | V | C,
          "score = sum of log p / length^X", "Far above 1 the beam prefers rambling"),
-    INT("max-length", 0, decode_group, max_length, "0", 0, 1000000, "N", T | G | P | V, RESULT,
+    INT("max-length", 0, decode_group, max_length, "0", 0, 1000000, "N", T | G | P | V | C, RESULT,
         "longest translation in tokens, start token and language code counted; 0: as the model "
         "says",
         "What is cut there is flagged as truncated"),
-    INT("min-length", 0, decode_group, min_length, "0", 0, 1000000, "N", T | P | V, RESULT,
+    INT("min-length", 0, decode_group, min_length, "0", 0, 1000000, "N", T | P | V | C, RESULT,
         "shortest translation, counted alike", NULL),
     INT("no-repeat-ngram-size", 0, decode_group, no_repeat_ngram_size, "0", 0, 1000000, "N",
-        T | P | V, RESULT, "never repeat N tokens in a row; 0: off",
+        T | P | V | C, RESULT, "never repeat N tokens in a row; 0: off",
         "Below 3 it forbids ordinary grammar"),
-    REAL("repetition-penalty", decode_group, repetition_penalty, "1", 0.01, 100, T | P | V,
+    REAL("repetition-penalty", decode_group, repetition_penalty, "1", 0.01, 100, T | P | V | C,
          "above 1 tokens that were used are worth less",
          "It discourages </s> too, as in Hugging Face: see --penalty-skip-special"),
-    SWITCH("penalty-skip-special", 0, decode_group, penalty_skip_special, T | P | V, RESULT,
+    SWITCH("penalty-skip-special", 0, decode_group, penalty_skip_special, T | P | V | C, RESULT,
            "leave </s> and language codes out of the repetition penalty", NULL),
-    SWITCH("early-stopping", 0, decode_group, early_stopping, T | P | V, RESULT,
+    SWITCH("early-stopping", 0, decode_group, early_stopping, T | P | V | C, RESULT,
            "stop a line as soon as beam-size hypotheses have ended", NULL),
-    INT("sampling-topk", 0, decode_group, sampling_topk, "0", 0, 1000000, "N", T | V, RESULT,
+    INT("sampling-topk", 0, decode_group, sampling_topk, "0", 0, 1000000, "N", T | V | C, RESULT,
         "draw each token among the N best instead of taking the best; 0: off", NULL),
-    REAL("sampling-topp", decode_group, sampling_topp, "1", 0.000001, 1, T | V,
+    REAL("sampling-topp", decode_group, sampling_topp, "1", 0.000001, 1, T | V | C,
          "draw among the best that together have probability X", NULL),
-    REAL("temperature", decode_group, temperature, "1", 0.001, 1000, T | V,
+    REAL("temperature", decode_group, temperature, "1", 0.001, 1000, T | V | C,
          "draw with logits divided by X; any of these three makes beam-size 1 the default", NULL),
-    {"seed", 0, decode_group, DGM_OPT_U64, AT(seed), "0", 0, 0, NULL, NULL, "N", T | Y | P | V,
+    {"seed", 0, decode_group, DGM_OPT_U64, AT(seed), "0", 0, 0, NULL, NULL, "N", T | Y | P | V | C,
      RESULT,
      "of sampling: the same seed gives the same text on any number of ranks; of synth: the same "
      "seed and shape give the same bytes; of prune --evaluate, --sweep and --max-loss: of their "
@@ -239,7 +241,7 @@ const dgm_opt dgm_option_rows[] = {
          "choose a language's tokens only among the pieces that FILE lists for it, lines of "
          "`CODE<TAB>piece piece ...`; faster, and no other script",
          "What is not listed cannot be written: list rare pieces, digits and names too"),
-    CHOICE("retry", decode_group, retry, "none", "none", "checks", T, RESULT,
+    CHOICE("retry", decode_group, retry, "none", "none", "checks", T | C, RESULT,
            "translate a line again when it looks wrong", NULL),
 
     /* Batching */
@@ -444,6 +446,20 @@ const dgm_opt dgm_option_rows[] = {
     {"router-scale", 0, shape_group, DGM_OPT_FLOAT, AT(router_scale), "4", 0.01, 1000, NULL, NULL,
      "X", Y, NONE, "spread of router logits, to the nearest power of 2",
      "Near 0 gates are all alike and near ties common"},
+
+    /* Client */
+    TEXT("connect", 0, client_group, connect, "", "ADDRESS", C, NONE,
+         "the server: unix:PATH or tcp:HOST:PORT", NULL),
+    TEXT("token-file", 0, client_group, token_file, "", "FILE", C, NONE,
+         "file whose first line is the token that the server asks for", NULL),
+    INT("attempts", 0, client_group, attempts, "10", 0, 1000000, "N", C, NONE,
+        "how often in a row a connection is tried, with growing pauses, before the job ends; 0: no "
+        "limit",
+        NULL),
+    CHOICE("priority", client_group, priority, "normal", "normal|interactive|bulk", NULL, C, NONE,
+           "interactive goes before others, bulk behind them", NULL),
+    INT("line-deadline-ms", 0, client_group, line_deadline_ms, "0", 0, 86400000, "MS", C, NONE,
+        "a line that is not translated in so long is given up, and blank; 0: none", NULL),
 
     /* Serving */
     TEXT("listen", 0, serve_group, listen, "", "ADDRESS", V, LIST,

@@ -204,6 +204,7 @@ int dgm_client_submit(dgm_client *c, uint64_t user, const dgm_wire_segment *s)
     (void)keep(&it->data.tgt, at, s->tgt, tgt);
     it->data.text_len = s->text_len;
     it->data.prefix_len = s->prefix_len;
+    it->data.number = s->number;
     if (s->options != NULL)
         it->options = *s->options;
     it->kind = DGM_WIRE_TRANSLATE;
@@ -341,7 +342,7 @@ static int send_segments(dgm_client *c)
         const size_t more = it->data.text_len + it->data.prefix_len + sizeof(dgm_wire_options);
         next = it->next;
         if (it->kind != DGM_WIRE_TRANSLATE || n == most || n >= c->credits ||
-            (n > 0 && bytes + more > DGM_CLIENT_FRAME_BYTES))
+            (n > 0 && (it->alone || items[0]->alone || bytes + more > DGM_CLIENT_FRAME_BYTES)))
             break;
         if (late(c, it, &options[n]))
             continue;
@@ -434,6 +435,14 @@ static int take_answer(dgm_client *c, dgm_client_event *e)
     return 1;
 }
 
+static size_t count_sent(dgm_client *c, uint64_t id)
+{
+    size_t n = 0;
+    for (const dgm_client_item *it = *bucket(c, id); it != NULL; it = it->chain)
+        n += it->id == id;
+    return n;
+}
+
 /* An Error about a request ends what is left of it; last first, so that the order stays when it waits again. */
 static int take_error(dgm_client *c)
 {
@@ -445,9 +454,13 @@ static int take_error(dgm_client *c)
                    ? DGM_OK
                    : dgm_client_give_up(c, dgm_fail(DGM_EUSAGE, "%s: the server says: %s",
                                                     c->address, error->message));
+    const bool several = count_sent(c, c->frame.id) > 1;
     while ((it = find(c, c->frame.id, -1)) != NULL) {
         forget_sent(c, it);
-        if (!error->retry || !again(c, it, error->code, error->retry_after_ms))
+        if (several && !error->retry && !it->cancelled) { /* which of them is it? */
+            it->alone = true;
+            push_front(&c->waiting, it);
+        } else if (!error->retry || !again(c, it, error->code, error->retry_after_ms))
             finish(c, it, DGM_WIRE_STATUS_FAILED, error->code, error->retry, error->message);
     }
     return DGM_OK;

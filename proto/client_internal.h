@@ -22,6 +22,7 @@ typedef struct dgm_client_item {
     enum dgm_wire_kind kind;
     int tries;
     bool cancelled;
+    bool alone; /* in its frame: another of the same frame, or it, was refused */
     int64_t submitted_ns;
     dgm_wire_segment data; /* texts lie behind the item */
     dgm_wire_options options;

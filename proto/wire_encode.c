@@ -64,6 +64,7 @@ static void put_segment(Dragoman__V1__Segment *p, const dgm_wire_segment *s, dgm
     p->prefix = bytes(s->prefix, s->prefix_len);
     p->src = text(s->src);
     p->tgt = text(s->tgt);
+    p->number = s->number;
     p->options = s->options == NULL ? NULL : put_options(s->options, m);
 }
 

@@ -136,6 +136,10 @@ static bool is(const char *text, const dgm_wire_segment *s)
 static void translate_one(fake_server *f, uint64_t id, uint32_t i, const dgm_wire_segment *s)
 {
     f->counts.segments++;
+    if (f->script.pause_us > 0) {
+        flush(f);
+        (void)usleep((useconds_t)f->script.pause_us);
+    }
     f->counts.deadlines += s->options->deadline_ms > 0;
     if (is(f->script.poison, s)) {
         f->ended = true;

@@ -22,6 +22,7 @@ typedef struct fake_script {
     const char *poison;  /* a text at which the connection is cut */
     const char *refused; /* a text whose request is refused for good */
     const char *slow;    /* a text that is answered only when its request is cancelled */
+    int pause_us;        /* before each answer */
     bool drains;         /* says so after the first answer, and closes when all is answered */
 } fake_script;
 

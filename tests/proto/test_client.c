@@ -147,6 +147,20 @@ static void what_is_failed_each_time_is_told(void **state)
     assert_int_equal(n.connections, 4);
 }
 
+/* The answer's status of each user in turn, until nothing is pending. */
+static void collect(dgm_client *c, uint32_t *status, int n)
+{
+    int left = n;
+    while (left > 0) {
+        dgm_client_event e;
+        assert_int_equal(dgm_client_wait(c, 2000), DGM_OK);
+        while (dgm_client_next(c, &e) > 0) {
+            status[e.user] = e.frame->as.answer.status;
+            left--;
+        }
+    }
+}
+
 static void a_refusal_is_the_requests_own(void **state)
 {
     (void)state;
@@ -160,6 +174,14 @@ static void a_refusal_is_the_requests_own(void **state)
     assert_true(!a->retry);
     assert_string_equal(a->message, "no such language");
     run_job(c, 50);
+    /* among others in one frame, too */
+    static const char *const texts[] = {"a", "no", "b", "c"};
+    uint32_t status[4];
+    for (uint64_t i = 0; i < 4; i++)
+        assert_int_equal(submit(c, i, texts[i], NULL), DGM_OK);
+    collect(c, status, 4);
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(status[i], i == 1 ? DGM_WIRE_STATUS_FAILED : DGM_WIRE_STATUS_OK);
     const dgm_wire_segment bad = {
         .text = "a\xff\0b", .text_len = 4, .src = "eng_Latn", .tgt = "deu_Latn"};
     assert_int_equal(dgm_client_call(c, &a, &bad), DGM_OK);
@@ -186,20 +208,6 @@ static void requests_of_other_kinds(void **state)
     assert_string_equal(dgm_client_welcome(c)->model, "echo");
     dgm_client_destroy(c);
     (void)fake_stop(f);
-}
-
-/* The answer's status of each user in turn, until nothing is pending. */
-static void collect(dgm_client *c, uint32_t *status, int n)
-{
-    int left = n;
-    while (left > 0) {
-        dgm_client_event e;
-        assert_int_equal(dgm_client_wait(c, 2000), DGM_OK);
-        while (dgm_client_next(c, &e) > 0) {
-            status[e.user] = e.frame->as.answer.status;
-            left--;
-        }
-    }
 }
 
 static void cancelled_segments_are_answered(void **state)

@@ -1,0 +1,165 @@
+#!/usr/bin/env bash
+# `dragoman client` against a server that only echoes, and drops, refuses and dawdles on demand.
+# usage: client.sh DRAGOMAN_BINARY FAKE_SERVER_BINARY
+set -u
+# shellcheck source=tests/launch/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+dragoman=$1 fake=$2
+export DGM_LOG_LEVEL=info
+sock=$dir/s.sock server=
+
+# serve KEY=N...: starts the server; stop_server writes what it counted to $dir/counts.
+serve() {
+    "$fake" "$sock" "$@" >"$dir/counts" &
+    server=$!
+    for _ in $(seq 200); do
+        [ -S "$sock" ] && return
+        sleep 0.01
+    done
+    fail "the server did not start"
+}
+stop_server() {
+    kill "$server" && wait "$server"
+    grep -q 'overdrawn 0 bad_ids 0' "$dir/counts" || fail "not as the protocol wants: $(cat "$dir/counts")"
+}
+
+# runs CODE ARGS...: from $dir/in into $dir/out.
+runs() {
+    local code=$1 got
+    shift
+    "$dragoman" client --connect "unix:$sock" -s eng_Latn -t deu_Latn "$@" <"$dir/in" >"$dir/out" 2>"$dir/err"
+    got=$?
+    [ "$got" -eq "$code" ] || fail "client $*: exit code $got, not $code"
+}
+same() {
+    cmp -s "$1" "${2:-$dir/out}" || fail "other output than $(basename "$1")"
+}
+says() {
+    grep -qF -- "$1" "$dir/err" || fail "does not say: $1"
+}
+
+seq 9000 | sed 's/$/ sheep/' >"$dir/many"
+sed 's/^/deu_Latn:/' "$dir/many" >"$dir/many.want"
+
+# ---- a filter ----
+serve
+printf 'one\n \n\nbad \xff\nlast' >"$dir/in"
+runs 1 --report "$dir/report"
+printf 'deu_Latn:one\n\n\n\ndeu_Latn:last\n' >"$dir/want"
+same "$dir/want"
+says 'standard input line 4: byte 5 (0xff) is not UTF-8'
+[ "$(jq -r .status "$dir/report" | tr '\n' ' ')" = 'ok empty empty bad_input ok ' ] || fail "report: $(cat "$dir/report")"
+runs 4 --strict
+printf 'deu_Latn:one\n\n\n' >"$dir/want"
+same "$dir/want"
+cp "$dir/many" "$dir/in"
+runs 0
+same "$dir/many.want"
+head -n 2 "$dir/many" >"$dir/in"
+runs 0 --with-score
+[ "$(head -n 1 "$dir/out")" = '-1.000000 ||| deu_Latn:1 sheep' ] || fail "--with-score: $(head -n 1 "$dir/out")"
+runs 0 --format marian
+[ "$(tail -n 1 "$dir/out")" = '1 ||| deu_Latn:2 sheep ||| -1.000000' ] || fail "--format marian: $(tail -n 1 "$dir/out")"
+runs 0 --n-best 2
+[ "$(wc -l <"$dir/out")" -eq 4 ] || fail "--n-best 2 gives $(wc -l <"$dir/out") lines"
+printf 'Eins\nZwei\n' >"$dir/prefix"
+runs 0 --target-prefix "$dir/prefix"
+[ "$(tail -n 1 "$dir/out")" = 'deu_Latn:Zwei 2 sheep' ] || fail "--target-prefix: $(cat "$dir/out")"
+printf 'Eins\n' >"$dir/prefix"
+runs 4 --target-prefix "$dir/prefix"
+says 'want as many lines as standard input, found only 1'
+: >"$dir/in"
+runs 0
+[ ! -s "$dir/out" ] || fail "output without input"
+"$dragoman" client --connect "unix:$sock" health >"$dir/out" 2>"$dir/err" || fail "client health"
+grep -qx ready "$dir/out" || fail "health: $(cat "$dir/out")"
+"$dragoman" client --connect "unix:$sock" languages 2>"$dir/err" | grep -q '^deu_Latn	German	target' || fail "client languages"
+"$dragoman" client --connect "unix:$sock" drain 2>"$dir/err"
+[ $? -eq 2 ] || fail "drain that the server does not know"
+stop_server
+
+# ---- a line that is typed is answered at once ----
+serve
+mkfifo "$dir/typed"
+"$dragoman" client --connect "unix:$sock" -s en -t de <"$dir/typed" >"$dir/out" 2>"$dir/err" &
+client=$!
+exec 5>"$dir/typed"
+echo one >&5
+for _ in $(seq 300); do
+    [ -s "$dir/out" ] && break
+    sleep 0.01
+done
+[ "$(cat "$dir/out")" = 'de:one' ] || fail "a typed line: '$(cat "$dir/out")'"
+exec 5>&-
+wait $client || fail "typed: exit code $?"
+stop_server
+
+# ---- connections that are lost, a server that is busy ----
+cp "$dir/many" "$dir/in"
+serve drop_after=1111 drops=7 busy=2 lost_ranks=3
+runs 0
+same "$dir/many.want"
+stop_server
+grep -q 'connections 8 ' "$dir/counts" || fail "$(cat "$dir/counts")"
+
+# ---- killed in the middle, and started again: each line once ----
+serve credits=16 pause_us=50
+runs_to=$dir/file
+for _ in 1 2 3; do
+    "$dragoman" client --connect "unix:$sock" -s eng_Latn -t deu_Latn -i "$dir/many" -o "$runs_to" 2>>"$dir/kills" &
+    client=$!
+    had=$(stat -c %s "$runs_to.part" 2>/dev/null || echo 0)
+    for _ in $(seq 300); do
+        [ "$(stat -c %s "$runs_to.part" 2>/dev/null || echo 0)" -gt $((had + 8000)) ] && break
+        sleep 0.01
+    done
+    sleep 0.15
+    kill -KILL $client 2>/dev/null || fail "it was done before it could be killed"
+    wait $client 2>/dev/null
+    [ -s "$runs_to.part" ] || fail "nothing in FILE.part when it was killed"
+done
+sleep 1.1 # the state is saved once a second
+"$dragoman" client --connect "unix:$sock" -s eng_Latn -t deu_Latn -i "$dir/many" -o "$runs_to" 2>>"$dir/kills" || fail "the last run: $?"
+same "$dir/many.want" "$runs_to"
+[ -z "$(ls "$runs_to".part* 2>/dev/null)" ] || fail "FILE.part stays"
+
+# ---- a signal: what is in flight is finished ----
+"$dragoman" client --connect "unix:$sock" -s eng_Latn -t deu_Latn -i "$dir/many" -o "$dir/stopped" 2>"$dir/err" &
+client=$!
+for _ in $(seq 300); do
+    [ -s "$dir/stopped.part" ] && break
+    sleep 0.01
+done
+kill -TERM $client
+wait $client
+[ $? -eq 143 ] || fail "SIGTERM: not exit code 143"
+says 'the same command goes on from there'
+n=$(wc -l <"$dir/stopped.part")
+cmp -s "$dir/stopped.part" <(head -n "$n" "$dir/many.want") || fail "SIGTERM: FILE.part is no beginning"
+"$dragoman" client --connect "unix:$sock" -s eng_Latn -t deu_Latn -i "$dir/many" -o "$dir/stopped" 2>"$dir/err" || fail "after SIGTERM: $?"
+says "holds $n lines: going on behind them"
+same "$dir/many.want" "$dir/stopped"
+stop_server
+
+# ---- what cannot be ----
+cp "$dir/many" "$dir/in"
+serve token=right refused='1 sheep'
+runs 2
+says 'the server says: this token is not known'
+echo right >"$dir/token"
+runs 2 --token-file "$dir/token" # a language that the server refuses
+says 'the server says: no such language'
+stop_server
+runs 6 --attempts 2
+says 'No such file or directory (after 2 attempts)'
+serve lost_ranks=1000000
+runs 6
+says 'the server says: a rank was lost'
+stop_server
+"$dragoman" client -s en -t de </dev/null 2>"$dir/err"
+[ $? -eq 2 ] || fail "client without --connect"
+says 'want --connect unix:PATH or tcp:HOST:PORT'
+"$dragoman" client --connect nowhere -s en -t de </dev/null 2>"$dir/err"
+[ $? -eq 2 ] || fail "client --connect nowhere"
+says "want unix:PATH or tcp:HOST:PORT, found 'nowhere'"
+exit $bad
