@@ -45,7 +45,10 @@ int dgm_bench_random_prepare(dgm_bench_random *r)
         return dgm_fail(DGM_EUSAGE, "--tgt-tokens: want at most %d, as the model says, found %d",
                         c->max_positions, r->o.tgt_tokens);
     r->source = calloc((size_t)n, sizeof *r->source);
-    return r->source != NULL ? DGM_OK : dgm_fail(DGM_ENOMEM, "cannot allocate %d ids", n);
+    r->target = calloc((size_t)r->o.tgt_tokens, sizeof *r->target);
+    return r->source != NULL && r->target != NULL
+               ? DGM_OK
+               : dgm_fail(DGM_ENOMEM, "cannot allocate %d ids", n + r->o.tgt_tokens);
 }
 
 int dgm_bench_random_limits(dgm_engine_config *cfg, const dgm_bench_random *r, int max_target)
@@ -59,28 +62,45 @@ int dgm_bench_random_limits(dgm_engine_config *cfg, const dgm_bench_random *r, i
                                .max_target = max_target,
                                .max_beam = r->o.beam,
                                .max_targets = 1,
-                               .prompt_rows = 4};
+                               .prompt_rows = r->forced ? 1 : 4};
     return dgm_session_types(cfg, &r->session);
+}
+
+static uint32_t next(uint32_t state)
+{
+    return state * 1664525u + 1013904223u;
+}
+
+/* random_ids - n of them, the last one ends a sentence. Returns where the numbers go on. */
+static uint32_t random_ids(int32_t *out, int n, const dgm_model_config *c, uint32_t state)
+{
+    for (int i = 0; i < n; i++) {
+        state = next(state);
+        out[i] = (int32_t)(4 + (state >> 8) % (uint32_t)(c->vocab_size - 4));
+    }
+    out[n - 1] = c->eos_id;
+    return state;
 }
 
 int dgm_bench_random_submit(const dgm_bench_random *r, int line, int length)
 {
     const dgm_model_config *c = &r->session.model->cfg;
-    const int n = r->o.src_tokens;
-    uint32_t state = (uint32_t)line * 2654435761u + 1;
-    for (int i = 0; i < n; i++) {
-        state = state * 1664525u + 1013904223u;
-        r->source[i] = (int32_t)(4 + (state >> 8) % (uint32_t)(c->vocab_size - 4));
-    }
-    r->source[n - 1] = c->eos_id;
-    const int32_t prompt[DGM_BENCH_PROMPT] = {c->decoder_start_id, c->vocab_size - 1};
-    const dgm_target target = {.prompt = prompt, .n_prompt = DGM_BENCH_PROMPT};
+    const int n = r->o.src_tokens, language = line % r->o.targets;
+    const uint32_t state = random_ids(r->source, n, c, (uint32_t)line * 2654435761u + 1);
+    if (r->forced)
+        (void)random_ids(r->target, length, c, state);
+    r->target[0] = c->decoder_start_id;
+    r->target[1] = c->vocab_size - 1 - language;
+    const dgm_target target = {.prompt = r->target,
+                               .n_prompt = r->forced ? length : DGM_BENCH_PROMPT,
+                               .task = c->n_tasks > 0 ? language : 0};
     const dgm_job job = {.id = (uint64_t)line,
                          .line = (uint64_t)line,
                          .source = r->source,
                          .n_source = n,
                          .targets = &target,
                          .n_targets = 1,
+                         .score = r->forced,
                          .options = {.beam = r->o.beam,
                                      .n_best = 1,
                                      .min_length = length,
@@ -98,5 +118,6 @@ int dgm_bench_random_close(dgm_bench_random *r, int rc)
     const int code = dgm_session_leave(&r->session, rc);
     dgm_session_close(&r->session);
     free(r->source);
+    free(r->target);
     return code;
 }

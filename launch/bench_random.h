@@ -15,6 +15,8 @@ typedef struct dgm_bench_random {
     dgm_session session;
     int batch[DGM_BENCH_CASES], n_cases; /* --batch */
     int32_t *source;                     /* o.src_tokens ids, of the sentence in hand */
+    bool forced; /* targets are random ids too, fed one a step: rows differ as those of a text do */
+    int32_t *target; /* o.tgt_tokens ids, of the sentence in hand */
 } dgm_bench_random;
 
 /* dgm_bench_random_init - takes the options, names the demonstration model if none is, reads --batch: DGM_EUSAGE. */
@@ -26,7 +28,8 @@ int dgm_bench_random_prepare(dgm_bench_random *r);
 /* dgm_bench_random_limits - an engine that holds the largest batch, with targets of up to max_target ids. */
 int dgm_bench_random_limits(dgm_engine_config *cfg, const dgm_bench_random *r, int max_target);
 
-/* dgm_bench_random_submit - sentence `line`, always the same ids, to be translated to exactly `length` ids. */
+/* dgm_bench_random_submit - sentence `line`, always the same ids, to be translated to exactly `length` ids, into language
+ * line mod o.targets. */
 int dgm_bench_random_submit(const dgm_bench_random *r, int line, int length);
 
 /* dgm_bench_random_close - leaves the job with rc and frees; the process's exit code. */

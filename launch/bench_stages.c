@@ -88,6 +88,8 @@ static dgm_stage_work mixture(const dgm_model *m, const dgm_stage_types *types,
     dgm_stage_work w = {0};
     switch (stage) {
     case DGM_STAGE_ROUTER:
+        if (l->router.data == NULL) /* a table says it */
+            return w;
         return product(&l->router, types, rows, (double)t->passes);
     case DGM_STAGE_EXPERTS:
         w = two_products(&l->experts[0], types, rows, (double)t->units);

@@ -4,6 +4,7 @@
 #include "launch/bench_experts.h"
 #include "launch/bench_layers.h"
 #include "launch/bench_pruning.h"
+#include "launch/bench_routing.h"
 #include "launch/commands.h"
 
 #include <stdio.h>
@@ -22,11 +23,14 @@ int dgm_cmd_bench(const dgm_options *o)
         return dgm_bench_experts(o);
     if (strcmp(what, "pruning") == 0)
         return dgm_bench_pruning(o);
+    if (strcmp(what, "routing") == 0)
+        return dgm_bench_routing(o);
     if (strcmp(what, "cuda") == 0)
         return dgm_bench_cuda(o);
-    (void)fprintf(stderr,
-                  "dragoman: bench: want kernels, exchange, layers, experts, pruning or cuda, "
-                  "found '%s'\n",
-                  what);
+    (void)fprintf(
+        stderr,
+        "dragoman: bench: want kernels, exchange, layers, experts, pruning, routing or cuda, "
+        "found '%s'\n",
+        what);
     return dgm_exit_code(DGM_EUSAGE);
 }

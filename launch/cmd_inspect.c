@@ -3,6 +3,7 @@
 #include "launch/inspect_keep.h"
 
 #include "runtime/cut.h"
+#include "runtime/history.h"
 #include "runtime/tokenizer.h"
 
 #include <inttypes.h>
@@ -197,6 +198,16 @@ static void print_facts(const facts *f)
     (void)printf("%-12s %016" PRIx64 "\n", "hash", f->m->hash);
 }
 
+/* What was done to it, step by step. */
+static void print_history(char *lines)
+{
+    char *rest;
+    int n = 0;
+    for (const char *line = strtok_r(lines, "\n", &rest); line != NULL;
+         line = strtok_r(NULL, "\n", &rest), n++)
+        (void)printf("%-12s %d. %s\n", n == 0 ? "history" : "", n + 1, line);
+}
+
 static void print_parts(const facts *f)
 {
     dgm_part_size sum = {.memory_bytes = f->size.positions_bytes};
@@ -258,13 +269,17 @@ static int count_moe(const dgm_model *m)
 static int inspect(const dgm_model *m, const dgm_options *o)
 {
     facts f = {.m = m, .n_moe = count_moe(m), .ranks = o->ranks};
+    char *history;
     DGM_TRY(count_langs(&f));
     dgm_model_get_size(&f.size, m);
     if (o->verify)
         DGM_TRY(dgm_model_verify(m));
     if (o->json)
         return print_json(&f);
+    DGM_TRY(dgm_history_text(&history, m->dir));
     print_facts(&f);
+    print_history(history);
+    free(history);
     print_parts(&f);
     print_ranks(&f);
     if (o->verify)

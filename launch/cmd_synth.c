@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { DEFAULT_TASKS = 4 };
+
 /* "E,D" as two numbers from 1 to most. */
 static int read_pair(int pair[2], const char *option, const char *text, int most)
 {
@@ -68,6 +70,34 @@ static int read_experts(int *n, const char *text)
     return DGM_OK;
 }
 
+static enum dgm_routing routing_of(const char *name)
+{
+    enum dgm_routing r = DGM_BY_TOKEN; /* the option table knows no other words */
+    while (r < DGM_BY_TASK && strcmp(name, dgm_routing_name(r)) != 0)
+        r++;
+    return r;
+}
+
+/* read_routing - --tasks bears on stacks that are routed by task alone. */
+static int read_routing(dgm_synth *s, const dgm_options *o)
+{
+    s->routing[DGM_ENCODER] = routing_of(o->encoder_routing);
+    s->routing[DGM_DECODER] = routing_of(o->decoder_routing);
+    const bool by_task =
+        s->routing[DGM_ENCODER] == DGM_BY_TASK || s->routing[DGM_DECODER] == DGM_BY_TASK;
+    if (s->experts == 0 &&
+        (s->routing[DGM_ENCODER] != DGM_BY_TOKEN || s->routing[DGM_DECODER] != DGM_BY_TOKEN))
+        return dgm_fail(DGM_EUSAGE, "--encoder-routing, --decoder-routing: %s has no experts",
+                        s->like);
+    if (o->tasks > 0 && !by_task)
+        return dgm_fail(
+            DGM_EUSAGE,
+            "--tasks: want --encoder-routing task or --decoder-routing task, found neither");
+    if (by_task)
+        s->tasks = o->tasks > 0 ? o->tasks : DEFAULT_TASKS;
+    return DGM_OK;
+}
+
 static int read_shape(dgm_synth *s, const dgm_options *o)
 {
     int experts;
@@ -95,6 +125,7 @@ static int read_shape(dgm_synth *s, const dgm_options *o)
     s->seed = o->seed;
     s->router_spread = (double)o->router_scale;
     DGM_TRY(read_types(s, o));
+    DGM_TRY(read_routing(s, o));
     return dgm_synth_check(s);
 }
 
@@ -102,9 +133,10 @@ static int read_shape(dgm_synth *s, const dgm_options *o)
 static int read_planted(dgm_synth *s, const dgm_options *o, const char *tokenizer)
 {
     static const char *const others[] = {
-        "like",    "d-model", "ffn",          "layers", "encoder-layers", "decoder-layers",
-        "heads",   "vocab",   "sparse-step",  "top-k",  "experts-kept",   "experts",
-        "weights", "dense",   "router-scale", "group"};
+        "like",    "d-model", "ffn",          "layers", "encoder-layers",  "decoder-layers",
+        "heads",   "vocab",   "sparse-step",  "top-k",  "experts-kept",    "experts",
+        "weights", "dense",   "router-scale", "group",  "encoder-routing", "decoder-routing",
+        "tasks"};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
         if (dgm_config_origin(o->table, others[i]) != DGM_FROM_DEFAULT)
             return dgm_fail(DGM_EUSAGE, "--planted-languages: want a shape of its own, found --%s",

@@ -12,11 +12,12 @@ int dgm_cmd_detokenize(const dgm_options *o);
 int dgm_cmd_languages(const dgm_options *o);
 int dgm_cmd_inspect(const dgm_options *o);
 int dgm_cmd_quantize(const dgm_options *o);
-int dgm_cmd_bench(const dgm_options *o); /* args[0]: kernels | exchange */
+int dgm_cmd_bench(const dgm_options *o); /* args[0]: kernels, exchange, ... */
 int dgm_cmd_prune(const dgm_options *o);
 int dgm_cmd_stats(const dgm_options *o);
 int dgm_cmd_atlas(const dgm_options *o);
 int dgm_cmd_synth(const dgm_options *o);
+int dgm_cmd_extract(const dgm_options *o);
 int dgm_cmd_client(const dgm_options *o);
 int dgm_cmd_serve(const dgm_options *o);
 

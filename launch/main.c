@@ -32,6 +32,7 @@ static const struct command {
     [DGM_COMMAND_PRUNE] = {dgm_cmd_prune, true},
     [DGM_COMMAND_ATLAS] = {dgm_cmd_atlas, false},
     [DGM_COMMAND_SYNTH] = {dgm_cmd_synth, false},
+    [DGM_COMMAND_EXTRACT] = {dgm_cmd_extract, false},
     [DGM_COMMAND_CLIENT] = {dgm_cmd_client, false},
     [DGM_COMMAND_SERVE] = {dgm_cmd_serve, true},
 };

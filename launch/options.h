@@ -30,6 +30,7 @@ enum dgm_command {
     DGM_COMMAND_STATS,
     DGM_COMMAND_PRUNE,
     DGM_COMMAND_ATLAS,
+    DGM_COMMAND_EXTRACT,
     DGM_COMMAND_CLIENT,
     DGM_COMMAND_SERVE,
     DGM_COMMANDS
@@ -51,6 +52,7 @@ typedef struct dgm_options {
     const char *device;      /* cpu, cuda: where experts run */
     int threads;             /* per rank; 0: CPUs of the mask shared among ranks on it */
     const char *dense_ranks; /* "all" or a number */
+    const char *task_ranks;  /* all, split */
     int stall_ms, deadline_ms; /* comm.stall_ms, comm.deadline_ms */
     const char *log_level;
     const char *config;
@@ -102,6 +104,9 @@ typedef struct dgm_options {
     const char *languages; /* with --keep; "": all */
     bool json, verify;
 
+    /* extract */
+    bool fold;
+
     /* quantize */
     const char *experts,
         *dense; /* int8, int4 (experts only), bf16, f32; synth: experts is their number */
@@ -132,11 +137,14 @@ typedef struct dgm_options {
     const char *batch; /* sentences at once, several after commas */
     int beam, src_tokens, tgt_tokens;
     const char *lengths; /* file of pruning */
+    int targets;         /* bench routing: target languages */
 
     /* synth: 0, "" or "shape": as the shape has it */
     const char *like, *layers, *experts_kept, *weights;
     int d_model, ffn, encoder_layers, decoder_layers, heads, vocab, sparse_step, top_k;
     float router_scale;
+    const char *encoder_routing, *decoder_routing;
+    int tasks;
     int planted_languages;
     bool planted_eos;
 

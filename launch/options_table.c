@@ -18,9 +18,10 @@ enum {
     G = 1u << DGM_COMMAND_STATS,
     P = 1u << DGM_COMMAND_PRUNE,
     A = 1u << DGM_COMMAND_ATLAS,
+    E = 1u << DGM_COMMAND_EXTRACT,
     C = 1u << DGM_COMMAND_CLIENT,
     V = 1u << DGM_COMMAND_SERVE,
-    ALL = T | S | X | K | D | L | I | B | Q | Y | G | P | A | C | V,
+    ALL = T | S | X | K | D | L | I | B | Q | Y | G | P | A | E | C | V,
 };
 
 enum {
@@ -77,7 +78,7 @@ static const char model_group[] = "Model and ranks", text_group[] = "Text in",
 const dgm_opt dgm_option_rows[] = {
     /* Model and ranks */
     TEXT("model", 'm', model_group, model, "", "DIR",
-         T | S | X | K | D | L | I | Q | B | G | P | A | V, NONE,
+         T | S | X | K | D | L | I | Q | B | G | P | A | E | V, NONE,
          "model directory as downloaded from Hugging Face; without it the demonstration model that "
          "comes with dragoman",
          NULL),
@@ -100,6 +101,12 @@ const dgm_opt dgm_option_rows[] = {
     TEXT("dense-ranks", 0, model_group, dense_ranks, "all", "all|N", T | S | G | P | V, JOB,
          "ranks that hold dense weights and translate sentences; the others hold experts only",
          "Few dense ranks leave the others waiting"),
+    CHOICE("task-ranks", model_group, task_ranks, "all", "all|split", NULL, T | S | B | G, JOB,
+           "which ranks translate into a language, where the model is routed by task: all, each "
+           "with the experts of all languages of the job; or split: as many for each language, "
+           "with the experts of their own languages alone",
+           "Split holds and reads less, encodes a line once for each of several targets, and "
+           "leaves ranks idle when languages come one after the other"),
     CHOICE("compute", model_group, compute, "auto", "auto|f32|int8", NULL,
            T | S | B | Q | G | P | V, RESULT,
            "arithmetic of the products with integer weights: f32, or int8 with each row of "
@@ -142,9 +149,10 @@ const dgm_opt dgm_option_rows[] = {
          "language of the input: eng_Latn, or an alias such as en (dragoman languages); "
          "stats and prune take several: the n-th -s, -t, -i and --reference belong together",
          "Naming another language than the text's gives fluent nonsense"),
-    TEXT("tgt-lang", 't', text_group, tgt_lang, "", "CODE,..", T | S | G | P | C, RESULT | LIST,
+    TEXT("tgt-lang", 't', text_group, tgt_lang, "", "CODE,..", T | S | G | P | E | C, RESULT | LIST,
          "language of the output; translate takes several, separated by commas, and encodes each "
-         "line once",
+         "line once; extract: tasks as inspect lists them, languages or directions such as "
+         "eng_Latn-deu_Latn",
          NULL),
     TEXT("input", 'i', text_group, input, "", "FILE", T | S | K | D | G | P | C, LIST,
          "text to read, one sentence a line; without it standard input", NULL),
@@ -170,11 +178,11 @@ const dgm_opt dgm_option_rows[] = {
            "stop at the first line that cannot be done, with exit code 4", NULL),
 
     /* Text out */
-    TEXT("output", 'o', output_group, output, "", "FILE", T | S | K | D | Q | Y | G | P | A | C,
+    TEXT("output", 'o', output_group, output, "", "FILE", T | S | K | D | Q | Y | G | P | A | E | C,
          NONE,
          "file to write; without it standard output; translate writes FILE.part and renames it, "
          "goes on where it was stopped, and takes {lang} in the name for one file a target; "
-         "quantize, synth and prune make a directory, which must not be there yet",
+         "quantize, synth, prune and extract make a directory, which must not be there yet",
          NULL),
     CHOICE("format", output_group, format, "plain", "plain|marian", NULL, T | C, RESULT,
            "plain `text` or `score ||| text`; marian `line ||| text ||| score`", NULL),
@@ -256,13 +264,17 @@ const dgm_opt dgm_option_rows[] = {
     SWITCH("verify", 0, look_group, verify, I, HERE, "read and check every tensor", NULL),
 
     TEXT("batch", 0, look_group, batch, "1,8,32", "N,..", B, NONE,
-         "bench layers, bench pruning: sentences at once, one table or line for each number", NULL),
+         "bench layers, bench pruning, bench routing: sentences at once, one table or line for "
+         "each number",
+         NULL),
     INT("beam", 0, look_group, beam, "4", 1, 128, "N", B, NONE,
         "bench layers, bench pruning: hypotheses kept a sentence", NULL),
     INT("src-tokens", 0, look_group, src_tokens, "32", 3, 65536, "N", B, NONE,
-        "bench layers, bench pruning: length of every source", NULL),
+        "bench layers, bench pruning, bench routing: length of every source", NULL),
     INT("tgt-tokens", 0, look_group, tgt_tokens, "32", 3, 65536, "N", B, NONE,
-        "bench layers: length of every translation", NULL),
+        "bench layers, bench routing: length of every translation", NULL),
+    INT("targets", 0, look_group, targets, "1", 1, 256, "N", B, NONE,
+        "bench routing: how many target languages the sentences have in turn", NULL),
     TEXT("lengths", 0, look_group, lengths, "", "FILE", B, NONE,
          "bench pruning: how many tokens each translation becomes, one number a line", NULL),
 
@@ -296,6 +308,10 @@ const dgm_opt dgm_option_rows[] = {
         "memory for what --calibration gathers; less of it takes more passes over the text, the "
         "result is the same; 0: half of what the machine has left",
         NULL),
+
+    SWITCH("fold", 0, compress_group, fold, E, NONE,
+           "extract: merge the two experts of a task into one dense FFN of twice the width",
+           "Logits differ in their last digits: not the bytes of the whole model"),
 
     /* Experts by language */
     TEXT("stats", 0, prune_group, stats, "", "FILE", P, NONE, "statistics, of dragoman stats",
@@ -413,6 +429,14 @@ const dgm_opt dgm_option_rows[] = {
            "type of the experts' matrices in dragoman's packed layout; plain: a Hugging Face "
            "directory of the type that --dense says",
            NULL),
+    CHOICE("encoder-routing", shape_group, encoder_routing, "token", "token|sentence|task", NULL, Y,
+           NONE, "what the experts of the encoder are chosen by", NULL),
+    CHOICE("decoder-routing", shape_group, decoder_routing, "token", "token|sentence|task", NULL, Y,
+           NONE, "what those of the decoder are chosen by; task: the target language", NULL),
+    INT("tasks", 0, shape_group, tasks, "0", 0, 65536, "N", Y, NONE,
+        "target languages that a model routed by task knows, with experts of their own while there "
+        "are enough; 0: four",
+        NULL),
     INT("planted-languages", 0, shape_group, planted_languages, "0", 0, 12, "N", Y, NONE,
         "instead of --like: a model that copies its source and of which it is known, in "
         "DIR/planted.json, which 4 of 128 experts a layer each of N languages needs",

@@ -100,6 +100,18 @@ static int add_directions(cutter *c)
     return DGM_OK;
 }
 
+/* keep_by_hand - sets do not touch experts with gates of their own: those that tasks use stay. */
+static void keep_by_hand(const cutter *c)
+{
+    const dgm_moe_shape *shape = &c->keep.shape;
+    for (int l = 0, of_stack[DGM_STACKS] = {0}; l < shape->n_layers; l++) {
+        const dgm_moe_layer *layer = &shape->layers[l];
+        const int moe = of_stack[layer->stack]++;
+        for (int e = 0; dgm_config_has_gates(&c->m->cfg, layer->stack) && e < layer->n_experts; e++)
+            c->there[layer->first + (size_t)e] = dgm_tasks_use(&c->m->tasks, layer->stack, moe, e);
+    }
+}
+
 /* ---- the cut ---- */
 
 static void show_progress(void *ctx, uint64_t done_bytes, uint64_t total_bytes)
@@ -134,6 +146,7 @@ static int cut(cutter *c)
     DGM_TRY(dgm_cut_read_keep(&c->keep, o->keep, c->m));
     DGM_TRY(dgm_tokenizer_open(&c->tok, o->model, c->m->cfg.vocab_size));
     DGM_TRY(add_directions(c));
+    keep_by_hand(c);
     const dgm_cut_plan plan = {.keep = o->keep,
                                .shape = &c->keep.shape,
                                .there = c->there,

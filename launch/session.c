@@ -6,6 +6,7 @@
 #include "launch/session_cpus.h"
 #include "runtime/cut.h"
 #include "runtime/footprint.h"
+#include "runtime/task_experts.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -450,6 +451,8 @@ static int share_choices(dgm_session *s)
     s->model->sets = &s->sets;
     DGM_TRY(dgm_comm_agree(s->comm, rc));
     rc = share_tasks(s);
+    if (rc == DGM_OK && strcmp(s->options->task_ranks, "split") == 0)
+        rc = dgm_task_spread(s->model, s->dense_ranks);
     return lost(rc) ? rc : dgm_comm_agree(s->comm, rc);
 }
 

@@ -9,29 +9,35 @@ typedef struct waiting {
 } waiting;
 
 struct dgm_batch {
-    int dense_ranks, slots, batch_tokens;
+    int dense_ranks, groups, slots, batch_tokens;
     int n_waiting, n_running, most_waiting;
     waiting *first, **last;
     int *free;  /* [dense_ranks] slots */
     int *taken; /* [dense_ranks] tokens of the step being formed */
+    bool
+        *held; /* [groups] its first job has to wait, so the others too; of the step being formed */
 };
 
-int dgm_batch_create(dgm_batch **out, int dense_ranks, int slots, int batch_tokens)
+int dgm_batch_create(dgm_batch **out, int dense_ranks, int groups, int slots, int batch_tokens)
 {
     dgm_batch *b = calloc(1, sizeof *b);
     int *free_slots = calloc((size_t)dense_ranks, sizeof *free_slots);
     int *taken = calloc((size_t)dense_ranks, sizeof *taken);
-    if (b == NULL || free_slots == NULL || taken == NULL) {
+    bool *held = calloc((size_t)groups, sizeof *held);
+    if (b == NULL || free_slots == NULL || taken == NULL || held == NULL) {
         free(b);
         free(free_slots);
         free(taken);
+        free(held);
         return dgm_fail(DGM_ENOMEM, "out of memory for the queue of sentences");
     }
     *b = (dgm_batch){.dense_ranks = dense_ranks,
+                     .groups = groups,
                      .slots = slots,
                      .batch_tokens = batch_tokens,
                      .free = free_slots,
-                     .taken = taken};
+                     .taken = taken,
+                     .held = held};
     b->last = &b->first;
     for (int r = 0; r < dense_ranks; r++)
         free_slots[r] = slots;
@@ -52,6 +58,7 @@ void dgm_batch_destroy(dgm_batch *b)
     }
     free(b->free);
     free(b->taken);
+    free(b->held);
     free(b);
 }
 
@@ -121,11 +128,11 @@ int dgm_batch_drop(dgm_batch *b, uint64_t id)
 }
 
 /* Where a sentence of n tokens goes; -1: nowhere in this step. */
-static int find_rank(const dgm_batch *b, int n)
+static int find_rank(const dgm_batch *b, int group, int n)
 {
     const int share = dgm_batch_share(b->batch_tokens, b->dense_ranks);
     int best = -1;
-    for (int r = 0; r < b->dense_ranks; r++) {
+    for (int r = group; r < b->dense_ranks; r += b->groups) {
         const bool fits = b->taken[r] == 0 || b->taken[r] + n <= share;
         if (fits && (best < 0 || b->free[r] > b->free[best]))
             best = r;
@@ -139,22 +146,30 @@ void dgm_batch_form(dgm_batch *b, const dgm_engine_pace *pace,
     int most = b->batch_tokens;
     if (pace->encode_tokens > 0 && pace->encode_tokens < most)
         most = pace->encode_tokens;
+    int tokens = 0, open = b->groups;
     memset(b->taken, 0, (size_t)b->dense_ranks * sizeof *b->taken);
-    for (int tokens = 0; b->first != NULL;) {
-        waiting *w = b->first;
-        const int n = w->job.n_source, rank = find_rank(b, n);
-        tokens += n;
-        if (rank < 0 || b->free[rank] < w->job.n_targets || (tokens > most && tokens > n) ||
-            (pace->urgent_only && !w->job.urgent))
+    memset(b->held, 0, (size_t)b->groups * sizeof *b->held);
+    for (waiting **at = &b->first; *at != NULL && open > 0;) {
+        waiting *w = *at;
+        const int n = w->job.n_source, group = w->job.group;
+        const int rank = b->held[group] ? -1 : find_rank(b, group, n);
+        if ((rank >= 0 && tokens > 0 && tokens + n > most) || (pace->urgent_only && !w->job.urgent))
             return;
+        if (rank < 0 || b->free[rank] < w->job.n_targets) {
+            open -= !b->held[group];
+            b->held[group] = true;
+            at = &w->next;
+            continue;
+        }
+        tokens += n;
         take(ctx, rank, &w->job);
         b->taken[rank] += n;
         b->free[rank] -= w->job.n_targets;
         b->n_waiting -= w->job.n_targets;
         b->n_running += w->job.n_targets;
-        b->first = w->next;
-        if (b->first == NULL)
-            b->last = &b->first;
+        *at = w->next;
+        if (*at == NULL)
+            b->last = at;
         free(w);
     }
 }

@@ -4,8 +4,9 @@
  * Rank 0 alone. Sentences wait in the order in which they came (the front sorts its window by length), urgent ones before
  * the others. A step
  * takes as many as fit `batch_tokens` (at least one) and the free slots; each goes to the rank with the most
- * free slots whose share of the tokens it fits, ties to the lower rank. What a sentence becomes does not depend on any
- * of this.
+ * free slots whose share of the tokens it fits, ties to the lower rank. With groups (runtime/task_experts.h) those are
+ * the ranks of the job's group, and who waits for them holds up nobody of another. What a sentence becomes does not depend
+ * on any of this.
  */
 #ifndef DGM_RUNTIME_BATCH_H
 #define DGM_RUNTIME_BATCH_H
@@ -20,8 +21,10 @@ static inline int dgm_batch_share(int batch_tokens, int dense_ranks)
     return (batch_tokens + dense_ranks - 1) / dense_ranks;
 }
 
-/* dgm_batch_create - for ranks 0 .. dense_ranks - 1 with `slots` sentences each. DGM_ENOMEM. */
-DGM_MUST_CHECK int dgm_batch_create(dgm_batch **out, int dense_ranks, int slots, int batch_tokens);
+/* dgm_batch_create - for ranks 0 .. dense_ranks - 1 with `slots` sentences each; rank r takes jobs of group r mod groups.
+ * DGM_ENOMEM. */
+DGM_MUST_CHECK int dgm_batch_create(dgm_batch **out, int dense_ranks, int groups, int slots,
+                                    int batch_tokens);
 void dgm_batch_destroy(dgm_batch *b);
 
 /* dgm_batch_full - enough waits already. */

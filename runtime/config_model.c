@@ -202,7 +202,6 @@ static int read_gates(dgm_model_config *c, const dgm_json *j)
 
 static int read_moe(dgm_model_config *c, const dgm_json *j, bool dropless)
 {
-    DGM_TRY(dgm_routing_kinds(c, j));
     DGM_TRY(only(j, "router_dtype", "float32"));
     DGM_TRY(only_bool(j, "router_bias", false));
     DGM_TRY(read_capacity(j, dropless));
@@ -319,6 +318,7 @@ static int read_model(dgm_model_config *c, const dgm_json *j, bool dropless)
                : dtype != NULL && strcmp(dtype, "float16") == 0 ? DGM_F16
                                                                 : DGM_F32;
     c->top_k = 1;
+    DGM_TRY(dgm_routing_kinds(c, j));
     if (strcmp(c->model_type, "nllb-moe") == 0)
         DGM_TRY(read_moe(c, j, dropless));
     c->max_length = 200;

@@ -228,7 +228,7 @@ static int lacks(const dgm_model *m, const dgm_moe_layer *layer, int expert, con
 int dgm_cut_check_set(const dgm_model *m, int stack, const dgm_keep_set *set, const char *lang,
                       const char *path)
 {
-    const dgm_cut *cut = m->cut;
+    const dgm_cut *cut = dgm_config_has_gates(&m->cfg, stack) ? NULL : m->cut;
     for (int l = 0; cut != NULL && l < cut->shape.n_layers; l++) {
         const dgm_moe_layer *layer = &cut->shape.layers[l];
         for (int e = 0; layer->stack == stack && e < layer->n_experts; e++) {

@@ -8,6 +8,7 @@
 #define DGM_RUNTIME_CUT_WRITE_H
 
 #include "runtime/cut.h"
+#include "runtime/tensor_copy.h"
 
 typedef struct dgm_cut_plan {
     const char *keep;              /* file, which goes into the directory */
@@ -22,12 +23,9 @@ typedef struct dgm_cut_report {
     uint64_t bytes_before, bytes_after; /* of weight files */
 } dgm_cut_report;
 
-/* Told now and then how many of the bytes to copy are copied. ctx may be NULL. */
-typedef void (*dgm_cut_progress)(void *ctx, uint64_t done_bytes, uint64_t total_bytes);
-
 /* dgm_cut_write - writes `in` (opened, not loaded) as directory `out`, which appears when it is whole. DGM_EMODEL for a
  * checksum that does not fit, DGM_EOUTPUT. */
 DGM_MUST_CHECK int dgm_cut_write(dgm_cut_report *report, const dgm_model *in, const char *out,
-                                 const dgm_cut_plan *plan, dgm_cut_progress progress, void *ctx);
+                                 const dgm_cut_plan *plan, dgm_copy_progress progress, void *ctx);
 
 #endif

@@ -9,6 +9,7 @@
 #include "base/arena.h"
 #include "runtime/batch.h"
 #include "runtime/gate_stats.h"
+#include "runtime/task_experts.h"
 #include "runtime/twins.h"
 #include "runtime/worker.h"
 
@@ -77,7 +78,7 @@ static int open_coordinator(dgm_engine *e, int dense)
     e->poll_rank = e->ranks;
     dgm_overlap_init(&e->overlap, e->cfg.overlap, dgm_comm_ranks_on_host(e->comm) < e->ranks);
     DGM_TRY(dgm_twins_create(&e->twins));
-    return dgm_batch_create(&e->batch, dense, e->slots, e->cfg.batch_tokens);
+    return dgm_batch_create(&e->batch, dense, e->model->task_groups, e->slots, e->cfg.batch_tokens);
 }
 
 /* Everything but the agreement of the ranks. */
@@ -122,10 +123,11 @@ void dgm_engine_close(dgm_engine *e)
     free(e);
 }
 
-/* once - an encoding serves both targets. */
+/* once - an encoding serves both targets: it is the same, and so are the ranks that may have them. */
 static bool encoded_alike(const dgm_engine *e, const dgm_target *a, const dgm_target *b)
 {
     return a->source_experts == b->source_experts &&
+           dgm_task_group(e->model, a->task) == dgm_task_group(e->model, b->task) &&
            (a->task == b->task || !dgm_routing_by_task(e->model->cfg.routing[DGM_ENCODER]));
 }
 
@@ -137,6 +139,7 @@ static int push(dgm_engine *e, const dgm_job *job)
         bool before = false;
         part.targets = e->targets;
         part.n_targets = 0;
+        part.group = dgm_task_group(e->model, job->targets[first].task);
         for (int t = 0; t < job->n_targets; t++) {
             if (!encoded_alike(e, &job->targets[first], &job->targets[t]))
                 continue;

@@ -69,7 +69,8 @@ typedef struct dgm_job {
     const int32_t *source;
     int n_source;
     const dgm_target *targets;
-    int n_targets; /* encoded once for all whose encoder has the same experts */
+    int n_targets; /* encoded once for all whose encoder has the same experts, on the same ranks */
+    int group;     /* the engine's own: which ranks may have it (runtime/batch.h) */
     bool score;
     bool urgent; /* enters before those that are not; see dgm_engine_set_pace */
     dgm_decode_options options;

@@ -3,7 +3,6 @@
 #include "runtime/config_json.h"
 #include "runtime/config_model.h"
 #include "runtime/cut.h"
-#include "runtime/expert_sets.h"
 #include "runtime/task_experts.h"
 #include "runtime/weights.h"
 
@@ -67,8 +66,8 @@ static int read_tasks(dgm_model *m, const dgm_config_file *f)
     if (m->cfg.n_tasks == 0)
         return DGM_OK;
     for (int s = 0; s < DGM_STACKS; s++)
-        for (int l = 0; l < m->stack[s].n_layers; l++)
-            layers[s] += m->stack[s].layers[l].sparse;
+        for (int l = 0; l < m->cfg.n_layers[s]; l++)
+            layers[s] += dgm_config_is_sparse(&m->cfg, s, l);
     DGM_TRY(dgm_json_open(&j, f->path, f->text, f->len, true));
     const int rc = dgm_tasks_read(&m->tasks, &m->cfg, layers, &j);
     dgm_json_close(&j);
@@ -93,9 +92,9 @@ static int open_parts(dgm_model *m, const dgm_model_options *opt)
     if (rc == DGM_OK && weights)
         rc = dgm_tensors_open(&m->files->tensors, m->dir);
     if (rc == DGM_OK)
-        rc = dgm_weights_bind(m);
-    if (rc == DGM_OK)
         rc = read_tasks(m, &cfg.model);
+    if (rc == DGM_OK)
+        rc = dgm_weights_bind(m);
     if (rc == DGM_OK && weights)
         rc = hash_model(m, &cfg);
     dgm_config_unload(&cfg);
@@ -107,6 +106,7 @@ int dgm_model_open(dgm_model **out, const char *dir, const dgm_model_options *op
     dgm_model *m = calloc(1, sizeof *m);
     if (m == NULL)
         goto err_memory;
+    m->task_groups = 1;
     m->dir = strdup(dir);
     m->files = calloc(1, sizeof *m->files);
     if (m->dir == NULL || m->files == NULL)
@@ -138,6 +138,7 @@ void dgm_model_close(dgm_model *m)
     dgm_tasks_fini(&m->tasks);
     free(m->unchecked);
     free(m->needed);
+    free(m->task_group);
     free(m->files);
     free(m->dir);
     free(m);
@@ -222,10 +223,7 @@ void dgm_model_rank_bytes(uint64_t *dense_bytes, uint64_t *expert_bytes, const d
         const bool by_task = dgm_routing_by_task(
             m->cfg.routing[s->layer >= m->cfg.n_layers[DGM_ENCODER] ? DGM_DECODER : DGM_ENCODER]);
         const bool here = by_task ? dense : dgm_placement_default_owner(s->expert, ranks) == rank;
-        if (here &&
-            (m->needed == NULL ||
-             m->needed[s->moe * dgm_config_most_experts(&m->cfg) + s->expert] != 0) &&
-            (m->sets == NULL || dgm_expert_sets_wanted(m->sets, s->moe, s->expert)))
+        if (here && dgm_task_needs(m, rank, s->moe, s->expert) && dgm_slot_is_kept(m, s))
             *expert_bytes += dgm_weights_bytes(s);
     }
 }
@@ -235,8 +233,7 @@ uint64_t dgm_model_file_bytes(const dgm_model *m)
     uint64_t sum = 0;
     for (size_t i = 0; i < m->files->n_slots; i++) {
         const dgm_slot *s = &m->files->slots[i];
-        if (s->expert >= 0 && m->sets != NULL &&
-            !dgm_expert_sets_wanted(m->sets, s->moe, s->expert))
+        if (s->expert >= 0 && !dgm_slot_is_kept(m, s))
             continue;
         sum += s->tensor != NULL ? s->tensor->bytes
                : s->form != DGM_SLOT_ROWS

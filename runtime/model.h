@@ -38,6 +38,7 @@ typedef struct dgm_model_config {
         [DGM_STACKS]; /* of each MoE layer of the stack: its router's rows; 0: the stack is dense */
     enum dgm_routing routing[DGM_STACKS];
     bool routing_pairs; /* a task is a direction, else a target language */
+    bool routing_gates; /* static routing has gates of its own, and only the experts that it uses */
     int n_tasks;        /* of those that a stack is routed by */
     int top_k; /* experts of a token: 2, their gates sum to 1; 1 (Switch), its gate is its softmax */
     float expert_scale; /* 1 - moe_token_dropout, times each expert's output; papers: EOM */
@@ -52,6 +53,12 @@ typedef struct dgm_model_config {
     dgm_weight_types weights;
     dgm_compute compute; /* dragoman.compute: what --compute auto means */
 } dgm_model_config;
+
+/* dgm_config_has_gates - static routing of the stack says what its experts weigh. */
+static inline bool dgm_config_has_gates(const dgm_model_config *c, int stack)
+{
+    return c->routing_gates && c->routing[stack] == DGM_BY_HAND;
+}
 
 /* dgm_config_most_experts - of any layer, 0: a dense model; the width of tables by (layer, expert). */
 static inline int dgm_config_most_experts(const dgm_model_config *c)
@@ -83,6 +90,8 @@ typedef struct dgm_layer {
     dgm_packed
         router; /* sparse layers: [n_experts of the stack, d], no bias; n even where no data is: routed by task */
     dgm_packed tasks; /* routed by task: [n_tasks, n_experts] logits */
+    const float *
+        gates; /* experts by hand with gates of their own: [n_tasks, 2]; NULL: they weigh the same */
     dgm_ffn *experts; /* sparse layers: [router.n] */
 } dgm_layer;
 
@@ -107,9 +116,11 @@ typedef struct dgm_model {
         unchecked; /* packed: [MoE layers * n_experts], 1 until an expert's checksums were compared; else NULL */
     struct dgm_cut *cut; /* experts that are there (runtime/cut.h); NULL: all */
     const struct dgm_expert_sets
-        *sets; /* borrowed; experts outside all of them are not loaded; NULL: all are */
+        *sets;       /* borrowed; experts outside all of them are not loaded; NULL: all are */
+    int task_groups; /* that a job's tasks are spread over, at least 1 (runtime/task_experts.h) */
+    int16_t *task_group; /* [tasks.n] where there is more than one */
     uint8_t *
-        needed; /* [MoE layers * most experts] of a model routed by task: what its job needs; NULL: all */
+        needed; /* [task_groups * MoE layers * most experts] of a model routed by task: what its job needs; NULL: all */
     const uint8_t *
         tasks_used; /* borrowed, [tasks.n] 1: the job has it; NULL: it may have all, under any keep sets */
     struct dgm_model_files *files; /* private to model*.c, weights*.c */

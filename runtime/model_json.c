@@ -1,5 +1,6 @@
 /* A model's description for programs. */
 #include "runtime/cut.h"
+#include "runtime/history.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -103,10 +104,14 @@ static json_t *config_json(const dgm_model *m, int n_langs)
 int dgm_model_json(char **text, const dgm_model *m, int n_langs, int ranks)
 {
     dgm_model_size size;
+    json_t *history;
     dgm_model_get_size(&size, m);
+    DGM_TRY(dgm_history_read(&history, m->dir));
     json_t *root = config_json(m, n_langs);
-    if (root == NULL) /* a path that is not UTF-8 is all that JSON cannot say */
+    if (root == NULL) { /* a path that is not UTF-8 is all that JSON cannot say */
+        json_decref(history);
         return dgm_fail(DGM_EUSAGE, "--json: wanted a model path in UTF-8, found another");
+    }
     json_t *more = json_pack("{s:s, s:o, s:o, s:s, s:i, s:I, s:I, s:o, s:o}", "dtype", size.dtype,
                              "cut", cut_json(m->cut), "packed", packed_json(&m->cfg.weights),
                              "compute", m->cfg.compute == DGM_COMPUTE_INT8 ? "int8" : "f32",
@@ -114,6 +119,7 @@ int dgm_model_json(char **text, const dgm_model *m, int n_langs, int ranks)
                              "positions_bytes", (json_int_t)size.positions_bytes, "parts",
                              parts_json(&size), "ranks", ranks_json(m, ranks));
     (void)json_object_update(root, more);
+    (void)json_object_set_new(root, "history", history);
     *text = json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
     json_decref(more);
     json_decref(root);

@@ -200,16 +200,33 @@ static int choose_kept(const dgm_moe *m, const dgm_forward *f, dgm_row_tag *tag,
     return choose(m, f, tag, logits, layer->router.n);
 }
 
+/* take_by_hand - the experts of a task with the layer's own gates. Sets of languages do not touch them: there is no other
+ * choice. */
+static void take_by_hand(const dgm_moe *m, dgm_row_tag *tag, const dgm_layer *layer, int task)
+{
+    const dgm_tasks *t = &m->model->tasks;
+    const int stack = layer->moe_index < m->n_encoder ? DGM_ENCODER : DGM_DECODER;
+    const int16_t *pair = t->by_hand[stack][task * t->n_layers[stack] + layer_of(m, layer)];
+    for (int i = 0; i < 2; i++) {
+        tag->expert[i] = pair[i];
+        tag->gate[i] = layer->gates[2 * task + i];
+    }
+}
+
 /* choose_row - the experts of row `at` of the step. */
 static int choose_row(const dgm_moe *m, const dgm_forward *f, dgm_row_tag *tag, float *logits,
                       const dgm_layer *layer, int at)
 {
     const uint8_t *set = f->experts != NULL ? f->experts[at] : NULL;
     float *absent = f->absent != NULL ? f->absent[at] : NULL;
-    if (set != NULL)
+    if (set != NULL && layer->gates == NULL)
         return choose_kept(m, f, tag, logits, layer, set, absent);
     if (absent != NULL)
         absent[layer_of(m, layer)] = 0.0f;
+    if (layer->gates != NULL) {
+        take_by_hand(m, tag, layer, f->tasks[at]);
+        return DGM_OK;
+    }
     return choose(m, f, tag, logits, layer->router.n);
 }
 
@@ -595,12 +612,13 @@ int dgm_moe_begin(dgm_moe *m, int which, const dgm_forward *f, const float *h,
     b->at_home = stays(f, layer);
     b->trips = trips;
     b->rows = rows;
-    if (b->at_home)
+    if (b->at_home) { /* the experts' own rows: nothing is exchanged */
         keep_rows(m, b, f, tags, h, rows);
-    else {
-        pack_rows(m, b, f, trips, tags, h, layer, rows);
-        DGM_TRY(dgm_xchg_dispatch_begin(b->xchg, m->bad));
+        dgm_stage_end(f->clock, DGM_STAGE_EXPERTS, began, 0, 0);
+        return DGM_OK;
     }
+    pack_rows(m, b, f, trips, tags, h, layer, rows);
+    DGM_TRY(dgm_xchg_dispatch_begin(b->xchg, m->bad));
     dgm_stage_end(f->clock, DGM_STAGE_EXCHANGE, began, rows, 0);
     return DGM_OK;
 }
@@ -610,16 +628,18 @@ int dgm_moe_serve(dgm_moe *m, int which, const dgm_forward *f, const dgm_layer *
     half *b = &m->halves[which];
     int64_t began = dgm_stage_begin(f->clock);
     int worst; /* whoever failed tells the coordinator in its report */
-    if (!b->at_home)
+    if (!b->at_home) {
         DGM_TRY(dgm_xchg_dispatch_end(b->xchg, &worst));
-    dgm_stage_end(f->clock, DGM_STAGE_EXCHANGE, began, 0, 0);
+        dgm_stage_end(f->clock, DGM_STAGE_EXCHANGE, began, 0, 0);
+    }
     began = dgm_stage_begin(f->clock);
     const int served = serve_experts(m, b, f, layer);
     dgm_stage_end(f->clock, DGM_STAGE_EXPERTS, began, served,
                   f->clock == NULL ? 0 : count_active(m, layer));
+    if (b->at_home)
+        return DGM_OK;
     began = dgm_stage_begin(f->clock);
-    if (!b->at_home)
-        DGM_TRY(dgm_xchg_combine_begin(b->xchg));
+    DGM_TRY(dgm_xchg_combine_begin(b->xchg));
     dgm_stage_end(f->clock, DGM_STAGE_EXCHANGE, began, 0, 0);
     return DGM_OK;
 }
@@ -628,9 +648,10 @@ int dgm_moe_end(dgm_moe *m, int which, const dgm_forward *f, float *x)
 {
     half *b = &m->halves[which];
     int64_t began = dgm_stage_begin(f->clock);
-    if (!b->at_home)
+    if (!b->at_home) {
         DGM_TRY(dgm_xchg_combine_end(b->xchg));
-    dgm_stage_end(f->clock, DGM_STAGE_EXCHANGE, began, 0, 0);
+        dgm_stage_end(f->clock, DGM_STAGE_EXCHANGE, began, 0, 0);
+    }
     began = dgm_stage_begin(f->clock);
     combine(m, b, f, x);
     dgm_stage_end(f->clock, DGM_STAGE_COMBINE, began, b->rows, 0);

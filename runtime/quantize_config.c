@@ -32,5 +32,7 @@ int dgm_quantize_config(char **text, size_t *len, const dgm_model *in,
     if (opt->calibration != NULL)
         (void)json_object_set_new(options, "calibration", calibration_json(opt->calibration));
     json_t *keys = json_pack("{s:o, s:s}", "weights", weights_json(opt), "compute", compute);
-    return dgm_config_extend(text, len, in, keys, "quantize", options);
+    const dgm_config_change change = {.own = keys,
+                                      .step = {.tool = "quantize", .options = options}};
+    return dgm_config_extend(text, len, in, &change);
 }

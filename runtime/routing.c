@@ -36,6 +36,13 @@ int dgm_routing_kinds(dgm_model_config *c, const dgm_json *j)
     const char *of = "target";
     for (int s = 0; s < DGM_STACKS; s++)
         DGM_TRY(read_kind(&c->routing[s], j, stacks[s]));
+    DGM_TRY(dgm_json_bool(&c->routing_gates, j, "routing_gates"));
+    if (c->routing_gates && c->routing[DGM_ENCODER] != DGM_BY_HAND &&
+        c->routing[DGM_DECODER] != DGM_BY_HAND)
+        return dgm_fail(DGM_EMODEL,
+                        "%s: routing_gates: wanted static encoder_routing or "
+                        "decoder_routing with it, found neither",
+                        j->path);
     if (!dgm_routing_by_task(c->routing[DGM_ENCODER]) &&
         !dgm_routing_by_task(c->routing[DGM_DECODER]))
         return DGM_OK;
@@ -161,6 +168,16 @@ void dgm_tasks_fini(dgm_tasks *t)
     *t = (dgm_tasks){0};
 }
 
+bool dgm_tasks_use(const dgm_tasks *t, int stack, int layer, int expert)
+{
+    for (int i = 0; i < t->n; i++) {
+        const int16_t *pair = t->by_hand[stack][i * t->n_layers[stack] + layer];
+        if (pair[0] == expert || pair[1] == expert)
+            return true;
+    }
+    return false;
+}
+
 /* The tasks for a sentence, as many as fit. */
 static const char *list_tasks(char *out, size_t size, const dgm_tasks *t)
 {
@@ -186,9 +203,7 @@ int dgm_tasks_find(int *task, const dgm_tasks *t, const char *source, const char
     else
         (void)snprintf(name, sizeof name, "%s", target);
     *task = find(t, name, t->n);
-    return *task >= 0
-               ? DGM_OK
-               : dgm_fail(DGM_EINPUT,
-                          "%s: the model routes by task and has no such one: wanted one of %s",
-                          name, list_tasks(known, sizeof known, t));
+    return *task >= 0 ? DGM_OK
+                      : dgm_fail(DGM_EINPUT, "%s: the model has no such task: wanted one of %s",
+                                 name, list_tasks(known, sizeof known, t));
 }

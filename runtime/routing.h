@@ -9,7 +9,8 @@
  *
  * Keys: encoder_routing, decoder_routing; routing_task "target" or "pair"; routing_tasks, the tasks in the order of their rows,
  * "deu_Latn" or "eng_Latn-deu_Latn"; routing_static {"encoder" or "decoder": {task: [[expert, expert], ...]}}, a list
- * for each MoE layer of the stack. Source: arXiv 2110.03742, sections 3.1 and 3.2.
+ * for each MoE layer of the stack. routing_gates true: experts given by hand weigh what ffn.router.gates [2 * tasks] says, and
+ * a layer has those alone that its tasks use (of an extracted model, docs/adr/0018). Source: arXiv 2110.03742, sections 3.1 and 3.2.
  */
 #ifndef DGM_RUNTIME_ROUTING_H
 #define DGM_RUNTIME_ROUTING_H
@@ -53,6 +54,9 @@ typedef struct dgm_tasks {
 DGM_MUST_CHECK int dgm_tasks_read(dgm_tasks *t, const struct dgm_model_config *c,
                                   const int *moe_layers, const struct dgm_json *j);
 void dgm_tasks_fini(dgm_tasks *t);
+
+/* dgm_tasks_use - a task has the expert by hand in MoE layer `layer`, counted in the stack. */
+bool dgm_tasks_use(const dgm_tasks *t, int stack, int layer, int expert);
 
 /* dgm_tasks_find - *task: the row of a direction; 0 where the model has no tasks. DGM_EINPUT names those that there are. */
 DGM_MUST_CHECK int dgm_tasks_find(int *task, const dgm_tasks *t, const char *source,

@@ -32,6 +32,8 @@ typedef struct dgm_synth {
     int kept[DGM_STACKS]; /* how many of them there are, as if pruned; both 0: all */
     int top_k;            /* 2, or 1 (Switch) */
     double token_dropout; /* moe_token_dropout */
+    enum dgm_routing routing[DGM_STACKS]; /* token, sentence or task */
+    int tasks;                            /* target languages, where a stack is routed by task */
     /* packed: our own layout (docs/adr/0006) with these types; else a Hugging Face directory of type `dense`, F32 or BF16 */
     bool packed;
     dgm_wtype experts_type, dense_type;
@@ -51,6 +53,7 @@ DGM_MUST_CHECK int dgm_synth_check(const dgm_synth *s);
 enum dgm_synth_fill {
     DGM_SYNTH_VALUES, /* small whole numbers times 2^exponent */
     DGM_SYNTH_NORM,   /* near 1 */
+    DGM_SYNTH_TASKS, /* values, but those of a task's two experts, which are larger than all others */
     DGM_SYNTH_INT8,
     DGM_SYNTH_INT4,
     DGM_SYNTH_SCALES /* near 2^exponent */
@@ -87,6 +90,17 @@ void dgm_synth_list_free(dgm_synth_list *l);
 enum { DGM_SYNTH_UNIT = 64 };
 void dgm_synth_fill_part(void *dst, const dgm_synth_list *l, size_t i, uint64_t seed,
                          uint64_t begin, size_t bytes);
+
+/* dgm_synth_task - code of a task's language; NULL: there are not so many. */
+const char *dgm_synth_task(int task);
+
+/* dgm_synth_task_experts - what a task chooses of a layer's n_experts, best first; key is the table's. Tasks have different
+ * ones as long as there are enough. */
+void dgm_synth_task_experts(int pair[2], uint64_t key, int n_experts, int task);
+
+/* dgm_synth_put_tasks - elements first .. first + n of a table of tasks at dst, F32 or BF16, random so far. */
+void dgm_synth_put_tasks(void *dst, const dgm_synth_tensor *t, uint64_t key, uint64_t first,
+                         size_t n);
 
 /*
  * dgm_synth_write - makes the directory `dir`, which must not exist, with weights, configuration, README and the

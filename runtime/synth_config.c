@@ -44,6 +44,15 @@ static json_t *common(const dgm_synth *s)
     return c;
 }
 
+static void add_tasks(json_t *c, int tasks)
+{
+    json_t *codes = json_array();
+    for (int i = 0; i < tasks; i++)
+        (void)json_array_append_new(codes, json_string(dgm_synth_task(i)));
+    (void)json_object_set_new(c, "routing_task", json_string("target"));
+    (void)json_object_set_new(c, "routing_tasks", codes);
+}
+
 static json_t *routing(const dgm_synth *s)
 {
     json_t *c =
@@ -58,6 +67,12 @@ static json_t *routing(const dgm_synth *s)
         (void)json_object_set_new(c, "moe_top_k", json_integer(1));
         (void)json_object_set_new(c, "normalize_gates", json_false());
     }
+    for (int i = 0; i < DGM_STACKS; i++)
+        if (s->routing[i] != DGM_BY_TOKEN)
+            (void)json_object_set_new(c, i == DGM_ENCODER ? "encoder_routing" : "decoder_routing",
+                                      json_string(dgm_routing_name(s->routing[i])));
+    if (s->tasks > 0)
+        add_tasks(c, s->tasks);
     return c;
 }
 

@@ -139,6 +139,8 @@ void dgm_synth_fill_part(void *dst, const dgm_synth_list *l, size_t i, uint64_t 
         const bool half = strcmp(t->type, "BF16") == 0;
         const size_t size = half ? 2 : 4;
         fill_floats(dst, t, key, half, begin / size, bytes / size);
+        if (t->fill == DGM_SYNTH_TASKS)
+            dgm_synth_put_tasks(dst, t, key, begin / size, bytes / size);
         if (l->spec->plant.languages > 0)
             dgm_planted_put(dst, l->spec, t, begin / size, bytes / size);
     }

@@ -23,10 +23,11 @@ typedef struct maker {
     const dgm_synth *s;
     dgm_synth_list *l;
     const char *prefix;
-    bool moe;             /* names of nllb-moe, else of m2m_100 */
-    int rc;               /* the first failure; nothing is added after it */
-    bool in_expert, page; /* where the next tensor stands: page: on one of its own */
-    dgm_wtype matrix;     /* type of matrices to come, of a packed file */
+    bool moe;                 /* names of nllb-moe, else of m2m_100 */
+    int rc;                   /* the first failure; nothing is added after it */
+    bool in_expert, page;     /* where the next tensor stands: page: on one of its own */
+    dgm_wtype matrix;         /* type of matrices to come, of a packed file */
+    enum dgm_synth_fill fill; /* of float matrices to come */
 } maker;
 
 static int nearest_power(double x)
@@ -104,12 +105,12 @@ static void add_scales(maker *m, int n, int k, double sd, const char *name)
 /* The panels of a packed matrix and, for integers, its scales. */
 static void add_panels(maker *m, int n, int k, double sd, const char *name)
 {
-    static const struct {
+    const struct {
         const char *type;
         int inputs, last; /* of 64 bytes; the last dimension, 0: none */
         enum dgm_synth_fill fill;
-    } layouts[] = {[DGM_W_F32] = {"F32", 1, 0, DGM_SYNTH_VALUES},
-                   [DGM_W_BF16] = {"BF16", 2, 2, DGM_SYNTH_VALUES},
+    } layouts[] = {[DGM_W_F32] = {"F32", 1, 0, m->fill},
+                   [DGM_W_BF16] = {"BF16", 2, 2, m->fill},
                    [DGM_W_INT8] = {"I8", 4, 4, DGM_SYNTH_INT8},
                    [DGM_W_INT4] = {"U8", 8, 4, DGM_SYNTH_INT4}};
     const int inputs = layouts[m->matrix].inputs, last = layouts[m->matrix].last;
@@ -139,7 +140,7 @@ static void add_matrix(maker *m, int n, int k, double sd, const char *name)
         add_panels(m, n, k, sd, name);
         return;
     }
-    const dgm_synth_tensor t = {.fill = DGM_SYNTH_VALUES,
+    const dgm_synth_tensor t = {.fill = m->fill,
                                 .type = float_type(m->s->dense_type),
                                 .n_dims = 2,
                                 .dims = {(uint64_t)n, (uint64_t)k},
@@ -207,14 +208,29 @@ static void add_ffn(maker *m, int stack, const char *stem)
                m->s->plant.languages > 0 ? PLANTED_GAIN : OUT_GAIN, name);
 }
 
+/* What chooses among n experts. */
+static void add_router(maker *m, int stack, const char *layer, int n)
+{
+    const dgm_synth *s = m->s;
+    const bool by_task = dgm_routing_by_task(s->routing[stack]);
+    char name[88];
+    (void)snprintf(name, sizeof name, "%s.ffn.router.%s.weight", layer,
+                   by_task ? "task" : "classifier");
+    m->matrix = DGM_W_F32; /* routers always are */
+    m->fill = by_task ? DGM_SYNTH_TASKS : DGM_SYNTH_VALUES;
+    if (by_task)
+        add_matrix(m, s->tasks, n, s->router_spread, name);
+    else
+        add_matrix(m, n, s->d_model, s->router_spread / sqrt(s->d_model), name);
+    m->fill = DGM_SYNTH_VALUES;
+}
+
 static void add_experts(maker *m, int stack, const char *layer)
 {
     const dgm_synth *s = m->s;
     const int n = s->kept[stack] > 0 ? s->kept[stack] : s->experts;
     char name[88];
-    (void)snprintf(name, sizeof name, "%s.ffn.router.classifier.weight", layer);
-    m->matrix = DGM_W_F32; /* routers always are */
-    add_matrix(m, n, s->d_model, s->router_spread / sqrt(s->d_model), name);
+    add_router(m, stack, layer, n);
     m->matrix = s->experts_type;
     m->in_expert = true;
     for (int e = 0; e < n; e++) {

@@ -95,6 +95,9 @@ static int check_experts(const dgm_synth *s)
             return dgm_fail(DGM_EUSAGE, "--experts-kept: want at most --experts (%d), found %d",
                             s->experts, s->kept[i]);
     }
+    for (int i = 0; i < s->tasks; i++)
+        if (dgm_synth_task(i) == NULL)
+            return dgm_fail(DGM_EUSAGE, "--tasks: want at most %d, found %d", i, s->tasks);
     bool any = false;
     for (int i = 0; i < DGM_STACKS; i++)
         any = any || (s->sparse_step[i] > 0 && s->sparse_step[i] <= s->layers[i]);

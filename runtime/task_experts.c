@@ -16,8 +16,7 @@ static const dgm_slot *slot_of(const dgm_model *m, const dgm_packed *matrix)
     return NULL;
 }
 
-/* read_table - [n_tasks, experts] logits of a layer, as f32. */
-static int read_table(float *out, const dgm_model *m, const dgm_layer *layer)
+int dgm_task_logits(float *out, const dgm_model *m, const dgm_layer *layer)
 {
     const dgm_slot *s = slot_of(m, &layer->tasks);
     DGM_ASSERT(s != NULL);
@@ -51,18 +50,31 @@ static int need(uint8_t *needed, const dgm_model *m, const dgm_layer *layer, con
     return DGM_OK;
 }
 
+static bool is_used(const dgm_model *m, int task)
+{
+    return m->tasks_used != NULL && m->tasks_used[task] != 0;
+}
+
+/* needs_of - [experts] a group's of a layer. */
+static uint8_t *needs_of(const dgm_model *m, int group, const dgm_layer *layer)
+{
+    return m->needed + ((size_t)group * (size_t)m->placement.n_layers + (size_t)layer->moe_index) *
+                           (size_t)m->placement.n_experts;
+}
+
 static int need_layer(const dgm_model *m, const dgm_layer *layer, int stack, int index)
 {
     const dgm_tasks *t = &m->tasks;
     const size_t n = (size_t)layer->router.n;
-    uint8_t *needed = m->needed + (size_t)layer->moe_index * (size_t)m->placement.n_experts;
     float *table = calloc((size_t)t->n * n + 1, sizeof *table);
     if (table == NULL)
         return dgm_fail(DGM_ENOMEM, "cannot allocate the logits of %d tasks", t->n);
-    int rc = t->by_hand[stack] == NULL ? read_table(table, m, layer) : DGM_OK;
-    memset(needed, 0, n);
+    int rc = t->by_hand[stack] == NULL ? dgm_task_logits(table, m, layer) : DGM_OK;
+    for (int g = 0; g < m->task_groups; g++)
+        memset(needs_of(m, g, layer), 0, n);
     for (int i = 0; rc == DGM_OK && i < t->n; i++) {
-        if (m->tasks_used == NULL || m->tasks_used[i] == 0)
+        uint8_t *needed = needs_of(m, dgm_task_group(m, i), layer);
+        if (!is_used(m, i))
             continue;
         const int16_t *pair =
             t->by_hand[stack] == NULL ? NULL : t->by_hand[stack][i * t->n_layers[stack] + index];
@@ -91,9 +103,32 @@ static int place_stack(dgm_model *m, int stack)
     return DGM_OK;
 }
 
+static int common_divisor(int a, int b)
+{
+    return b == 0 ? a : common_divisor(b, a % b);
+}
+
+int dgm_task_spread(dgm_model *m, int dense_ranks)
+{
+    int used = 0;
+    for (int i = 0; i < m->tasks.n; i++)
+        used += is_used(m, i);
+    if (used == 0 || (m->sets != NULL && m->sets->n > 0))
+        return DGM_OK;
+    m->task_group = calloc((size_t)m->tasks.n, sizeof *m->task_group);
+    if (m->task_group == NULL)
+        return dgm_fail(DGM_ENOMEM, "cannot allocate the groups of %d tasks", m->tasks.n);
+    m->task_groups = common_divisor(used, dense_ranks);
+    for (int i = 0, at = 0; i < m->tasks.n; i++)
+        if (is_used(m, i))
+            m->task_group[i] = (int16_t)(at++ % m->task_groups);
+    return DGM_OK;
+}
+
 int dgm_task_experts(dgm_model *m)
 {
-    const size_t n = (size_t)m->placement.n_layers * (size_t)m->placement.n_experts;
+    const size_t n =
+        (size_t)m->task_groups * (size_t)m->placement.n_layers * (size_t)m->placement.n_experts;
     if (m->tasks_used != NULL) {
         free(m->needed);
         m->needed = malloc(n + 1);

@@ -182,18 +182,32 @@ static int bind_ffn(binder *b, dgm_ffn *ffn, int stack, const char *fc1, const c
     return bind_linear(b, &ffn->fc2, d, f, fc2);
 }
 
-/* The router, or the table of tasks; experts given by hand need neither. */
+/* The router, or the table of tasks; experts given by hand need neither, but may have gates. */
 static int bind_router(binder *b, dgm_layer *l, int stack)
 {
-    static const char router[] = "ffn.router.classifier.weight", tasks[] = "ffn.router.task.weight";
+    static const char router[] = "ffn.router.classifier.weight", tasks[] = "ffn.router.task.weight",
+                      gates[] = "ffn.router.gates";
     const dgm_model_config *c = &b->m->cfg;
     const int n = c->n_experts[stack];
     if (!dgm_routing_by_task(c->routing[stack]))
         return bind_matrix(b, &l->router, n, c->d_model, 0, n, router, router);
     l->router = (dgm_packed){.n = n, .k = c->d_model};
-    return c->routing[stack] == DGM_BY_HAND
-               ? DGM_OK
-               : bind_matrix(b, &l->tasks, c->n_tasks, n, 0, c->n_tasks, tasks, tasks);
+    if (c->routing[stack] == DGM_BY_TASK)
+        return bind_matrix(b, &l->tasks, c->n_tasks, n, 0, c->n_tasks, tasks, tasks);
+    return dgm_config_has_gates(c, stack)
+               ? bind_vector(b, &l->gates, 2 * c->n_tasks, 0, 2 * c->n_tasks, gates, gates)
+               : DGM_OK;
+}
+
+/* is_there - the model has the expert: it was not cut off, and where gates were given by hand, a task uses it. */
+static bool is_there(const dgm_model *m, const dgm_layer *l, int stack, int expert)
+{
+    const int n_encoder = m->tasks.n_layers[DGM_ENCODER];
+    if (!dgm_cut_has(m->cut, l->moe_index, expert))
+        return false;
+    return !dgm_config_has_gates(&m->cfg, stack) ||
+           dgm_tasks_use(&m->tasks, stack, l->moe_index - (stack == DGM_DECODER ? n_encoder : 0),
+                         expert);
 }
 
 static int bind_experts(binder *b, dgm_layer *l, int stack)
@@ -211,7 +225,7 @@ static int bind_experts(binder *b, dgm_layer *l, int stack)
     for (int e = 0; e < n_experts && rc == DGM_OK; e++) {
         char fc1[48], fc2[48];
         b->expert = e;
-        if (!dgm_cut_has(b->m->cut, b->moe, e))
+        if (!is_there(b->m, l, stack, e))
             continue;
         (void)snprintf(fc1, sizeof fc1, "ffn.experts.expert_%d.fc1", e);
         (void)snprintf(fc2, sizeof fc2, "ffn.experts.expert_%d.fc2", e);
@@ -360,14 +374,14 @@ static void choose_types(const struct dgm_model_files *f, dgm_dtype described)
  * ask any. */
 static void shape_absent(dgm_model *m)
 {
-    for (int s = 0; s < DGM_STACKS && m->cut != NULL; s++)
+    for (int s = 0; s < DGM_STACKS; s++)
         for (int i = 0; i < m->stack[s].n_layers; i++) {
             const dgm_layer *l = &m->stack[s].layers[i];
             int like = 0;
-            while (l->sparse && !dgm_cut_has(m->cut, l->moe_index, like))
+            while (l->sparse && !is_there(m, l, s, like))
                 like++;
             for (int e = 0; l->sparse && e < l->router.n; e++)
-                if (!dgm_cut_has(m->cut, l->moe_index, e))
+                if (!is_there(m, l, s, e))
                     l->experts[e] = l->experts[like];
         }
 }

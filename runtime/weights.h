@@ -53,6 +53,10 @@ DGM_MUST_CHECK int dgm_slot_check(const dgm_tensors *t, const dgm_slot *s);
 /* dgm_panels_shape - how the panels of [n, k] stand in a file: type and dims; returns how many dims. */
 int dgm_panels_shape(const char **type, uint64_t dims[DGM_TENSOR_DIMS], dgm_wtype t, int n, int k);
 
+/* dgm_slot_is_kept - sets of languages, if any, leave the expert that the slot is part of. They do not touch experts with gates
+ * of their own. */
+bool dgm_slot_is_kept(const dgm_model *m, const dgm_slot *s);
+
 /* dgm_slot_is_mine - `rank` holds what the slot is part of. */
 bool dgm_slot_is_mine(const dgm_model *m, const dgm_slot *s, int rank, bool dense);
 

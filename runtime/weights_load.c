@@ -1,5 +1,6 @@
 /* Reading a rank's part of the weights into memory, in kernel layout. */
 #include "runtime/expert_sets.h"
+#include "runtime/task_experts.h"
 #include "runtime/weights.h"
 
 #include <math.h>
@@ -39,6 +40,13 @@ static int load_slot(const dgm_model *m, const dgm_slot *s, void *piece, dgm_com
 
 /* ---- memory ---- */
 
+bool dgm_slot_is_kept(const dgm_model *m, const dgm_slot *s)
+{
+    const int stack = s->layer >= m->cfg.n_layers[DGM_ENCODER] ? DGM_DECODER : DGM_ENCODER;
+    return m->sets == NULL || dgm_config_has_gates(&m->cfg, stack) ||
+           dgm_expert_sets_wanted(m->sets, s->moe, s->expert);
+}
+
 bool dgm_slot_is_mine(const dgm_model *m, const dgm_slot *s, int rank, bool dense)
 {
     if (s->expert < 0)
@@ -46,9 +54,7 @@ bool dgm_slot_is_mine(const dgm_model *m, const dgm_slot *s, int rank, bool dens
     const bool here = dgm_placement_at_home(&m->placement, s->moe)
                           ? dense
                           : dgm_placement_owner(&m->placement, s->moe, s->expert) == rank;
-    return here &&
-           (m->needed == NULL || m->needed[s->moe * m->placement.n_experts + s->expert] != 0) &&
-           (m->sets == NULL || dgm_expert_sets_wanted(m->sets, s->moe, s->expert));
+    return here && dgm_task_needs(m, rank, s->moe, s->expert) && dgm_slot_is_kept(m, s);
 }
 
 /* begins_expert - an expert's slots follow one another. */

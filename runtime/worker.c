@@ -518,6 +518,18 @@ static bool peer_gone(int rc)
     return rc == DGM_EPEER || rc == DGM_EDEADLINE;
 }
 
+/* halves - the plan wants them, and there is something to hide: rows of a layer of the stack that travel. */
+static bool halves(const dgm_worker *w, const dgm_plan_head *head, int stack)
+{
+    const dgm_stack *s = &w->f.model->stack[stack];
+    bool travel = false;
+    for (int i = 0; i < s->n_layers; i++) {
+        const int l = s->layers[i].moe_index;
+        travel = travel || (s->layers[i].sparse && (head->skip[l / 8] >> l % 8 & 1) == 0);
+    }
+    return travel && (head->flags & DGM_PLAN_OVERLAP) != 0;
+}
+
 int dgm_worker_step(dgm_worker *w, const dgm_buf *plan, dgm_buf *report)
 {
     size_t at = 0;
@@ -527,7 +539,7 @@ int dgm_worker_step(dgm_worker *w, const dgm_buf *plan, dgm_buf *report)
         dgm_buf_put(&w->report, &(dgm_report_head){.step = head->step}, sizeof *out);
     int rc = DGM_OK;
     w->f.skip = head->skip;
-    w->f.overlap = w->moe != NULL && (head->flags & DGM_PLAN_OVERLAP);
+    w->f.overlap = halves(w, head, DGM_ENCODER);
     if (head->flags & DGM_PLAN_SETS)
         rc = dgm_expert_sets_share(w->cfg.sets, w->comm);
     if (head->n_cancels > 0)
@@ -535,6 +547,7 @@ int dgm_worker_step(dgm_worker *w, const dgm_buf *plan, dgm_buf *report)
                head->n_cancels);
     if (!peer_gone(rc) && (head->flags & DGM_PLAN_ENCODE))
         rc = encode(w, plan, at, head->n_jobs);
+    w->f.overlap = halves(w, head, DGM_DECODER);
     if (!peer_gone(rc) && (head->flags & DGM_PLAN_DECODE))
         rc = decode(w, head);
     if (peer_gone(rc))

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "runtime/config_json.h"
 #include "runtime/cut.h"
+#include "runtime/history.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <string.h>
@@ -61,6 +62,18 @@ static void check_tasks(const dgm_model_config *c, const dgm_config_files *f)
     dgm_json_close(&j);
 }
 
+/* What was done to the model: refused in one sentence, or a list of steps. */
+static void check_history(const dgm_config_file *f)
+{
+    json_t *steps;
+    if (dgm_history_parse(&steps, f) != DGM_OK) {
+        check_refused();
+        return;
+    }
+    DGM_ASSERT(json_is_array(steps));
+    json_decref(steps);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static char path[] = "f", text[3][8192];
@@ -88,5 +101,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check(&c);
     check_cut(&f.model, &c);
     check_tasks(&c, &f);
+    check_history(&f.model);
     return 0;
 }

@@ -59,6 +59,25 @@ if [ -n "${ranks:-}" ]; then
     [ "$(sent "$golden/task-static")" = 0.0 ] || fail "task-static: rows travel"
     [ "$(sent "$golden/token-sentence")" != 0.0 ] || fail "token-sentence: rows do not travel"
 fi
+# Languages split over the ranks: the same bytes, where they share out evenly and where not, and fewer experts on each rank.
+if [ -n "${ranks:-}" ]; then
+    model=$here/models/multi30k-task
+    more=(-t "deu_Latn,fra_Latn,ces_Latn,eng_Latn" -o "$dir/whole.{lang}")
+    translated "$model" "$dragoman"
+    # weights HOW RANKS: MiB that a rank holds
+    weights() {
+        more=(-t "deu_Latn,fra_Latn,ces_Latn,eng_Latn" -o "$dir/$1.{lang}" --task-ranks "$1" --batch-rows 32)
+        DGM_LOG_LEVEL=info translated "$model" "${ranks[@]}" "$2" --
+        for t in deu_Latn fra_Latn ces_Latn eng_Latn; do
+            cmp "$dir/$1.$t" "$dir/whole.$t" || fail "--task-ranks $1 on $2 ranks: other bytes into $t"
+        done
+        sed -nE 's/.* ([0-9.]+) MiB of weights.*/\1/p' "$dir/err"
+    }
+    for n in 2 3 4; do
+        all=$(weights all $n) split=$(weights split $n)
+        jq -en "$split < $all or ($n == 3 and $split == $all)" >/dev/null || fail "$n ranks: $split MiB split, $all MiB not"
+    done
+fi
 "$dragoman" inspect "$here/models/multi30k-task" -n 4 >"$dir/out" 2>"$dir/err"
 grep -Eq '^0 to 3 +8\+32 ' "$dir/out" || fail "inspect: not the decoder's experts on every rank"
 
@@ -92,7 +111,11 @@ bad_config '.routing_tasks[1] = 7' 'wanted codes such as deu_Latn, found another
 bad_config '.routing_tasks[1] = "eng_Latn-deu_Latn"' 'wanted codes such as deu_Latn, found eng_Latn-deu_Latn'
 bad_config '.routing_task = "pair"' 'wanted directions such as eng_Latn-deu_Latn, found ces_Latn'
 bad_config '.routing_task = "words"' 'routing_task: wanted target or pair, found words'
-bad_config '.routing_tasks += ["ita_Latn"]' 'ffn.router.task.weight: wanted shape .5, 8., found .4, 8.'
+bad_config '.routing_tasks += ["ita_Latn"]' 'routing_static.decoder: wanted 2 lists of experts for ita_Latn, found 0'
+bad_config '.routing_tasks += ["ita_Latn"] | .routing_static.decoder.ita_Latn = [[1], [2]]' 'ffn.router.task.weight: wanted shape .5, 8., found .4, 8.'
+bad_config '.routing_gates = 1' 'routing_gates: wanted true or false, found a number'
+bad_config '.routing_gates = true' 'wanted a tensor .*ffn.router.gates, found none'
+bad_config '.routing_gates = true | .decoder_routing = "task"' 'routing_gates: wanted static encoder_routing or decoder_routing with it, found neither'
 bad_config 'del(.routing_static)' 'routing_static.decoder: wanted 2 lists of experts for ces_Latn, found 0'
 bad_config '.routing_static.decoder.deu_Latn = [[1]]' 'wanted 2 lists of experts for deu_Latn, found 1'
 for list in '[1, 1]' '[8]' '[-1, 2]' '[0, 1, 2]' '[]' '["a"]' '[1.5]' '3'; do

@@ -38,6 +38,8 @@ make packed "${small[@]}" --experts-kept 9,5 --weights f32 --dense f32
 make int4 "${small[@]}" --experts-kept 9,5 --weights int4 --dense int8 --group 32
 make bf16 "${small[@]}" --top-k 1 --weights bf16
 make wide "${small[@]}" --dense f32
+make task "${small[@]}" --decoder-routing task
+make sentence "${small[@]}" --encoder-routing task --decoder-routing sentence --tasks 2 --experts-kept 3,9 --weights int8 --dense int8
 
 # ---- what it says of itself ----
 for name in plain kept one dense packed int4 bf16; do
@@ -52,15 +54,22 @@ grep -Eq '^0 +3\+2 ' "$dir/out" || fail "kept: rank 0 has not 3+2 experts"
     ([.ranks[].experts_by_stack[1]] | add) == 5 and
     ([.ranks[].expert_bytes] | add) == .parts.experts.memory_bytes' >/dev/null || fail "kept: --json"
 "$dragoman" inspect "$dir/one" | grep -q 'top 1,' || fail "one: not top 1"
+for name in task sentence; do
+    "$dragoman" inspect "$dir/$name" --verify >"$dir/$name.inspect" 2>&1 || { fail "inspect $name"; cat "$dir/$name.inspect"; }
+done
+grep -Eq '^routing +encoder by token, decoder by task' "$dir/task.inspect" || fail "task: another routing"
+grep -Eq '^tasks +deu_Latn, fra_Latn, ces_Latn, spa_Latn$' "$dir/task.inspect" || fail "task: not the four tasks"
+grep -Eq '^routing +encoder by task, decoder by sentence' "$dir/sentence.inspect" || fail "sentence: another routing"
+grep -Eq '^tasks +deu_Latn, fra_Latn$' "$dir/sentence.inspect" || fail "sentence: not two tasks"
 
 # ---- same bytes ----
-for name in plain kept one dense packed int4 bf16; do
+for name in plain kept one dense packed int4 bf16 task sentence; do
     translate $name 1 >"$dir/want"
     grep -q '[a-z]' <(cut -d'|' -f4 "$dir/want") || fail "$name: nothing was translated"
     [ "$(sort -u "$dir/want" | wc -l)" -eq 6 ] || fail "$name: lines are alike"
     grep -q 'random weights' "$dir/err" || fail "$name: the start line does not say that it is random"
     ranks=3
-    case $name in plain | int4) ranks="2 3 4" ;; esac
+    case $name in plain | int4 | task) ranks="2 3 4" ;; esac
     for n in $ranks; do
         command -v mpirun >/dev/null || continue
         translate "$name" "$n" >"$dir/got"
@@ -119,6 +128,9 @@ refused 2 "--experts: want a whole number from 1 to 4096, found 'int8'" --like d
 refused 2 '--group: only' --like demo --group 32 -o "$dir/x"
 refused 2 '--dense: want f32 or bf16' --like demo --dense int8 -o "$dir/x"
 refused 2 '--weights: want' --like demo --weights int3 -o "$dir/x"
+refused 2 '--tasks: want --encoder-routing task or' --like demo --tasks 3 -o "$dir/x"
+refused 2 '--tasks: want at most 202, found 203' --like demo --decoder-routing task --tasks 203 -o "$dir/x"
+refused 2 '--decoder-routing: dense-600m has no experts' --like dense-600m --decoder-routing task -o "$dir/x"
 refused 5 'No such file' --like demo -o "$dir/no/where"
 "$dragoman" synth --like demo -o "$dir/plain" 2>"$dir/err"
 [ $? -eq 5 ] || fail "an existing directory: not exit code 5"

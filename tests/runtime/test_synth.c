@@ -63,6 +63,12 @@ static void pieces_make_the_whole(void **state)
         const dgm_synth s = shape(true, (dgm_wtype)t, DGM_W_BF16);
         check_pieces(&s);
     }
+    for (int packed = 0; packed < 2; packed++) {
+        dgm_synth tasks = shape(packed != 0, DGM_W_F32, DGM_W_BF16);
+        tasks.routing[1] = DGM_BY_TASK;
+        tasks.tasks = 50;
+        check_pieces(&tasks);
+    }
     dgm_synth planted = {.plant = {.languages = 3, .eos = true, .ids = {6004, 6007, 6100}}};
     assert_int_equal(dgm_planted_shape(&planted), DGM_OK);
     assert_int_equal(dgm_synth_check(&planted), DGM_OK);
@@ -131,6 +137,58 @@ static void panels_are_those_of_a_matrix(void **state)
     assert_int_equal(checked, 4 * 31);
 }
 
+/* table - of 5 tasks over n experts, by its first decoder tensor of that name. */
+static float *table(const dgm_synth *s, int *n)
+{
+    dgm_synth_list l;
+    size_t i = 0, bytes;
+    assert_int_equal(dgm_synth_list_make(&l, s), DGM_OK);
+    while (strstr(l.tensors[i].name, "router.task.weight") == NULL)
+        assert_true(++i < l.n);
+    const dgm_synth_tensor t = l.tensors[i];
+    char *data = fill(&l, i, &bytes);
+    float *rows = malloc((size_t)(t.n * t.k) * sizeof *rows);
+    const dgm_packed w = {.n = t.n, .k = t.k, .type = DGM_W_F32, .data = (float *)(void *)data};
+    for (int r = 0; t.panels && r < t.n; r++)
+        dgm_packed_read(rows + r * t.k, &w, r);
+    if (!t.panels)
+        memcpy(rows, data, bytes);
+    *n = t.k;
+    free(data);
+    dgm_synth_list_free(&l);
+    return rows;
+}
+
+/* Two experts for each task that no other task has; packed and plain tables choose alike. */
+static void tasks_have_experts_of_their_own(void **state)
+{
+    (void)state;
+    for (int packed = 0; packed < 2; packed++) {
+        dgm_synth s = shape(packed != 0, DGM_W_F32, DGM_W_F32);
+        int n, taken[11] = {0};
+        s.kept[1] = 11;
+        s.routing[1] = DGM_BY_TASK;
+        s.tasks = 5;
+        float *rows = table(&s, &n);
+        assert_int_equal(n, 11);
+        for (int t = 0; t < 5; t++) {
+            int best = 0, second = -1;
+            for (int e = 1; e < n; e++)
+                best = rows[t * n + e] > rows[t * n + best] ? e : best;
+            for (int e = 0; e < n; e++)
+                if (e != best && (second < 0 || rows[t * n + e] > rows[t * n + second]))
+                    second = e;
+            assert_int_equal(second, (best + 1) % n);
+            assert_int_equal(taken[best]++ + taken[second]++, 0);
+        }
+        free(rows);
+    }
+    assert_string_equal(dgm_synth_task(0), "deu_Latn");
+    assert_string_equal(dgm_synth_task(4), "ace_Arab");
+    assert_non_null(dgm_synth_task(201));
+    assert_null(dgm_synth_task(202));
+}
+
 static double deviation(const dgm_synth_list *l, const char *name, double *mean)
 {
     size_t i = 0, bytes;
@@ -177,6 +235,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pieces_make_the_whole),
         cmocka_unit_test(panels_are_those_of_a_matrix),
+        cmocka_unit_test(tasks_have_experts_of_their_own),
         cmocka_unit_test(values_are_spread_as_promised),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

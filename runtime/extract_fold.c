@@ -1,0 +1,350 @@
+/* The folded model: an expert pair as one dense FFN. Tensors that change are made whole, in memory. */
+#define _GNU_SOURCE
+#include "runtime/extract.h"
+#include "runtime/weights.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const uint64_t SHARD_BYTES = (uint64_t)4 << 30;
+
+/* How sources become one tensor. */
+enum join {
+    COPY,    /* as it is */
+    ROWS,    /* one below the other */
+    COLUMNS, /* one beside the other, each times its scale */
+    SUM      /* of vectors, each times its scale */
+};
+
+/* A tensor of the new model. What sources leave of [rows, k] is zero. */
+typedef struct item {
+    enum join join;
+    int n; /* sources */
+    const dgm_slot *from[2];
+    double scale[2];
+    size_t rows, k; /* k 1: a vector */
+    bool bf16;      /* else f32; of COPY neither */
+} item;
+
+typedef struct job {
+    const dgm_extraction *x;
+    dgm_extract_report *report;
+    dgm_tensor_copy copy;
+    item *items;
+    dgm_new_tensor *list; /* [n], the writer's once it is planned */
+    size_t n;
+    int wide; /* an FFN of a folded stack is so many times as wide */
+    bool dense;
+} job;
+
+/* ---- names ---- */
+
+/* dense_name - what m2m_100 calls a tensor of nllb-moe; name itself where it is the same. Takes name. */
+static char *dense_name(char *name)
+{
+    static const char *const pairs[][2] = {
+        {".ffn.fc", ".fc"},
+        {".ff_layer_norm.", ".final_layer_norm."},
+        {".cross_attention_layer_norm.", ".encoder_attn_layer_norm."},
+        {".cross_attention.", ".encoder_attn."},
+    };
+    for (size_t i = 0; name != NULL && i < sizeof pairs / sizeof pairs[0]; i++) {
+        const char *at = strstr(name, pairs[i][0]);
+        char *out = NULL;
+        if (at == NULL)
+            continue;
+        if (asprintf(&out, "%.*s%s%s", (int)(at - name), name, pairs[i][1],
+                     at + strlen(pairs[i][0])) < 0)
+            out = NULL;
+        free(name);
+        return out;
+    }
+    return name;
+}
+
+/* merged_name - of `tail` where an expert's tensor is. malloc'ed. */
+static char *merged_name(const char *name, const char *tail)
+{
+    char *out = NULL;
+    const char *at = strstr(name, "experts.expert_");
+    DGM_ASSERT(at != NULL); /* the binder gave the expert this name */
+    return asprintf(&out, "%.*s%s", (int)(at - name), name, tail) < 0 ? NULL : out;
+}
+
+/* ---- plan ---- */
+
+static const dgm_slot *slot_of(const dgm_model *m, const dgm_packed *matrix, const float **vector)
+{
+    for (size_t i = 0; i < m->files->n_slots; i++) {
+        const dgm_slot *s = &m->files->slots[i];
+        if (matrix != NULL ? s->matrix == matrix : s->vector == vector)
+            return s;
+    }
+    return NULL;
+}
+
+/* add - the item, as a tensor of that name (taken). */
+static bool add(job *j, const item *what, char *name)
+{
+    dgm_new_tensor *t = &j->list[j->n];
+    item *i = &j->items[j->n];
+    *i = *what;
+    if (i->join == COPY) {
+        if (!dgm_tensor_copy_plan(&j->copy, t, i->from[0]->tensor)) {
+            free(name);
+            return false;
+        }
+        free(t->name);
+    } else {
+        i->bf16 = i->join != SUM;
+        for (int s = 0; s < i->n; s++)
+            i->bf16 = i->bf16 && i->from[s]->tensor->dtype == DGM_BF16 && i->scale[s] == 1;
+        *t = (dgm_new_tensor){.type = i->bf16 ? "BF16" : "F32",
+                              .n_dims = i->from[0]->matrix != NULL ? 2 : 1,
+                              .dims = {i->rows, i->k}};
+        t->bytes = (uint64_t)i->rows * i->k * (i->bf16 ? 2 : 4);
+        j->copy.total_bytes += t->bytes;
+    }
+    t->unit = i->from[0]->matrix != NULL;
+    t->loose = true;
+    t->name = j->dense ? dense_name(name) : name;
+    j->n++;
+    return t->name != NULL;
+}
+
+static bool add_copy(job *j, const dgm_slot *s)
+{
+    const item i = {.join = COPY, .n = 1, .from = {s}};
+    return add(j, &i, strdup(s->tensor->name));
+}
+
+/* add_merged - what stands for the experts of a layer; first: the tensor where they begin. */
+static bool add_merged(job *j, const dgm_extract_layer *l, const dgm_slot *first)
+{
+    const dgm_model *m = j->x->m;
+    const dgm_layer *layer = &m->stack[l->stack].layers[l->index];
+    const size_t d = (size_t)m->cfg.d_model, f = (size_t)m->cfg.ffn_dim[l->stack] * (size_t)j->wide;
+    item fc1 = {.join = ROWS, .scale = {1, 1}, .rows = f, .k = d}, b1 = fc1, fc2 = fc1, b2 = fc1;
+    fc2 = (item){.join = COLUMNS, .rows = d, .k = f};
+    b2 = (item){.join = SUM, .rows = d};
+    b1.k = b2.k = 1;
+    for (int i = 0; i < 2 && l->pair[0][i] >= 0; i++) {
+        const dgm_ffn *ffn = &layer->experts[l->experts[l->pair[0][i]]];
+        fc1.from[i] = slot_of(m, &ffn->fc1.w, NULL);
+        b1.from[i] = slot_of(m, NULL, (const float **)&ffn->fc1.b);
+        fc2.from[i] = slot_of(m, &ffn->fc2.w, NULL);
+        b2.from[i] = slot_of(m, NULL, (const float **)&ffn->fc2.b);
+        fc2.scale[i] = b2.scale[i] = (double)l->gate[0][i] * (double)m->cfg.expert_scale;
+        fc1.n = b1.n = fc2.n = b2.n = i + 1;
+    }
+    const size_t before = j->n;
+    const char *name = first->tensor->name;
+    const bool good = add(j, &fc1, merged_name(name, "fc1.weight")) &&
+                      add(j, &b1, merged_name(name, "fc1.bias")) &&
+                      add(j, &fc2, merged_name(name, "fc2.weight")) &&
+                      add(j, &b2, merged_name(name, "fc2.bias"));
+    for (size_t i = before; i < j->n; i++)
+        j->report->experts_after[l->stack] += j->list[i].bytes;
+    return good;
+}
+
+/* add_wider - a dense FFN of a folded stack, with zeros up to the width of the folded ones; second: fc2. */
+static bool add_wider(job *j, const dgm_slot *s, int stack)
+{
+    const dgm_model *m = j->x->m;
+    const size_t f = (size_t)m->cfg.ffn_dim[stack] * (size_t)j->wide;
+    const dgm_ffn *ffn =
+        &m->stack[stack].layers[s->layer - (stack == DGM_DECODER ? m->cfg.n_layers[0] : 0)].ffn;
+    const item
+        rows = {.join = ROWS, .n = 1, .from = {s}, .scale = {1}, .rows = f, .k = (size_t)s->k},
+        columns = {
+            .join = COLUMNS, .n = 1, .from = {s}, .scale = {1}, .rows = (size_t)s->n, .k = f};
+    if (j->wide == 1 || s->vector == (const float **)&ffn->fc2.b)
+        return add_copy(j, s);
+    return add(j, s->matrix == &ffn->fc2.w ? &columns : &rows, strdup(s->tensor->name));
+}
+
+static bool add_slot(job *j, const dgm_slot *s, bool first_of_layer)
+{
+    const dgm_model *m = j->x->m;
+    const dgm_extract_layer *l = s->layer >= 0 ? dgm_extraction_layer(j->x, s->layer) : NULL;
+    const int stack = s->layer >= m->cfg.n_layers[DGM_ENCODER] ? DGM_DECODER : DGM_ENCODER;
+    const bool folded = m->cfg.n_experts[stack] > 0 && dgm_routing_by_task(m->cfg.routing[stack]);
+    if (s->expert >= 0)
+        j->report->experts_before[stack] += s->tensor->bytes;
+    if (l != NULL && s->expert >= 0)
+        return !first_of_layer || add_merged(j, l, s);
+    if (l != NULL && s->part == DGM_ROUTER)
+        return true;
+    if (s->expert >= 0)
+        j->report->experts_after[stack] += s->tensor->bytes;
+    return folded && s->part == DGM_FFN ? add_wider(j, s, stack) : add_copy(j, s);
+}
+
+static int plan(job *j)
+{
+    const struct dgm_model_files *f = j->x->m->files;
+    const size_t most = f->n_slots + 4 * (size_t)j->x->n_layers + 1;
+    j->items = calloc(most, sizeof *j->items);
+    j->list = calloc(most, sizeof *j->list);
+    bool good = j->items != NULL && j->list != NULL;
+    for (size_t i = 0; good && i < f->n_slots; i++) {
+        const dgm_slot *s = &f->slots[i];
+        good = add_slot(j, s, s->expert >= 0 && (i == 0 || s[-1].moe != s->moe));
+    }
+    if (!good)
+        return dgm_fail(DGM_ENOMEM, "out of memory for a list of tensors");
+    dgm_new_tensor *list = j->list;
+    j->list = NULL;
+    return dgm_model_writer_plan(j->copy.to, list, j->n, SHARD_BYTES);
+}
+
+/* ---- fill ---- */
+
+/* read - a source as f32, malloc'ed. */
+static int read(float **out, const job *j, const dgm_slot *s)
+{
+    const size_t n = (size_t)s->rows * (size_t)s->k, bytes = (size_t)s->tensor->bytes;
+    void *raw = malloc(bytes + 1);
+    *out = malloc((n + 1) * sizeof **out);
+    int rc = DGM_OK;
+    if (raw == NULL || *out == NULL)
+        rc = dgm_fail(DGM_ENOMEM, "out of memory for %zu weights", n);
+    if (rc == DGM_OK)
+        rc = dgm_tensors_read(j->x->m->files->tensors, s->tensor, raw, 0, bytes, 0);
+    if (rc == DGM_OK)
+        dgm_widen(*out, raw, (dgm_dtype)s->tensor->dtype, n);
+    free(raw);
+    return rc;
+}
+
+/* join - source s, of which w are the weights, into its place of out. */
+static void join(float *out, const item *i, int s, const float *w)
+{
+    const size_t rows = (size_t)i->from[s]->rows, k = (size_t)i->from[s]->k;
+    if (i->join == ROWS)
+        memcpy(out + (size_t)s * rows * k, w, rows * k * sizeof *out);
+    for (size_t r = 0; i->join == COLUMNS && r < rows; r++)
+        for (size_t c = 0; c < k; c++)
+            out[r * i->k + (size_t)s * k + c] = (float)(i->scale[s] * (double)w[r * k + c]);
+}
+
+static void sum(float *out, const item *i, float *const w[2])
+{
+    for (size_t r = 0; r < i->rows; r++) {
+        double y = 0;
+        for (int s = 0; s < i->n; s++)
+            y += i->scale[s] * (double)w[s][r];
+        out[r] = (float)y;
+    }
+}
+
+static int put(job *j, const item *i, const float *out)
+{
+    const size_t n = i->rows * i->k, bytes = n * (i->bf16 ? 2 : 4);
+    uint16_t *narrow = i->bf16 ? malloc(bytes + 1) : NULL;
+    if (i->bf16 && narrow == NULL)
+        return dgm_fail(DGM_ENOMEM, "out of memory for %zu weights", n);
+    for (size_t x = 0; i->bf16 && x < n; x++)
+        narrow[x] = dgm_bf16_round(out[x]); /* of what was bf16: exact */
+    const int rc = dgm_model_writer_put(j->copy.to, i->bf16 ? (const void *)narrow : out, bytes);
+    free(narrow);
+    dgm_tensor_copy_tell(&j->copy, bytes);
+    return rc;
+}
+
+static int make(job *j, const item *i)
+{
+    float *w[2] = {NULL, NULL}, *out = calloc(i->rows * i->k + 1, sizeof *out);
+    int rc = out != NULL ? DGM_OK
+                         : dgm_fail(DGM_ENOMEM, "out of memory for %zu weights", i->rows * i->k);
+    for (int s = 0; rc == DGM_OK && s < i->n; s++) {
+        rc = read(&w[s], j, i->from[s]);
+        if (rc == DGM_OK)
+            join(out, i, s, w[s]);
+    }
+    if (rc == DGM_OK && i->join == SUM)
+        sum(out, i, w);
+    if (rc == DGM_OK)
+        rc = put(j, i, out);
+    free(out);
+    free(w[0]);
+    free(w[1]);
+    return rc;
+}
+
+static int fill(job *j)
+{
+    for (size_t i = 0; i < j->n; i++)
+        DGM_TRY(j->items[i].join == COPY
+                    ? dgm_tensor_copy_run(&j->copy, j->items[i].from[0]->tensor)
+                    : make(j, &j->items[i]));
+    return DGM_OK;
+}
+
+static int finish(job *j)
+{
+    char *config;
+    size_t len;
+    DGM_TRY(dgm_model_writer_beside(j->copy.to, j->x->m->dir));
+    DGM_TRY(dgm_extract_config(&config, &len, j->x, j->wide));
+    const int rc = dgm_model_writer_commit(&j->report->bytes_after, j->copy.to, config, len);
+    free(config);
+    return rc;
+}
+
+/* ---- the whole ---- */
+
+static int check(const dgm_extraction *x)
+{
+    if (x->n_tasks != 1)
+        return dgm_fail(DGM_EUSAGE, "--fold: want one task, whose gates are folded in, found %d",
+                        x->n_tasks);
+    return !x->m->cfg.weights.packed
+               ? DGM_OK
+               : dgm_fail(DGM_EMODEL,
+                          "%s: --fold wants a model as Hugging Face has it, found a packed one: "
+                          "fold the model that it was made from, then quantise",
+                          x->m->dir);
+}
+
+static int widest(const dgm_extraction *x)
+{
+    int wide = 1;
+    for (int l = 0; l < x->n_layers; l++)
+        if (x->layers[l].pair[0][1] >= 0)
+            wide = 2;
+    return wide;
+}
+
+int dgm_extract_fold(dgm_extract_report *report, const dgm_extraction *x, const char *out,
+                     dgm_copy_progress progress, void *ctx)
+{
+    const dgm_tensors *from = x->m->files->tensors;
+    dgm_model_writer *to = NULL;
+    DGM_TRY(check(x));
+    *report = (dgm_extract_report){.bytes_before = dgm_tensors_bytes(from)};
+    job j = {.x = x,
+             .report = report,
+             .copy = {.from = from, .progress = progress, .ctx = ctx},
+             .wide = widest(x),
+             .dense = dgm_extract_all_dense(x)};
+    int rc = dgm_tensor_copy_init(&j.copy);
+    if (rc == DGM_OK)
+        rc = dgm_model_writer_open(&to, out);
+    j.copy.to = to;
+    if (rc == DGM_OK)
+        rc = plan(&j);
+    if (rc == DGM_OK)
+        rc = fill(&j);
+    if (rc == DGM_OK)
+        rc = finish(&j);
+    dgm_model_writer_close(to);
+    dgm_tensor_copy_fini(&j.copy);
+    for (size_t i = 0; j.list != NULL && i < j.n; i++)
+        free(j.list[i].name);
+    free(j.list);
+    free(j.items);
+    return rc;
+}
