@@ -82,7 +82,8 @@ static size_t describe(dgm_answer_cache *c, const dgm_request *r)
     const dgm_stream_line *l = &r->line;
     const size_t beside = (size_t)l->n_beside * sizeof *l->beside,
                  bytes = sizeof(key) + l->len + beside;
-    if (c->most == 0 || r->cfg.decode.sampling || l->text == NULL)
+    if (c->most == 0 || r->cfg.decode.sampling || r->cfg.token_scores || r->cfg.alignment ||
+        l->text == NULL)
         return 0;
     if (bytes > c->cap) {
         char *grown = realloc(c->asked, 2 * bytes);

@@ -111,6 +111,7 @@ static void free_part(dgm_stream_part *p)
     for (int i = 0; i < p->n_hyps; i++) {
         free(p->hyps[i].text);
         free(p->hyps[i].tokens);
+        free(p->hyps[i].token_logp);
         free(p->hyps[i].pairs);
     }
     free(p->hyps);
