@@ -34,6 +34,7 @@ serve
 same
 same --beam-size 3 --n-best 3 --with-score --length-penalty 0
 same --split always --format marian --no-repeat-ngram-size 3
+same --alignment --token-scores
 same --sampling-topk 5 --seed 7 --max-length 9
 "$dragoman" client --connect "unix:$sock" -s en -t xx <"$dir/in" >"$dir/out" 2>"$dir/err"
 [ $? -eq 2 ] || fail "an unknown language"
