@@ -294,7 +294,8 @@ static int send_lines(job *j)
                                     .prefix_len = l->prefix_len,
                                     .src = j->cfg->o->src_lang,
                                     .tgt = j->cfg->o->tgt_lang,
-                                    .options = j->cfg->options};
+                                    .options = j->cfg->options,
+                                    .number = j->sent + 1};
         const int rc = dgm_client_submit(j->cfg->client, j->sent, &s);
         if (rc == DGM_EINPUT)
             DGM_TRY(finish_line(j, j->sent, DGM_LINE_STATUS_TOO_LONG, NULL, dgm_error_text()));

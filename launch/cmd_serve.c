@@ -3,6 +3,7 @@
 #include "launch/commands.h"
 #include "launch/filter_direction.h"
 #include "launch/serve_directions.h"
+#include "runtime/http.h"
 #include "runtime/server.h"
 
 #include <stdio.h>
@@ -24,6 +25,7 @@ typedef struct serve {
     dgm_serve_directions directions;
     dgm_serving_gauge gauge;
     dgm_server *server; /* rank 0 */
+    dgm_http *http;
     char address[256];
 } serve;
 
@@ -62,6 +64,7 @@ static int open_server(serve *v, const dgm_options *o)
             o->max_in_flight < REQUEST_SEGMENTS ? o->max_in_flight : REQUEST_SEGMENTS,
         .segment_bytes = DGM_STREAM_MAX_LINE_BYTES,
         .max_queue_tokens = o->max_queue_tokens,
+        .cache_bytes = (size_t)o->cache_mib << 20,
         .hello_ms = DGM_WIRE_HELLO_MS,
         .idle_ms = o->idle_ms,
         .write_ms = o->write_ms,
@@ -79,6 +82,15 @@ static int open_server(serve *v, const dgm_options *o)
         .gauge = &v->gauge,
     };
     DGM_TRY(dgm_server_open(&v->server, &cfg));
+    if (o->http[0] != '\0') {
+        const dgm_http_config http = {.address = o->http,
+                                      .insecure = o->insecure,
+                                      .requests = dgm_server_requests(v->server),
+                                      .gauge = &v->gauge,
+                                      .connections = dgm_server_connections(v->server),
+                                      .version = DGM_VERSION};
+        DGM_TRY(dgm_http_open(&v->http, &http));
+    }
     return dgm_server_start(v->server);
 }
 
@@ -88,7 +100,7 @@ static int serve_clients(serve *v)
     const dgm_session *s = &v->session;
     const dgm_serving_config cfg = {.engine = s->engine,
                                     .requests = dgm_server_requests(v->server),
-                                    .heartbeat = s->ranks > 1,
+                                    .ranks = s->ranks,
                                     .spare = SPARE_SLOTS * s->dense_ranks,
                                     .stop = &dgm_session_signal,
                                     .drain_ms = s->options->drain_ms};
@@ -138,6 +150,7 @@ int dgm_cmd_serve(const dgm_options *o)
     const int code = dgm_session_leave(&v->session, rc);
     if (v->server != NULL && rc >= 0)
         show_summary(v);
+    dgm_http_close(v->http);
     dgm_server_close(v->server);
     dgm_serve_directions_close(&v->directions);
     dgm_session_close(&v->session);

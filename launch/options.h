@@ -168,8 +168,9 @@ typedef struct dgm_options {
     const char *listen;         /* "" or the last of */
     const char *const *listens; /* [n_listens] */
     int n_listens;
+    const char *http; /* "": none */
     bool insecure;
-    int max_queue_tokens, max_connections, max_in_flight, idle_ms, write_ms, drain_ms;
+    int max_queue_tokens, cache_mib, max_connections, max_in_flight, idle_ms, write_ms, drain_ms;
 
     /* what is left: positional arguments */
     const char *const *args;

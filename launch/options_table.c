@@ -513,6 +513,8 @@ const dgm_opt dgm_option_rows[] = {
          "unix:PATH or tcp:HOST:PORT; may be given several times; without it a Unix socket in "
          "$XDG_RUNTIME_DIR or /tmp, which its owner alone can use",
          NULL),
+    TEXT("http", 0, serve_group, http, "", "HOST:PORT", V, NONE,
+         "answer /metrics, /healthz and /readyz there, such as 127.0.0.1:9464", NULL),
     SWITCH("insecure", 0, serve_group, insecure, V, NONE,
            "let anybody in the network connect: tcp addresses beyond loopback without TLS",
            "Whoever reaches the address can read, ask, and fill the queue"),
@@ -520,6 +522,8 @@ const dgm_opt dgm_option_rows[] = {
         "source tokens that wait or are in work, of all clients; beyond it they are told to come "
         "again later",
         "Large lets clients wait long, small turns them away early"),
+    INT("cache-mib", 0, serve_group, cache_mib, "64", 0, 1048576, "MIB", V, NONE,
+        "answers kept for when the same line is asked again; 0: none", NULL),
     INT("max-connections", 0, serve_group, max_connections, "1024", 1, 1000000, "N", V, NONE,
         "clients at once", "Each takes a file descriptor: ulimit -n"),
     INT("max-in-flight", 0, serve_group, max_in_flight, "2048", 1, 1000000, "N", V, NONE,

@@ -204,6 +204,7 @@ int dgm_client_submit(dgm_client *c, uint64_t user, const dgm_wire_segment *s)
     (void)keep(&it->data.tgt, at, s->tgt, tgt);
     it->data.text_len = s->text_len;
     it->data.prefix_len = s->prefix_len;
+    it->data.number = s->number;
     if (s->options != NULL)
         it->options = *s->options;
     it->kind = DGM_WIRE_TRANSLATE;
@@ -325,6 +326,23 @@ static bool late(dgm_client *c, dgm_client_item *it, dgm_wire_options *o)
     return true;
 }
 
+/* same_options - a NaN differs from itself, which costs bytes and no more. */
+static bool same_options(const dgm_wire_options *a, const dgm_wire_options *b)
+{
+    return a->beam_size == b->beam_size && a->n_best == b->n_best &&
+           a->max_length == b->max_length && a->min_length == b->min_length &&
+           a->no_repeat_ngram_size == b->no_repeat_ngram_size &&
+           a->has_length_penalty == b->has_length_penalty &&
+           a->length_penalty == b->length_penalty &&
+           a->repetition_penalty == b->repetition_penalty &&
+           a->penalty_skip_special == b->penalty_skip_special &&
+           a->early_stopping == b->early_stopping && a->sampling_topk == b->sampling_topk &&
+           a->sampling_topp == b->sampling_topp && a->temperature == b->temperature &&
+           a->seed == b->seed && a->split == b->split && a->retry == b->retry &&
+           a->token_scores == b->token_scores && a->alignment == b->alignment &&
+           a->priority == b->priority && a->deadline_ms == b->deadline_ms;
+}
+
 /* A frame of segments from the front of the queue: as many as fit, and credits allow. */
 static int send_segments(dgm_client *c)
 {
@@ -359,7 +377,7 @@ static int send_segments(dgm_client *c)
             t->tgt = segments[0].tgt;
             t->options = options[0];
         }
-        if (memcmp(&options[i], &options[0], sizeof options[0]) == 0)
+        if (same_options(&options[i], &options[0]))
             segments[i].options = NULL;
         segments[i].src = strcmp(segments[i].src, t->src) == 0 ? "" : segments[i].src;
         segments[i].tgt = strcmp(segments[i].tgt, t->tgt) == 0 ? "" : segments[i].tgt;
@@ -630,7 +648,7 @@ static int alone(const dgm_client *c)
 
 int dgm_client_call(dgm_client *c, const dgm_wire_answer **answer, const dgm_wire_segment *segment)
 {
-    dgm_client_event e;
+    dgm_client_event e = {0};
     DGM_TRY(alone(c));
     DGM_TRY(dgm_client_submit(c, 0, segment));
     DGM_TRY(await(c, &e));
@@ -641,7 +659,7 @@ int dgm_client_call(dgm_client *c, const dgm_wire_answer **answer, const dgm_wir
 int dgm_client_ask(dgm_client *c, const dgm_wire_frame **frame, enum dgm_wire_kind kind,
                    uint32_t limit_ms)
 {
-    dgm_client_event e;
+    dgm_client_event e = {0};
     DGM_TRY(alone(c));
     DGM_TRY(dgm_client_request(c, 0, kind, limit_ms));
     DGM_TRY(await(c, &e));

@@ -147,7 +147,7 @@ static int connect_tcp(dgm_client *c)
     if (c->host == NULL) {
         const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
         char host[256];
-        const char *port;
+        const char *port = "";
         DGM_TRY(split_tcp(c->address, host, sizeof host, &port));
         if (c->hosts != NULL)
             freeaddrinfo(c->hosts);

@@ -166,6 +166,7 @@ typedef struct dgm_wire_segment {
     int64_t text_bad, prefix_bad;
     const char *src, *tgt;
     const dgm_wire_options *options;
+    uint64_t number; /* of its line, for sampling; 0: as 1 */
 } dgm_wire_segment;
 
 typedef struct dgm_wire_translate {

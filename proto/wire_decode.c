@@ -111,6 +111,7 @@ static void get_segment(dgm_wire_segment *s, const Dragoman__V1__Segment *p,
         .src = p->src.len > 0 ? text(&p->src, "src of a segment", d) : t->src,
         .tgt = p->tgt.len > 0 ? text(&p->tgt, "tgt of a segment", d) : t->tgt,
         .options = own != NULL ? own : &t->options,
+        .number = p->number,
     };
 }
 

@@ -64,22 +64,19 @@ static void put_segment(Dragoman__V1__Segment *p, const dgm_wire_segment *s, dgm
     p->prefix = bytes(s->prefix, s->prefix_len);
     p->src = text(s->src);
     p->tgt = text(s->tgt);
+    p->number = s->number;
     p->options = s->options == NULL ? NULL : put_options(s->options, m);
 }
 
-/* Arrays of messages: the messages, and pointers to them, as protobuf-c wants them. */
-#define PUT_ARRAY(m, field, count, type, put_one)                                                  \
-    do {                                                                                           \
-        const size_t put_n = (count);                                                              \
-        type *put_at = dgm_wire_take_array(m, put_n, sizeof *put_at);                              \
-        type **put_to = dgm_wire_take_array(m, put_n, sizeof *put_to);                             \
-        for (size_t i = 0; put_at != NULL && put_to != NULL && i < put_n; i++) {                   \
-            put_to[i] = &put_at[i];                                                                \
-            put_one;                                                                               \
-        }                                                                                          \
-        p->field = put_to;                                                                         \
-        p->n_##field = put_at != NULL && put_to != NULL ? put_n : 0;                               \
-    } while (0)
+/* point_at - protobuf-c wants arrays of messages as pointers to them. *n becomes 0 where memory ran out. */
+static void *point_at(size_t *n, void *messages, size_t count, size_t size, dgm_wire_memory *m)
+{
+    void **to = dgm_wire_take_array(m, count, sizeof *to);
+    *n = messages != NULL && to != NULL ? count : 0;
+    for (size_t i = 0; i < *n; i++)
+        to[i] = (char *)messages + i * size;
+    return to;
+}
 
 static Dragoman__V1__Translate *put_translate(const dgm_wire_translate *t, dgm_wire_memory *m)
 {
@@ -92,8 +89,10 @@ static Dragoman__V1__Translate *put_translate(const dgm_wire_translate *t, dgm_w
     p->options = put_options(&t->options, m);
     if (p->options != NULL && dragoman__v1__options__get_packed_size(p->options) == 0)
         p->options = NULL; /* nothing but defaults */
-    PUT_ARRAY(m, segments, t->n_segments, Dragoman__V1__Segment,
-              put_segment(&put_at[i], &t->segments[i], m));
+    Dragoman__V1__Segment *at = dgm_wire_take_array(m, t->n_segments, sizeof *at);
+    p->segments = point_at(&p->n_segments, at, t->n_segments, sizeof *at, m);
+    for (size_t i = 0; i < p->n_segments; i++)
+        put_segment(&at[i], &t->segments[i], m);
     return p;
 }
 
@@ -154,8 +153,10 @@ static Dragoman__V1__Answer *put_answer(const dgm_wire_answer *a, dgm_wire_memor
     dragoman__v1__answer__init(p);
     p->segment = a->segment;
     p->status = (Dragoman__V1__Status)a->status;
-    PUT_ARRAY(m, hypotheses, a->n_hyps, Dragoman__V1__Hypothesis,
-              put_hypothesis(&put_at[i], &a->hyps[i], m));
+    Dragoman__V1__Hypothesis *at = dgm_wire_take_array(m, a->n_hyps, sizeof *at);
+    p->hypotheses = point_at(&p->n_hypotheses, at, a->n_hyps, sizeof *at, m);
+    for (size_t i = 0; i < p->n_hypotheses; i++)
+        put_hypothesis(&at[i], &a->hyps[i], m);
     p->src_tokens = a->src_tokens;
     p->tgt_tokens = a->tgt_tokens;
     p->src_unknown = a->src_unknown;
@@ -197,7 +198,10 @@ static Dragoman__V1__Languages *put_languages(const dgm_wire_languages *l, dgm_w
     if (p == NULL)
         return NULL;
     dragoman__v1__languages__init(p);
-    PUT_ARRAY(m, languages, l->n, Dragoman__V1__Language, put_language(&put_at[i], &l->at[i], m));
+    Dragoman__V1__Language *at = dgm_wire_take_array(m, l->n, sizeof *at);
+    p->languages = point_at(&p->n_languages, at, l->n, sizeof *at, m);
+    for (size_t i = 0; i < p->n_languages; i++)
+        put_language(&at[i], &l->at[i], m);
     return p;
 }
 
@@ -214,7 +218,10 @@ static Dragoman__V1__Statistics *put_statistics(const dgm_wire_statistics *s, dg
     if (p == NULL)
         return NULL;
     dragoman__v1__statistics__init(p);
-    PUT_ARRAY(m, metrics, s->n, Dragoman__V1__Metric, put_metric(&put_at[i], &s->at[i]));
+    Dragoman__V1__Metric *at = dgm_wire_take_array(m, s->n, sizeof *at);
+    p->metrics = point_at(&p->n_metrics, at, s->n, sizeof *at, m);
+    for (size_t i = 0; i < p->n_metrics; i++)
+        put_metric(&at[i], &s->at[i]);
     return p;
 }
 

@@ -1,5 +1,7 @@
 #include "runtime/report.h"
 
+#include "runtime/checks.h"
+
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +30,16 @@ static json_t *mass_json(double mass)
     return mass == 0 ? json_integer(0) : json_real(mass);
 }
 
+/* put_checks - a list of names, where any struck. */
+static void put_checks(json_t *o, unsigned checks)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < DGM_CHECKS; i++)
+        if (checks >> i & 1)
+            (void)json_array_append_new(list, json_string(dgm_check_name(i)));
+    (void)json_object_set_new(o, "checks", list);
+}
+
 int dgm_report_format(char **json, size_t *len, const dgm_line_report *r)
 {
     /* A message may quote a file name, which need not be UTF-8; JSON must be. */
@@ -42,6 +54,8 @@ int dgm_report_format(char **json, size_t *len, const dgm_line_report *r)
         mass_json(r->absent_mass), "absent_most", mass_json(r->absent_most), "worst_layer",
         r->worst_layer[0] != '\0' ? json_string(r->worst_layer) : json_null(), "segments",
         r->segments, "message", message);
+    if (o != NULL && r->checks != 0)
+        put_checks(o, r->checks);
     char *text = o == NULL ? NULL : json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(9));
     json_decref(o);
     char *line = text == NULL ? NULL : malloc(strlen(text) + 2);

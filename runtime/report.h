@@ -18,7 +18,10 @@
     X(TRUNCATED, "truncated", true) /* the translation reached the length limit */                 \
     X(TOO_LONG, "too_long", true)   /* longer than the model takes, and not to be split */         \
     X(BAD_INPUT, "bad_input", true) /* not UTF-8, or a NUL byte */                                 \
-    X(FAILED, "failed", true)       /* the engine refused it; the message says why */
+    X(FAILED, "failed", true)       /* the engine refused it; the message says why */              \
+    X(COPIED, "copied", false)      /* the source again; see runtime/checks.h */                   \
+    X(LOOPED, "looped", false)                                                                     \
+    X(WRONG_SCRIPT, "wrong_script", false)
 
 enum dgm_line_status {
 #define DGM_LINE_ENUM(name, text, flagged) DGM_LINE_STATUS_##name,
@@ -40,6 +43,7 @@ typedef struct dgm_line_report {
     double absent_mass, absent_most; /* gate weight lost, mean and most; see dgm_absent */
     char worst_layer[24];            /* "decoder 3", or "" */
     int segments;
+    unsigned checks;     /* sum of dgm_check: what struck the best hypothesis */
     const char *message; /* "" or why */
 } dgm_line_report;
 

@@ -37,6 +37,7 @@ typedef struct dgm_request {
     /* the net thread's, before it is admitted and after it came back */
     void *owner;
     uint32_t number; /* of the line in its owner */
+    bool cached;     /* was answered before; is not admitted */
 
     /* set before it is admitted; then the engine thread's until it is finished */
     dgm_stream_config cfg; /* targets is &target */

@@ -106,6 +106,8 @@ int dgm_server_open(dgm_server **out, const dgm_server_config *cfg)
             : dgm_fail(DGM_EINTERNAL, "the event loop does not start");
     if (rc == DGM_OK)
         rc = dgm_requests_create(&s->requests, cfg->max_queue_tokens, wake, s);
+    if (rc == DGM_OK)
+        rc = dgm_answer_cache_create(&s->cache, cfg->cache_bytes);
     for (int i = 0; rc == DGM_OK && i < cfg->n_listen; i++)
         rc = dgm_server_listen(s, cfg->listen[i]);
     if (rc == DGM_OK &&
@@ -122,6 +124,11 @@ int dgm_server_open(dgm_server **out, const dgm_server_config *cfg)
 dgm_requests *dgm_server_requests(dgm_server *s)
 {
     return s->requests;
+}
+
+const atomic_int *dgm_server_connections(const dgm_server *s)
+{
+    return &s->n_conns;
 }
 
 int dgm_server_start(dgm_server *s)
@@ -168,6 +175,7 @@ void dgm_server_close(dgm_server *s)
     if (s->requests != NULL)
         take_rest(s);
     dgm_requests_destroy(s->requests);
+    dgm_answer_cache_destroy(s->cache);
     dgm_wire_memory_fini(&s->memory);
     dgm_wire_memory_fini(&s->scratch);
     free(s);

@@ -22,6 +22,7 @@ typedef struct dgm_server_config {
     /* limits; all above 0 */
     int max_connections, in_flight, request_segments, segment_bytes;
     int64_t max_queue_tokens;
+    size_t cache_bytes;                        /* of answers; 0: none are kept */
     int hello_ms, idle_ms, write_ms, drain_ms; /* idle 0: never */
 
     /* what a welcome says */
@@ -46,6 +47,7 @@ typedef struct dgm_server_config {
  */
 DGM_MUST_CHECK int dgm_server_open(dgm_server **out, const dgm_server_config *cfg);
 dgm_requests *dgm_server_requests(dgm_server *s);
+const atomic_int *dgm_server_connections(const dgm_server *s);
 
 /* dgm_server_start - the net thread begins. */
 DGM_MUST_CHECK int dgm_server_start(dgm_server *s);

@@ -19,7 +19,7 @@ static void on_closed(uv_handle_t *h)
         s->conns = c->next;
     if (c->next != NULL)
         c->next->before = c->before;
-    s->n_conns--;
+    atomic_fetch_sub(&s->n_conns, 1);
     dgm_frame_reader_fini(&c->in);
     dgm_frame_buffer_fini(&c->out);
     dgm_frame_buffer_fini(&c->flying);
@@ -283,7 +283,7 @@ void dgm_conn_accept(dgm_server_listener *l)
     if (c->next != NULL)
         c->next->before = c;
     s->conns = c;
-    if (++s->n_conns > s->cfg.max_connections) {
+    if (atomic_fetch_add(&s->n_conns, 1) >= s->cfg.max_connections) {
         (void)dgm_fail(DGM_EBUSY, "too many connections: want at most %d", s->cfg.max_connections);
         dgm_conn_error(c, 0, DGM_WIRE_ERROR_CONNECTIONS, dgm_error_text(), 1000, 0);
     } else if (dgm_requests_join(s->requests, &c->client) != DGM_OK) {

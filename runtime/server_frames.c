@@ -8,8 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { STALL_MS = 10000 };
-
 /* clean_name - what a client calls itself, for logs: printable, and short. */
 static void clean_name(char out[DGM_SERVER_NAME], const char *name)
 {
@@ -79,7 +77,7 @@ static void health(dgm_conn *c, uint64_t id)
         state = DGM_WIRE_STATE_DRAINING;
     else if (!atomic_load(&g->ready))
         state = DGM_WIRE_STATE_STARTING;
-    else if (age_ms > STALL_MS)
+    else if (age_ms > DGM_SERVING_STALL_MS)
         state = DGM_WIRE_STATE_STALLED;
     const dgm_wire_frame f = {
         .id = id,
@@ -140,8 +138,9 @@ static void statistics(dgm_conn *c, uint64_t id)
     const dgm_server *s = c->server;
     const dgm_serving_gauge *g = s->cfg.gauge;
     const dgm_requests_state q = dgm_requests_look(s->requests);
+    const dgm_answer_cache_state cache = dgm_answer_cache_look(s->cache);
     const dgm_wire_metric m[] = {
-        {"dragoman_connections", s->n_conns},
+        {"dragoman_connections", atomic_load(&s->n_conns)},
         {"dragoman_queue_tokens", (double)q.tokens},
         {"dragoman_queue_segments", q.waiting},
         {"dragoman_in_flight_segments", q.computing},
@@ -151,6 +150,10 @@ static void statistics(dgm_conn *c, uint64_t id)
         {"dragoman_segments_cancelled_total", (double)q.by_end[DGM_REQUEST_CANCELLED]},
         {"dragoman_segments_timed_out_total", (double)q.by_end[DGM_REQUEST_TIMED_OUT]},
         {"dragoman_segments_failed_total", (double)q.by_end[DGM_REQUEST_FAILED]},
+        {"dragoman_cache_bytes", (double)cache.bytes},
+        {"dragoman_cache_answers", cache.entries},
+        {"dragoman_cache_hits_total", (double)cache.hits},
+        {"dragoman_cache_misses_total", (double)cache.misses},
         {"dragoman_engine_steps_total", (double)atomic_load(&g->steps)},
         {"dragoman_source_tokens_total", (double)atomic_load(&g->src_tokens)},
         {"dragoman_target_tokens_total", (double)atomic_load(&g->tgt_tokens)},

@@ -1,12 +1,10 @@
 /* Addresses to listen on: unix:PATH, tcp:HOST:PORT. */
 #include "base/log.h"
+#include "runtime/address.h"
 #include "runtime/server_state.h"
 
 #include <errno.h>
-#include <netdb.h>
-#include <netinet/in.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -82,61 +80,16 @@ static int listen_unix(dgm_server *s, dgm_server_listener *l, const char *addres
     return start(l, address);
 }
 
-static bool loopback(const struct sockaddr *a)
+static int listen_tcp(dgm_server *s, dgm_server_listener *l, const char *address, const char *text)
 {
-    if (a->sa_family == AF_INET)
-        return (ntohl(((const struct sockaddr_in *)a)->sin_addr.s_addr) >> 24) == 127;
-    return a->sa_family == AF_INET6 &&
-           IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)a)->sin6_addr);
-}
-
-static int bind_tcp(dgm_server *s, dgm_server_listener *l, const char *address,
-                    const struct sockaddr *at)
-{
-    if (!loopback(at) && !s->cfg.insecure)
-        return dgm_fail(
-            DGM_EUSAGE,
-            "--listen %s: is not on loopback, and this version has no TLS: anybody on the "
-            "network could read and ask (--insecure says that this is meant)",
-            address);
+    struct sockaddr_storage at;
+    DGM_TRY(dgm_address_resolve(&at, "--listen", address, text, s->cfg.insecure));
     (void)uv_tcp_init(&s->loop, &l->socket.tcp);
     s->n_listeners++;
-    const int rc = uv_tcp_bind(&l->socket.tcp, at, 0);
+    const int rc = uv_tcp_bind(&l->socket.tcp, (const struct sockaddr *)&at, 0);
     if (rc != 0)
         return dgm_fail(DGM_EUSAGE, "--listen %s: %s", address, uv_strerror(rc));
     return start(l, address);
-}
-
-/* split_host - "HOST:PORT", "[::1]:PORT". */
-static int split_host(char host[256], char port[16], const char *address, const char *text)
-{
-    const char *colon = strrchr(text, ':');
-    const size_t n = colon == NULL ? 0 : (size_t)(colon - text);
-    const bool brackets = n > 1 && text[0] == '[' && text[n - 1] == ']';
-    char *end = NULL;
-    const long number = colon == NULL ? 0 : strtol(colon + 1, &end, 10);
-    if (n == 0 || n >= 256 || end == colon + 1 || *end != '\0' || number < 0 || number > 65535)
-        return dgm_fail(DGM_EUSAGE, "--listen %s: want tcp:HOST:PORT, the port 0 to 65535",
-                        address);
-    (void)snprintf(host, 256, "%.*s", (int)(brackets ? n - 2 : n), text + brackets);
-    (void)snprintf(port, 16, "%ld", number);
-    return DGM_OK;
-}
-
-static int listen_tcp(dgm_server *s, dgm_server_listener *l, const char *address, const char *text)
-{
-    char host[256], port[16];
-    DGM_TRY(split_host(host, port, address, text));
-    const struct addrinfo hints = {.ai_family = AF_UNSPEC,
-                                   .ai_socktype = SOCK_STREAM,
-                                   .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
-    struct addrinfo *found = NULL;
-    const int rc = getaddrinfo(host, port, &hints, &found);
-    if (rc != 0)
-        return dgm_fail(DGM_EUSAGE, "--listen %s: %s", address, gai_strerror(rc));
-    const int bound = bind_tcp(s, l, address, found->ai_addr);
-    freeaddrinfo(found);
-    return bound;
 }
 
 int dgm_server_listen(dgm_server *s, const char *address)

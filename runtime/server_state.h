@@ -2,6 +2,7 @@
 #ifndef DGM_RUNTIME_SERVER_STATE_H
 #define DGM_RUNTIME_SERVER_STATE_H
 
+#include "runtime/answer_cache.h"
 #include "runtime/server.h"
 
 #include <pthread.h>
@@ -66,8 +67,9 @@ struct dgm_server {
     dgm_server_listener listeners[DGM_SERVER_LISTENERS];
     int n_listeners;
     dgm_conn *conns;
-    int n_conns;
+    atomic_int n_conns; /* others look at it */
     uint64_t n_accepted;
+    dgm_answer_cache *cache;
     dgm_wire_memory memory;  /* of the frame being read, */
     dgm_wire_memory scratch; /* and of those being written */
     atomic_int stopping;     /* 0, or the milliseconds for the rest, plus 1 */

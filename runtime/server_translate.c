@@ -62,13 +62,12 @@ static int take_options(dgm_request *r, enum dgm_wire_error_code *code, const dg
                         const dgm_server_config *cfg)
 {
     dgm_decode_options *d = &r->cfg.decode;
-    if (o->token_scores || o->alignment || o->retry == DGM_WIRE_RETRY_CHECKS) {
-        (void)dgm_fail(DGM_EINPUT, "%s: not in this version of the server",
-                       o->token_scores ? "token_scores"
-                       : o->alignment  ? "alignment"
-                                       : "retry");
+    if (o->retry == DGM_WIRE_RETRY_CHECKS) {
+        (void)dgm_fail(DGM_EINPUT, "retry: not in this version of the server");
         return refuse(code, DGM_WIRE_ERROR_UNSUPPORTED);
     }
+    d->token_scores = r->cfg.token_scores = o->token_scores;
+    d->alignment = r->cfg.alignment = o->alignment;
     set_int(&d->sampling_topk, o->sampling_topk);
     set_float(&d->sampling_topp, o->sampling_topp);
     set_float(&d->temperature, o->temperature);
@@ -131,7 +130,9 @@ static int take_segment(dgm_request *r, enum dgm_wire_error_code *code, const dg
     const dgm_line line = line_of(s->text, s->text_len, s->text_bad, r->number + 1, most),
                    prefix = line_of(s->prefix, s->prefix_len, s->prefix_bad, r->number + 1, most);
     *code = DGM_WIRE_ERROR_INTERNAL;
-    return dgm_stream_line_fill(&r->line, &r->cfg, &line, s->prefix_len > 0 ? &prefix : NULL);
+    DGM_TRY(dgm_stream_line_fill(&r->line, &r->cfg, &line, s->prefix_len > 0 ? &prefix : NULL));
+    r->line.number = s->number != 0 ? s->number : 1; /* keys the draws of sampling from now on */
+    return DGM_OK;
 }
 
 static void free_request(dgm_request *r)
@@ -217,7 +218,7 @@ static int admit(dgm_conn *c, dgm_server_job *j, enum dgm_wire_error_code *code,
     if (waits == NULL)
         return dgm_fail(DGM_ENOMEM, "out of memory for a request");
     for (int i = 0; i < j->n; i++)
-        if (j->requests[i].line.left > 0)
+        if (j->requests[i].line.left > 0 && !j->requests[i].cached)
             waits[n++] = &j->requests[i];
     const int rc = n == 0 ? DGM_OK : dgm_requests_admit(q, c->client, waits, n, retry_ms);
     free(waits);
@@ -246,9 +247,14 @@ static int begin(dgm_conn *c, uint64_t id, const dgm_wire_translate *t, int n,
         if (rc != DGM_OK && n > 1)
             (void)dgm_fail(rc, "segment %d: %s", i, dgm_error_text());
     }
+    dgm_wire_answer before;
+    for (int i = 0; rc == DGM_OK && i < n; i++)
+        j->requests[i].cached = j->requests[i].line.left > 0 &&
+                                dgm_answer_cache_find(c->server->cache, &before, &j->requests[i]);
     bool *at_once = rc == DGM_OK ? calloc((size_t)n, sizeof *at_once) : NULL;
     for (int i = 0; at_once != NULL && i < n; i++)
-        at_once[i] = j->requests[i].line.left == 0; /* read before others may write */
+        at_once[i] = j->requests[i].line.left == 0 || /* read before others may write */
+                     j->requests[i].cached;
     if (rc == DGM_OK && at_once == NULL)
         rc = dgm_fail(DGM_ENOMEM, "out of memory for a request");
     if (rc == DGM_OK)
@@ -328,6 +334,9 @@ static uint32_t wire_status(enum dgm_line_status s)
         [DGM_LINE_STATUS_TOO_LONG] = DGM_WIRE_STATUS_TOO_LONG,
         [DGM_LINE_STATUS_BAD_INPUT] = DGM_WIRE_STATUS_BAD_INPUT,
         [DGM_LINE_STATUS_FAILED] = DGM_WIRE_STATUS_FAILED,
+        [DGM_LINE_STATUS_COPIED] = DGM_WIRE_STATUS_COPIED,
+        [DGM_LINE_STATUS_LOOPED] = DGM_WIRE_STATUS_LOOPED,
+        [DGM_LINE_STATUS_WRONG_SCRIPT] = DGM_WIRE_STATUS_WRONG_SCRIPT,
     };
     return to[s];
 }
@@ -363,18 +372,82 @@ static void fail_answer(dgm_wire_answer *a, const dgm_request *r)
     }
 }
 
-/* fill_hyps - texts are the caller's to free. */
-static int fill_hyps(dgm_wire_answer *a, dgm_wire_hypothesis *hyps, char **texts,
-                     const dgm_request *r)
+/* What an answer's hypotheses point at. */
+typedef struct answer_memory {
+    dgm_wire_hypothesis hyps[DGM_MAX_BEAM];
+    char *text[DGM_MAX_BEAM];
+    const char **tokens[DGM_MAX_BEAM];
+    float *scores[DGM_MAX_BEAM];
+    uint32_t *pairs[DGM_MAX_BEAM];
+} answer_memory;
+
+static void free_answer(answer_memory *m)
+{
+    for (int i = 0; i < DGM_MAX_BEAM; i++) {
+        free(m->text[i]);
+        free(m->tokens[i]);
+        free(m->scores[i]);
+        free(m->pairs[i]);
+    }
+}
+
+static int fill_tokens(answer_memory *m, int i, const dgm_request *r)
+{
+    const dgm_stream_line *l = &r->line;
+    size_t n = 0;
+    for (int s = 0; s < l->segments.n; s++)
+        n += (size_t)dgm_stream_line_hyp(l, &r->cfg, s, 0, i)->n_tokens;
+    m->tokens[i] = malloc((n + 1) * sizeof(const char *));
+    m->scores[i] = malloc((n + 1) * sizeof *m->scores[i]);
+    if (m->tokens[i] == NULL || m->scores[i] == NULL)
+        return dgm_fail(DGM_ENOMEM, "out of memory for an answer");
+    n = 0;
+    for (int s = 0; s < l->segments.n; s++) {
+        const dgm_stream_hyp *h = dgm_stream_line_hyp(l, &r->cfg, s, 0, i);
+        for (int k = 0; k < h->n_tokens; k++) {
+            m->tokens[i][n] = dgm_tok_piece(r->cfg.tok, h->tokens[k]);
+            m->scores[i][n++] = h->token_logp[k];
+        }
+    }
+    m->hyps[i].tokens = m->tokens[i];
+    m->hyps[i].token_scores = m->scores[i];
+    m->hyps[i].n_tokens = n;
+    return DGM_OK;
+}
+
+static int fill_pairs(answer_memory *m, int i, const dgm_request *r)
+{
+    dgm_word_pair *pairs = NULL;
+    int n = 0;
+    DGM_TRY(dgm_stream_line_pairs(&pairs, &n, &r->line, &r->cfg, 0, i));
+    m->pairs[i] = malloc((2 * (size_t)n + 1) * sizeof *m->pairs[i]);
+    for (int p = 0; m->pairs[i] != NULL && p < n; p++) {
+        m->pairs[i][2 * p] = (uint32_t)pairs[p].source;
+        m->pairs[i][2 * p + 1] = (uint32_t)pairs[p].target;
+    }
+    free(pairs);
+    if (m->pairs[i] == NULL)
+        return dgm_fail(DGM_ENOMEM, "out of memory for an answer");
+    m->hyps[i].alignment = m->pairs[i];
+    m->hyps[i].n_alignment = (size_t)n;
+    return DGM_OK;
+}
+
+static int fill_hyps(dgm_wire_answer *a, answer_memory *m, const dgm_request *r)
 {
     const int n = r->cfg.decode.n_best;
     for (int i = 0; i < n && dgm_stream_line_has(&r->line, &r->cfg, 0, i); i++) {
-        DGM_TRY(dgm_stream_line_text(&texts[i], &hyps[i].text_len, &r->line, &r->cfg, 0, i));
-        hyps[i].text = texts[i];
-        hyps[i].score = (float)dgm_stream_line_score(&r->line, &r->cfg, 0, i);
+        dgm_wire_hypothesis *h = &m->hyps[i];
+        DGM_TRY(dgm_stream_line_text(&m->text[i], &h->text_len, &r->line, &r->cfg, 0, i));
+        h->text = m->text[i];
+        h->score = dgm_stream_line_score(&r->line, &r->cfg, 0, i);
+        if (r->cfg.token_scores)
+            DGM_TRY(fill_tokens(m, i, r));
+        if (r->cfg.alignment)
+            DGM_TRY(fill_pairs(m, i, r));
         a->n_hyps++;
     }
-    a->hyps = hyps;
+    a->hyps = m->hyps;
     return DGM_OK;
 }
 
@@ -383,10 +456,24 @@ static uint64_t microseconds(int64_t from_ns, int64_t to_ns)
     return from_ns > 0 && to_ns > from_ns ? (uint64_t)(to_ns - from_ns) / 1000 : 0;
 }
 
+/* send_again - what was answered before; between the look and this nothing was kept, so it is still there. */
+static void send_again(dgm_conn *c, const dgm_server_job *j, const dgm_request *r)
+{
+    dgm_wire_frame f = {.id = j->id, .kind = DGM_WIRE_ANSWER};
+    dgm_wire_answer *a = &f.as.answer;
+    const bool found = dgm_answer_cache_find(c->server->cache, a, r);
+    DGM_ASSERT(found);
+    a->segment = r->number;
+    a->last = j->left == 1;
+    a->credits = 1;
+    a->queue_us = a->compute_us = 0;
+    c->credits++;
+    dgm_conn_send(c, &f);
+}
+
 static void send_answer(dgm_conn *c, dgm_server_job *j, const dgm_request *r)
 {
-    dgm_wire_hypothesis hyps[DGM_MAX_BEAM] = {{0}};
-    char *texts[DGM_MAX_BEAM] = {NULL};
+    answer_memory m = {0};
     dgm_line_report told = {0};
     dgm_wire_frame f = {.id = j->id,
                         .kind = DGM_WIRE_ANSWER,
@@ -409,12 +496,15 @@ static void send_answer(dgm_conn *c, dgm_server_job *j, const dgm_request *r)
         a->status = wire_status(told.status);
         a->message = told.message;
         a->tgt_tokens = (uint32_t)told.tgt_tokens;
+        a->checks = told.checks;
         a->absent_mass = told.absent_mass;
         a->absent_most = told.absent_most;
         a->worst_layer = told.worst_layer;
         a->code =
             a->status == DGM_WIRE_STATUS_FAILED ? DGM_WIRE_ERROR_INTERNAL : DGM_WIRE_ERROR_NONE;
-        rc = fill_hyps(a, hyps, texts, r);
+        rc = fill_hyps(a, &m, r);
+        if (rc == DGM_OK && r->started_ns > 0)
+            dgm_answer_cache_keep(c->server->cache, r, a);
     } else {
         fail_answer(a, r);
     }
@@ -423,14 +513,15 @@ static void send_answer(dgm_conn *c, dgm_server_job *j, const dgm_request *r)
         dgm_conn_send(c, &f);
     else
         dgm_conn_close(c);
-    for (int i = 0; i < DGM_MAX_BEAM; i++)
-        free(texts[i]);
+    free_answer(&m);
 }
 
 void dgm_server_answer(dgm_request *r)
 {
     dgm_server_job *j = r->owner;
-    if (j->conn != NULL)
+    if (j->conn != NULL && r->cached)
+        send_again(j->conn, j, r);
+    else if (j->conn != NULL)
         send_answer(j->conn, j, r);
     free_request(r);
     if (--j->left > 0)

@@ -34,6 +34,7 @@ typedef struct serving {
     int most_others;        /* of them */
     dgm_request *partly[2]; /* whose segments are not all in the engine: by urgency */
     int64_t step_ns[2];     /* smoothed: of a step of few; what one more costs a step of many */
+    dgm_stage_clock clock;
     int64_t owed_ns, stepped_ns; /* time that many have a right to; when the last step ended */
 } serving;
 
@@ -67,6 +68,11 @@ static void finish(serving *s, dgm_request *r, enum dgm_request_end end)
             s->partly[u] = NULL;
     if (end == DGM_REQUEST_DONE)
         dgm_stream_line_judge(&r->line, &r->cfg);
+    if (end == DGM_REQUEST_DONE && r->started_ns > 0) {
+        dgm_histogram_note(&s->gauge->queue, r->started_ns - r->arrived_ns);
+        dgm_histogram_note(&s->gauge->compute, dgm_now_ns() - r->started_ns);
+        atomic_fetch_add(&s->gauge->flagged[r->line.status], 1);
+    }
     dgm_requests_finish(s->cfg->requests, r, end);
 }
 
@@ -125,6 +131,7 @@ static int submit_segment(serving *s, dgm_request *r, bool *taken)
 {
     const int at = s->free[s->n_free - 1];
     r->cfg.engine = s->cfg->engine;
+    r->cfg.urgent = r->urgent;
     *taken = true;
     const int rc = dgm_stream_line_submit(&r->line, &r->cfg, r->sent, (uint64_t)at);
     if (rc == DGM_EBUSY) {
@@ -248,6 +255,27 @@ static bool lost(int rc)
     return rc == DGM_EPEER || rc == DGM_EDEADLINE;
 }
 
+/* publish - what other threads may see of the last step. */
+static void publish(serving *s, int64_t ns)
+{
+    dgm_serving_gauge *g = s->gauge;
+    const dgm_engine_stats *all = dgm_engine_all_stats(s->cfg->engine);
+    atomic_fetch_add(&g->steps, 1);
+    if (s->urgent + s->others > 0)
+        dgm_histogram_note(&g->step, ns);
+    for (int k = 0; k < 2; k++)
+        for (int i = 0; i < DGM_STAGES; i++)
+            atomic_store_explicit(&g->stage_ns[k][i], (uint64_t)s->clock.total[k][i].ns,
+                                  memory_order_relaxed);
+    for (int r = 0; r < atomic_load(&g->n_ranks); r++) {
+        atomic_store_explicit(&g->ranks[r].exchange_bytes, all[r].exchange_bytes,
+                              memory_order_relaxed);
+        atomic_store_explicit(&g->ranks[r].encoded_tokens, all[r].encoded_tokens,
+                              memory_order_relaxed);
+        atomic_store_explicit(&g->ranks[r].decoded_rows, all[r].decoded_rows, memory_order_relaxed);
+    }
+}
+
 /* step - a failure that is not a rank's end fails what was in work, and the service goes on. */
 static int step(serving *s)
 {
@@ -255,10 +283,10 @@ static int step(serving *s)
     const int64_t began = dgm_now_ns();
     int rc = dgm_engine_step(s->cfg->engine);
     s->stepped_ns = dgm_now_ns();
-    note_step(s, urgent_only, s->stepped_ns - began);
-    atomic_fetch_add(&s->gauge->steps, 1);
     if (lost(rc))
         return rc;
+    note_step(s, urgent_only, s->stepped_ns - began);
+    publish(s, s->stepped_ns - began);
     const int taken = take_results(s);
     rc = rc != DGM_OK ? rc : taken;
     if (rc != DGM_OK) {
@@ -311,7 +339,7 @@ static int round_of(serving *s)
     } else {
         dgm_requests_flush(s->cfg->requests);
         dgm_requests_wait(s->cfg->requests, IDLE_MS);
-        if (s->cfg->heartbeat && dgm_now_ns() - s->stepped_ns > BEAT_MS * 1000000LL)
+        if (s->cfg->ranks > 1 && dgm_now_ns() - s->stepped_ns > BEAT_MS * 1000000LL)
             rc = step(s);
     }
     dgm_requests_flush(s->cfg->requests);
@@ -323,6 +351,9 @@ int dgm_serving_run(const dgm_serving_config *cfg, dgm_serving_gauge *gauge)
     serving s = {.cfg = cfg, .gauge = gauge};
     int rc = open_serving(&s);
     atomic_store(&gauge->tick_ns, dgm_now_ns());
+    atomic_store(&gauge->slots, s.n_flights);
+    atomic_store(&gauge->n_ranks, cfg->ranks < DGM_SERVING_RANKS ? cfg->ranks : DGM_SERVING_RANKS);
+    dgm_engine_set_clock(cfg->engine, &s.clock);
     atomic_store(&gauge->ready, rc == DGM_OK);
     while (rc == DGM_OK && !drained(&s))
         rc = round_of(&s);
@@ -334,9 +365,22 @@ int dgm_serving_run(const dgm_serving_config *cfg, dgm_serving_gauge *gauge)
         dgm_requests_drain(cfg->requests, 0);
         dgm_requests_fail_waiting(cfg->requests, rc);
     }
+    dgm_engine_set_clock(cfg->engine, NULL);
     atomic_store(&gauge->over, true);
     dgm_requests_flush(cfg->requests);
     free(s.flights);
     free(s.free);
     return rc;
+}
+
+const char *dgm_serving_health(const dgm_serving_gauge *g, dgm_requests *q, bool ready)
+{
+    const int64_t age_ms = (dgm_now_ns() - atomic_load(&g->tick_ns)) / 1000000;
+    if (atomic_load(&g->over))
+        return ready ? "the engine has ended" : "";
+    if (!atomic_load(&g->ready))
+        return ready ? "the server reads its model" : "";
+    if (age_ms > DGM_SERVING_STALL_MS)
+        return "stalled: the engine takes no steps";
+    return ready && dgm_requests_draining(q, NULL) ? "draining" : "";
 }

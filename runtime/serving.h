@@ -8,10 +8,13 @@
 #ifndef DGM_RUNTIME_SERVING_H
 #define DGM_RUNTIME_SERVING_H
 
+#include "runtime/histogram.h"
 #include "runtime/requests.h"
 
 #include <signal.h>
 #include <stdatomic.h>
+
+enum { DGM_SERVING_RANKS = 64, DGM_SERVING_STALL_MS = 10000 };
 
 /* What other threads may look at while it runs. */
 typedef struct dgm_serving_gauge {
@@ -19,13 +22,24 @@ typedef struct dgm_serving_gauge {
     atomic_bool ready;            /* took its first line, which nobody asked for */
     atomic_bool over;             /* computes no more */
     atomic_uint_least64_t steps, segments, src_tokens, tgt_tokens, failures;
-    atomic_int in_flight;
+    atomic_uint_least64_t flagged[DGM_LINE_STATUSES]; /* lines by status */
+    atomic_int in_flight, slots;
+    dgm_histogram step, queue, compute;
+    atomic_uint_least64_t stage_ns[2][DGM_STAGES]; /* of rank 0, encoder and decoder */
+    /* of each rank, as far as there is room */
+    atomic_int n_ranks;
+    struct {
+        atomic_uint_least64_t exchange_bytes, encoded_tokens, decoded_rows;
+    } ranks[DGM_SERVING_RANKS];
 } dgm_serving_gauge;
+
+/* dgm_serving_health - "" when all is well, else what is not. ready: could take a request now, not merely alive. */
+const char *dgm_serving_health(const dgm_serving_gauge *g, dgm_requests *q, bool ready);
 
 typedef struct dgm_serving_config {
     dgm_engine *engine;
     dgm_requests *requests;
-    bool heartbeat;                    /* there are other ranks */
+    int ranks;                         /* above 1: the others hear of us while we are idle */
     int spare;                         /* slots that lines of many never take */
     const volatile sig_atomic_t *stop; /* not 0: drain */
     int drain_ms;

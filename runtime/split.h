@@ -18,6 +18,10 @@ typedef struct dgm_span {
     size_t begin, end;
 } dgm_span;
 
+/* dgm_text_script - how many letters a text has, and how many of them are in the script with this code (the half behind the
+ * underscore of a language's); false when there is no such script. */
+bool dgm_text_script(int *letters, int *within, const char *text, size_t len, const char *code);
+
 /* dgm_text_blank - only Unicode white space (or empty). */
 bool dgm_text_blank(const char *text, size_t len);
 

@@ -67,6 +67,7 @@ typedef struct dgm_stream_config {
     void *take_ctx;
     uint64_t job; /* hash over model and options: only the same job goes on where one was stopped */
 
+    bool urgent; /* of jobs: see dgm_job */
     bool strict, marian, with_score, token_scores, alignment;
     bool progress;
     const volatile sig_atomic_t *stop; /* not 0: read no more, finish what is in flight */

@@ -111,6 +111,7 @@ static void free_part(dgm_stream_part *p)
     for (int i = 0; i < p->n_hyps; i++) {
         free(p->hyps[i].text);
         free(p->hyps[i].tokens);
+        free(p->hyps[i].token_logp);
         free(p->hyps[i].pairs);
     }
     free(p->hyps);
@@ -167,6 +168,7 @@ int dgm_stream_line_submit(dgm_stream_line *l, const dgm_stream_config *cfg, int
                          .targets = targets,
                          .n_targets = cfg->n_targets,
                          .score = cfg->score,
+                         .urgent = cfg->urgent,
                          .options = cfg->decode};
     const int rc = dgm_engine_submit(cfg->engine, &job);
     free(prompts);

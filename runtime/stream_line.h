@@ -7,16 +7,19 @@
 
 /* One hypothesis of one segment, as text. */
 typedef struct dgm_stream_hyp {
-    char *text; /* owned, as are tokens and pairs */
+    char *text; /* owned, as are tokens, token_logp and pairs */
     size_t len;
-    char *tokens; /* "piece:logp ...", or NULL */
+    int32_t *
+        tokens; /* [n_tokens] what the model chose, with </s> where it ended; with token_scores, else NULL */
+    float *token_logp; /* [n_tokens] */
+    int n_tokens;
     dgm_word_pair *pairs;
     int n_pairs, n_words;
     double sum; /* score: log p of the whole target */
     double score;
     int n;        /* tokens generated: code and </s> counted, prefix not */
     int n_pieces; /* tokens without code and </s> */
-    bool ended;
+    bool ended, looped;
 } dgm_stream_hyp;
 
 /* One segment in one target language. */
@@ -80,6 +83,9 @@ DGM_MUST_CHECK int dgm_stream_line_text(char **text, size_t *n, const dgm_stream
 /* dgm_stream_line_score - of one segment its own; of several the mean over their tokens, which at length penalty 1 is what
  * the joined hypothesis would have had. */
 double dgm_stream_line_score(const dgm_stream_line *l, const dgm_stream_config *cfg, int t, int i);
+/* dgm_stream_line_pairs - its alignment: words of the line, words of the translation. *pairs is the caller's to free. DGM_ENOMEM. */
+DGM_MUST_CHECK int dgm_stream_line_pairs(dgm_word_pair **pairs, int *n, const dgm_stream_line *l,
+                                         const dgm_stream_config *cfg, int t, int i);
 /* dgm_stream_line_report - what a report says of it; its texts live as long as the line. */
 void dgm_stream_line_report(dgm_line_report *r, const dgm_stream_line *l,
                             const dgm_stream_config *cfg, int t);

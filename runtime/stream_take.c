@@ -1,32 +1,25 @@
 /* What the engine found for a segment, turned into text. */
+#include "runtime/loops.h"
 #include "runtime/stream_line.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { SCORE_BYTES = 32 };
 
 static int no_memory(void)
 {
     return dgm_fail(DGM_ENOMEM, "out of memory for a translation");
 }
 
-/* format_tokens - "piece:logp piece:logp" of ids [n]. */
-static int format_tokens(char **out, const dgm_tokenizer *tok, const int32_t *ids,
-                         const float *logp, int n)
+/* take_tokens - of ids [n] and what each added to the score. */
+static int take_tokens(dgm_stream_hyp *h, const int32_t *ids, const float *logp, int n)
 {
-    size_t bytes = 1, used = 0;
-    for (int i = 0; i < n; i++)
-        bytes += strlen(dgm_tok_piece(tok, ids[i])) + SCORE_BYTES;
-    char *text = malloc(bytes);
-    if (text == NULL)
+    h->tokens = malloc(((size_t)n + 1) * sizeof *h->tokens);
+    h->token_logp = malloc(((size_t)n + 1) * sizeof *h->token_logp);
+    if (h->tokens == NULL || h->token_logp == NULL)
         return no_memory();
-    text[0] = '\0';
-    for (int i = 0; i < n; i++)
-        used += (size_t)snprintf(text + used, bytes - used, "%s%s:%.6f", i > 0 ? " " : "",
-                                 dgm_tok_piece(tok, ids[i]), (double)logp[i]);
-    *out = text;
+    memcpy(h->tokens, ids, (size_t)n * sizeof *ids);
+    memcpy(h->token_logp, logp, (size_t)n * sizeof *logp);
+    h->n_tokens = n;
     return DGM_OK;
 }
 
@@ -51,6 +44,7 @@ static int take_hyp(dgm_stream_hyp *h, const dgm_stream_config *cfg, const dgm_h
                     int n_given)
 {
     h->ended = from->ended;
+    h->looped = dgm_loops(from->ids, from->n);
     h->score = (double)from->score;
     h->n = from->n - (n_given - 1);          /* the code counts, as in Hugging Face */
     h->n_pieces = from->n - 1 - from->ended; /* without code and </s> */
@@ -66,8 +60,7 @@ static int take_hyp(dgm_stream_hyp *h, const dgm_stream_config *cfg, const dgm_h
     }
     if (!cfg->token_scores)
         return DGM_OK;
-    return format_tokens(&h->tokens, cfg->tok, from->ids + n_given, from->logp + n_given,
-                         from->n - n_given);
+    return take_tokens(h, from->ids + n_given, from->logp + n_given, from->n - n_given);
 }
 
 static int take_hyps(dgm_stream_part *part, const dgm_stream_line *l, const dgm_stream_config *cfg,

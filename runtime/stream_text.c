@@ -1,4 +1,5 @@
 /* What a finished line has become: text, score, status; for outputs, reports and answers alike. */
+#include "runtime/checks.h"
 #include "runtime/stream_line.h"
 
 #include <math.h>
@@ -61,6 +62,44 @@ int dgm_stream_line_text(char **text, size_t *n, const dgm_stream_line *l,
     return DGM_OK;
 }
 
+/* first_word - the number of the source word that a segment begins in. */
+static int first_word(const dgm_stream_line *l, int s)
+{
+    const size_t begin = l->segments.at[s].begin;
+    const int before = dgm_align_count_words(l->text, begin);
+    /* A segment that begins inside a word (text without white space) goes on with that word. */
+    const bool inside = s > 0 && l->segments.at[s - 1].end == begin;
+    return inside && before > 0 ? before - 1 : before;
+}
+
+int dgm_stream_line_pairs(dgm_word_pair **pairs, int *n, const dgm_stream_line *l,
+                          const dgm_stream_config *cfg, int t, int i)
+{
+    size_t most = 1;
+    int target_base = 0;
+    *n = 0;
+    for (int s = 0; s < l->segments.n; s++)
+        most += (size_t)dgm_stream_line_hyp(l, cfg, s, t, i)->n_pairs;
+    *pairs = malloc(most * sizeof **pairs);
+    if (*pairs == NULL)
+        return dgm_fail(DGM_ENOMEM, "out of memory for an alignment");
+    for (int s = 0; s < l->segments.n; s++) {
+        const dgm_stream_hyp *h = dgm_stream_line_hyp(l, cfg, s, t, i);
+        const int source_base = first_word(l, s);
+        size_t gap;
+        (void)dgm_segment_gap(&gap, &l->segments, s, l->text, cfg->targets[t].lang);
+        if (s > 0 && gap == 0 && target_base > 0)
+            target_base--; /* joined without white space: one word */
+        for (int p = 0; p < h->n_pairs; p++) {
+            (*pairs)[*n] = h->pairs[p];
+            (*pairs)[*n].source += source_base;
+            (*pairs)[(*n)++].target += target_base;
+        }
+        target_base += h->n_words;
+    }
+    return DGM_OK;
+}
+
 static int source_tokens(const dgm_stream_line *l, const dgm_stream_config *cfg)
 {
     int n = 0;
@@ -96,6 +135,44 @@ static void tell_absent(dgm_line_report *r, const dgm_stream_line *l, const dgm_
     }
 }
 
+/* check - the joined best translation. */
+static unsigned check(const dgm_stream_line *l, const dgm_stream_config *cfg, int t,
+                      const dgm_line_report *r, bool cut)
+{
+    char *text = NULL;
+    size_t len = 0;
+    bool looped = false;
+    if (cfg->score || dgm_stream_line_text(&text, &len, l, cfg, t, 0) != DGM_OK)
+        return 0;
+    for (int s = 0; s < l->segments.n; s++)
+        looped = looped || dgm_stream_line_hyp(l, cfg, s, t, 0)->looped;
+    const dgm_check_text c = {.source = l->text,
+                              .source_len = l->len,
+                              .translation = text,
+                              .translation_len = len,
+                              .src = cfg->source.lang,
+                              .tgt = cfg->targets[t].lang,
+                              .src_tokens = r->src_tokens,
+                              .tgt_tokens = r->tgt_tokens,
+                              .looped = looped,
+                              .ended = !cut};
+    const unsigned found = dgm_checks(&c);
+    free(text);
+    return found;
+}
+
+/* checked - the status of a line of which nothing worse is to be told. */
+static enum dgm_line_status checked(enum dgm_line_status status, unsigned checks)
+{
+    if (status != DGM_LINE_STATUS_OK && status != DGM_LINE_STATUS_SPLIT)
+        return status;
+    if (checks & DGM_CHECK_COPIED)
+        return DGM_LINE_STATUS_COPIED;
+    if (checks & DGM_CHECK_LOOPED)
+        return DGM_LINE_STATUS_LOOPED;
+    return checks & DGM_CHECK_WRONG_SCRIPT ? DGM_LINE_STATUS_WRONG_SCRIPT : status;
+}
+
 void dgm_stream_line_report(dgm_line_report *r, const dgm_stream_line *l,
                             const dgm_stream_config *cfg, int t)
 {
@@ -120,6 +197,8 @@ void dgm_stream_line_report(dgm_line_report *r, const dgm_stream_line *l,
     tell_absent(r, l, cfg, t);
     if (l->status == DGM_LINE_STATUS_TRUNCATED && !cut)
         r->status = l->segments.n > 1 ? DGM_LINE_STATUS_SPLIT : DGM_LINE_STATUS_OK;
+    r->checks = check(l, cfg, t, r, cut);
+    r->status = checked(r->status, r->checks);
 }
 
 void dgm_stream_line_judge(dgm_stream_line *l, const dgm_stream_config *cfg)

@@ -30,46 +30,34 @@ static int put_text(dgm_writer *w, const dgm_stream_line *l, const dgm_stream_co
     return DGM_OK;
 }
 
-/* first_word - the number of the source word that a segment begins in. */
-static int first_word(const dgm_stream_line *l, int s)
-{
-    const size_t begin = l->segments.at[s].begin;
-    const int before = dgm_align_count_words(l->text, begin);
-    /* A segment that begins inside a word (text without white space) goes on with that word. */
-    const bool inside = s > 0 && l->segments.at[s - 1].end == begin;
-    return inside && before > 0 ? before - 1 : before;
-}
-
 static int put_alignment(dgm_writer *w, const dgm_stream_line *l, const dgm_stream_config *cfg,
                          int t, int i)
 {
-    int target_base = 0;
-    char buf[64];
-    const char *between = " ||| ";
-    for (int s = 0; s < l->segments.n; s++) {
-        const dgm_stream_hyp *h = dgm_stream_line_hyp(l, cfg, s, t, i);
-        const int source_base = first_word(l, s);
-        size_t gap;
-        (void)dgm_segment_gap(&gap, &l->segments, s, l->text, cfg->targets[t].lang);
-        if (s > 0 && gap == 0 && target_base > 0)
-            target_base--; /* joined without white space: one word */
-        for (int p = 0; p < h->n_pairs; p++) {
-            (void)snprintf(buf, sizeof buf, "%s%d-%d", between, source_base + h->pairs[p].source,
-                           target_base + h->pairs[p].target);
-            DGM_TRY(put(w, buf));
-            between = " ";
-        }
-        target_base += h->n_words;
+    dgm_word_pair *pairs = NULL;
+    int n = 0;
+    DGM_TRY(dgm_stream_line_pairs(&pairs, &n, l, cfg, t, i));
+    int rc = put(w, " ||| ");
+    for (int p = 0; rc == DGM_OK && p < n; p++) {
+        char buf[64];
+        (void)snprintf(buf, sizeof buf, "%s%d-%d", p > 0 ? " " : "", pairs[p].source,
+                       pairs[p].target);
+        rc = put(w, buf);
     }
-    return strcmp(between, " ") == 0 ? DGM_OK : put(w, between);
+    free(pairs);
+    return rc;
 }
 
 static int put_tokens(dgm_writer *w, const dgm_stream_line *l, const dgm_stream_config *cfg, int t,
                       int i, const char *before)
 {
     for (int s = 0; s < l->segments.n; s++) {
+        const dgm_stream_hyp *h = dgm_stream_line_hyp(l, cfg, s, t, i);
         DGM_TRY(put(w, s == 0 ? before : " "));
-        DGM_TRY(put(w, dgm_stream_line_hyp(l, cfg, s, t, i)->tokens));
+        for (int k = 0; k < h->n_tokens; k++) {
+            DGM_TRY(put(w, k > 0 ? " " : ""));
+            DGM_TRY(put(w, dgm_tok_piece(cfg->tok, h->tokens[k])));
+            DGM_TRY(put_number(w, ":", (double)h->token_logp[k]));
+        }
     }
     return DGM_OK;
 }

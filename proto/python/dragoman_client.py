@@ -98,7 +98,7 @@ class AsyncClient:
         futures = []
         for i, line in enumerate(lines):
             frame = Frame()
-            s = frame.translate.segments.add(text=_bytes(line), src=src, tgt=tgt)
+            s = frame.translate.segments.add(text=_bytes(line), src=src, tgt=tgt, number=i + 1)
             if prefixes is not None:
                 s.prefix = _bytes(prefixes[i])
             for key, value in options.items():

@@ -67,11 +67,19 @@ same() {
     cmp -s "$dir/got" "$dir/want" || fail "$1 connections, $2 a request: other text than translate"
 }
 
-starts "$dragoman" serve --listen "$at"
+port=$((20000 + RANDOM % 20000))
+page() { curl -s --max-time 10 "http://127.0.0.1:$port/$1"; }
+starts "$dragoman" serve --listen "$at" --http "127.0.0.1:$port"
 [ "$(stat -c %a "$dir/socket")" = 600 ] || fail 'the socket is not its owner'\''s alone'
-same 1 1000
-same 5 3
 same 75 1
+same 5 3
+ask statistics >"$dir/counts"
+grep -q 'dragoman_cache_hits_total [1-9]' "$dir/counts" || fail 'what was asked before is not remembered'
+says ok "$(page healthz)"
+says ok "$(page readyz)"
+page metrics | grep -q '^dragoman_segments_total{end="done"} [1-9]' || fail '/metrics does not count'
+page metrics | grep -v '^#' | grep -Evq '^[a-z_]+(\{[^}]*\})? [0-9.e+-]+$' && fail '/metrics has a line that is none'
+page else | grep -q 'want /metrics' || fail 'a page that there is not'
 
 # ---- each line has a status ----
 printf 'A man.\n\nb\xffd\na\0b\n' | ask status en de >"$dir/got"
@@ -83,7 +91,7 @@ long=$(for _ in $(seq 60); do printf 'A man in a red shirt and a woman in a blue
 says 'split' "$(ask status en de <<<"$long" | cut -d' ' -f1)"
 says 'too_long' "$(ask status en de split=3 <<<"$long" | cut -d' ' -f1)"
 says 'truncated' "$(ask status en de max_length=5 <<<'A man rides a horse.' | cut -d' ' -f1)"
-says 'timed_out' "$(ask status en de deadline_ms=1 <<<"$long" | cut -d' ' -f1)"
+says 'timed_out' "$(ask status en de deadline_ms=1 <<<"Late: $long" | cut -d' ' -f1)"
 [ "$(ask status en de n_best=3 <<<'A man.' | grep -o '|||' | wc -l)" -eq 2 ] || fail 'n_best=3 gives no three'
 "$dragoman" translate -s en -t de --sampling-topk 5 --seed 7 <<<'Two dogs play.' >"$dir/out" 2>"$dir/err"
 says "ok $(cat "$dir/out")" "$(ask status en de sampling_topk=5 seed=7 <<<'Two dogs play.')"
@@ -117,15 +125,16 @@ refuses 2 'another server listens there' --listen "$at"
 echo >"$dir/file"
 refuses 2 'there is something that is no socket' --listen "unix:$dir/file"
 refuses 2 'want unix:PATH or tcp:HOST:PORT, found' --listen "$dir/x"
-refuses 2 'want tcp:HOST:PORT' --listen tcp:localhost
+refuses 2 'want HOST:PORT' --listen tcp:localhost
 refuses 2 'No such file or directory' --listen "unix:$dir/nowhere/x"
 refuses 2 'is not on loopback, and this version has no TLS' --listen tcp:0.0.0.0:0
 kill -KILL "$pid"
 wait "$pid" 2>/dev/null
 pid=''
 [ -S "$dir/socket" ] || fail 'a killed server leaves no socket to replace'
-starts "$dragoman" serve --listen "$at"
+starts "$dragoman" serve --listen "$at" --cache-mib 0
 same 3 7
+same 1 1000
 says 'state 3' "$(ask drain)"
 ends 0
 
@@ -149,8 +158,15 @@ ends 143
 # ---- drained by a signal: what was taken is answered ----
 at=unix:$dir/socket
 for i in $(seq 40); do sed "s/	\([^	]*\)\$/	$i \1/" "$dir/asked"; done >"$dir/many"
-starts "$dragoman" serve --listen "$at"
-head -n 1800 "$dir/many" | ask lines 1 600 >"$dir/got" &
+starts "$dragoman" serve --listen "$at" --cache-mib 0
+# one line beside three thousand does not wait for them
+ask lines 1 600 <"$dir/many" >"$dir/got" &
+good=$!
+for _ in $(seq 100); do ask statistics | grep -q 'in_flight_segments [1-9]' && break; sleep 0.02; done
+says 'ok Ein Mann.' "$(ask status en de <<<'A man.')"
+ask statistics | grep -q 'queue_segments [1-9][0-9]' || fail 'one line waits for three thousand'
+wait $good || fail 'three thousand lines beside one'
+head -n 1800 "$dir/many"  | ask lines 1 600 >"$dir/got" &
 good=$!
 for _ in $(seq 100); do ask statistics | grep -q 'in_flight_segments [1-9]' && break; sleep 0.02; done
 kill -TERM $pid
@@ -176,7 +192,7 @@ if ! command -v mpirun >/dev/null; then
     echo 'SKIP serve: ranks: mpirun is not installed'
     exit $bad
 fi
-starts "$here/launch/dragoman-mpirun" -n 2 serve --listen "$at"
+starts "$here/launch/dragoman-mpirun" -n 2 serve --listen "$at" --cache-mib 0
 same 1 1000
 same 20 2
 says 'timed_out' "$(ask status en de deadline_ms=1 <<<"$long" | cut -d' ' -f1)"

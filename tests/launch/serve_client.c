@@ -4,12 +4,14 @@
  *   lines CONNECTIONS BATCH   standard input has `SRC<TAB>TGT<TAB>TEXT` a line; they go over so many connections, BATCH a request,
  *                             in an order of their own; translations come out in order, one a line
  *   status SRC TGT [OPTION=N ...]   each line of standard input alone: `STATUS TEXT`, or `error NAME: MESSAGE`
+ *   times SRC TGT             the same, but how many milliseconds each took
  *   hold N                    opens N connections, says hello on each, prints `held`, waits for the end of standard input
  *   raw                       sends standard input as it is, prints what frames come back until the server closes
  *   health | drain | languages | statistics
  *
  * Exit 1 when the server closes or misbehaves.
  */
+#include "base/clock.h"
 #include "proto/wire.h"
 
 #include <errno.h>
@@ -291,7 +293,7 @@ static void show(const dgm_wire_frame *f)
     (void)fflush(stdout);
 }
 
-static int status(const char *address, int argc, char **argv)
+static int status(const char *address, int argc, char **argv, bool times)
 {
     char *line = NULL;
     size_t cap = 0;
@@ -309,9 +311,13 @@ static int status(const char *address, int argc, char **argv)
             .kind = DGM_WIRE_TRANSLATE,
             .as.translate = {
                 .src = argv[0], .tgt = argv[1], .options = o, .segments = &seg, .n_segments = 1}};
+        const int64_t began = dgm_now_ns();
         put(&p, &f);
         wait_frame(&p, &f);
-        show(&f);
+        if (times)
+            (void)printf("%.2f\n", (double)(dgm_now_ns() - began) * 1e-6);
+        else
+            show(&f);
     }
     free(line);
     return 0;
@@ -384,7 +390,9 @@ int main(int argc, char **argv)
     if (strcmp(command, "lines") == 0 && argc == 5)
         return lines(address, atoi(argv[3]), atoi(argv[4]));
     if (strcmp(command, "status") == 0 && argc >= 5)
-        return status(address, argc - 3, argv + 3);
+        return status(address, argc - 3, argv + 3, false);
+    if (strcmp(command, "times") == 0 && argc >= 5)
+        return status(address, argc - 3, argv + 3, true);
     if (strcmp(command, "hold") == 0 && argc == 4 && atoi(argv[3]) <= MOST_CONNECTIONS)
         return hold(address, atoi(argv[3]));
     if (strcmp(command, "raw") == 0)

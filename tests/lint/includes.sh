@@ -37,6 +37,7 @@ immintrin\.h ^kernels/(avx2|avx512|vnni)/
 sentencepiece.* ^runtime/spm_shim\.cc$
 unicode/.* ^runtime/split[a-z_]*\.c$
 jansson\.h ^runtime/
+microhttpd\.h ^runtime/http\.c$
 uv\.h ^runtime/server[a-z_]*\.[ch]$
 protobuf-c/.* ^proto/
 HOMES

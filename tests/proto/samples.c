@@ -11,7 +11,8 @@ static const dgm_wire_segment segments[] = {
      .tgt = "ces_Latn",
      .prefix = "Mu\305\276",
      .prefix_len = 4,
-     .options = &greedy},
+     .options = &greedy,
+     .number = 123456789012},
     {.text = ""},
 };
 

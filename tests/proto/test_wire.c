@@ -86,6 +86,7 @@ static void segments_have_their_requests_options(void **state)
     assert_int_equal(s[1].options->beam_size, 1);
     assert_int_equal(s[1].options->n_best, 0); /* as a whole, not field by field */
     assert_true(!s[1].options->has_length_penalty);
+    assert_true(s[1].number == 123456789012 && s[0].number == 0);
     assert_string_equal(s[2].text, "");
     assert_int_equal(s[2].text_len, 0);
     /* the same again, as a client would send it: the three with what was resolved */

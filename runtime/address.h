@@ -1,0 +1,17 @@
+/* address.h - HOST:PORT, and whether it is on this machine alone. */
+#ifndef DGM_RUNTIME_ADDRESS_H
+#define DGM_RUNTIME_ADDRESS_H
+
+#include "base/status.h"
+
+#include <stdbool.h>
+#include <sys/socket.h>
+
+/*
+ * dgm_address_resolve - text: "HOST:PORT" or "[::1]:PORT"; option and shown are for messages ("--listen", "tcp:HOST:PORT").
+ * DGM_EUSAGE: no such host, no port, or beyond loopback without `insecure`.
+ */
+DGM_MUST_CHECK int dgm_address_resolve(struct sockaddr_storage *out, const char *option,
+                                       const char *shown, const char *text, bool insecure);
+
+#endif

@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# libdragoman_client as others use it: installed, found by pkg-config and by CMake, linked into a program of their own.
+# usage: client_library.sh DRAGOMAN_BINARY FAKE_SERVER_BINARY
+set -u
+# shellcheck source=tests/launch/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+build=$(cd "$(dirname "$1")" && pwd) fake=$2
+if readelf -d "$build"/proto/libdragoman_client.so | grep -qE 'lib(a|t)san'; then
+    echo "SKIP client_library: a sanitizer's library wants a program with the sanitizer"
+    exit 77
+fi
+cmake --install "$build" --prefix "$dir/installed" >"$dir/out" 2>"$dir/err" || fail "cmake --install: exit code $?"
+mv "$dir/installed" "$dir/moved"
+library=$(dirname "$(find "$dir/moved" -name libdragoman_client.so)")
+"$fake" "$dir/s.sock" >"$dir/counts" &
+server=$!
+for _ in $(seq 200); do
+    [ -S "$dir/s.sock" ] && break
+    sleep 0.01
+done
+
+# says WHO PROGRAM
+says() {
+    [ "$(LD_LIBRARY_PATH=$library "$2" "unix:$dir/s.sock" eng_Latn deu_Latn 'a line' 2>"$dir/err")" = 'deu_Latn:a line' ] || fail "the program that $1 built"
+}
+
+example=$here/tests/proto/example
+flags=$(PKG_CONFIG_PATH=$library/pkgconfig pkg-config --cflags --libs dragoman_client) || fail "pkg-config: exit code $?"
+# shellcheck disable=SC2086 # several words
+cc -Wall -Wextra -Werror -std=c11 "$example/example.c" -o "$dir/by_pkg_config" $flags 2>"$dir/err" || fail "pkg-config's flags: $flags"
+says pkg-config "$dir/by_pkg_config"
+cmake -S "$example" -B "$dir/by_cmake" -DCMAKE_PREFIX_PATH="$dir/moved" >"$dir/out" 2>"$dir/err" || fail "find_package: exit code $?"
+cmake --build "$dir/by_cmake" >"$dir/out" 2>&1 || fail "find_package, build: $(tail -n 3 "$dir/out")"
+says cmake "$dir/by_cmake/example"
+hidden=$(nm -D --defined-only "$library/libdragoman_client.so" | awk '{ print $3 }' | grep -vE '^(dgm_(client|wire|frame)_|dgm_(error_text|status_name|status_text|exit_code)|DRAGOMAN_CLIENT_0)' || true)
+[ -z "$hidden" ] || fail "visible and not in a header: $hidden"
+kill "$server" && wait "$server"
+exit $bad

@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# `dragoman client` with `dragoman serve` writes the bytes of `dragoman translate`, also when the server is killed in the middle
+# and another takes its place.
+# usage: client_serve.sh DRAGOMAN_BINARY
+set -u
+# shellcheck source=tests/launch/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+dragoman=$1
+export DGM_MODEL=$here/models/multi30k-token DGM_LOG_LEVEL=warn
+sock=$dir/s.sock
+
+serve() {
+    "$dragoman" serve --listen "unix:$sock" "$@" 2>"$dir/server" &
+    server=$!
+    for _ in $(seq 500); do
+        "$dragoman" client --connect "unix:$sock" --attempts 1 health >/dev/null 2>&1 && return
+        sleep 0.02
+    done
+    fail "no server: $(cat "$dir/server")"
+}
+
+# same ARGS...: client and translate write the same, and end alike.
+same() {
+    local code
+    "$dragoman" translate -s en -t de "$@" <"$dir/in" >"$dir/want" 2>/dev/null
+    code=$?
+    "$dragoman" client --connect "unix:$sock" -s en -t de "$@" <"$dir/in" >"$dir/out" 2>"$dir/err"
+    [ $? -eq $code ] || fail "client $*: not exit code $code"
+    cmp -s "$dir/want" "$dir/out" || fail "client $*: another text"
+}
+
+serve
+{ head -n 30 "$here/models/sample/pictures.eng_Latn.txt"; printf '\n\xff\nA dog. Two dogs run.'; } >"$dir/in"
+same
+same --beam-size 3 --n-best 3 --with-score --length-penalty 0
+same --split always --format marian --no-repeat-ngram-size 3
+same --alignment --token-scores
+same --sampling-topk 5 --seed 7 --max-length 9
+"$dragoman" client --connect "unix:$sock" -s en -t xx <"$dir/in" >"$dir/out" 2>"$dir/err"
+[ $? -eq 2 ] || fail "an unknown language"
+grep -q "the server says: .*'xx' is unknown" "$dir/err" || fail "an unknown language: no sentence"
+
+# ---- the server is killed, and comes again ----
+for _ in $(seq 20); do cat "$here/models/sample/pictures.eng_Latn.txt"; done | awk '{ print NR % 7 ? $0 : "Number " NR ": " $0 }' >"$dir/in"
+"$dragoman" translate -s en -t de --beam-size 1 <"$dir/in" >"$dir/want" 2>/dev/null
+"$dragoman" client --connect "unix:$sock" -s en -t de --beam-size 1 -i "$dir/in" -o "$dir/file" 2>"$dir/err" &
+client=$!
+for _ in $(seq 500); do
+    [ -s "$dir/file.part" ] && break
+    sleep 0.01
+done
+kill -KILL $server
+wait $server 2>/dev/null
+serve
+wait $client || fail "client over two servers: exit code $?"
+cmp -s "$dir/want" "$dir/file" || fail "client over two servers: another text"
+
+# ---- with other options the answers would not go with those before ----
+"$dragoman" client --connect "unix:$sock" -s en -t de -i "$dir/in" -o "$dir/other" 2>"$dir/err" &
+client=$!
+for _ in $(seq 500); do
+    [ -s "$dir/other.part" ] && break
+    sleep 0.01
+done
+kill -KILL $server
+wait $server 2>/dev/null
+serve --beam-size 2
+wait $client
+[ $? -eq 2 ] || fail "a server with other options: not exit code 2"
+grep -q 'with another model or other options' "$dir/err" || fail "a server with other options: no sentence"
+kill $server
+wait $server
+exit $bad
