@@ -77,6 +77,8 @@ static void take_frames(dgm_conn *c)
     }
 }
 
+static void pace_reading(dgm_conn *c);
+
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     dgm_conn *c = stream->data;
@@ -91,6 +93,8 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     dgm_frame_reader_filled(&c->in, (size_t)n);
     take_frames(c);
     dgm_conn_flush(c);
+    if (!c->closing)
+        pace_reading(c);
 }
 
 /* pace_reading - reads while there is room for answers. */
