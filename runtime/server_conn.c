@@ -242,7 +242,8 @@ void dgm_conn_tick(dgm_conn *c, int64_t now_ns)
              longer(c->heard_ns, now_ns, cfg->write_ms))
         dgm_conn_error(c, 0, DGM_WIRE_ERROR_TIME_OUT,
                        "a frame that was begun was not ended in time", 0, 0);
-    else if (cfg->idle_ms > 0 && c->jobs == NULL && longer(c->heard_ns, now_ns, cfg->idle_ms))
+    else if (c->greeted && cfg->idle_ms > 0 && c->jobs == NULL &&
+             longer(c->heard_ns, now_ns, cfg->idle_ms))
         dgm_conn_error(c, 0, DGM_WIRE_ERROR_TIME_OUT, "idle for too long", 0, 0);
     dgm_conn_flush(c);
 }
