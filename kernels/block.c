@@ -77,15 +77,15 @@ dgm_block_rows dgm_block_open(const dgm_kernels *kern, dgm_arena *arena, int row
     b.integers = quantised(w, compute);
     b.copied = dgm_block_copies(kern, rows, w, compute);
     b.packed = !in_place(kern, rows, w, b.integers);
-    b.tile_rows = b.integers ? kern->dot_tile_rows : kern->tile_rows;
+    b.pitch = b.integers ? kern->dot_tile_rows : kern->tile_rows;
+    if (b.integers && !b.packed) /* one tile, of as many rows as there are */
+        b.pitch = rows;
+    b.n_tiles = (rows + b.pitch - 1) / b.pitch;
+    b.tile_rows = (rows + b.n_tiles - 1) / b.n_tiles;
     b.n_tiles = (rows + b.tile_rows - 1) / b.tile_rows;
     const size_t nr = (size_t)rows;
-    if (b.integers && !b.packed) { /* one tile, of as many rows as there are */
-        b.tile_rows = rows;
-        b.n_tiles = 1;
-    }
     if (b.packed || b.integers)
-        b.tiles = dgm_arena_push(arena, (size_t)(b.n_tiles * b.tile_rows) *
+        b.tiles = dgm_arena_push(arena, (size_t)(b.n_tiles * b.pitch) *
                                             (size_t)elements_of(&b, w->k) * sizeof(float));
     if (b.integers) {
         b.ldq = row_bytes(w->k);
@@ -125,10 +125,10 @@ static void transpose(unsigned char *to, size_t apart, const unsigned char *cons
 }
 
 /* to_step - `part` elements from byte `at` on of n_rows rows; rows that are missing become zero. */
-static void to_step(unsigned char *to, size_t tile_rows, const unsigned char *const *rows,
+static void to_step(unsigned char *to, size_t pitch, const unsigned char *const *rows,
                     size_t n_rows, size_t at, size_t part)
 {
-    const size_t apart = ELEMENT * tile_rows;
+    const size_t apart = ELEMENT * pitch;
     size_t r = 0;
     for (; r + 4 <= n_rows; r += 4) {
         size_t j = 0;
@@ -138,7 +138,7 @@ static void to_step(unsigned char *to, size_t tile_rows, const unsigned char *co
             for (size_t i = r; i < r + 4; i++)
                 memcpy(to + j * apart + ELEMENT * i, rows[i] + at + ELEMENT * j, ELEMENT);
     }
-    for (; r < tile_rows; r++)
+    for (; r < pitch; r++)
         for (size_t j = 0; j < part; j++)
             if (r < n_rows)
                 memcpy(to + j * apart + ELEMENT * r, rows[r] + at + ELEMENT * j, ELEMENT);
@@ -149,12 +149,12 @@ static void to_step(unsigned char *to, size_t tile_rows, const unsigned char *co
 /* to_tile - rows of elements as tile `tile`. */
 static void to_tile(const dgm_block_rows *b, int tile, const unsigned char *const *rows, int n_rows)
 {
-    const size_t tr = (size_t)b->tile_rows;
+    const size_t pitch = (size_t)b->pitch;
     const int k = elements_of(b, b->w->k), step = elements_of(b, step_of(b));
     for (int i = 0; i < k; i += step) {
         const size_t part = (size_t)min_int(step, k - i), at = (size_t)i;
-        to_step(b->tiles + ELEMENT * tr * (at * (size_t)b->n_tiles + (size_t)tile * part), tr, rows,
-                (size_t)n_rows, ELEMENT * at, part);
+        to_step(b->tiles + ELEMENT * pitch * (at * (size_t)b->n_tiles + (size_t)tile * part), pitch,
+                rows, (size_t)n_rows, ELEMENT * at, part);
     }
 }
 
@@ -209,7 +209,7 @@ static dgm_panels panels_from(const dgm_block_rows *b, int panel, int i)
 static dgm_dot_rows dot_rows_from(const dgm_block_rows *b, const void *q, int row, int group)
 {
     return (dgm_dot_rows){.q = q,
-                          .ld = (size_t)b->tile_rows * ELEMENT,
+                          .ld = (size_t)b->pitch * ELEMENT,
                           .sums = b->sums + (size_t)row * (size_t)b->groups + group,
                           .ld_sums = (size_t)b->groups};
 }
@@ -262,7 +262,7 @@ static void tiles_of(const dgm_kernels *kern, float *acc, size_t ld, const dgm_b
 {
     const int tr = b->tile_rows, tiles = (rows + tr - 1) / tr;
     const int per = dgm_line_inputs(s->w.type), elements = elements_of(b, s->k);
-    const size_t tile_bytes = (size_t)elements * (size_t)tr * sizeof(float);
+    const size_t tile_bytes = (size_t)elements * (size_t)b->pitch * sizeof(float);
     const int lines = (s->k + per - 1) / per, first = s->i == 0;
     dgm_ahead ahead = dgm_ahead_of(s->w.data, s->w.stride, lines, b->integers ? per / 4 : per,
                                    s->np, s->panels_left, tiles);
@@ -285,10 +285,12 @@ static void chain_tiles(const dgm_kernels *kern, float *acc, size_t ld, const dg
                         int row, int rows, int panel, int n_panels, float *wide)
 {
     const int k = b->w->k, each = step_of(b), all = (int)dgm_packed_panels(b->w->n);
+    const size_t tile = (size_t)(row / b->tile_rows);
     for (int i = 0; i < k; i += each) {
         step s = {.i = i, .k = min_int(each, k - i)};
         const size_t done = (size_t)elements_of(b, i), now = (size_t)elements_of(b, s.k);
-        s.x = b->tiles + (done * (size_t)(b->n_tiles * b->tile_rows) + now * (size_t)row) * 4;
+        s.x =
+            b->tiles + (done * (size_t)b->n_tiles + now * tile) * (size_t)b->pitch * sizeof(float);
         for (int p = 0; p < n_panels; p += kern->tile_panels) {
             s.panels_left = all - panel - p;
             s.np = min_int(kern->tile_panels, n_panels - p);

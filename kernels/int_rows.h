@@ -46,16 +46,27 @@ static void quantize_row(int8_t *q, float *scale, const float *x, int n)
     }
 }
 
+/* sum_of - of n numbers; integers may be added in any order. */
+static int32_t sum_of(const int8_t *q, int n)
+{
+    vsum lanes = vs_set1(0);
+    int32_t lane[DGM_LANES], sum = 0;
+    int i = 0;
+    for (; i + 64 <= n; i += 64)
+        lanes = vs_add_quads(lanes, q + i);
+    vs_store(lane, lanes);
+    for (int l = 0; i > 0 && l < DGM_LANES; l++)
+        sum += lane[l];
+    for (; i < n; i++)
+        sum += q[i];
+    return sum;
+}
+
 static void sum_row(int32_t *sums, const int8_t *q, int n, int group)
 {
     const int each = group == 0 ? n : group;
-    for (int i = 0; i < n; i += each) {
-        const int end = n - i < each ? n : i + each;
-        int32_t sum = 0;
-        for (int j = i; j < end; j++)
-            sum += q[j];
-        *sums++ = sum;
-    }
+    for (int i = 0; i < n; i += each)
+        *sums++ = sum_of(q + i, n - i < each ? n - i : each);
 }
 
 static void finish_scaled(float *y, const float *acc, const float *scale, const float *bias,

@@ -93,7 +93,7 @@ int dgm_bench_random_submit(const dgm_bench_random *r, int line, int length)
     r->target[1] = c->vocab_size - 1 - language;
     const dgm_target target = {.prompt = r->target,
                                .n_prompt = r->forced ? length : DGM_BENCH_PROMPT,
-                               .task = c->n_tasks > 0 ? language : 0};
+                               .task = c->n_tasks > 0 ? language % c->n_tasks : 0};
     const dgm_job job = {.id = (uint64_t)line,
                          .line = (uint64_t)line,
                          .source = r->source,

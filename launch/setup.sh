@@ -12,8 +12,8 @@ test=(libcmocka-dev jq curl iproute2 hostname procps util-linux gzip
       munge slurmctld slurmd slurm-client slurm-wlm-basic-plugins
       clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev shellcheck libsimde-dev chromium
       python3 python3-protobuf protobuf-compiler)
-# Benchmarks against other libraries.
-bench=(libopenblas-dev libdnnl-dev python3 python3-venv)
+# Benchmarks: tables, other libraries.
+bench=(bsdextrautils libopenblas-dev libdnnl-dev python3 python3-venv)
 
 what=${1:-build}
 case $what in

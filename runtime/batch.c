@@ -143,17 +143,16 @@ static int find_rank(const dgm_batch *b, int group, int n)
 void dgm_batch_form(dgm_batch *b, const dgm_engine_pace *pace,
                     void (*take)(void *ctx, int rank, const dgm_job *job), void *ctx)
 {
-    int most = b->batch_tokens;
+    int most = b->batch_tokens, tokens = 0, open = b->groups;
     if (pace->encode_tokens > 0 && pace->encode_tokens < most)
         most = pace->encode_tokens;
-    int tokens = 0, open = b->groups;
     memset(b->taken, 0, (size_t)b->dense_ranks * sizeof *b->taken);
     memset(b->held, 0, (size_t)b->groups * sizeof *b->held);
     for (waiting **at = &b->first; *at != NULL && open > 0;) {
         waiting *w = *at;
         const int n = w->job.n_source, group = w->job.group;
         const int rank = b->held[group] ? -1 : find_rank(b, group, n);
-        if ((rank >= 0 && tokens > 0 && tokens + n > most) || (pace->urgent_only && !w->job.urgent))
+        if ((pace->urgent_only && !w->job.urgent) || (rank >= 0 && tokens > 0 && tokens + n > most))
             return;
         if (rank < 0 || b->free[rank] < w->job.n_targets) {
             open -= !b->held[group];

@@ -66,7 +66,7 @@ static int choose_all(dgm_extract_layer *l, const dgm_extraction *x, const dgm_l
         const int task = x->tasks[i];
         const int16_t *hand =
             by_hand ? t->by_hand[l->stack][task * t->n_layers[l->stack] + moe] : NULL;
-        if (gates) {
+        if (gates && hand != NULL) { /* gates are of experts by hand */
             memcpy(l->pair[i], hand, sizeof l->pair[i]);
             memcpy(l->gate[i], table + 2 * (size_t)task, sizeof l->gate[i]);
         } else
@@ -93,6 +93,14 @@ static void number_anew(dgm_extract_layer *l, int n_tasks, int n_experts)
     }
 }
 
+static int number_experts(dgm_extract_layer *l, const dgm_extraction *x, const dgm_layer *layer,
+                          int moe, float *table, const dgm_kernels *kern)
+{
+    DGM_TRY(choose_all(l, x, layer, moe, table, kern));
+    number_anew(l, x->n_tasks, layer->router.n);
+    return DGM_OK;
+}
+
 static int init_layer(dgm_extract_layer *l, const dgm_extraction *x, const dgm_layer *layer,
                       int moe, const dgm_kernels *kern)
 {
@@ -102,13 +110,11 @@ static int init_layer(dgm_extract_layer *l, const dgm_extraction *x, const dgm_l
     l->experts = calloc(2 * n, sizeof *l->experts);
     l->pair = calloc(n, sizeof *l->pair);
     l->gate = calloc(n, sizeof *l->gate);
-    int rc = DGM_OK;
+    int rc;
     if (table == NULL || l->experts == NULL || l->pair == NULL || l->gate == NULL)
         rc = dgm_fail(DGM_ENOMEM, "out of memory for the experts of %d tasks", x->n_tasks);
-    if (rc == DGM_OK)
-        rc = choose_all(l, x, layer, moe, table, kern);
-    if (rc == DGM_OK)
-        number_anew(l, x->n_tasks, layer->router.n);
+    else
+        rc = number_experts(l, x, layer, moe, table, kern);
     free(table);
     return rc;
 }
@@ -167,10 +173,10 @@ int dgm_extraction_init(dgm_extraction *x, const dgm_model *m, const int *tasks,
     *x = (dgm_extraction){.m = m, .n_tasks = n};
     x->tasks = malloc((size_t)n * sizeof *x->tasks);
     x->layers = calloc((size_t)m->files->n_moe + 1, sizeof *x->layers);
-    int rc = DGM_OK;
+    int rc;
     if (x->tasks == NULL || x->layers == NULL)
         rc = dgm_fail(DGM_ENOMEM, "out of memory for %d tasks", n);
-    if (rc == DGM_OK) {
+    else {
         memcpy(x->tasks, tasks, (size_t)n * sizeof *x->tasks);
         qsort(x->tasks, (size_t)n, sizeof *x->tasks, ascending);
         rc = init_layers(x, kern);
@@ -182,7 +188,7 @@ int dgm_extraction_init(dgm_extraction *x, const dgm_model *m, const int *tasks,
 
 void dgm_extraction_fini(dgm_extraction *x)
 {
-    for (int l = 0; l < x->n_layers; l++) {
+    for (int l = 0; x->layers != NULL && l < x->n_layers; l++) {
         free(x->layers[l].experts);
         free(x->layers[l].pair);
         free(x->layers[l].gate);

@@ -30,7 +30,7 @@ typedef struct item {
 typedef struct job {
     const dgm_extraction *x;
     dgm_extract_report *report;
-    dgm_tensor_copy copy;
+    dgm_tensor_copy *copy;
     item *items;
     dgm_new_tensor *list; /* [n], the writer's once it is planned */
     size_t n;
@@ -76,12 +76,10 @@ static char *merged_name(const char *name, const char *tail)
 
 static const dgm_slot *slot_of(const dgm_model *m, const dgm_packed *matrix, const float **vector)
 {
-    for (size_t i = 0; i < m->files->n_slots; i++) {
-        const dgm_slot *s = &m->files->slots[i];
-        if (matrix != NULL ? s->matrix == matrix : s->vector == vector)
-            return s;
-    }
-    return NULL;
+    const dgm_slot *s = m->files->slots;
+    while (matrix != NULL ? s->matrix != matrix : s->vector != vector)
+        s++; /* an expert that a task uses has one, or the model would not have opened */
+    return s;
 }
 
 /* add - the item, as a tensor of that name (taken). */
@@ -91,7 +89,7 @@ static bool add(job *j, const item *what, char *name)
     item *i = &j->items[j->n];
     *i = *what;
     if (i->join == COPY) {
-        if (!dgm_tensor_copy_plan(&j->copy, t, i->from[0]->tensor)) {
+        if (!dgm_tensor_copy_plan(j->copy, t, i->from[0]->tensor)) {
             free(name);
             return false;
         }
@@ -104,7 +102,7 @@ static bool add(job *j, const item *what, char *name)
                               .n_dims = i->from[0]->matrix != NULL ? 2 : 1,
                               .dims = {i->rows, i->k}};
         t->bytes = (uint64_t)i->rows * i->k * (i->bf16 ? 2 : 4);
-        j->copy.total_bytes += t->bytes;
+        j->copy->total_bytes += t->bytes;
     }
     t->unit = i->from[0]->matrix != NULL;
     t->loose = true;
@@ -129,7 +127,7 @@ static bool add_merged(job *j, const dgm_extract_layer *l, const dgm_slot *first
     fc2 = (item){.join = COLUMNS, .rows = d, .k = f};
     b2 = (item){.join = SUM, .rows = d};
     b1.k = b2.k = 1;
-    for (int i = 0; i < 2 && l->pair[0][i] >= 0; i++) {
+    for (int i = 0; i < 2 && (i == 0 || l->pair[0][i] >= 0); i++) {
         const dgm_ffn *ffn = &layer->experts[l->experts[l->pair[0][i]]];
         fc1.from[i] = slot_of(m, &ffn->fc1.w, NULL);
         b1.from[i] = slot_of(m, NULL, (const float **)&ffn->fc1.b);
@@ -182,7 +180,8 @@ static bool add_slot(job *j, const dgm_slot *s, bool first_of_layer)
     return folded && s->part == DGM_FFN ? add_wider(j, s, stack) : add_copy(j, s);
 }
 
-static int plan(job *j)
+/* list_tensors - of the new model. False: out of memory. */
+static bool list_tensors(job *j)
 {
     const struct dgm_model_files *f = j->x->m->files;
     const size_t most = f->n_slots + 4 * (size_t)j->x->n_layers + 1;
@@ -193,30 +192,23 @@ static int plan(job *j)
         const dgm_slot *s = &f->slots[i];
         good = add_slot(j, s, s->expert >= 0 && (i == 0 || s[-1].moe != s->moe));
     }
-    if (!good)
-        return dgm_fail(DGM_ENOMEM, "out of memory for a list of tensors");
-    dgm_new_tensor *list = j->list;
-    j->list = NULL;
-    return dgm_model_writer_plan(j->copy.to, list, j->n, SHARD_BYTES);
+    return good;
 }
 
 /* ---- fill ---- */
 
-/* read - a source as f32, malloc'ed. */
-static int read(float **out, const job *j, const dgm_slot *s)
+static size_t count(const dgm_slot *s)
 {
-    const size_t n = (size_t)s->rows * (size_t)s->k, bytes = (size_t)s->tensor->bytes;
-    void *raw = malloc(bytes + 1);
-    *out = malloc((n + 1) * sizeof **out);
-    int rc = DGM_OK;
-    if (raw == NULL || *out == NULL)
-        rc = dgm_fail(DGM_ENOMEM, "out of memory for %zu weights", n);
-    if (rc == DGM_OK)
-        rc = dgm_tensors_read(j->x->m->files->tensors, s->tensor, raw, 0, bytes, 0);
-    if (rc == DGM_OK)
-        dgm_widen(*out, raw, (dgm_dtype)s->tensor->dtype, n);
-    free(raw);
-    return rc;
+    return (size_t)s->rows * (size_t)s->k;
+}
+
+/* read - a source as f32 [count]; raw has as much room. */
+static int read(float *w, void *raw, const job *j, const dgm_slot *s)
+{
+    DGM_TRY(
+        dgm_tensors_read(j->x->m->files->tensors, s->tensor, raw, 0, (size_t)s->tensor->bytes, 0));
+    dgm_widen(w, raw, (dgm_dtype)s->tensor->dtype, count(s));
+    return DGM_OK;
 }
 
 /* join - source s, of which w are the weights, into its place of out. */
@@ -240,27 +232,31 @@ static void sum(float *out, const item *i, float *const w[2])
     }
 }
 
-static int put(job *j, const item *i, const float *out)
+/* put - out, made narrow in its own room when it is bf16: it came from bf16, so that is exact. */
+static int put(job *j, const item *i, float *out)
 {
     const size_t n = i->rows * i->k, bytes = n * (i->bf16 ? 2 : 4);
-    uint16_t *narrow = i->bf16 ? malloc(bytes + 1) : NULL;
-    if (i->bf16 && narrow == NULL)
-        return dgm_fail(DGM_ENOMEM, "out of memory for %zu weights", n);
-    for (size_t x = 0; i->bf16 && x < n; x++)
-        narrow[x] = dgm_bf16_round(out[x]); /* of what was bf16: exact */
-    const int rc = dgm_model_writer_put(j->copy.to, i->bf16 ? (const void *)narrow : out, bytes);
-    free(narrow);
-    dgm_tensor_copy_tell(&j->copy, bytes);
-    return rc;
+    uint16_t *narrow = (uint16_t *)(void *)out; /* element x ends before x + 1 is read */
+    for (size_t x = 0; i->bf16 && x < n; x++) {
+        const uint16_t rounded = dgm_bf16_round(out[x]);
+        memcpy(&narrow[x], &rounded, sizeof rounded);
+    }
+    DGM_TRY(dgm_model_writer_put(j->copy->to, out, bytes));
+    dgm_tensor_copy_tell(j->copy, bytes);
+    return DGM_OK;
 }
 
+/* make - a tensor that changes; its sources, what their bytes were, and itself are held whole. */
 static int make(job *j, const item *i)
 {
-    float *w[2] = {NULL, NULL}, *out = calloc(i->rows * i->k + 1, sizeof *out);
-    int rc = out != NULL ? DGM_OK
-                         : dgm_fail(DGM_ENOMEM, "out of memory for %zu weights", i->rows * i->k);
+    const size_t n = i->rows * i->k, most = count(i->from[0]);
+    float *out = calloc(n + 3 * most, sizeof *out), *w[2];
+    int rc = DGM_OK;
+    if (out == NULL)
+        return dgm_fail(DGM_ENOMEM, "out of memory for %zu weights", n);
     for (int s = 0; rc == DGM_OK && s < i->n; s++) {
-        rc = read(&w[s], j, i->from[s]);
+        w[s] = out + n + (size_t)s * most; /* the sources of a tensor are alike */
+        rc = read(w[s], out + n + 2 * most, j, i->from[s]);
         if (rc == DGM_OK)
             join(out, i, s, w[s]);
     }
@@ -269,17 +265,14 @@ static int make(job *j, const item *i)
     if (rc == DGM_OK)
         rc = put(j, i, out);
     free(out);
-    free(w[0]);
-    free(w[1]);
     return rc;
 }
 
 static int fill(job *j)
 {
     for (size_t i = 0; i < j->n; i++)
-        DGM_TRY(j->items[i].join == COPY
-                    ? dgm_tensor_copy_run(&j->copy, j->items[i].from[0]->tensor)
-                    : make(j, &j->items[i]));
+        DGM_TRY(j->items[i].join == COPY ? dgm_tensor_copy_run(j->copy, j->items[i].from[0]->tensor)
+                                         : make(j, &j->items[i]));
     return DGM_OK;
 }
 
@@ -287,11 +280,20 @@ static int finish(job *j)
 {
     char *config;
     size_t len;
-    DGM_TRY(dgm_model_writer_beside(j->copy.to, j->x->m->dir));
+    DGM_TRY(dgm_model_writer_beside(j->copy->to, j->x->m->dir));
     DGM_TRY(dgm_extract_config(&config, &len, j->x, j->wide));
-    const int rc = dgm_model_writer_commit(&j->report->bytes_after, j->copy.to, config, len);
+    const int rc = dgm_model_writer_commit(&j->report->bytes_after, j->copy->to, config, len);
     free(config);
     return rc;
+}
+
+static int write_all(job *j)
+{
+    dgm_new_tensor *list = j->list;
+    j->list = NULL;
+    DGM_TRY(dgm_model_writer_plan(j->copy->to, list, j->n, SHARD_BYTES));
+    DGM_TRY(fill(j));
+    return finish(j);
 }
 
 /* ---- the whole ---- */
@@ -325,23 +327,21 @@ int dgm_extract_fold(dgm_extract_report *report, const dgm_extraction *x, const 
     dgm_model_writer *to = NULL;
     DGM_TRY(check(x));
     *report = (dgm_extract_report){.bytes_before = dgm_tensors_bytes(from)};
+    dgm_tensor_copy copy = {.from = from, .progress = progress, .ctx = ctx};
     job j = {.x = x,
              .report = report,
-             .copy = {.from = from, .progress = progress, .ctx = ctx},
+             .copy = &copy,
              .wide = widest(x),
              .dense = dgm_extract_all_dense(x)};
-    int rc = dgm_tensor_copy_init(&j.copy);
+    int rc = dgm_tensor_copy_init(&copy);
     if (rc == DGM_OK)
         rc = dgm_model_writer_open(&to, out);
-    j.copy.to = to;
+    copy.to = to;
     if (rc == DGM_OK)
-        rc = plan(&j);
-    if (rc == DGM_OK)
-        rc = fill(&j);
-    if (rc == DGM_OK)
-        rc = finish(&j);
+        rc = list_tensors(&j) ? write_all(&j)
+                              : dgm_fail(DGM_ENOMEM, "out of memory for a list of tensors");
     dgm_model_writer_close(to);
-    dgm_tensor_copy_fini(&j.copy);
+    dgm_tensor_copy_fini(&copy);
     for (size_t i = 0; j.list != NULL && i < j.n; i++)
         free(j.list[i].name);
     free(j.list);

@@ -19,7 +19,7 @@ typedef struct item {
 typedef struct job {
     const dgm_extraction *x;
     dgm_extract_report *report;
-    dgm_tensor_copy copy;
+    dgm_tensor_copy *copy;
     item *items;
     dgm_new_tensor *list; /* [n], the writer's once it is planned */
     size_t n;
@@ -64,7 +64,7 @@ static bool add_gates(job *j, const dgm_extract_layer *l, const dgm_slot *s)
                                        .dims = {n},
                                        .bytes = n * sizeof(float),
                                        .loose = !j->x->m->cfg.weights.packed};
-    j->copy.total_bytes += n * sizeof(float);
+    j->copy->total_bytes += n * sizeof(float);
     return j->list[j->n - 1].name != NULL;
 }
 
@@ -74,7 +74,7 @@ static bool add_copy(job *j, const dgm_slot *s, int number)
     const bool begins =
         s->expert < 0 ? s->matrix != NULL && s->form != DGM_SLOT_SCALES : begins_expert(j, s);
     j->items[j->n++] = (item){.slot = s};
-    bool good = dgm_tensor_copy_plan(&j->copy, to, s->tensor);
+    bool good = dgm_tensor_copy_plan(j->copy, to, s->tensor);
     to->unit = begins;
     to->loose = !j->x->m->cfg.weights.packed;
     to->page = !to->loose && to->unit && s->expert >= 0;
@@ -111,7 +111,8 @@ static bool add_slot(job *j, const dgm_slot *s, bool first_of_layer)
     return add_copy(j, s, number);
 }
 
-static int plan(job *j)
+/* list_tensors - of the new model. False: out of memory. */
+static bool list_tensors(job *j)
 {
     const struct dgm_model_files *f = j->x->m->files;
     const size_t most = f->n_slots + (size_t)j->x->n_layers + 1;
@@ -122,11 +123,7 @@ static int plan(job *j)
         const dgm_slot *s = &f->slots[i];
         good = add_slot(j, s, s->expert >= 0 && (i == 0 || s[-1].moe != s->moe));
     }
-    if (!good)
-        return dgm_fail(DGM_ENOMEM, "out of memory for a list of tensors");
-    dgm_new_tensor *list = j->list;
-    j->list = NULL;
-    return dgm_model_writer_plan(j->copy.to, list, j->n, SHARD_BYTES);
+    return good;
 }
 
 /* ---- fill ---- */
@@ -134,15 +131,15 @@ static int plan(job *j)
 static int put_gates(job *j, const dgm_extract_layer *l)
 {
     const size_t bytes = 2 * (size_t)j->x->n_tasks * sizeof(float);
-    DGM_TRY(dgm_model_writer_put(j->copy.to, l->gate, bytes));
-    dgm_tensor_copy_tell(&j->copy, bytes);
+    DGM_TRY(dgm_model_writer_put(j->copy->to, l->gate, bytes));
+    dgm_tensor_copy_tell(j->copy, bytes);
     return DGM_OK;
 }
 
 static int fill(job *j)
 {
     for (size_t i = 0; i < j->n; i++)
-        DGM_TRY(j->items[i].slot != NULL ? dgm_tensor_copy_run(&j->copy, j->items[i].slot->tensor)
+        DGM_TRY(j->items[i].slot != NULL ? dgm_tensor_copy_run(j->copy, j->items[i].slot->tensor)
                                          : put_gates(j, j->items[i].gates));
     return DGM_OK;
 }
@@ -151,11 +148,20 @@ static int finish(job *j)
 {
     char *config;
     size_t len;
-    DGM_TRY(dgm_model_writer_beside(j->copy.to, j->x->m->dir));
+    DGM_TRY(dgm_model_writer_beside(j->copy->to, j->x->m->dir));
     DGM_TRY(dgm_extract_config(&config, &len, j->x, 0));
-    const int rc = dgm_model_writer_commit(&j->report->bytes_after, j->copy.to, config, len);
+    const int rc = dgm_model_writer_commit(&j->report->bytes_after, j->copy->to, config, len);
     free(config);
     return rc;
+}
+
+static int write_all(job *j)
+{
+    dgm_new_tensor *list = j->list;
+    j->list = NULL;
+    DGM_TRY(dgm_model_writer_plan(j->copy->to, list, j->n, SHARD_BYTES));
+    DGM_TRY(fill(j));
+    return finish(j);
 }
 
 int dgm_extract_write(dgm_extract_report *report, const dgm_extraction *x, const char *out,
@@ -164,19 +170,17 @@ int dgm_extract_write(dgm_extract_report *report, const dgm_extraction *x, const
     const dgm_tensors *from = x->m->files->tensors;
     dgm_model_writer *to = NULL;
     *report = (dgm_extract_report){.bytes_before = dgm_tensors_bytes(from)};
-    job j = {.x = x, .report = report, .copy = {.from = from, .progress = progress, .ctx = ctx}};
-    int rc = dgm_tensor_copy_init(&j.copy);
+    dgm_tensor_copy copy = {.from = from, .progress = progress, .ctx = ctx};
+    job j = {.x = x, .report = report, .copy = &copy};
+    int rc = dgm_tensor_copy_init(&copy);
     if (rc == DGM_OK)
         rc = dgm_model_writer_open(&to, out);
-    j.copy.to = to;
+    copy.to = to;
     if (rc == DGM_OK)
-        rc = plan(&j);
-    if (rc == DGM_OK)
-        rc = fill(&j);
-    if (rc == DGM_OK)
-        rc = finish(&j);
+        rc = list_tensors(&j) ? write_all(&j)
+                              : dgm_fail(DGM_ENOMEM, "out of memory for a list of tensors");
     dgm_model_writer_close(to);
-    dgm_tensor_copy_fini(&j.copy);
+    dgm_tensor_copy_fini(&copy);
     for (size_t i = 0; j.list != NULL && i < j.n; i++)
         free(j.list[i].name);
     free(j.list);

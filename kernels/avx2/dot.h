@@ -75,6 +75,13 @@ V_INLINE __m256i quads(__m256i acc, __m256i u, __m256i s)
     return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 }
 
+V_INLINE vsum vs_add_quads(vsum acc, const int8_t *x)
+{
+    const __m256i one = _mm256_set1_epi8(1), *v = (const __m256i *)x;
+    return (vsum){quads(acc.lo, one, _mm256_loadu_si256(v)),
+                  quads(acc.hi, one, _mm256_loadu_si256(v + 1))};
+}
+
 V_INLINE vsum vs_dot_s8(vsum acc, vdot_s8 w, const int8_t *x)
 {
     const __m256i xv = four(x);

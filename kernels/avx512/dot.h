@@ -23,13 +23,6 @@ V_INLINE vdot_u4 vdot_of_u4(const unsigned char *line, const int half)
     return nibbles(line, half);
 }
 
-/* quads - u unsigned, s signed bytes. */
-V_INLINE vsum quads(vsum acc, __m512i u, __m512i s)
-{
-    const __m512i pairs = _mm512_maddubs_epi16(u, s);
-    return _mm512_add_epi32(acc, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
-}
-
 V_INLINE vsum vs_dot_s8(vsum acc, vdot_s8 w, const int8_t *x)
 {
     const __m512i xv = four(x);

@@ -33,6 +33,18 @@ V_INLINE v16 vs_float(vsum a)
     return _mm512_cvtepi32_ps(a);
 }
 
+/* quads - u unsigned, s signed bytes. */
+V_INLINE vsum quads(vsum acc, __m512i u, __m512i s)
+{
+    const __m512i pairs = _mm512_maddubs_epi16(u, s);
+    return _mm512_add_epi32(acc, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
+}
+
+V_INLINE vsum vs_add_quads(vsum acc, const int8_t *x)
+{
+    return quads(acc, _mm512_set1_epi8(1), _mm512_loadu_si512(x));
+}
+
 V_INLINE __m512i four(const int8_t *x)
 {
     int32_t all;

@@ -50,6 +50,13 @@ V_INLINE v16 vs_float(vsum a)
     return r;
 }
 
+/* vs_add_quads - 64 numbers, four to each sum. */
+V_INLINE vsum vs_add_quads(vsum acc, const int8_t *x)
+{
+    V_LANES(l) for (int j = 0; j < 4; j++) acc.l[l] += x[4 * l + j];
+    return acc;
+}
+
 /* vdot_of_s8 - a line of int8; vdot_of_u4 - half a line of int4: inputs 0 .. 3 or 4 .. 7. */
 V_INLINE vdot_s8 vdot_of_s8(const unsigned char *line)
 {

@@ -21,6 +21,7 @@
 #define DOT_GROUP_ROWS 4
 #define DOT_THIN_ROWS 2
 #define DOT_THIN_PANELS(rows, type, grouped) 1
+#define DOT_THIN_CHAINS(rows) 1
 
 #include "kernels/dot_kernels.h"
 #include "kernels/tile_kernels.h"

@@ -7,17 +7,9 @@
 #define DOT_TILE_PANELS 2
 #define DOT_GROUP_ROWS 6
 #define DOT_THIN_ROWS 8
-/* Measured: two panels are streams enough where int8 waits for memory; of int4 with scales eight rows have both sums of
- * one panel in registers. */
-#define DOT_THIN_PANELS(rows, type, grouped)                                                       \
-    ((type) == DGM_W_INT8 ? ((rows) == 1   ? 6                                                     \
-                             : (rows) == 2 ? 4                                                     \
-                                           : 2)                                                    \
-                          : ((rows) == 1   ? 8                                                     \
-                             : (rows) == 2 ? 6                                                     \
-                             : (rows) <= 4 ? 2                                                     \
-                             : (grouped)   ? 1                                                     \
-                                           : 3))
+/* A product waits 4 turns for the one before it in its chain. Of groups, 8 rows have both sums of one panel in registers. */
+#define DOT_THIN_PANELS(rows, type, grouped) ((rows) <= 4 || (grouped) ? 1 : 2)
+#define DOT_THIN_CHAINS(rows) ((rows) == 1 ? 4 : (rows) <= 4 ? 2 : 1)
 
 #include "kernels/dot_kernels.h"
 

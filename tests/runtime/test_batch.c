@@ -105,6 +105,54 @@ static void test_long(void **state)
     dgm_batch_destroy(b);
 }
 
+/* Groups of ranks 0 2 and 1 3: who waits for one holds up nobody of the other, and each keeps its order. */
+static void test_groups(void **state)
+{
+    (void)state;
+    static const int groups[] = {1, 1, 1, 0, 1, 0, 0, 0, 1}, want[] = {1, 3, 0, 2};
+    static const int32_t ids[16];
+    const dgm_target target = {.prompt = ids, .n_prompt = 2};
+    dgm_batch *b;
+    assert_int_equal(dgm_batch_create(&b, 4, 2, 1, 1000), DGM_OK);
+    for (int i = 0; i < 9; i++) {
+        const dgm_job job = {.source = ids,
+                             .n_source = i + 2,
+                             .targets = &target,
+                             .n_targets = 1,
+                             .group = groups[i]};
+        assert_int_equal(dgm_batch_push(b, &job), DGM_OK);
+    }
+    taken t = {0};
+    dgm_batch_form(b, &whole, take, &t);
+    assert_int_equal(t.n, 4);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(t.rank[i], want[i]);
+    assert_int_equal(t.length[2], 5);
+    assert_int_equal(t.length[3], 7);
+    dgm_batch_done(b, 2);
+    t = (taken){0};
+    dgm_batch_form(b, &whole, take, &t);
+    assert_int_equal(t.n, 1);
+    assert_int_equal(t.rank[0], 2);
+    assert_int_equal(t.length[0], 8);
+    for (int r = 0; r < 4; r++)
+        dgm_batch_done(b, r);
+    t = (taken){0};
+    dgm_batch_form(b, &whole, take, &t);
+    assert_int_equal(t.n, 3);
+    assert_int_equal(t.length[0], 4);
+    assert_int_equal(t.length[1], 6);
+    assert_int_equal(t.rank[1], 3);
+    assert_int_equal(t.length[2], 9); /* the last of the queue */
+    assert_int_equal(t.rank[2], 0);
+    assert_int_equal(dgm_batch_waiting(b), 1);
+    const dgm_job more = {
+        .source = ids, .n_source = 3, .targets = &target, .n_targets = 1, .group = 0};
+    assert_int_equal(dgm_batch_push(b, &more), DGM_OK);
+    assert_int_equal(dgm_batch_waiting(b), 2);
+    dgm_batch_destroy(b);
+}
+
 static void push(dgm_batch *b, uint64_t id, int n_source, bool urgent)
 {
     static const int32_t ids[256];
@@ -160,54 +208,6 @@ static void test_drop(void **state)
     dgm_batch_form(b, &whole, take, &t);
     assert_int_equal(t.n, 2);
     assert_int_equal(t.length[1], 13);
-    dgm_batch_destroy(b);
-}
-
-/* Groups of ranks 0 2 and 1 3: who waits for one holds up nobody of the other, and each keeps its order. */
-static void test_groups(void **state)
-{
-    (void)state;
-    static const int groups[] = {1, 1, 1, 0, 1, 0, 0, 0, 1}, want[] = {1, 3, 0, 2};
-    static const int32_t ids[16];
-    const dgm_target target = {.prompt = ids, .n_prompt = 2};
-    dgm_batch *b;
-    assert_int_equal(dgm_batch_create(&b, 4, 2, 1, 1000), DGM_OK);
-    for (int i = 0; i < 9; i++) {
-        const dgm_job job = {.source = ids,
-                             .n_source = i + 2,
-                             .targets = &target,
-                             .n_targets = 1,
-                             .group = groups[i]};
-        assert_int_equal(dgm_batch_push(b, &job), DGM_OK);
-    }
-    taken t = {0};
-    dgm_batch_form(b, &whole, take, &t);
-    assert_int_equal(t.n, 4);
-    for (int i = 0; i < 4; i++)
-        assert_int_equal(t.rank[i], want[i]);
-    assert_int_equal(t.length[2], 5);
-    assert_int_equal(t.length[3], 7);
-    dgm_batch_done(b, 2);
-    t = (taken){0};
-    dgm_batch_form(b, &whole, take, &t);
-    assert_int_equal(t.n, 1);
-    assert_int_equal(t.rank[0], 2);
-    assert_int_equal(t.length[0], 8);
-    for (int r = 0; r < 4; r++)
-        dgm_batch_done(b, r);
-    t = (taken){0};
-    dgm_batch_form(b, &whole, take, &t);
-    assert_int_equal(t.n, 3);
-    assert_int_equal(t.length[0], 4);
-    assert_int_equal(t.length[1], 6);
-    assert_int_equal(t.rank[1], 3);
-    assert_int_equal(t.length[2], 9); /* the last of the queue */
-    assert_int_equal(t.rank[2], 0);
-    assert_int_equal(dgm_batch_waiting(b), 1);
-    const dgm_job more = {
-        .source = ids, .n_source = 3, .targets = &target, .n_targets = 1, .group = 0};
-    assert_int_equal(dgm_batch_push(b, &more), DGM_OK);
-    assert_int_equal(dgm_batch_waiting(b), 2);
     dgm_batch_destroy(b);
 }
 

@@ -1,0 +1,10 @@
+/* parts.h - the parts of AVX-512's table that are compiled apart, for dgm_avx512_init alone. */
+#ifndef DGM_KERNELS_AVX512_PARTS_H
+#define DGM_KERNELS_AVX512_PARTS_H
+
+#include "kernels/kernels.h"
+
+void dgm_avx512_floats_init(dgm_kernels *k); /* f32 tiles, and those of weights widened */
+void dgm_avx512_dots_init(dgm_kernels *k);   /* integer dot products */
+
+#endif
