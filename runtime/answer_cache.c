@@ -151,7 +151,8 @@ static void fill(entry *e, const dgm_wire_answer *a)
         text += a->hyps[i].text_len;
         *text++ = '\0';
     }
-    e->answer.worst_layer = strcpy(text, a->worst_layer != NULL ? a->worst_layer : "");
+    const char *layer = a->worst_layer != NULL ? a->worst_layer : "";
+    e->answer.worst_layer = memcpy(text, layer, strlen(layer) + 1);
 }
 
 void dgm_answer_cache_keep(dgm_answer_cache *c, const dgm_request *r, const dgm_wire_answer *a)
@@ -168,8 +169,11 @@ void dgm_answer_cache_keep(dgm_answer_cache *c, const dgm_request *r, const dgm_
         bytes += a->hyps[i].text_len + 1;
     if (bytes > c->most / 4)
         return;
-    while (c->state.bytes + bytes > c->most)
-        drop(c, c->oldest);
+    for (entry *old = c->oldest, *next; old != NULL && c->state.bytes + bytes > c->most;
+         old = next) {
+        next = old->newer;
+        drop(c, old);
+    }
     entry *e = malloc(bytes);
     if (e == NULL)
         return;

@@ -175,6 +175,8 @@ void dgm_server_close(dgm_server *s)
     if (s->requests != NULL)
         take_rest(s);
     dgm_requests_destroy(s->requests);
+    free(s->languages);
+    free(s->names);
     dgm_answer_cache_destroy(s->cache);
     dgm_wire_memory_fini(&s->memory);
     dgm_wire_memory_fini(&s->scratch);

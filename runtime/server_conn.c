@@ -77,6 +77,8 @@ static void take_frames(dgm_conn *c)
     }
 }
 
+static void pace_reading(dgm_conn *c);
+
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     dgm_conn *c = stream->data;
@@ -91,6 +93,8 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     dgm_frame_reader_filled(&c->in, (size_t)n);
     take_frames(c);
     dgm_conn_flush(c);
+    if (!c->closing)
+        pace_reading(c);
 }
 
 /* pace_reading - reads while there is room for answers. */
@@ -238,7 +242,8 @@ void dgm_conn_tick(dgm_conn *c, int64_t now_ns)
              longer(c->heard_ns, now_ns, cfg->write_ms))
         dgm_conn_error(c, 0, DGM_WIRE_ERROR_TIME_OUT,
                        "a frame that was begun was not ended in time", 0, 0);
-    else if (cfg->idle_ms > 0 && c->jobs == NULL && longer(c->heard_ns, now_ns, cfg->idle_ms))
+    else if (c->greeted && cfg->idle_ms > 0 && c->jobs == NULL &&
+             longer(c->heard_ns, now_ns, cfg->idle_ms))
         dgm_conn_error(c, 0, DGM_WIRE_ERROR_TIME_OUT, "idle for too long", 0, 0);
     dgm_conn_flush(c);
 }

@@ -101,36 +101,56 @@ static size_t split_words(const char **words, size_t most, char *text)
     return n;
 }
 
-static void languages(dgm_conn *c, uint64_t id)
+enum { ALIASES = 16, ALIAS_TEXT = 256 };
+
+/* What a list of languages points at. */
+struct dgm_server_names {
+    char text[ALIAS_TEXT];
+    const char *alias[ALIASES];
+};
+
+/* list_languages - once: to find all aliases takes long. */
+static int list_languages(dgm_server *s)
 {
-    enum { ALIASES = 16, TEXT = 256 };
-    struct one {
-        char text[TEXT];
-        const char *alias[ALIASES];
-    };
-    const dgm_server_config *cfg = &c->server->cfg;
-    const size_t n = (size_t)cfg->n_languages;
+    const size_t n = (size_t)s->cfg.n_languages;
+    if (s->languages != NULL)
+        return DGM_OK;
     dgm_wire_language *at = calloc(n + 1, sizeof *at);
-    struct one *names = calloc(n + 1, sizeof *names);
-    for (size_t i = 0; at != NULL && names != NULL && i < n; i++) {
-        const dgm_lang *l = dgm_lang_find(cfg->languages[i]);
-        dgm_lang_aliases(names[i].text, TEXT, cfg->languages[i]);
+    struct dgm_server_names *names = calloc(n + 1, sizeof *names);
+    if (at == NULL || names == NULL) {
+        free(at);
+        free(names);
+        return dgm_fail(DGM_ENOMEM, "out of memory for the languages");
+    }
+    for (size_t i = 0; i < n; i++) {
+        const char *code = s->cfg.languages[i];
+        const dgm_lang *l = dgm_lang_find(code);
+        dgm_lang_aliases(names[i].text, ALIAS_TEXT, code);
         at[i] =
-            (dgm_wire_language){.code = cfg->languages[i],
+            (dgm_wire_language){.code = code,
                                 .name = l != NULL ? l->name : "",
                                 .aliases = names[i].alias,
                                 .n_aliases = split_words(names[i].alias, ALIASES, names[i].text),
                                 .source = true,
                                 .target = true};
     }
+    s->languages = at;
+    s->names = names;
+    return DGM_OK;
+}
+
+static void languages(dgm_conn *c, uint64_t id)
+{
+    dgm_server *s = c->server;
+    if (list_languages(s) != DGM_OK) {
+        dgm_conn_error(c, id, DGM_WIRE_ERROR_INTERNAL, dgm_error_text(), 0, 0);
+        return;
+    }
     const dgm_wire_frame f = {
-        .id = id, .kind = DGM_WIRE_LANGUAGES, .as.languages = {.at = at, .n = n}};
-    if (at == NULL || names == NULL)
-        dgm_conn_error(c, id, DGM_WIRE_ERROR_INTERNAL, "out of memory", 0, 0);
-    else
-        dgm_conn_send(c, &f);
-    free(at);
-    free(names);
+        .id = id,
+        .kind = DGM_WIRE_LANGUAGES,
+        .as.languages = {.at = s->languages, .n = (size_t)s->cfg.n_languages}};
+    dgm_conn_send(c, &f);
 }
 
 static void statistics(dgm_conn *c, uint64_t id)

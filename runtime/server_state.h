@@ -70,9 +70,11 @@ struct dgm_server {
     atomic_int n_conns; /* others look at it */
     uint64_t n_accepted;
     dgm_answer_cache *cache;
-    dgm_wire_memory memory;  /* of the frame being read, */
-    dgm_wire_memory scratch; /* and of those being written */
-    atomic_int stopping;     /* 0, or the milliseconds for the rest, plus 1 */
+    dgm_wire_language *languages;   /* [n_languages] once somebody asked, */
+    struct dgm_server_names *names; /* and what they point at */
+    dgm_wire_memory memory;         /* of the frame being read, */
+    dgm_wire_memory scratch;        /* and of those being written */
+    atomic_int stopping;            /* 0, or the milliseconds for the rest, plus 1 */
     int64_t stop_ns;
     bool closing;
 };

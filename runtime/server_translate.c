@@ -265,6 +265,7 @@ static int begin(dgm_conn *c, uint64_t id, const dgm_wire_translate *t, int n,
         return rc;
     }
     link_job(c, j);
+    DGM_ASSERT(at_once != NULL);
     for (int i = 0, left = n; i < n && left > 0; i++)
         if (at_once[i]) {
             left = j->left - 1; /* the last answer frees the job */

@@ -138,6 +138,34 @@ same 1 1000
 says 'state 3' "$(ask drain)"
 ends 0
 
+# ---- peers that are slow: they are let go, and cost no memory ----
+starts "$dragoman" serve --listen "$at" --write-ms 500 --idle-ms 1500
+printf '' >"$dir/in"
+(sleep 6) | ask raw >"$dir/mute" &
+mute=$!
+(printf %b "$hello"; sleep 3) | ask raw >"$dir/idle" &
+(printf %b "$hello"'\x00\x00'; sleep 3) | ask raw >"$dir/half" &
+memory() { sed -n 's/^VmHWM:[^0-9]*\([0-9]*\) kB/\1/p' "/proc/$pid/status"; }
+before=$(memory)
+for _ in 1 2 3; do says closed "$(ask deaf)" & deaf="${deaf:-} $!"; done
+# shellcheck disable=SC2086 # three of them
+wait $deaf
+[ "$(grep -c 'it took no byte for 500 ms' "$dir/server.err")" -eq 3 ] || fail 'three that do not read are not let go'
+[ $(($(memory) - before)) -lt 40000 ] || fail "those that do not read cost $(($(memory) - before)) kB"
+wait $mute
+says $'error time_out: no hello in time (retry) (closing)\nclosed' "$(cat "$dir/mute")"
+says $'welcome\nerror time_out: idle for too long (retry) (closing)\nclosed' "$(cat "$dir/idle")"
+says $'welcome\nerror time_out: a frame that was begun was not ended in time (retry) (closing)\nclosed' "$(cat "$dir/half")"
+for options in '--token-scores' '--alignment --split always' '--n-best 3 --with-score'; do
+    # shellcheck disable=SC2086 # several
+    "$dragoman" client --connect "$at" -s en -t de $options -i "$dir/eng_Latn:deu_Latn.in" >"$dir/got" 2>"$dir/err" || fail "client $options"
+    # shellcheck disable=SC2086
+    "$dragoman" translate -s en -t de $options -i "$dir/eng_Latn:deu_Latn.in" >"$dir/out" 2>"$dir/err"
+    cmp -s "$dir/got" "$dir/out" || fail "client $options: other text than translate"
+done
+ask drain >"$dir/got"
+ends 0
+
 # ---- TCP on loopback; busy; too many ----
 port=$((20000 + RANDOM % 20000))
 at=tcp:127.0.0.1:$port

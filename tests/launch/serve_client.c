@@ -7,6 +7,7 @@
  *   times SRC TGT             the same, but how many milliseconds each took
  *   hold N                    opens N connections, says hello on each, prints `held`, waits for the end of standard input
  *   raw                       sends standard input as it is, prints what frames come back until the server closes
+ *   deaf                      asks for much and reads nothing until the server closes
  *   health | drain | languages | statistics
  *
  * Exit 1 when the server closes or misbehaves.
@@ -339,10 +340,10 @@ static int raw(const char *address)
 {
     peer p = {.fd = connect_to(address)};
     char buf[65536];
-    size_t n;
-    while ((n = fread(buf, 1, sizeof buf, stdin)) > 0)
-        for (size_t at = 0; at < n;) {
-            const ssize_t gone = send(p.fd, buf + at, n - at, MSG_NOSIGNAL);
+    ssize_t n;
+    while ((n = read(STDIN_FILENO, buf, sizeof buf)) > 0)
+        for (size_t at = 0; at < (size_t)n;) {
+            const ssize_t gone = send(p.fd, buf + at, (size_t)n - at, MSG_NOSIGNAL);
             if (gone < 0)
                 break;
             at += (size_t)gone;
@@ -355,6 +356,26 @@ static int raw(const char *address)
         (void)fflush(stdout);
     }
     (void)puts("closed");
+    return 0;
+}
+
+static int deaf(const char *address)
+{
+    peer p;
+    hello(&p, address);
+    for (int i = 0; i < 200000; i++) {
+        const dgm_wire_frame f = {.id = ++p.id, .kind = DGM_WIRE_LANGUAGES_REQUEST};
+        size_t n;
+        put(&p, &f);
+        const uint8_t *bytes = dgm_frame_buffer_bytes(&p.out, &n);
+        const ssize_t gone = send(p.fd, bytes, n, MSG_NOSIGNAL);
+        if (gone < 0) {
+            (void)puts("closed");
+            return 0;
+        }
+        dgm_frame_buffer_sent(&p.out, (size_t)gone);
+    }
+    (void)puts("all taken");
     return 0;
 }
 
@@ -397,5 +418,7 @@ int main(int argc, char **argv)
         return hold(address, atoi(argv[3]));
     if (strcmp(command, "raw") == 0)
         return raw(address);
+    if (strcmp(command, "deaf") == 0)
+        return deaf(address);
     return ask_one(address, command);
 }
