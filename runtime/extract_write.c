@@ -71,8 +71,9 @@ static bool add_gates(job *j, const dgm_extract_layer *l, const dgm_slot *s)
 static bool add_copy(job *j, const dgm_slot *s, int number)
 {
     dgm_new_tensor *to = &j->list[j->n];
-    const bool begins =
-        s->expert < 0 ? s->matrix != NULL && s->form != DGM_SLOT_SCALES : begins_expert(j, s);
+    const bool begins = s->expert < 0 ? s->matrix != NULL &&
+                                            (s->form == DGM_SLOT_ROWS || s->form == DGM_SLOT_PANELS)
+                                      : begins_expert(j, s);
     j->items[j->n++] = (item){.slot = s};
     bool good = dgm_tensor_copy_plan(j->copy, to, s->tensor);
     to->unit = begins;
