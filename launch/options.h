@@ -170,6 +170,7 @@ typedef struct dgm_options {
     int n_listens;
     const char *http; /* "": none */
     bool insecure;
+    const char *tokens; /* "": none */
     int max_queue_tokens, cache_mib, max_connections, max_in_flight, idle_ms, write_ms, drain_ms;
 
     /* what is left: positional arguments */

@@ -515,9 +515,14 @@ const dgm_opt dgm_option_rows[] = {
          NULL),
     TEXT("http", 0, serve_group, http, "", "HOST:PORT", V, NONE,
          "answer /metrics, /healthz and /readyz there, such as 127.0.0.1:9464", NULL),
-    SWITCH("insecure", 0, serve_group, insecure, V, NONE,
-           "let anybody in the network connect: tcp addresses beyond loopback without TLS",
-           "Whoever reaches the address can read, ask, and fill the queue"),
+    SWITCH(
+        "insecure", 0, serve_group, insecure, V, NONE,
+        "let anybody in the network connect: tcp addresses beyond loopback without TLS and tokens",
+        "Whoever reaches the address can read, ask, and fill the queue"),
+    TEXT("tokens", 0, serve_group, tokens, "", "FILE", V, NONE,
+         "clients must show a token of this file: NAME:SHA256 a line, as of `printf %s TOKEN | "
+         "sha256sum`; read again on SIGHUP",
+         "A token that can be guessed is none: openssl rand -hex 32"),
     INT("max-queue-tokens", 0, serve_group, max_queue_tokens, "262144", 1, 1000000000, "N", V, NONE,
         "source tokens that wait or are in work, of all clients; beyond it they are told to come "
         "again later",
