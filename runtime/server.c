@@ -97,12 +97,28 @@ static void reload_tokens(dgm_server *s)
     }
 }
 
+/* reload_keys - connections that there are keep theirs. */
+static void reload_keys(dgm_server *s)
+{
+    dgm_tls_keys *fresh;
+    if (dgm_tls_keys_read(&fresh, &s->cfg.tls) != DGM_OK) {
+        dgm_log(DGM_LOG_ERROR, "serve", "SIGHUP: the certificate stays as it was: %s",
+                dgm_error_text());
+        return;
+    }
+    dgm_tls_keys_destroy(s->keys);
+    s->keys = fresh;
+    dgm_log(DGM_LOG_INFO, "serve", "SIGHUP: the certificate is read again");
+}
+
 static void on_hang_up(uv_signal_t *h, int number)
 {
     dgm_server *s = h->data;
     (void)number;
     if (s->tokens.n > 0)
         reload_tokens(s);
+    if (s->keys != NULL)
+        reload_keys(s);
 }
 
 /* open_secrets - the files of secrets, and SIGHUP to read them again. Without files SIGHUP ends the process, as ever. */
@@ -112,9 +128,15 @@ static int open_secrets(dgm_server *s)
     if (uv_signal_init(&s->loop, &s->hang_up) != 0)
         return dgm_fail(DGM_EINTERNAL, "the event loop takes no signals");
     uv_unref((uv_handle_t *)&s->hang_up);
-    if (s->cfg.tokens[0] == '\0')
+    const bool tokens = s->cfg.tokens[0] != '\0';
+    const bool tls =
+        s->cfg.tls.cert[0] != '\0' || s->cfg.tls.key[0] != '\0' || s->cfg.tls.client_ca[0] != '\0';
+    if (tokens)
+        DGM_TRY(dgm_tokens_read(&s->tokens, s->cfg.tokens));
+    if (tls)
+        DGM_TRY(dgm_tls_keys_read(&s->keys, &s->cfg.tls));
+    if (!tokens && !tls)
         return DGM_OK;
-    DGM_TRY(dgm_tokens_read(&s->tokens, s->cfg.tokens));
     if (uv_signal_start(&s->hang_up, on_hang_up, SIGHUP) != 0)
         return dgm_fail(DGM_EINTERNAL, "the event loop takes no SIGHUP");
     return DGM_OK;
@@ -222,6 +244,7 @@ void dgm_server_close(dgm_server *s)
     free(s->names);
     dgm_answer_cache_destroy(s->cache);
     dgm_tokens_fini(&s->tokens);
+    dgm_tls_keys_destroy(s->keys);
     dgm_wire_memory_fini(&s->memory);
     dgm_wire_memory_fini(&s->scratch);
     free(s);

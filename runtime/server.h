@@ -10,6 +10,7 @@
 
 #include "proto/wire.h"
 #include "runtime/requests.h"
+#include "runtime/server_tls.h"
 #include "runtime/serving.h"
 
 typedef struct dgm_server dgm_server;
@@ -19,6 +20,8 @@ typedef struct dgm_server_config {
     int n_listen;
     bool insecure;      /* tcp beyond loopback is allowed without TLS and tokens */
     const char *tokens; /* file (runtime/server_tokens.h); "": whoever connects may ask */
+
+    dgm_tls_files tls; /* for tcp addresses; all "": they are plain */
 
     /* limits; all above 0 */
     int max_connections, in_flight, request_segments, segment_bytes;

@@ -85,7 +85,10 @@ static const char *lacking(const dgm_server *s)
 {
     if (s->cfg.insecure)
         return NULL;
-    return s->tokens.n > 0 ? "TLS" : "TLS and --tokens";
+    return s->keys == NULL   ? s->tokens.n > 0 ? "TLS (--tls-cert, --tls-key)"
+                                               : "TLS (--tls-cert, --tls-key) and --tokens"
+           : s->tokens.n > 0 ? NULL
+                             : "--tokens";
 }
 
 static int listen_tcp(dgm_server *s, dgm_server_listener *l, const char *address, const char *text)

@@ -4,6 +4,7 @@
 
 #include "runtime/answer_cache.h"
 #include "runtime/server.h"
+#include "runtime/server_tls.h"
 #include "runtime/server_tokens.h"
 
 #include <pthread.h>
@@ -15,6 +16,7 @@ enum {
     DGM_SERVER_WRITE_LIMIT = 16 << 20, /* and with so many is let go */
     DGM_SERVER_TICK_MS = 250,
     DGM_SERVER_NAME = 64,
+    DGM_SERVER_SEALED_BYTES = 64 << 10, /* read at once where there is TLS */
 };
 
 typedef union dgm_server_socket {
@@ -48,6 +50,7 @@ typedef struct dgm_conn {
     char name[DGM_SERVER_NAME];    /* of its token, or what its client calls itself */
     uint8_t token[DGM_TOKEN_HASH]; /* greeted, and the server has tokens */
     bool local, greeted, paused, writing, ending, closing; /* ending: closed when all is sent */
+    dgm_tls *tls; /* between socket and frames; NULL: none */
     dgm_frame_reader in;
     dgm_frame_buffer out, flying;
     uint64_t last_id;
@@ -72,7 +75,9 @@ struct dgm_server {
     dgm_conn *conns;
     atomic_int n_conns; /* others look at it */
     uint64_t n_accepted;
-    dgm_tokens tokens; /* of none: not asked for */
+    dgm_tokens tokens;                    /* of none: not asked for */
+    dgm_tls_keys *keys;                   /* NULL: no TLS */
+    char sealed[DGM_SERVER_SEALED_BYTES]; /* what was just read */
     dgm_answer_cache *cache;
     dgm_wire_language *languages;   /* [n_languages] once somebody asked, */
     struct dgm_server_names *names; /* and what they point at */

@@ -72,8 +72,8 @@ static int read_line(dgm_tokens *t, char *line, size_t bytes, const char *path, 
     const char *colon = strchr(line, ':');
     dgm_token one = {.name = ""};
     if (nul || colon == NULL)
-        return dgm_fail(DGM_EUSAGE, "--tokens %s: line %d: want NAME:SHA256, found %s", path, number,
-                        nul ? "a NUL" : "no colon");
+        return dgm_fail(DGM_EUSAGE, "--tokens %s: line %d: want NAME:SHA256, found %s", path,
+                        number, nul ? "a NUL" : "no colon");
     if (!read_name(one.name, line, (size_t)(colon - line)))
         return dgm_fail(DGM_EUSAGE,
                         "--tokens %s: line %d: want a name of 1 to %d printable bytes, found "

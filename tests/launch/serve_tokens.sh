@@ -77,5 +77,5 @@ malformed "a:${good/[0-9]/g}\n" 'in 64 hexadecimal digits, found something else 
 malformed "a:$good\\000secret\n" 'line 1: want NAME:SHA256, found a NUL'
 refuses 'No such file or directory' --tokens "$dir/nowhere"
 printf 'a:%s\n' "$good" >"$dir/tokens"
-refuses 'is not on loopback, and lacks TLS: ' --tokens "$dir/tokens" --listen tcp:0.0.0.0:0
+refuses 'is not on loopback, and lacks TLS (--tls-cert, --tls-key): ' --tokens "$dir/tokens" --listen tcp:0.0.0.0:0
 exit $bad
