@@ -61,7 +61,7 @@ stops
 # ---- files that are none ----
 # malformed LINE WHY
 malformed() {
-    printf "$1" >"$dir/tokens" # shellcheck disable=SC2059 # with its escapes
+    printf %b "$1" >"$dir/tokens"
     refuses "$2" --tokens "$dir/tokens"
     grep -q secret "$dir/err" && fail "the sentence shows what stands in the file: $1"
 }
@@ -74,7 +74,7 @@ malformed "two words:$good\n" 'line 1: want a name of 1 to 63 printable bytes, f
 malformed 'a:secret\n' 'line 1: want the SHA-256 of a token in 64 hexadecimal digits, found something else of 6 bytes'
 malformed "a:${good}0\n" 'in 64 hexadecimal digits, found something else of 65 bytes'
 malformed "a:${good/[0-9]/g}\n" 'in 64 hexadecimal digits, found something else of 64 bytes'
-malformed "a:$good\\000secret\n" 'line 1: want NAME:SHA256, found a NUL'
+malformed "a:$good\\0000secret\n" 'line 1: want NAME:SHA256, found a NUL'
 refuses 'No such file or directory' --tokens "$dir/nowhere"
 printf 'a:%s\n' "$good" >"$dir/tokens"
 refuses 'is not on loopback, and lacks TLS (--tls-cert, --tls-key): ' --tokens "$dir/tokens" --listen tcp:0.0.0.0:0
