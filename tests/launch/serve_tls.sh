@@ -42,7 +42,7 @@ signed mallory other DNS:mallory
 cp "$dir/server.pem" "$dir/cert.pem"
 cp "$dir/server.key" "$dir/key.pem"
 
-head -n 40 "$here/models/sample/pictures.eng_Latn.txt" >"$dir/in"
+head -n 16 "$here/models/sample/pictures.eng_Latn.txt" >"$dir/in"
 "$dragoman" translate -s en -t de -i "$dir/in" >"$dir/want" 2>"$dir/err" || fail translate
 # works ARGS...: the client translates as translate does.
 works() {
@@ -108,7 +108,7 @@ stops
 # ---- clients show one, too; and TLS to a plain port ----
 printf 'alice:%s\n' "$(printf secret | sha256sum | cut -d' ' -f1)" >"$dir/tokens"
 echo secret >"$dir/token"
-serves --tls-cert "$dir/cert.pem" --tls-key "$dir/key.pem" --tls-client-ca "$dir/good.pem" --tokens "$dir/tokens"
+serves --tls-cert "$dir/cert.pem" --tls-key "$dir/key.pem" --tls-client-ca "$dir/good.pem" --tokens "$dir/tokens" --write-ms 1000
 alice=("${trusting[@]}" --tls-cert "$dir/alice.pem" --tls-key "$dir/alice.key")
 works "${alice[@]}" --token-file "$dir/token"
 client 2 "${alice[@]}" health
@@ -121,8 +121,8 @@ logs "ends: TLS: the client's certificate: unable to get local issuer certificat
 if /usr/bin/python3 -c 'import google.protobuf' 2>/dev/null; then
     export PYTHONPATH=$here/proto/python PYTHONDONTWRITEBYTECODE=1
     cat >"$dir/try.py" <<'PY'
-import ssl, sys
-from dragoman_client import Client, DragomanError
+import socket, ssl, sys
+from dragoman_client import Client, DragomanError, Frame, _pack
 address, trusted, other, cert, key = sys.argv[1:]
 context = ssl.create_default_context(cafile=trusted)
 context.load_cert_chain(cert, key)
@@ -139,9 +139,25 @@ def wants(error, words, **more):
 wants(DragomanError, "this address wants TLS", token="secret")
 wants(DragomanError, "this token is not known", token="wrong", tls=context)
 wants(ConnectionError, "certificate verify failed", tls=other)
+
+# asks for much and reads nothing: let go
+host, port = address[4:].split(":")
+with context.wrap_socket(socket.create_connection((host, int(port)), timeout=30), server_hostname=host) as deaf:
+    hello = Frame()
+    hello.hello.version, hello.hello.token = 1, "secret"
+    deaf.sendall(_pack(hello))
+    try:
+        for i in range(1, 1000000):
+            frame = Frame(id=i)
+            frame.languages_request.SetInParent()
+            deaf.sendall(_pack(frame))
+        sys.exit("a client that does not read is not let go")
+    except (ConnectionError, ssl.SSLError):
+        pass
 PY
     timeout 60 /usr/bin/python3 "$dir/try.py" "$at" "$dir/good.pem" "$dir/other.pem" "$dir/alice.pem" "$dir/alice.key" <"$dir/in" >"$dir/out" 2>"$dir/err" || fail "try.py: exit code $?"
     cmp -s "$dir/want" "$dir/out" || fail 'Python: other text than translate'
+    logs '(alice) is closed: it took no byte for 1000 ms'
 else
     echo 'SKIP serve_tls: Python: the protobuf package is not installed'
 fi
