@@ -350,6 +350,15 @@ static uint32_t count_unknown(const dgm_stream_line *l)
     return (uint32_t)n;
 }
 
+/* count_unknown_target - of the best translation; 0 where there is none. */
+static uint32_t count_unknown_target(const dgm_request *r)
+{
+    int n = 0;
+    for (int i = 0; dgm_stream_line_has(&r->line, &r->cfg, 0, 0) && i < r->line.segments.n; i++)
+        n += dgm_stream_line_hyp(&r->line, &r->cfg, i, 0, 0)->n_unknown;
+    return (uint32_t)n;
+}
+
 /* fail_answer - a request that did not come to its end. */
 static void fail_answer(dgm_wire_answer *a, const dgm_request *r)
 {
@@ -497,6 +506,7 @@ static void send_answer(dgm_conn *c, dgm_server_job *j, const dgm_request *r)
         a->status = wire_status(told.status);
         a->message = told.message;
         a->tgt_tokens = (uint32_t)told.tgt_tokens;
+        a->tgt_unknown = count_unknown_target(r);
         a->checks = told.checks;
         a->absent_mass = told.absent_mass;
         a->absent_most = told.absent_most;

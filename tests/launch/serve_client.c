@@ -3,7 +3,8 @@
  *
  *   lines CONNECTIONS BATCH   standard input has `SRC<TAB>TGT<TAB>TEXT` a line; they go over so many connections, BATCH a request,
  *                             in an order of their own; translations come out in order, one a line
- *   status SRC TGT [OPTION=N ...]   each line of standard input alone: `STATUS TEXT`, or `error NAME: MESSAGE`
+ *   status SRC TGT [OPTION=N ...]   each line of standard input alone: `STATUS TEXT`, or `error NAME: MESSAGE`; prefix=TEXT
+ *   counts SRC TGT [OPTION=N ...]   the same, but `source tokens, of them <unk>; tokens of the translation, of them <unk>`
  *   times SRC TGT             the same, but how many milliseconds each took
  *   hold N                    opens N connections, says hello on each, prints `held`, waits for the end of standard input
  *   raw                       sends standard input as it is, prints what frames come back until the server closes
@@ -255,9 +256,15 @@ static int lines(const char *address, int n_peers, int batch)
 
 /* ---- one line at a time ---- */
 
+static const char *prefix = "";
+
 static void take_option(dgm_wire_options *o, const char *word)
 {
     const char *equals = strchr(word, '=');
+    if (strncmp(word, "prefix=", 7) == 0) {
+        prefix = equals + 1;
+        return;
+    }
     const size_t n = (size_t)(equals - word);
     const uint32_t value = (uint32_t)strtoul(equals + 1, NULL, 10);
     static const char *const names[] = {"beam_size", "n_best",   "max_length", "deadline_ms",
@@ -294,7 +301,18 @@ static void show(const dgm_wire_frame *f)
     (void)fflush(stdout);
 }
 
-static int status(const char *address, int argc, char **argv, bool times)
+enum shown { SHOW_ANSWER, SHOW_TIME, SHOW_COUNTS };
+
+static void show_counts(const dgm_wire_frame *f)
+{
+    const dgm_wire_answer *a = &f->as.answer;
+    if (f->kind != DGM_WIRE_ANSWER)
+        die("no answer");
+    (void)printf("%u %u %u %u%s\n", a->src_tokens, a->src_unknown, a->tgt_tokens, a->tgt_unknown,
+                 a->cached ? " cached" : "");
+}
+
+static int status(const char *address, int argc, char **argv, enum shown shown)
 {
     char *line = NULL;
     size_t cap = 0;
@@ -306,7 +324,8 @@ static int status(const char *address, int argc, char **argv, bool times)
     hello(&p, address);
     while ((n = getline(&line, &cap, stdin)) >= 0) {
         n -= n > 0 && line[n - 1] == '\n';
-        const dgm_wire_segment seg = {.text = line, .text_len = (size_t)n};
+        const dgm_wire_segment seg = {
+            .text = line, .text_len = (size_t)n, .prefix = prefix, .prefix_len = strlen(prefix)};
         dgm_wire_frame f = {
             .id = ++p.id,
             .kind = DGM_WIRE_TRANSLATE,
@@ -315,8 +334,10 @@ static int status(const char *address, int argc, char **argv, bool times)
         const int64_t began = dgm_now_ns();
         put(&p, &f);
         wait_frame(&p, &f);
-        if (times)
+        if (shown == SHOW_TIME)
             (void)printf("%.2f\n", (double)(dgm_now_ns() - began) * 1e-6);
+        else if (shown == SHOW_COUNTS)
+            show_counts(&f);
         else
             show(&f);
     }
@@ -411,9 +432,11 @@ int main(int argc, char **argv)
     if (strcmp(command, "lines") == 0 && argc == 5)
         return lines(address, atoi(argv[3]), atoi(argv[4]));
     if (strcmp(command, "status") == 0 && argc >= 5)
-        return status(address, argc - 3, argv + 3, false);
+        return status(address, argc - 3, argv + 3, SHOW_ANSWER);
+    if (strcmp(command, "counts") == 0 && argc >= 5)
+        return status(address, argc - 3, argv + 3, SHOW_COUNTS);
     if (strcmp(command, "times") == 0 && argc >= 5)
-        return status(address, argc - 3, argv + 3, true);
+        return status(address, argc - 3, argv + 3, SHOW_TIME);
     if (strcmp(command, "hold") == 0 && argc == 4 && atoi(argv[3]) <= MOST_CONNECTIONS)
         return hold(address, atoi(argv[3]));
     if (strcmp(command, "raw") == 0)
