@@ -218,6 +218,11 @@ void dgm_options_close(dgm_options *o)
     o->directions = NULL;
 }
 
+bool dgm_options_given(const dgm_options *o, const char *key)
+{
+    return dgm_config_origin(o->table, key) != DGM_FROM_DEFAULT;
+}
+
 void dgm_options_print_commands(FILE *f)
 {
     (void)fprintf(
