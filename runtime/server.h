@@ -17,7 +17,8 @@ typedef struct dgm_server dgm_server;
 typedef struct dgm_server_config {
     const char *const *listen; /* [n_listen] unix:PATH, tcp:HOST:PORT */
     int n_listen;
-    bool insecure; /* tcp beyond loopback is allowed */
+    int n_inherited; /* dgm_server_inherited */
+    bool insecure;   /* tcp beyond loopback is allowed */
 
     /* limits; all above 0 */
     int max_connections, in_flight, request_segments, segment_bytes;
@@ -40,6 +41,9 @@ typedef struct dgm_server_config {
     void *direction_ctx;
     const dgm_serving_gauge *gauge;
 } dgm_server_config;
+
+/* dgm_server_inherited - listening sockets that systemd passed to this process (LISTEN_PID, LISTEN_FDS), from descriptor 3 on. */
+int dgm_server_inherited(void);
 
 /*
  * dgm_server_open - listens, but answers nobody yet. A Unix socket has mode 0600; one that a dead server left is replaced.

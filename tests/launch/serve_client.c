@@ -7,8 +7,9 @@
  *   counts SRC TGT [OPTION=N ...]   the same, but `source tokens, of them <unk>; tokens of the translation, of them <unk>`
  *   times SRC TGT             the same, but how many milliseconds each took
  *   hold N                    opens N connections, says hello on each, prints `held`, waits for the end of standard input
- *   raw                       sends standard input as it is, prints what frames come back until the server closes
+ *   raw [N]                   sends standard input as it is, prints what frames come back until the server closes, or N
  *   deaf                      asks for much and reads nothing until the server closes
+ *   activate PROGRAM ARGS...  listens at ADDRESS, as systemd does, and becomes the program, which gets the socket
  *   health | drain | languages | statistics
  *
  * Exit 1 when the server closes or misbehaves.
@@ -291,7 +292,8 @@ static void show(const dgm_wire_frame *f)
                      f->as.error.closing ? " (closing)" : "");
     } else if (f->kind == DGM_WIRE_ANSWER) {
         const dgm_wire_answer *a = &f->as.answer;
-        (void)printf("%s%s", dgm_wire_status_name(a->status), a->retry ? " (retry)" : "");
+        (void)printf("%s%s%s%s", dgm_wire_status_name(a->status), a->code != 0 ? " " : "",
+                     a->code != 0 ? dgm_wire_error_name(a->code) : "", a->retry ? " (retry)" : "");
         for (size_t i = 0; i < a->n_hyps; i++)
             (void)printf("%s%s", i == 0 ? " " : " ||| ", a->hyps[i].text);
         (void)printf("%s%s\n", a->message[0] != '\0' ? " " : "", a->message);
@@ -357,7 +359,7 @@ static int hold(const char *address, int n)
     return 0;
 }
 
-static int raw(const char *address)
+static int raw(const char *address, int most)
 {
     peer p = {.fd = connect_to(address)};
     char buf[65536];
@@ -370,8 +372,11 @@ static int raw(const char *address)
             at += (size_t)gone;
         }
     for (dgm_wire_frame f;;) {
-        while (next_frame(&p, &f))
+        while (next_frame(&p, &f)) {
             show(&f);
+            if (--most == 0)
+                return 0;
+        }
         if (!pull(&p))
             break;
         (void)fflush(stdout);
@@ -398,6 +403,34 @@ static int deaf(const char *address)
     }
     (void)puts("all taken");
     return 0;
+}
+
+static int activate(const char *address, char **argv)
+{
+    struct sockaddr_un local = {.sun_family = AF_UNIX};
+    struct addrinfo at = {
+        .ai_family = AF_UNIX, .ai_addr = (struct sockaddr *)&local, .ai_addrlen = sizeof local};
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
+    struct addrinfo *found = &at;
+    char host[256], pid[32];
+    (void)snprintf(local.sun_path, sizeof local.sun_path, "%s", address + 5);
+    (void)snprintf(host, sizeof host, "%s", address + 4);
+    char *colon = strrchr(host, ':');
+    if (strncmp(address, "tcp:", 4) == 0) {
+        *colon = '\0';
+        if (getaddrinfo(host, colon + 1, &hints, &found) != 0)
+            die("no such host");
+    }
+    const int fd = socket(found->ai_family, SOCK_STREAM, 0), on = 1;
+    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (bind(fd, found->ai_addr, found->ai_addrlen) != 0 || listen(fd, 16) != 0 ||
+        (fd != 3 && (dup2(fd, 3) != 3 || close(fd) != 0)))
+        die(strerror(errno));
+    (void)snprintf(pid, sizeof pid, "%d", (int)getpid());
+    (void)setenv("LISTEN_PID", pid, 1);
+    (void)setenv("LISTEN_FDS", "1", 1);
+    (void)execv(argv[0], argv);
+    die(strerror(errno));
 }
 
 static int ask_one(const char *address, const char *what)
@@ -440,8 +473,10 @@ int main(int argc, char **argv)
     if (strcmp(command, "hold") == 0 && argc == 4 && atoi(argv[3]) <= MOST_CONNECTIONS)
         return hold(address, atoi(argv[3]));
     if (strcmp(command, "raw") == 0)
-        return raw(address);
+        return raw(address, argc > 3 ? atoi(argv[3]) : 0);
     if (strcmp(command, "deaf") == 0)
         return deaf(address);
+    if (strcmp(command, "activate") == 0 && argc >= 4)
+        return activate(address, argv + 3);
     return ask_one(address, command);
 }
