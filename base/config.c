@@ -182,7 +182,7 @@ static int store(dgm_config *c, const dgm_opt *o, const char *text, bool write, 
     return DGM_OK;
 }
 
-/* push_value - a stronger origin's values replace a weaker one's; flags add to flags. */
+/* push_value - a stronger origin's values replace a weaker one's; flags add to flags, lines of a file to those before. */
 static int push_value(dgm_config_value *value, const char *text, bool anew)
 {
     for (; anew && value->n_list > 0; value->n_list--)
@@ -213,7 +213,7 @@ int dgm_config_set(dgm_config *c, int row, const char *text, enum dgm_opt_origin
     if (!write)
         return DGM_OK;
     if ((o->flags & DGM_OPT_LIST) != 0)
-        DGM_TRY(push_value(value, text, origin != DGM_FROM_FLAG || value->origin != DGM_FROM_FLAG));
+        DGM_TRY(push_value(value, text, origin != value->origin));
     value->origin = origin;
     if (o->type == DGM_OPT_TEXT || o->type == DGM_OPT_CHOICE) {
         char *copy = strdup(text);

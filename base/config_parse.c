@@ -269,7 +269,7 @@ static int file_line(dgm_config *c, char *line, const char *where, bool *seen)
         return fail_unknown(c, ~0u, shown, key, "");
     if ((c->rows[row].flags & DGM_OPT_NOT_IN_FILE) != 0)
         return dgm_fail(DGM_EUSAGE, "%s: only a flag, not a key of a file", shown);
-    if (seen[row])
+    if (seen[row] && (c->rows[row].flags & DGM_OPT_LIST) == 0)
         return dgm_fail(DGM_EUSAGE, "%s: given twice in this file", shown);
     seen[row] = true;
     return dgm_config_set(c, row, value, DGM_FROM_FILE, shown);

@@ -85,9 +85,13 @@ void dgm_config_print_values(FILE *f, const dgm_config *c, int command)
         const dgm_opt *o = &c->rows[i];
         if ((o->commands >> command & 1) == 0 || hidden(o) || (o->flags & DGM_OPT_NOT_IN_FILE) != 0)
             continue;
-        const char *value = dgm_config_text(c, o, buf, sizeof buf);
-        const int n = fprintf(f, "%s = %s", o->key, value);
-        (void)fprintf(f, "%*s# %s\n", n < 40 ? 40 - n : 1, "", origins[c->values[i].origin]);
+        const dgm_config_value *v = &c->values[i];
+        const bool list = (o->flags & DGM_OPT_LIST) != 0 && v->n_list > 1;
+        for (int k = 0; k < (list ? v->n_list : 1); k++) { /* several: a line each */
+            const char *value = list ? v->list[k] : dgm_config_text(c, o, buf, sizeof buf);
+            const int n = fprintf(f, "%s = %s", o->key, value);
+            (void)fprintf(f, "%*s# %s\n", n < 40 ? 40 - n : 1, "", origins[v->origin]);
+        }
     }
 }
 

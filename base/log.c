@@ -1,22 +1,36 @@
 #include "base/log.h"
 
+#include "base/utf8.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
+enum {
+    WORDS = 2048,
+    ESCAPED = 6, /* bytes that one of the words becomes at most: \u001f */
+    LINE = 512 + ESCAPED * WORDS,
+};
+
 static const char *const level_names[] = {"error", "warn", "info", "debug", "trace"};
 static struct {
     enum dgm_log_level level;
     int rank, ranks;
-} state = {DGM_LOG_INFO, 0, 1};
+    bool json;
+} state = {DGM_LOG_INFO, 0, 1, false};
 
 void dgm_log_init(enum dgm_log_level level, int rank, int ranks)
 {
     state.level = level;
     state.rank = rank;
     state.ranks = ranks;
+}
+
+void dgm_log_as_json(bool json)
+{
+    state.json = json;
 }
 
 int dgm_log_parse(enum dgm_log_level *out, const char *name)
@@ -38,26 +52,133 @@ bool dgm_log_on(enum dgm_log_level level)
     return state.rank == 0 || level < DGM_LOG_INFO || state.level >= DGM_LOG_DEBUG;
 }
 
+/* character_bytes - of the character that text begins with; 0 when it is none. */
+static size_t character_bytes(const char *text)
+{
+    const unsigned char c = (unsigned char)*text;
+    const size_t n = c < 0x80 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
+    size_t bad;
+    return memchr(text, '\0', n) == NULL && dgm_utf8_check(text, n, &bad) ? n : 0;
+}
+
+/* escape_one - the character at text into out, as JSON has it; *taken bytes of text. */
+static int escape_one(char out[ESCAPED + 1], size_t *taken, const char *text)
+{
+    const unsigned char c = (unsigned char)*text;
+    const size_t n = character_bytes(text);
+    *taken = n > 0 ? n : 1;
+    if (n == 0)
+        return snprintf(out, ESCAPED + 1, "\\ufffd");
+    if (c < 0x20 || c == 0x7f)
+        return snprintf(out, ESCAPED + 1, "\\u%04x", c);
+    if (c == '"' || c == '\\')
+        return snprintf(out, ESCAPED + 1, "\\%c", c);
+    return snprintf(out, ESCAPED + 1, "%.*s", (int)n, text);
+}
+
+size_t dgm_log_escape(char *out, size_t size, const char *text)
+{
+    size_t len = 0;
+    out[0] = '\0';
+    while (*text != '\0') {
+        char one[ESCAPED + 1];
+        size_t taken;
+        const int n = escape_one(one, &taken, text);
+        if (len + (size_t)n + 1 > size)
+            break;
+        memcpy(out + len, one, (size_t)n + 1);
+        len += (size_t)n;
+        text += taken;
+    }
+    return len;
+}
+
+/* format_json - words are escaped; the rest is ours and needs none. */
+static int format_json(char *line, size_t size, const struct timespec *ts, const char *level,
+                       const char *module, const dgm_log_id *id, const char *words)
+{
+    struct tm tm;
+    char when[32];
+    (void)gmtime_r(&ts->tv_sec, &tm);
+    (void)strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%S", &tm);
+    int n = snprintf(line, size,
+                     "{\"time\":\"%s.%03ldZ\",\"level\":\"%s\",\"rank\":%d,\"ranks\":%d,"
+                     "\"module\":\"%s\"",
+                     when, ts->tv_nsec / 1000000, level, state.rank, state.ranks, module);
+    if (id->connection != 0)
+        n += snprintf(line + n, size - (size_t)n, ",\"connection\":%llu",
+                      (unsigned long long)id->connection);
+    if (id->request != 0)
+        n += snprintf(line + n, size - (size_t)n, ",\"request\":%llu",
+                      (unsigned long long)id->request);
+    n += snprintf(line + n, size - (size_t)n, ",\"words\":\"");
+    n += (int)dgm_log_escape(line + n, size - (size_t)n - 3, words);
+    return n + snprintf(line + n, size - (size_t)n, "\"}\n");
+}
+
+static int format_text(char *line, size_t size, const struct timespec *ts, const char *level,
+                       const char *module, const dgm_log_id *id, const char *words)
+{
+    struct tm tm;
+    (void)localtime_r(&ts->tv_sec, &tm);
+    int n = snprintf(line, size, "%02d:%02d:%02d.%03ld %s %d/%d %s ", tm.tm_hour, tm.tm_min,
+                     tm.tm_sec, ts->tv_nsec / 1000000, level, state.rank, state.ranks, module);
+    if (id->connection != 0)
+        n += snprintf(line + n, size - (size_t)n, "connection %llu%s",
+                      (unsigned long long)id->connection, id->request != 0 ? " " : ": ");
+    if (id->request != 0)
+        n +=
+            snprintf(line + n, size - (size_t)n, "request %llu: ", (unsigned long long)id->request);
+    const int begin = n;
+    n += snprintf(line + n, size - (size_t)n, "%s", words);
+    for (int i = begin; i < n; i++) /* who is quoted in a line cannot begin another */
+        if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
+            line[i] = ' ';
+    line[n] = '\n';
+    return n + 1;
+}
+
+static void say(enum dgm_log_level level, const char *module, const dgm_log_id *id,
+                const char *words)
+{
+    char line[LINE];
+    struct timespec ts;
+    (void)clock_gettime(CLOCK_REALTIME, &ts);
+    const int n = (state.json ? format_json : format_text)(line, sizeof line, &ts,
+                                                           level_names[level], module, id, words);
+    if (write(STDERR_FILENO, line, (size_t)n) < 0) {
+        /* stderr is gone: there is nowhere left to say so */
+    }
+}
+
 void dgm_log(enum dgm_log_level level, const char *module, const char *fmt, ...)
 {
     if (!dgm_log_on(level))
         return;
-    char line[2048];
-    struct timespec ts;
-    struct tm tm;
-    (void)clock_gettime(CLOCK_REALTIME, &ts);
-    (void)localtime_r(&ts.tv_sec, &tm);
-    int n = snprintf(line, sizeof line, "%02d:%02d:%02d.%03ld %s %d/%d %s ", tm.tm_hour, tm.tm_min,
-                     tm.tm_sec, ts.tv_nsec / 1000000, level_names[level], state.rank, state.ranks,
-                     module);
+    char words[WORDS];
     va_list ap;
     va_start(ap, fmt);
-    n += vsnprintf(line + n, sizeof line - (size_t)n, fmt, ap);
+    (void)vsnprintf(words, sizeof words, fmt, ap);
     va_end(ap);
-    if (n > (int)sizeof line - 2)
-        n = (int)sizeof line - 2;
-    line[n] = '\n';
-    if (write(STDERR_FILENO, line, (size_t)n + 1) < 0) {
-        /* stderr is gone: there is nowhere left to say so */
-    }
+    say(level, module, &(dgm_log_id){0}, words);
+}
+
+void dgm_log_of(enum dgm_log_level level, const char *module, dgm_log_id id, const char *fmt, ...)
+{
+    if (!dgm_log_on(level))
+        return;
+    char words[WORDS];
+    va_list ap;
+    va_start(ap, fmt);
+    (void)vsnprintf(words, sizeof words, fmt, ap);
+    va_end(ap);
+    say(level, module, &id, words);
+}
+
+void dgm_log_failure(const char *sentence)
+{
+    if (state.json)
+        say(DGM_LOG_ERROR, "end", &(dgm_log_id){0}, sentence);
+    else
+        (void)fprintf(stderr, "dragoman: %s\n", sentence);
 }

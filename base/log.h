@@ -1,5 +1,5 @@
 /*
- * log.h - lines on stderr: `time level rank/ranks module words`.
+ * log.h - lines on stderr: `time level rank/ranks module words`, or the same as one JSON object a line.
  *
  * Lower case, no `=`, the exact cause. At info and below only rank 0 speaks unless --log-level is
  * debug or more. Thread-safe (one write a line).
@@ -10,16 +10,38 @@
 #include "base/status.h"
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 enum dgm_log_level { DGM_LOG_ERROR, DGM_LOG_WARN, DGM_LOG_INFO, DGM_LOG_DEBUG, DGM_LOG_TRACE };
 
+/* What a line of a server is about: its connection, counted from 1, and the client's id of a request there; 0: none. */
+typedef struct dgm_log_id {
+    uint64_t connection, request;
+} dgm_log_id;
+
 /* dgm_log_init - once, before threads start; rank/ranks appear in each line. */
 void dgm_log_init(enum dgm_log_level level, int rank, int ranks);
+
+/*
+ * dgm_log_as_json - once, before threads start: each line is an object with time (UTC), level, rank, ranks, module, words, and
+ * where there is one connection and request. It is valid JSON whatever bytes the words have: those that are not UTF-8 become U+FFFD.
+ */
+void dgm_log_as_json(bool json);
 
 /* dgm_log_parse - "error|warn|info|debug|trace" -> level; DGM_EUSAGE otherwise. */
 DGM_MUST_CHECK int dgm_log_parse(enum dgm_log_level *out, const char *name);
 
 bool dgm_log_on(enum dgm_log_level level);
 void dgm_log(enum dgm_log_level level, const char *module, const char *fmt, ...) DGM_PRINTF(3, 4);
+/* dgm_log_of - of a connection or a request: as text the words begin with `connection 3 request 17: `. */
+void dgm_log_of(enum dgm_log_level level, const char *module, dgm_log_id id, const char *fmt, ...)
+    DGM_PRINTF(4, 5);
+
+/* dgm_log_failure - why the program ends with an error, at any level: `dragoman: sentence`, or an object of module `end`. */
+void dgm_log_failure(const char *sentence);
+
+/* dgm_log_escape - text as what stands between the quotes of a JSON string, [size] with its NUL; cut where it would not fit. Returns its length. */
+size_t dgm_log_escape(char *out, size_t size, const char *text);
 
 #endif

@@ -52,11 +52,13 @@ static int open_server(serve *v, const dgm_options *o)
 {
     dgm_session *s = &v->session;
     const char *address = default_address(v);
+    const int inherited = dgm_server_inherited();
     DGM_TRY(dgm_serve_directions_open(&v->directions, s));
     v->none.o = dgm_filter_options(o, 0);
     dgm_server_config cfg = {
         .listen = o->n_listens > 0 ? o->listens : &address,
-        .n_listen = o->n_listens > 0 ? o->n_listens : 1,
+        .n_listen = o->n_listens > 0 ? o->n_listens : inherited == 0,
+        .n_inherited = inherited,
         .insecure = o->insecure,
         .tokens = o->tokens,
         .tls = {.cert = o->tls_cert, .key = o->tls_key, .client_ca = o->tls_client_ca},

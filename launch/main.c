@@ -69,7 +69,7 @@ static bool under_launcher(void)
 
 static int say_failure(int rc)
 {
-    (void)fprintf(stderr, "dragoman: %s\n", dgm_error_text());
+    dgm_log_failure(dgm_error_text());
     return dgm_exit_code(rc);
 }
 
@@ -147,6 +147,7 @@ static int run(const dgm_options *o)
     if (dgm_log_parse(&level, o->log_level) != DGM_OK)
         return say_failure(DGM_EUSAGE);
     dgm_log_init(level, rank, rank + 1);
+    dgm_log_as_json(strcmp(o->log_format, "json") == 0);
     if (o->print_config) {
         if (rank == 0)
             dgm_config_print_values(stdout, o->table, o->command);

@@ -54,8 +54,8 @@ typedef struct dgm_options {
     int threads;             /* per rank; 0: CPUs of the mask shared among ranks on it */
     const char *dense_ranks; /* "all" or a number */
     const char *task_ranks;  /* all, split */
-    int stall_ms, deadline_ms; /* comm.stall_ms, comm.deadline_ms */
-    const char *log_level;
+    int stall_ms, deadline_ms;          /* comm.stall_ms, comm.deadline_ms */
+    const char *log_level, *log_format; /* error .. trace; text, json */
     const char *config;
     bool print_config;
     bool dropless;

@@ -516,8 +516,9 @@ const dgm_opt dgm_option_rows[] = {
 
     /* Serving */
     TEXT("listen", 0, serve_group, listen, "", "ADDRESS", V, LIST,
-         "unix:PATH or tcp:HOST:PORT; may be given several times; without it a Unix socket in "
-         "$XDG_RUNTIME_DIR or /tmp, which its owner alone can use",
+         "unix:PATH or tcp:HOST:PORT; may be given several times, beside what systemd passes; "
+         "without "
+         "either a Unix socket in $XDG_RUNTIME_DIR or /tmp, which its owner alone can use",
          NULL),
     TEXT("http", 0, serve_group, http, "", "HOST:PORT", V, NONE,
          "answer /metrics, /healthz and /readyz there, such as 127.0.0.1:9464", NULL),
@@ -566,6 +567,8 @@ const dgm_opt dgm_option_rows[] = {
            "print every option, its value and where it comes from, and stop", NULL),
     CHOICE("log-level", general_group, log_level, "info", "error|warn|info|debug|trace", NULL, ALL,
            NONE, "how much to say on standard error", NULL),
+    CHOICE("log-format", general_group, log_format, "text", "text|json", NULL, ALL, NONE,
+           "how to say it: lines for people, or one JSON object a line", NULL),
     SWITCH("help", 'h', general_group, help, ALL, HERE, "this text", NULL),
 };
 

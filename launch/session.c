@@ -508,7 +508,7 @@ int dgm_session_leave(dgm_session *s, int rc)
             rc = stopped;
     }
     if (rc < 0 && s->rank == 0 && (s->comm != NULL || launched_first()))
-        (void)fprintf(stderr, "dragoman: %s\n", dgm_error_text());
+        dgm_log_failure(dgm_error_text());
     return rc > 0 ? rc : dgm_exit_code(rc);
 }
 

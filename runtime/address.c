@@ -9,7 +9,7 @@
 
 enum { HOST_BYTES = 256, PORT_BYTES = 8 };
 
-static bool loopback(const struct sockaddr *a)
+bool dgm_address_loopback(const struct sockaddr *a)
 {
     if (a->sa_family == AF_INET)
         return (ntohl(((const struct sockaddr_in *)a)->sin_addr.s_addr) >> 24) == 127;
@@ -45,7 +45,7 @@ int dgm_address_resolve(struct sockaddr_storage *out, const char *option, const 
     const int rc = getaddrinfo(host, port, &hints, &found);
     if (rc != 0)
         return dgm_fail(DGM_EUSAGE, "%s %s: %s", option, shown, gai_strerror(rc));
-    const bool near = loopback(found->ai_addr);
+    const bool near = dgm_address_loopback(found->ai_addr);
     memset(out, 0, sizeof *out);
     memcpy(out, found->ai_addr, found->ai_addrlen);
     freeaddrinfo(found);

@@ -15,4 +15,7 @@
 DGM_MUST_CHECK int dgm_address_resolve(struct sockaddr_storage *out, const char *option,
                                        const char *shown, const char *text, const char *lacking);
 
+/* dgm_address_loopback - only this machine reaches it. False for what is no internet address. */
+bool dgm_address_loopback(const struct sockaddr *a);
+
 #endif

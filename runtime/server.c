@@ -173,8 +173,12 @@ int dgm_server_open(dgm_server **out, const dgm_server_config *cfg)
         rc = dgm_answer_cache_create(&s->cache, cfg->cache_bytes);
     if (rc == DGM_OK)
         rc = open_secrets(s);
+    if (rc == DGM_OK)
+        rc = dgm_server_limit_connections(s);
     for (int i = 0; rc == DGM_OK && i < cfg->n_listen; i++)
         rc = dgm_server_listen(s, cfg->listen[i]);
+    for (int i = 0; rc == DGM_OK && i < cfg->n_inherited; i++)
+        rc = dgm_server_listen_inherited(s, i);
     if (rc == DGM_OK &&
         uv_timer_start(&s->tick, on_tick, DGM_SERVER_TICK_MS, DGM_SERVER_TICK_MS) != 0)
         rc = dgm_fail(DGM_EINTERNAL, "the event loop does not start");

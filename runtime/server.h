@@ -18,6 +18,7 @@ typedef struct dgm_server dgm_server;
 typedef struct dgm_server_config {
     const char *const *listen; /* [n_listen] unix:PATH, tcp:HOST:PORT */
     int n_listen;
+    int n_inherited;    /* dgm_server_inherited */
     bool insecure;      /* tcp beyond loopback is allowed without TLS and tokens */
     const char *tokens; /* file (runtime/server_tokens.h); "": whoever connects may ask */
 
@@ -44,6 +45,9 @@ typedef struct dgm_server_config {
     void *direction_ctx;
     const dgm_serving_gauge *gauge;
 } dgm_server_config;
+
+/* dgm_server_inherited - listening sockets that systemd passed to this process (LISTEN_PID, LISTEN_FDS), from descriptor 3 on. */
+int dgm_server_inherited(void);
 
 /*
  * dgm_server_open - listens, but answers nobody yet. A Unix socket has mode 0600; one that a dead server left is replaced.

@@ -19,7 +19,11 @@ static void on_closed(uv_handle_t *h)
         s->conns = c->next;
     if (c->next != NULL)
         c->next->before = c->before;
-    atomic_fetch_sub(&s->n_conns, 1);
+    if (atomic_fetch_sub(&s->n_conns, 1) <= s->cfg.max_connections && s->full &&
+        atomic_load(&s->stopping) == 0) {
+        s->full = false;
+        dgm_log(DGM_LOG_INFO, "serve", "clients are taken again");
+    }
     dgm_tls_destroy(c->tls);
     dgm_frame_reader_fini(&c->in);
     dgm_frame_buffer_fini(&c->out);
@@ -28,6 +32,12 @@ static void on_closed(uv_handle_t *h)
     /* who waits for the last one is not told otherwise */
     if (s->conns == NULL && atomic_load(&s->stopping) > 0)
         (void)uv_async_send(&s->wake);
+}
+
+/* about - the connection, for the log. */
+static dgm_log_id about(const dgm_conn *c)
+{
+    return (dgm_log_id){.connection = c->number};
 }
 
 void dgm_conn_close(dgm_conn *c)
@@ -39,8 +49,7 @@ void dgm_conn_close(dgm_conn *c)
     if (c->client != NULL)
         dgm_requests_leave(c->server->requests, c->client);
     c->client = NULL;
-    dgm_log(DGM_LOG_DEBUG, "serve", "connection %llu (%s) is closed", (unsigned long long)c->number,
-            c->name);
+    dgm_log_of(DGM_LOG_DEBUG, "serve", about(c), "closed (%s)", c->name);
     uv_close(&c->socket.handle, on_closed);
 }
 
@@ -200,13 +209,11 @@ void dgm_conn_send(dgm_conn *c, const dgm_wire_frame *f)
     if (c->closing)
         return;
     if (dgm_wire_encode(&c->out, &c->server->scratch, f) != DGM_OK) {
-        dgm_log(DGM_LOG_WARN, "serve", "connection %llu (%s): %s", (unsigned long long)c->number,
-                c->name, dgm_error_text());
+        dgm_log_of(DGM_LOG_WARN, "serve", about(c), "closed (%s): %s", c->name, dgm_error_text());
         dgm_conn_close(c);
     } else if (unsent(c) > DGM_SERVER_WRITE_LIMIT) {
-        dgm_log(DGM_LOG_WARN, "serve",
-                "connection %llu (%s) is closed: it does not take its answers, %zu bytes wait",
-                (unsigned long long)c->number, c->name, unsent(c));
+        dgm_log_of(DGM_LOG_WARN, "serve", about(c),
+                   "closed (%s): it does not take its answers, %zu bytes wait", c->name, unsent(c));
         dgm_conn_close(c);
     }
 }
@@ -230,9 +237,8 @@ void dgm_conn_error(dgm_conn *c, uint64_t id, enum dgm_wire_error_code code, con
                                            .retry_after_ms = (uint32_t)retry_ms,
                                            .closing = closing,
                                            .credits = (uint32_t)credits}};
-    dgm_log(DGM_LOG_DEBUG, "serve", "connection %llu (%s) request %llu: %s: %s",
-            (unsigned long long)c->number, c->name, (unsigned long long)id,
-            dgm_wire_error_name(code), text);
+    dgm_log_of(DGM_LOG_DEBUG, "serve", (dgm_log_id){c->number, id}, "error %s: %s",
+               dgm_wire_error_name(code), text);
     c->credits += credits;
     dgm_conn_send(c, &f);
     if (closing)
@@ -269,9 +275,8 @@ void dgm_conn_tick(dgm_conn *c, int64_t now_ns)
     if (c->writing) {
         note_progress(c, now_ns);
         if (longer(c->moved_ns, now_ns, cfg->write_ms)) {
-            dgm_log(DGM_LOG_WARN, "serve",
-                    "connection %llu (%s) is closed: it took no byte for %d ms",
-                    (unsigned long long)c->number, c->name, cfg->write_ms);
+            dgm_log_of(DGM_LOG_WARN, "serve", about(c), "closed (%s): it took no byte for %d ms",
+                       c->name, cfg->write_ms);
             dgm_conn_close(c);
         }
         return;
@@ -332,6 +337,10 @@ void dgm_conn_accept(dgm_server_listener *l)
     s->conns = c;
     const bool sealed = l->local || s->keys == NULL || dgm_tls_begin(&c->tls, s->keys) == DGM_OK;
     if (atomic_fetch_add(&s->n_conns, 1) >= s->cfg.max_connections) {
+        if (!s->full)
+            dgm_log(DGM_LOG_WARN, "serve", "clients are refused: there are %d (--max-connections)",
+                    s->cfg.max_connections);
+        s->full = true;
         (void)dgm_fail(DGM_EBUSY, "too many connections: want at most %d", s->cfg.max_connections);
         dgm_conn_error(c, 0, DGM_WIRE_ERROR_CONNECTIONS, dgm_error_text(), 1000, 0);
     } else if (!sealed || dgm_requests_join(s->requests, &c->client) != DGM_OK) {

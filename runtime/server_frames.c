@@ -98,8 +98,8 @@ static void hello(dgm_conn *c, const dgm_wire_frame *f)
     if (!admit(c, f->as.hello.token))
         return;
     c->greeted = true;
-    dgm_log(DGM_LOG_DEBUG, "serve", "connection %llu is %s", (unsigned long long)c->number,
-            c->name);
+    dgm_log_of(DGM_LOG_DEBUG, "serve", (dgm_log_id){.connection = c->number}, "is %s on %s",
+               c->name, c->local ? "a Unix socket" : "TCP");
     welcome(c);
 }
 
@@ -231,8 +231,8 @@ static void drain(dgm_conn *c, const dgm_wire_frame *f)
     }
     const int64_t ms =
         f->as.drain.limit_ms > 0 ? (int64_t)f->as.drain.limit_ms : (int64_t)s->cfg.drain_ms;
-    dgm_log(DGM_LOG_INFO, "serve", "draining: connection %llu (%s) asks for it",
-            (unsigned long long)c->number, c->name);
+    dgm_log_of(DGM_LOG_INFO, "serve", (dgm_log_id){c->number, f->id}, "draining: %s asks for it",
+               c->name);
     dgm_requests_drain(s->requests, dgm_now_ns() + ms * 1000000);
     health(c, f->id);
 }
@@ -257,6 +257,9 @@ static void request(dgm_conn *c, const dgm_wire_frame *f)
 {
     if (!take_id(c, f))
         return;
+    if (f->kind != DGM_WIRE_TRANSLATE) /* has its line when it is done */
+        dgm_log_of(DGM_LOG_DEBUG, "serve", (dgm_log_id){c->number, f->id}, "%s",
+                   dgm_wire_kind_name(f->kind));
     switch (f->kind) {
     case DGM_WIRE_TRANSLATE:
         dgm_server_translate(c, f->id, &f->as.translate);

@@ -4,14 +4,16 @@
 #include "runtime/server_state.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { BACKLOG = 512 };
+enum { BACKLOG = 512, FIRST_INHERITED = 3 };
 
 static void on_connection(uv_stream_t *stream, int status)
 {
@@ -103,15 +105,86 @@ static int listen_tcp(dgm_server *s, dgm_server_listener *l, const char *address
     return start(l, address);
 }
 
-int dgm_server_listen(dgm_server *s, const char *address)
+/* next_listener - or NULL and DGM_EUSAGE's sentence. */
+static dgm_server_listener *next_listener(dgm_server *s)
 {
-    if (s->n_listeners == DGM_SERVER_LISTENERS)
-        return dgm_fail(DGM_EUSAGE, "--listen: want at most %d addresses", DGM_SERVER_LISTENERS);
+    if (s->n_listeners == DGM_SERVER_LISTENERS) {
+        (void)dgm_fail(DGM_EUSAGE, "--listen: want at most %d addresses", DGM_SERVER_LISTENERS);
+        return NULL;
+    }
     dgm_server_listener *l = &s->listeners[s->n_listeners];
     *l = (dgm_server_listener){.server = s};
+    return l;
+}
+
+int dgm_server_listen(dgm_server *s, const char *address)
+{
+    dgm_server_listener *l = next_listener(s);
+    if (l == NULL)
+        return DGM_EUSAGE;
     if (strncmp(address, "unix:", 5) == 0)
         return listen_unix(s, l, address, address + 5);
     if (strncmp(address, "tcp:", 4) == 0)
         return listen_tcp(s, l, address, address + 4);
     return dgm_fail(DGM_EUSAGE, "--listen: want unix:PATH or tcp:HOST:PORT, found '%s'", address);
+}
+
+/* ---- sockets that systemd opened ---- */
+
+/* number_in - of a variable of the environment; 0: none. */
+static long number_in(const char *name)
+{
+    const char *text = getenv(name);
+    char *end = NULL;
+    const long n = text == NULL ? 0 : strtol(text, &end, 10);
+    return text == NULL || *text == '\0' || *end != '\0' || n < 0 ? 0 : n;
+}
+
+int dgm_server_inherited(void)
+{
+    /* another process's number: they are not for us, such as below mpirun */
+    if (number_in("LISTEN_PID") != (long)getpid())
+        return 0;
+    const long n = number_in("LISTEN_FDS");
+    return n > DGM_SERVER_LISTENERS ? DGM_SERVER_LISTENERS + 1 : (int)n;
+}
+
+static bool listens(int fd)
+{
+    int type = 0, on = 0;
+    socklen_t len = sizeof type;
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) != 0 || type != SOCK_STREAM)
+        return false;
+    len = sizeof on;
+    return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &on, &len) == 0 && on != 0;
+}
+
+int dgm_server_listen_inherited(dgm_server *s, int i)
+{
+    const int fd = FIRST_INHERITED + i;
+    char shown[64];
+    struct sockaddr_storage at = {0};
+    socklen_t len = sizeof at;
+    (void)snprintf(shown, sizeof shown, "descriptor %d (LISTEN_FDS)", fd);
+    if (!listens(fd) || getsockname(fd, (struct sockaddr *)&at, &len) != 0)
+        return dgm_fail(DGM_EUSAGE, "--listen: %s: want a stream socket that listens", shown);
+    dgm_server_listener *l = next_listener(s);
+    if (l == NULL)
+        return DGM_EUSAGE;
+    (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+    l->local = at.ss_family == AF_UNIX;
+    if (!l->local && lacking(s) != NULL && !dgm_address_loopback((const struct sockaddr *)&at))
+        return dgm_fail(DGM_EUSAGE,
+                        "--listen: %s: is not on loopback and lacks %s: anybody on the network "
+                        "could read and ask (--insecure says that this is meant)",
+                        shown, lacking(s));
+    int rc = l->local ? uv_pipe_init(&s->loop, &l->socket.pipe, 0)
+                      : uv_tcp_init(&s->loop, &l->socket.tcp);
+    if (rc != 0)
+        return dgm_fail(DGM_EUSAGE, "--listen: %s: %s", shown, uv_strerror(rc));
+    s->n_listeners++;
+    rc = l->local ? uv_pipe_open(&l->socket.pipe, fd) : uv_tcp_open(&l->socket.tcp, fd);
+    if (rc != 0)
+        return dgm_fail(DGM_EUSAGE, "--listen: %s: %s", shown, uv_strerror(rc));
+    return start(l, shown);
 }

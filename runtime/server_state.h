@@ -32,12 +32,20 @@ typedef struct dgm_server_listener {
     bool local; /* a Unix socket, which libuv removes when it is closed */
 } dgm_server_listener;
 
+/* What the log tells of a Translate frame. */
+typedef struct dgm_server_told {
+    int by_end[DGM_REQUEST_FAILED + 1], cached;
+    uint32_t src_tokens, tgt_tokens;
+    int64_t began_ns, waited_ns; /* waited: the longest of its lines for the engine */
+} dgm_server_told;
+
 /* One Translate frame on its way. */
 typedef struct dgm_server_job {
     struct dgm_server_job *next, *before; /* of its connection */
     struct dgm_conn *conn;                /* NULL: gone */
-    uint64_t id;
-    int n, left; /* requests; those not yet answered */
+    uint64_t id, connection;              /* its number, which outlives it */
+    int n, left;                          /* requests; those not yet answered */
+    dgm_server_told told;                 /* of those that were */
     dgm_request requests[];
 } dgm_server_job;
 
@@ -78,6 +86,7 @@ struct dgm_server {
     dgm_tokens tokens;                    /* of none: not asked for */
     dgm_tls_keys *keys;                   /* NULL: no TLS */
     char sealed[DGM_SERVER_SEALED_BYTES]; /* what was just read */
+    bool full; /* clients are being refused, and it was said */
     dgm_answer_cache *cache;
     dgm_wire_language *languages;   /* [n_languages] once somebody asked, */
     struct dgm_server_names *names; /* and what they point at */
@@ -90,6 +99,11 @@ struct dgm_server {
 
 /* server_listen.c: DGM_EUSAGE. */
 DGM_MUST_CHECK int dgm_server_listen(dgm_server *s, const char *address);
+/* dgm_server_listen_inherited - on the i-th socket that systemd opened; who opened it removes it, too. */
+DGM_MUST_CHECK int dgm_server_listen_inherited(dgm_server *s, int i);
+
+/* server_limits.c: dgm_server_limit_connections - fewer where there are too few file descriptors; says so. DGM_EUSAGE: none at all. */
+DGM_MUST_CHECK int dgm_server_limit_connections(dgm_server *s);
 
 /* server_conn.c: bytes. dgm_conn_accept - on a listener's connection callback. */
 void dgm_conn_accept(dgm_server_listener *l);

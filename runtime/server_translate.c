@@ -156,7 +156,7 @@ static dgm_server_job *create_job(uint64_t id, int n)
         return NULL;
     j->id = id;
     j->n = j->left = n;
-    const int64_t now = dgm_now_ns();
+    const int64_t now = j->told.began_ns = dgm_now_ns();
     for (int i = 0; i < n; i++) {
         j->requests[i].owner = j;
         j->requests[i].number = (uint32_t)i;
@@ -168,6 +168,7 @@ static dgm_server_job *create_job(uint64_t id, int n)
 static void link_job(dgm_conn *c, dgm_server_job *j)
 {
     j->conn = c;
+    j->connection = c->number;
     j->next = c->jobs;
     if (j->next != NULL)
         j->next->before = j;
@@ -350,6 +351,15 @@ static uint32_t count_unknown(const dgm_stream_line *l)
     return (uint32_t)n;
 }
 
+/* count_unknown_target - of the best translation; 0 where there is none. */
+static uint32_t count_unknown_target(const dgm_request *r)
+{
+    int n = 0;
+    for (int i = 0; dgm_stream_line_has(&r->line, &r->cfg, 0, 0) && i < r->line.segments.n; i++)
+        n += dgm_stream_line_hyp(&r->line, &r->cfg, i, 0, 0)->n_unknown;
+    return (uint32_t)n;
+}
+
 /* fail_answer - a request that did not come to its end. */
 static void fail_answer(dgm_wire_answer *a, const dgm_request *r)
 {
@@ -497,6 +507,7 @@ static void send_answer(dgm_conn *c, dgm_server_job *j, const dgm_request *r)
         a->status = wire_status(told.status);
         a->message = told.message;
         a->tgt_tokens = (uint32_t)told.tgt_tokens;
+        a->tgt_unknown = count_unknown_target(r);
         a->checks = told.checks;
         a->absent_mass = told.absent_mass;
         a->absent_most = told.absent_most;
@@ -517,6 +528,35 @@ static void send_answer(dgm_conn *c, dgm_server_job *j, const dgm_request *r)
     free_answer(&m);
 }
 
+/* note - a line of the request, for the log. */
+static void note(dgm_server_told *t, const dgm_request *r)
+{
+    t->by_end[r->end]++;
+    t->cached += r->cached;
+    for (int i = 0; i < r->line.segments.n; i++)
+        t->src_tokens += (uint32_t)r->line.segments.at[i].n;
+    for (int i = 0; r->end == DGM_REQUEST_DONE && r->line.parts != NULL && i < r->line.segments.n;
+         i++)
+        if (r->line.parts[i].n_hyps > 0)
+            t->tgt_tokens += (uint32_t)r->line.parts[i].hyps[0].n;
+    const int64_t waited = r->started_ns > 0 ? r->started_ns - r->arrived_ns : 0;
+    t->waited_ns = waited > t->waited_ns ? waited : t->waited_ns;
+}
+
+/* tell - the one line that the log has of a request; nothing of what was in it. */
+static void tell(const dgm_server_job *j)
+{
+    const dgm_server_told *t = &j->told;
+    dgm_log_of(DGM_LOG_DEBUG, "serve", (dgm_log_id){j->connection, j->id},
+               "translated: %d lines, %d done (%d cached), %d cancelled, %d timed out, %d failed; "
+               "%u tokens in, %u out; waited %.1f ms of %.1f ms%s",
+               j->n, t->by_end[DGM_REQUEST_DONE], t->cached, t->by_end[DGM_REQUEST_CANCELLED],
+               t->by_end[DGM_REQUEST_TIMED_OUT], t->by_end[DGM_REQUEST_FAILED], t->src_tokens,
+               t->tgt_tokens, (double)t->waited_ns * 1e-6,
+               (double)(dgm_now_ns() - t->began_ns) * 1e-6,
+               j->conn == NULL ? "; its client has gone" : "");
+}
+
 void dgm_server_answer(dgm_request *r)
 {
     dgm_server_job *j = r->owner;
@@ -524,9 +564,11 @@ void dgm_server_answer(dgm_request *r)
         send_again(j->conn, j, r);
     else if (j->conn != NULL)
         send_answer(j->conn, j, r);
+    note(&j->told, r);
     free_request(r);
     if (--j->left > 0)
         return;
+    tell(j);
     unlink_job(j);
     free_job(j);
 }

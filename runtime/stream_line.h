@@ -17,8 +17,9 @@ typedef struct dgm_stream_hyp {
     int n_pairs, n_words;
     double sum; /* score: log p of the whole target */
     double score;
-    int n;        /* tokens generated: code and </s> counted, prefix not */
-    int n_pieces; /* tokens without code and </s> */
+    int n;         /* tokens generated: code and </s> counted, prefix not */
+    int n_pieces;  /* tokens without code and </s>, */
+    int n_unknown; /* and how many of them are <unk> */
     bool ended, looped;
 } dgm_stream_hyp;
 

@@ -48,6 +48,7 @@ static int take_hyp(dgm_stream_hyp *h, const dgm_stream_config *cfg, const dgm_h
     h->score = (double)from->score;
     h->n = from->n - (n_given - 1);          /* the code counts, as in Hugging Face */
     h->n_pieces = from->n - 1 - from->ended; /* without code and </s> */
+    h->n_unknown = dgm_tok_unknowns(from->ids, from->n);
     if (cfg->score) {
         /* In f32 and step order, as the search adds: the same hypothesis shows the same score. */
         float sum = 0;

@@ -129,8 +129,14 @@ refuses "line 1: beam-size: want .*, found '8x'" translate --config "$dir/c"
 refuses 'No such file' translate --config "$dir/none"
 for conf in "$here"/configs/*.conf; do
     [ -e "$conf" ] || fail "no configurations"
-    prints '# file$' translate -m "$m" --config "$conf" --print-config
+    case ${conf##*/} in serve-*) command=serve ;; *) command=translate ;; esac
+    prints '# file$' $command -m "$m" --config "$conf" --print-config
 done
+printf 'listen = unix:/a\nlisten = tcp:127.0.0.1:1\n' >"$dir/c"
+prints '^listen = unix:/a +# file$' serve --config "$dir/c" --print-config
+prints '^listen = tcp:127.0.0.1:1 +# file$' serve --config "$dir/c" --print-config
+prints '^listen = unix:/b +# flag$' serve --config "$dir/c" --listen unix:/b --print-config
+[ "$(grep -c '^listen' "$dir/out")" -eq 1 ] || fail "a flag does not replace the addresses of a file"
 
 # ---- which model ----
 mkdir -p "$dir/tree/build/x" "$dir/tree/models"

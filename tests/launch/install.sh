@@ -25,11 +25,12 @@ fi
 "$at/dragoman" atlas "$here/tests/golden/experts/stats.json" -o atlas.html >"$dir/out" 2>"$dir/err" || fail "atlas: exit code $?"
 grep -q 'plotly.js v' atlas.html || fail "atlas: a page without its library"
 for conf in "$share"/dragoman/configs/*.conf; do
-    "$at/dragoman" translate --config "$conf" --print-config >"$dir/out" 2>"$dir/err" || fail "$conf: exit code $?"
+    case ${conf##*/} in serve-*) command=serve ;; *) command=translate ;; esac
+    "$at/dragoman" $command --config "$conf" --print-config >"$dir/out" 2>"$dir/err" || fail "$conf: exit code $?"
     grep -q '# file$' "$dir/out" || fail "$conf: not used"
 done
-for file in doc/dragoman/README.md doc/dragoman/LICENSE doc/dragoman/docs/exit-codes.md dragoman/models/sample/pictures.deu_Latn.txt \
-    dragoman/slurm/translate.sbatch; do
+for file in ../lib/systemd/system/dragoman.service ../lib/systemd/system/dragoman.socket doc/dragoman/README.md doc/dragoman/LICENSE doc/dragoman/docs/exit-codes.md dragoman/models/sample/pictures.deu_Latn.txt \
+    dragoman/slurm/translate.sbatch dragoman/grafana/dragoman.json; do
     [ -s "$share/$file" ] || fail "$file is not there"
 done
 exit $bad

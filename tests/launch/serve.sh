@@ -95,6 +95,14 @@ says 'timed_out' "$(ask status en de deadline_ms=1 <<<"Late: $long" | cut -d' ' 
 [ "$(ask status en de n_best=3 <<<'A man.' | grep -o '|||' | wc -l)" -eq 2 ] || fail 'n_best=3 gives no three'
 "$dragoman" translate -s en -t de --sampling-topk 5 --seed 7 <<<'Two dogs play.' >"$dir/out" 2>"$dir/err"
 says "ok $(cat "$dir/out")" "$(ask status en de sampling_topk=5 seed=7 <<<'Two dogs play.')"
+# ... and counts: what the tokeniser does not know, in the line, and in what the translation must begin with
+counts() { ask counts en de "$@"; }
+"$dragoman" tokenize -s en <<<'A ☃ man.' >"$dir/out" 2>"$dir/err"
+grep -q '<unk>' "$dir/out" || fail 'the tokeniser knows a snowman'
+says '0' "$(counts <<<'A man.' | cut -d' ' -f4)"
+says '1 0' "$(counts <<<'A ☃ man.' | cut -d' ' -f2,4)"
+says '0 2' "$(counts prefix='Ein ☃ und ein ☃' <<<'A man.' | cut -d' ' -f2,4)"
+says '0 2 cached' "$(counts prefix='Ein ☃ und ein ☃' <<<'A man.' | cut -d' ' -f2,4-)"
 
 # ---- errors of requests ----
 says 'error language' "$(ask status en xx <<<'A man.' | cut -d: -f1)"

@@ -3,11 +3,13 @@
  *
  *   lines CONNECTIONS BATCH   standard input has `SRC<TAB>TGT<TAB>TEXT` a line; they go over so many connections, BATCH a request,
  *                             in an order of their own; translations come out in order, one a line
- *   status SRC TGT [OPTION=N ...]   each line of standard input alone: `STATUS TEXT`, or `error NAME: MESSAGE`
+ *   status SRC TGT [OPTION=N ...]   each line of standard input alone: `STATUS TEXT`, or `error NAME: MESSAGE`; prefix=TEXT
+ *   counts SRC TGT [OPTION=N ...]   the same, but `source tokens, of them <unk>; tokens of the translation, of them <unk>`
  *   times SRC TGT             the same, but how many milliseconds each took
  *   hold N                    opens N connections, says hello on each, prints `held`, waits for the end of standard input
- *   raw                       sends standard input as it is, prints what frames come back until the server closes
+ *   raw [N]                   sends standard input as it is, prints what frames come back until the server closes, or N
  *   deaf                      asks for much and reads nothing until the server closes
+ *   activate PROGRAM ARGS...  listens at ADDRESS, as systemd does, and becomes the program, which gets the socket
  *   health | drain | languages | statistics
  *
  * Exit 1 when the server closes or misbehaves.
@@ -255,9 +257,15 @@ static int lines(const char *address, int n_peers, int batch)
 
 /* ---- one line at a time ---- */
 
+static const char *prefix = "";
+
 static void take_option(dgm_wire_options *o, const char *word)
 {
     const char *equals = strchr(word, '=');
+    if (strncmp(word, "prefix=", 7) == 0) {
+        prefix = equals + 1;
+        return;
+    }
     const size_t n = (size_t)(equals - word);
     const uint32_t value = (uint32_t)strtoul(equals + 1, NULL, 10);
     static const char *const names[] = {"beam_size", "n_best",   "max_length", "deadline_ms",
@@ -284,7 +292,8 @@ static void show(const dgm_wire_frame *f)
                      f->as.error.closing ? " (closing)" : "");
     } else if (f->kind == DGM_WIRE_ANSWER) {
         const dgm_wire_answer *a = &f->as.answer;
-        (void)printf("%s%s", dgm_wire_status_name(a->status), a->retry ? " (retry)" : "");
+        (void)printf("%s%s%s%s", dgm_wire_status_name(a->status), a->code != 0 ? " " : "",
+                     a->code != 0 ? dgm_wire_error_name(a->code) : "", a->retry ? " (retry)" : "");
         for (size_t i = 0; i < a->n_hyps; i++)
             (void)printf("%s%s", i == 0 ? " " : " ||| ", a->hyps[i].text);
         (void)printf("%s%s\n", a->message[0] != '\0' ? " " : "", a->message);
@@ -294,7 +303,18 @@ static void show(const dgm_wire_frame *f)
     (void)fflush(stdout);
 }
 
-static int status(const char *address, int argc, char **argv, bool times)
+enum shown { SHOW_ANSWER, SHOW_TIME, SHOW_COUNTS };
+
+static void show_counts(const dgm_wire_frame *f)
+{
+    const dgm_wire_answer *a = &f->as.answer;
+    if (f->kind != DGM_WIRE_ANSWER)
+        die("no answer");
+    (void)printf("%u %u %u %u%s\n", a->src_tokens, a->src_unknown, a->tgt_tokens, a->tgt_unknown,
+                 a->cached ? " cached" : "");
+}
+
+static int status(const char *address, int argc, char **argv, enum shown shown)
 {
     char *line = NULL;
     size_t cap = 0;
@@ -306,7 +326,8 @@ static int status(const char *address, int argc, char **argv, bool times)
     hello(&p, address);
     while ((n = getline(&line, &cap, stdin)) >= 0) {
         n -= n > 0 && line[n - 1] == '\n';
-        const dgm_wire_segment seg = {.text = line, .text_len = (size_t)n};
+        const dgm_wire_segment seg = {
+            .text = line, .text_len = (size_t)n, .prefix = prefix, .prefix_len = strlen(prefix)};
         dgm_wire_frame f = {
             .id = ++p.id,
             .kind = DGM_WIRE_TRANSLATE,
@@ -315,8 +336,10 @@ static int status(const char *address, int argc, char **argv, bool times)
         const int64_t began = dgm_now_ns();
         put(&p, &f);
         wait_frame(&p, &f);
-        if (times)
+        if (shown == SHOW_TIME)
             (void)printf("%.2f\n", (double)(dgm_now_ns() - began) * 1e-6);
+        else if (shown == SHOW_COUNTS)
+            show_counts(&f);
         else
             show(&f);
     }
@@ -336,7 +359,7 @@ static int hold(const char *address, int n)
     return 0;
 }
 
-static int raw(const char *address)
+static int raw(const char *address, int most)
 {
     peer p = {.fd = connect_to(address)};
     char buf[65536];
@@ -349,8 +372,11 @@ static int raw(const char *address)
             at += (size_t)gone;
         }
     for (dgm_wire_frame f;;) {
-        while (next_frame(&p, &f))
+        while (next_frame(&p, &f)) {
             show(&f);
+            if (--most == 0)
+                return 0;
+        }
         if (!pull(&p))
             break;
         (void)fflush(stdout);
@@ -377,6 +403,34 @@ static int deaf(const char *address)
     }
     (void)puts("all taken");
     return 0;
+}
+
+static int activate(const char *address, char **argv)
+{
+    struct sockaddr_un local = {.sun_family = AF_UNIX};
+    struct addrinfo at = {
+        .ai_family = AF_UNIX, .ai_addr = (struct sockaddr *)&local, .ai_addrlen = sizeof local};
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
+    struct addrinfo *found = &at;
+    char host[256], pid[32];
+    (void)snprintf(local.sun_path, sizeof local.sun_path, "%s", address + 5);
+    (void)snprintf(host, sizeof host, "%s", address + 4);
+    char *colon = strrchr(host, ':');
+    if (strncmp(address, "tcp:", 4) == 0) {
+        *colon = '\0';
+        if (getaddrinfo(host, colon + 1, &hints, &found) != 0)
+            die("no such host");
+    }
+    const int fd = socket(found->ai_family, SOCK_STREAM, 0), on = 1;
+    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (bind(fd, found->ai_addr, found->ai_addrlen) != 0 || listen(fd, 16) != 0 ||
+        (fd != 3 && (dup2(fd, 3) != 3 || close(fd) != 0)))
+        die(strerror(errno));
+    (void)snprintf(pid, sizeof pid, "%d", (int)getpid());
+    (void)setenv("LISTEN_PID", pid, 1);
+    (void)setenv("LISTEN_FDS", "1", 1);
+    (void)execv(argv[0], argv);
+    die(strerror(errno));
 }
 
 static int ask_one(const char *address, const char *what)
@@ -411,14 +465,18 @@ int main(int argc, char **argv)
     if (strcmp(command, "lines") == 0 && argc == 5)
         return lines(address, atoi(argv[3]), atoi(argv[4]));
     if (strcmp(command, "status") == 0 && argc >= 5)
-        return status(address, argc - 3, argv + 3, false);
+        return status(address, argc - 3, argv + 3, SHOW_ANSWER);
+    if (strcmp(command, "counts") == 0 && argc >= 5)
+        return status(address, argc - 3, argv + 3, SHOW_COUNTS);
     if (strcmp(command, "times") == 0 && argc >= 5)
-        return status(address, argc - 3, argv + 3, true);
+        return status(address, argc - 3, argv + 3, SHOW_TIME);
     if (strcmp(command, "hold") == 0 && argc == 4 && atoi(argv[3]) <= MOST_CONNECTIONS)
         return hold(address, atoi(argv[3]));
     if (strcmp(command, "raw") == 0)
-        return raw(address);
+        return raw(address, argc > 3 ? atoi(argv[3]) : 0);
     if (strcmp(command, "deaf") == 0)
         return deaf(address);
+    if (strcmp(command, "activate") == 0 && argc >= 4)
+        return activate(address, argv + 3);
     return ask_one(address, command);
 }

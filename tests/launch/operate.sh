@@ -1,0 +1,107 @@
+#!/usr/bin/env bash
+# What operators hold on to: logs as JSON, with a line for each request; sockets from systemd, and the unit files; a dashboard whose
+# metrics are there. usage: operate.sh DRAGOMAN_BINARY SERVE_CLIENT
+set -u
+# shellcheck source=tests/launch/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+dragoman=$1 client=$2
+export DGM_MODEL=$here/models/multi30k-token
+sock=$dir/s at=unix:$dir/s
+pid=''
+trap '[ -z "$pid" ] || kill -KILL $pid 2>/dev/null; rm -rf "$dir"' EXIT
+
+ask() { timeout 20 "$client" "$at" "$@" 2>>"$dir/err"; }
+# starts COMMAND...: in the background, until it is ready.
+starts() {
+    "$@" >"$dir/server.out" 2>"$dir/server.err" &
+    pid=$!
+    for _ in $(seq 600); do [ "$(ask health)" = 'state 2' ] && { : >"$dir/err"; return; }; sleep 0.05; done
+    cp "$dir/server.err" "$dir/err"
+    fail "the server does not start: $*"
+    exit 1
+}
+# ends CODE
+ends() {
+    local got
+    kill -TERM $pid
+    wait $pid
+    got=$?
+    pid=''
+    [ $got -eq "$1" ] || fail "the server ends with $got, not $1"
+}
+
+# ---- logs ----
+# logged FILTER WHAT: some line of the log is so.
+logged() { jq -es "any($1)" "$dir/server.err" >/dev/null || { tail -n 3 "$dir/server.err" >"$dir/err"; fail "log: $2"; }; }
+port=$((20000 + RANDOM % 20000))
+starts "$dragoman" serve --listen "$at" --http "127.0.0.1:$port" --log-format json --log-level debug
+printf 'A man.\n\nA dog runs.\n' | ask status en de >"$dir/got"
+ask status en 'x"\y' <<<'A man.' >"$dir/got"
+ask status en de deadline_ms=1 <<<"$(for _ in $(seq 40); do printf 'A man with a dog. '; done)" >"$dir/got"
+jq -es 'all(.time | test("^[0-9-]{10}T[0-9:]{8}\\.[0-9]{3}Z$")) and all(.level, .module, .words | type == "string") and all(.rank == 0 and .ranks == 1)' \
+    "$dir/server.err" >/dev/null || fail 'the log is not one object a line'
+[ "$(jq -s length "$dir/server.err")" -eq "$(wc -l <"$dir/server.err")" ] || fail 'the log has other lines than objects'
+logged '.[]; .module == "serve" and (.words | startswith("listening on"))' 'no address'
+logged '.[]; .connection > 0 and (.words | startswith("is serve_client on a Unix socket"))' 'no client'
+for n in 1 2 3; do
+    logged ".[]; .connection > 0 and .request == $n and (.words | test(\"^translated: 1 lines, 1 done\"))" "no line for request $n"
+done
+logged '.[]; .request == 1 and (.words | test("^translated: 1 lines, 1 done \\(0 cached\\).* [3-9] tokens in, [3-9] out; waited [0-9.]+ ms of [0-9.]+ ms$"))' 'no tokens and times'
+logged '.[]; .request == 1 and (.words | startswith("error language:") and contains("x\"\\y"))' 'no error of a request, or not quoted well'
+logged '.[]; .request == 1 and (.words | test("1 timed out"))' 'no deadline'
+grep -q 'A man' "$dir/server.err" && fail 'the log tells what was translated'
+[ "$(jq -s '[.[] | select(.request == 3)] | length' "$dir/server.err")" -eq 1 ] || fail 'more than one line for a request'
+
+# ---- the dashboard: what it draws is on the page ----
+curl -s --max-time 10 "http://127.0.0.1:$port/metrics" >"$dir/metrics"
+board=$here/launch/grafana/dragoman.json
+jq -r '[.. | objects | .expr? // empty] + [.templating.list[].query] | .[]' "$board" | grep -o 'dragoman_[a-z_]*' | sort -u >"$dir/drawn"
+[ "$(wc -l <"$dir/drawn")" -gt 15 ] || fail 'the dashboard draws nothing'
+while read -r name; do
+    grep -q "^${name}[ {]" "$dir/metrics" || fail "the dashboard draws $name, which is not on /metrics"
+done <"$dir/drawn"
+# ... labels too
+for label in end status le stack stage rank version; do
+    grep -q "[{,]$label=\"" "$dir/metrics" || fail "/metrics has no label $label"
+done
+[ "$(jq '[.panels[].id] | length == (unique | length)' "$board")" = true ] || fail 'panels share a number'
+ends 143
+logged '.[]; .module == "end" and (.words | test("lines done"))' 'no summary'
+"$dragoman" serve --listen "$at" --listen nowhere --log-format json 2>"$dir/server.err" && fail 'a wrong address is taken'
+logged '.[]; .level == "error" and .module == "end" and (.words | contains("nowhere"))' 'no last word'
+
+# ---- sockets from systemd ----
+starts "$client" "$at" activate "$dragoman" serve --drain-ms 1000
+[ "$(ask status en de <<<'A man.')" = 'ok Ein Mann.' ] || fail 'over a socket that was there'
+grep -q 'listening on descriptor 3 (LISTEN_FDS)' "$dir/server.err" || fail 'the log does not name the socket'
+grep -c 'listening on' "$dir/server.err" | grep -qx 1 || fail 'it listens elsewhere too'
+ends 143
+[ -S "$sock" ] || fail 'it removed a socket that is not its own'
+rm -f "$sock"
+starts "$client" tcp:127.0.0.1:$port activate "$dragoman" serve --listen "$at"
+at=tcp:127.0.0.1:$port
+[ "$(ask status en de <<<'A man.')" = 'ok Ein Mann.' ] || fail 'over a TCP socket that was there'
+ends 143
+timeout 20 "$client" "tcp:0.0.0.0:$port" activate "$dragoman" serve 2>"$dir/err"
+[ $? -eq 2 ] || fail 'an open socket beyond loopback: exit code is not 2'
+grep -q 'descriptor 3 (LISTEN_FDS): is not on loopback' "$dir/err" || fail 'an open socket beyond loopback: no sentence'
+# shellcheck disable=SC2093 # in a process of its own
+bash -c 'LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" serve 3</dev/null' "$dragoman" 2>"$dir/err"
+[ $? -eq 2 ] || fail 'a descriptor that is no socket: exit code is not 2'
+grep -q 'descriptor 3 (LISTEN_FDS): want a stream socket that listens' "$dir/err" || fail 'a descriptor that is no socket: no sentence'
+
+# ---- the units ----
+unit=$here/launch/systemd
+grep -qx 'SuccessExitStatus=143' "$unit/dragoman.service" || fail 'the unit takes a drained server for a failure'
+drain=$(sed -n 's/^drain-ms = \([0-9]*\)000$/\1/p' "$here/configs/serve-node.conf")
+[ "$(sed -n 's/^TimeoutStopSec=//p' "$unit/dragoman.service")" -gt "$drain" ] || fail 'systemd kills before the server has drained'
+if command -v systemd-analyze >/dev/null; then
+    # as installed: the program where systemd looks for it
+    sed "s|^ExecStart=dragoman |ExecStart=$(readlink -f "$dragoman") |" "$unit/dragoman.service" >"$dir/dragoman.service"
+    cp "$unit/dragoman.socket" "$dir/"
+    systemd-analyze verify "$dir/dragoman.service" "$dir/dragoman.socket" >"$dir/err" 2>&1 || fail 'systemd-analyze verify'
+    grep -E '^[^ ]*dragoman\.(service|socket)' "$dir/err" && fail 'systemd-analyze complains'
+else
+    echo 'SKIP operate: systemd-analyze is not installed'
+fi
+exit $bad

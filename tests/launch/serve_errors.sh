@@ -1,0 +1,183 @@
+#!/usr/bin/env bash
+# Every error code of the protocol, provoked once at a real server; and a server that runs out of file descriptors.
+# usage: serve_errors.sh DRAGOMAN_BINARY SERVE_CLIENT
+set -u
+# shellcheck source=tests/launch/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+dragoman=$1 client=$2
+command -v protoc >/dev/null || { echo 'SKIP serve_errors: protoc is not installed'; exit 77; }
+export DGM_MODEL=$here/models/multi30k-token DGM_LOG_LEVEL=info
+sock=$dir/s at=unix:$dir/s
+pid=''
+trap '[ -z "$pid" ] || kill -KILL $pid 2>/dev/null; rm -rf "$dir"' EXIT
+
+# Codes that cannot be provoked here, and why. One that can is taken off, or the test fails.
+declare -A excused=(
+    [token]='this server asks for no tokens'
+)
+
+ready() { [ "$(timeout 5 "$client" "$at" health 2>/dev/null)" = 'state 2' ]; }
+# starts COMMAND...: in the background, until it is ready.
+starts() {
+    "$@" >"$dir/server.out" 2>"$dir/server.err" &
+    pid=$!
+    for _ in $(seq 600); do ready && return; sleep 0.05; done
+    cp "$dir/server.err" "$dir/err"
+    fail "the server does not start: $*"
+    exit 1
+}
+stops() {
+    kill -TERM $pid
+    wait $pid
+    pid=''
+}
+
+# frame TEXT: one frame, written as protobuf's text format.
+frame() {
+    protoc --encode=dragoman.v1.Frame "-I$here/proto" dragoman.proto <<<"$1" >"$dir/body" || fail "no frame: $1"
+    printf %b "$(printf %08x "$(wc -c <"$dir/body")" | sed 's/../\\x&/g')"
+    cat "$dir/body"
+}
+hello='hello { version: 1 client: "errors" }'
+segment='segments { text: "A man." }'
+ask='src: "en" tgt: "de"'
+
+declare -A seen=()
+# provokes CODE N FRAME...: among the first N frames that come back is an error, or a failed line, of that code.
+provokes() {
+    local code=$1 n=$2
+    shift 2
+    for f in "$@"; do frame "$f"; done | timeout 20 "$client" "$at" raw "$n" >"$dir/got" 2>"$dir/err"
+    saw "$code"
+}
+saw() {
+    if grep -Eq "^(error $1:|failed $1 )" "$dir/got"; then
+        seen[$1]=1
+    else
+        cp "$dir/got" "$dir/err"
+        fail "$1: not provoked"
+    fi
+}
+
+starts "$dragoman" serve --listen "$at" --max-in-flight 2 --idle-ms 400 --max-connections 2
+provokes version 1 'hello { version: 0 }'
+printf '\0\0\0\3\377\377\377' | timeout 20 "$client" "$at" raw 1 >"$dir/got" 2>"$dir/err"
+saw bad_frame
+provokes bad_request 2 "$hello" "id: 1 translate { $ask }"
+provokes language 2 "$hello" "id: 1 translate { src: \"en\" tgt: \"xx\" $segment }"
+provokes id 3 "$hello" 'id: 7 health_request {}' 'id: 7 health_request {}'
+provokes credit 2 "$hello" "id: 1 translate { $ask $segment $segment $segment }"
+provokes unsupported 2 "$hello" "id: 1 translate { $ask options { retry: RETRY_CHECKS } $segment }"
+provokes time_out 2 "$hello"
+(sleep 5) | "$client" "$at" hold 2 >"$dir/held" 2>/dev/null &
+for _ in $(seq 100); do grep -q held "$dir/held" && break; sleep 0.02; done
+provokes connections 1 "$hello"
+ready || sleep 0.5 # those who held them were idle for too long
+ready || fail 'after all this: not ready'
+stops
+
+# ---- where there is work, and TCP ----
+port=$((20000 + RANDOM % 20000))
+many=$(for i in $(seq 60); do echo "segments { text: \"$i men in red shirts and a woman in a blue dress walk with two dogs.\" }"; done)
+starts "$dragoman" serve --listen "$at" --listen "tcp:127.0.0.1:$port" --max-queue-tokens 200 --cache-mib 0
+provokes too_large 2 "$hello" "id: 1 translate { $ask $(for _ in $(seq 1025); do echo "$segment"; done) }"
+provokes busy 62 "$hello" "id: 1 translate { $ask $many }" "id: 2 translate { $ask $many }"
+at=tcp:127.0.0.1:$port provokes forbidden 2 "$hello" 'id: 1 drain {}'
+provokes draining 63 "$hello" "id: 1 translate { $ask $many }" 'id: 2 drain {}' "id: 3 translate { $ask $segment }"
+wait $pid || fail "a drained server ends with $?"
+pid=''
+
+# ---- a client that comes while the server reads its model: the socket is there first, as with systemd ----
+for _ in 1 2 3 4 5; do
+    rm -f "$sock"
+    "$client" "$at" activate "$dragoman" serve 2>"$dir/server.err" &
+    pid=$!
+    for _ in $(seq 200); do [ -S "$sock" ] && break; sleep 0.01; done
+    for f in "$hello" "id: 1 translate { $ask $segment }"; do frame "$f"; done | timeout 20 "$client" "$at" raw 2 >"$dir/got" 2>/dev/null
+    for _ in $(seq 200); do ready && break; sleep 0.05; done
+    stops
+    grep -q '^error not_ready:' "$dir/got" && break
+done
+saw not_ready
+rm -f "$sock"
+
+# ---- a mistake of the server: one expert of a model is no number, and the lines that reach it fail ----
+cp -rL "$DGM_MODEL" "$dir/model"
+chmod -R u+w "$dir/model"
+head=$(od -An -tu8 -N 8 "$dir/model/model.safetensors" | tr -d ' ')
+read -r begin end < <(tail -c +9 "$dir/model/model.safetensors" | head -c "$head" |
+    jq -r '."model.encoder.layers.1.ffn.experts.expert_0.fc2.bias".data_offsets | @tsv')
+head -c $((end - begin)) /dev/zero | tr '\0' '\377' |
+    dd of="$dir/model/model.safetensors" bs=64k oflag=seek_bytes seek=$((8 + head + begin)) conv=notrunc status=none
+starts "$dragoman" serve -m "$dir/model" --listen "$at"
+timeout 30 "$client" "$at" status en de <"$here/models/sample/pictures.eng_Latn.txt" >"$dir/got" 2>"$dir/err"
+saw internal
+grep -q '^ok ' "$dir/got" || fail 'after a step that failed no line is translated'
+ready || fail 'after a step that failed: not ready'
+stops
+
+# ---- out of file descriptors ----
+(ulimit -n 40; "$dragoman" serve --listen "$at" >"$dir/out" 2>"$dir/err")
+[ $? -eq 2 ] || fail 'a server without descriptors: exit code is not 2'
+grep -q 'file descriptors: want more than [0-9]* for a server, found 40 (ulimit -n)' "$dir/err" || fail 'a server without descriptors does not say so'
+starts bash -c 'ulimit -n 80; exec "$@"' bash "$dragoman" serve --listen "$at" --http "127.0.0.1:$port"
+fit=$(sed -n 's/.*--max-connections: \([0-9]*\) of 1024: there are 80 file descriptors (ulimit -n)$/\1/p' "$dir/server.err")
+[ "${fit:-0}" -gt 4 ] || fail "80 descriptors: room for '$fit' clients"
+# filled, refused, let go, taken again
+mkfifo "$dir/hold"
+"$client" "$at" hold "$fit" <"$dir/hold" >"$dir/held" 2>"$dir/err" &
+holder=$!
+exec 9>"$dir/hold"
+for _ in $(seq 100); do grep -q held "$dir/held" && break; sleep 0.02; done
+grep -q held "$dir/held" || fail "$fit clients do not get in"
+for _ in 1 2 3; do provokes connections 1 "$hello"; done
+[ "$(curl -s --max-time 10 "http://127.0.0.1:$port/readyz")" = ok ] || fail 'with all descriptors in use: /readyz'
+[ "$(grep -c "clients are refused: there are $fit (--max-connections)" "$dir/server.err")" -eq 1 ] || fail 'refused clients are not told in the log, once'
+exec 9>&-
+wait $holder
+for _ in $(seq 100); do ready && break; sleep 0.02; done
+ready || fail 'when clients have left, others do not get in'
+grep -q 'clients are taken again' "$dir/server.err" || fail 'the log does not say that clients are taken again'
+# even when somebody takes away the rest: who comes then is hung up on, the server neither ends nor spins, and takes the next
+sleep 0.3
+free=0
+while [ -e "/proc/$pid/fd/$free" ]; do free=$((free + 1)); done
+prlimit --pid "$pid" --nofile=$free:80
+cpu() { awk '{ print $14 + $15 }' "/proc/$pid/stat"; }
+before=$(cpu)
+for _ in 1 2 3; do timeout 5 "$client" "$at" health >>"$dir/late" 2>"$dir/err"; done
+sleep 1
+[ $(($(cpu) - before)) -lt 40 ] || fail "without descriptors the server spins: $(($(cpu) - before)) of 100 ticks"
+[ ! -s "$dir/late" ] || fail 'a client gets in without a descriptor'
+prlimit --pid "$pid" --nofile=80:80
+ready || fail 'when there are descriptors again, clients do not get in'
+stops
+
+# ---- a rank that is lost ----
+if command -v mpirun >/dev/null && [ "${DGM_COMM:-auto}" != local ]; then
+    starts "$here/launch/dragoman-mpirun" -n 2 serve --listen "$at" --cache-mib 0
+    for f in "$hello" "id: 1 translate { $ask $many $many $many $many }"; do frame "$f"; done | timeout 60 "$client" "$at" raw 241 >"$dir/got" 2>/dev/null &
+    asker=$!
+    for _ in $(seq 200); do timeout 5 "$client" "$at" statistics 2>/dev/null | grep -q 'in_flight_segments [1-9]' && break; sleep 0.01; done
+    for p in $(pgrep -f "dragoman serve --listen $at"); do
+        { tr '\0' '\n' <"/proc/$p/environ"; } 2>/dev/null | grep -qx OMPI_COMM_WORLD_RANK=1 && kill -KILL "$p"
+    done
+    wait $asker
+    saw rank_lost
+    wait $pid
+    pid=''
+else
+    excused[rank_lost]='mpirun is not installed'
+fi
+
+# ---- all of them ----
+while read -r code; do
+    if [ -n "${seen[$code]:-}" ]; then
+        [ -z "${excused[$code]:-}" ] || fail "$code can be provoked: it needs no excuse"
+    elif [ -n "${excused[$code]:-}" ]; then
+        echo "not provoked: $code (${excused[$code]})"
+    else
+        fail "$code: no test provokes it"
+    fi
+done < <(sed -n 's/^ *ERROR_\([A-Z_]*\) = [1-9].*/\L\1/p' "$here/proto/dragoman.proto")
+exit $bad
