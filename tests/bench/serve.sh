@@ -57,7 +57,7 @@ start() {
     "${run[@]}" serve -m "$m" --listen "$at" --cache-mib $cache --threads "$threads" --beam-size "$beam" "$@" ${more[@]+"${more[@]}"} 2>"$dir/server" &
     server=$!
     for _ in $(seq 600); do
-        "$program" client --connect "$at" --attempts 1 health >/dev/null 2>&1 && return
+        "$program" client --connect "$at" --attempts 1 health 2>/dev/null | grep -q ready && return
         kill -0 "$server" || break
         sleep 0.1
     done
@@ -149,7 +149,7 @@ random_model() {
 
 # probe NAME: lines one at a time
 probe() {
-    "$load" "$at" "${direction[@]}" -i "$dir/in" -k 20 -w 1 -p 200 >"$dir/$1"
+    "$load" "$at" "${direction[@]}" -i "$dir/in" -k 60 -w 1 -p 100 >"$dir/$1"
     printf '%-8s %8.0f %8.0f\n' "$1" "$(value "$dir/$1" latency_p50_ms)" "$(value "$dir/$1" latency_p95_ms)"
 }
 

@@ -15,7 +15,7 @@ text=$here/models/sample/pictures.eng_Latn.txt
 "$dragoman" serve --listen "$at" --beam-size 1 --threads 1 --cache-mib 1 2>"$dir/server" &
 pid=$!
 for _ in $(seq 600); do
-    "$dragoman" client --connect "$at" --attempts 1 health >/dev/null 2>&1 && break
+    "$dragoman" client --connect "$at" --attempts 1 health 2>/dev/null | grep -q ready && break
     kill -0 $pid 2>/dev/null || break
     sleep 0.05
 done
