@@ -80,10 +80,21 @@ static int listen_unix(dgm_server *s, dgm_server_listener *l, const char *addres
     return start(l, address);
 }
 
+/* lacking - what anybody in the network must not do without. */
+static const char *lacking(const dgm_server *s)
+{
+    if (s->cfg.insecure)
+        return NULL;
+    return s->keys == NULL   ? s->tokens.n > 0 ? "TLS (--tls-cert, --tls-key)"
+                                               : "TLS (--tls-cert, --tls-key) and --tokens"
+           : s->tokens.n > 0 ? NULL
+                             : "--tokens";
+}
+
 static int listen_tcp(dgm_server *s, dgm_server_listener *l, const char *address, const char *text)
 {
     struct sockaddr_storage at;
-    DGM_TRY(dgm_address_resolve(&at, "--listen", address, text, s->cfg.insecure));
+    DGM_TRY(dgm_address_resolve(&at, "--listen", address, text, lacking(s)));
     (void)uv_tcp_init(&s->loop, &l->socket.tcp);
     s->n_listeners++;
     const int rc = uv_tcp_bind(&l->socket.tcp, (const struct sockaddr *)&at, 0);
