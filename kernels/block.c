@@ -34,12 +34,14 @@ static size_t row_bytes(int k)
     return ((size_t)k + 7) / 8 * 8;
 }
 
-/* Bitmaps are spread out for tiles. n of m is picked from rows where they lie: of floats any number, for half the
- * multiplications make up for reading the weights once a pass. */
+/* n of m is picked from rows where they lie: of floats any number, for half the multiplications make up for reading the
+ * weights once a pass. Bitmaps are spread out in registers for a few rows of floats, else for tiles. */
 static bool in_place(const dgm_kernels *kern, int rows, const dgm_packed *w, bool integers)
 {
+    if (w->pattern == DGM_BITMAP)
+        return !integers && rows <= kern->thin_rows;
     if (w->pattern != DGM_DENSE)
-        return dgm_is_nm(w->pattern) && (!integers || rows <= PICKED_DOTS * kern->dot_thin_rows);
+        return !integers || rows <= PICKED_DOTS * kern->dot_thin_rows;
     if (integers)
         return rows <= kern->dot_thin_rows;
     return rows <= kern->thin_rows || dgm_packed_bytes(w->type, w->n, w->k) <= IN_PLACE_BYTES;
@@ -88,7 +90,7 @@ dgm_block_rows dgm_block_open(const dgm_kernels *kern, dgm_arena *arena, int row
     dgm_block_rows b = {.w = w, .rows = rows, .groups = groups_of(w), .x = x, .ldx = ldx};
     b.integers = quantised(w, compute);
     b.packed = !in_place(kern, rows, w, b.integers);
-    if (!b.packed && !b.integers && w->pattern != DGM_DENSE)
+    if (!b.packed && !b.integers && dgm_is_nm(w->pattern))
         b.packed = !all_plain(kern, rows, w->k, x, ldx);
     b.copied = b.packed || b.integers;
     b.tiled = b.packed || (b.integers && w->pattern == DGM_DENSE);
@@ -242,7 +244,9 @@ static void rows_in_place(const dgm_kernels *kern, float *acc, size_t ld, const 
     const dgm_panels w = panels_from(b, panel, 0);
     const int k = b->w->k;
     const float *x = b->integers ? NULL : b->x + (size_t)row * b->ldx;
-    if (b->integers && w.pattern != DGM_DENSE) {
+    if (w.pattern == DGM_BITMAP) {
+        kern->bitmap_rows(acc, ld, x, b->ldx, b->w, panel, rows, n_panels);
+    } else if (b->integers && w.pattern != DGM_DENSE) {
         kern->picked_dots(acc, ld, b->q + (size_t)row * b->ldq, b->ldq, &w, k, rows, n_panels);
     } else if (w.pattern != DGM_DENSE) {
         kern->picked_rows(acc, ld, x, b->ldx, &w, k, rows, n_panels);

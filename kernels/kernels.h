@@ -44,6 +44,8 @@ typedef struct dgm_scales {
 } dgm_scales;
 
 /* dgm_panels - neighbouring panels of packed weights (pack.h), from an input on that begins a line. */
+struct dgm_packed; /* pack.h */
+
 typedef struct dgm_panels {
     dgm_wtype type;
     const void *data; /* the first panel's first line at hand */
@@ -161,6 +163,10 @@ typedef struct dgm_kernels {
                         int k, int rows, int n_panels);
     void (*picked_dots)(void *y, size_t ldy, const int8_t *q, size_t ldq, const dgm_panels *w,
                         int k, int rows, int n_panels);
+
+    /* bitmap_rows - wide_rows for bitmaps (sparse.h) of f32, bf16 and int8, from panel `panel` of w on; any rows. */
+    void (*bitmap_rows)(float *y, size_t ldy, const float *x, size_t ldx,
+                        const struct dgm_packed *w, int panel, int rows, int n_panels);
 
     /* plain - each x is zero, or finite and not closer to zero than DGM_SPARSE_LEAST_X. */
     int (*plain)(const float *x, int n);

@@ -248,6 +248,10 @@ static int run(const dgm_options *o)
     const dgm_client_config cfg = {.address = o->connect,
                                    .token = token,
                                    .name = "dragoman client " DGM_VERSION,
+                                   .tls = o->tls || o->tls_ca[0] != '\0',
+                                   .tls_ca = o->tls_ca,
+                                   .tls_cert = o->tls_cert,
+                                   .tls_key = o->tls_key,
                                    .attempts = o->attempts == 0 ? -1 : o->attempts};
     DGM_TRY(dgm_client_create(&c, &cfg));
     catch_signals();

@@ -60,6 +60,8 @@ static int open_server(serve *v, const dgm_options *o)
         .n_listen = o->n_listens > 0 ? o->n_listens : inherited == 0,
         .n_inherited = inherited,
         .insecure = o->insecure,
+        .tokens = o->tokens,
+        .tls = {.cert = o->tls_cert, .key = o->tls_key, .client_ca = o->tls_client_ca},
         .max_connections = o->max_connections,
         .in_flight = o->max_in_flight,
         .request_segments =

@@ -163,6 +163,8 @@ typedef struct dgm_options {
     /* client */
     const char *connect, *token_file, *priority; /* token_file "": none */
     int attempts, line_deadline_ms;
+    bool tls;
+    const char *tls_ca; /* "": the system's */
 
     /* serve */
     const char *listen;         /* "" or the last of */
@@ -170,6 +172,8 @@ typedef struct dgm_options {
     int n_listens;
     const char *http; /* "": none */
     bool insecure;
+    const char *tokens;                             /* "": none */
+    const char *tls_cert, *tls_key, *tls_client_ca; /* "": none; the first two client's also */
     int max_queue_tokens, cache_mib, max_connections, max_in_flight, idle_ms, write_ms, drain_ms;
 
     /* what is left: positional arguments */

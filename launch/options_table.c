@@ -499,6 +499,12 @@ const dgm_opt dgm_option_rows[] = {
          "the server: unix:PATH or tcp:HOST:PORT", NULL),
     TEXT("token-file", 0, client_group, token_file, "", "FILE", C, NONE,
          "file whose first line is the token that the server asks for", NULL),
+    SWITCH("tls", 0, client_group, tls, C, NONE,
+           "over a tcp address: TLS, with a server whose certificate is for the host in --connect "
+           "and by one whom the system trusts",
+           NULL),
+    TEXT("tls-ca", 0, client_group, tls_ca, "", "FILE", C, NONE,
+         "the same, but by one of the certificates in FILE alone, in PEM", NULL),
     INT("attempts", 0, client_group, attempts, "10", 0, 1000000, "N", C, NONE,
         "how often in a row a connection is tried, with growing pauses, before the job ends; 0: no "
         "limit",
@@ -516,9 +522,24 @@ const dgm_opt dgm_option_rows[] = {
          NULL),
     TEXT("http", 0, serve_group, http, "", "HOST:PORT", V, NONE,
          "answer /metrics, /healthz and /readyz there, such as 127.0.0.1:9464", NULL),
-    SWITCH("insecure", 0, serve_group, insecure, V, NONE,
-           "let anybody in the network connect: tcp addresses beyond loopback without TLS",
-           "Whoever reaches the address can read, ask, and fill the queue"),
+    SWITCH(
+        "insecure", 0, serve_group, insecure, V, NONE,
+        "let anybody in the network connect: tcp addresses beyond loopback without TLS and tokens",
+        "Whoever reaches the address can read, ask, and fill the queue"),
+    TEXT("tokens", 0, serve_group, tokens, "", "FILE", V, NONE,
+         "clients must show a token of this file: NAME:SHA256 a line, as of `printf %s TOKEN | "
+         "sha256sum`; read again on SIGHUP",
+         "A token that can be guessed is none: openssl rand -hex 32"),
+    TEXT(
+        "tls-cert", 0, serve_group, tls_cert, "", "FILE", C | V, NONE,
+        "serve: TLS on tcp addresses, with this certificate, in PEM, and behind it those that lead "
+        "to its root; read again on SIGHUP. client: what it shows where --tls-client-ca is asked",
+        NULL),
+    TEXT("tls-key", 0, serve_group, tls_key, "", "FILE", C | V, NONE,
+         "key of --tls-cert, in PEM, without a passphrase",
+         "Nobody else should be able to read it"),
+    TEXT("tls-client-ca", 0, serve_group, tls_client_ca, "", "FILE", V, NONE,
+         "over TLS, clients must show a certificate by one of these, in PEM", NULL),
     INT("max-queue-tokens", 0, serve_group, max_queue_tokens, "262144", 1, 1000000000, "N", V, NONE,
         "source tokens that wait or are in work, of all clients; beyond it they are told to come "
         "again later",

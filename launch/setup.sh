@@ -5,10 +5,10 @@ set -euo pipefail
 
 build=(build-essential cmake ninja-build pkg-config
        libopenmpi-dev openmpi-bin openssh-client
-       libsentencepiece-dev libicu-dev libjansson-dev libxxhash-dev libprotobuf-c-dev protobuf-c-compiler libuv1-dev libmicrohttpd-dev)
+       libsentencepiece-dev libicu-dev libjansson-dev libxxhash-dev libprotobuf-c-dev protobuf-c-compiler libuv1-dev libmicrohttpd-dev libssl-dev)
 # Tests: unit tests, other host names and namespaces, a private Slurm, linters, fuzzers, AVX-512 emulation, a browser for
 # the pages of `dragoman atlas` (350 MB, half a minute).
-test=(libcmocka-dev jq curl iproute2 hostname procps util-linux gzip
+test=(libcmocka-dev jq curl openssl iproute2 hostname procps util-linux gzip
       munge slurmctld slurmd slurm-client slurm-wlm-basic-plugins
       clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev shellcheck libsimde-dev chromium
       python3 python3-protobuf protobuf-compiler)

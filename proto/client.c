@@ -128,7 +128,8 @@ static int set_up(dgm_client *c, const dgm_client_config *cfg)
     c->cfg.pause_ms = cfg->pause_ms > 0 ? cfg->pause_ms : 100;
     c->cfg.tries = cfg->tries > 0 ? cfg->tries : 5;
     c->random = (uint64_t)dgm_now_ns() ^ (uint64_t)getpid() << 32;
-    return dgm_client_check_address(c->address);
+    DGM_TRY(dgm_client_check_address(c->address));
+    return dgm_client_tls_open(c, cfg);
 }
 
 int dgm_client_create(dgm_client **out, const dgm_client_config *cfg)
@@ -157,6 +158,7 @@ void dgm_client_destroy(dgm_client *c)
     destroy_list(&c->sent);
     destroy_list(&c->done);
     destroy_item(c->out_item);
+    dgm_client_tls_close(c);
     dgm_frame_reader_fini(&c->reader);
     dgm_frame_buffer_fini(&c->out);
     dgm_wire_memory_fini(&c->memory);
@@ -580,6 +582,14 @@ static bool sendable(const dgm_client *c, size_t unsent)
            (it->kind != DGM_WIRE_TRANSLATE || (c->credits > 0 && !c->draining));
 }
 
+/* wants_to_send - and could. */
+static bool wants_to_send(const dgm_client *c, size_t unsent)
+{
+    size_t sealed;
+    (void)dgm_frame_buffer_bytes(&c->sealed, &sealed);
+    return sealed > 0 || (unsent > 0 && (c->tls == NULL || dgm_client_tls_ready(c)));
+}
+
 void dgm_client_waiting(const dgm_client *c, dgm_client_waiting_for *w)
 {
     size_t unsent;
@@ -606,7 +616,7 @@ void dgm_client_waiting(const dgm_client *c, dgm_client_waiting_for *w)
             w->timeout_ms = until(c->resume_ns);
         break;
     }
-    w->events = (short)(unsent > 0 ? POLLIN | POLLOUT : POLLIN);
+    w->events = (short)(wants_to_send(c, unsent) ? POLLIN | POLLOUT : POLLIN);
 }
 
 int dgm_client_step(dgm_client *c)

@@ -33,9 +33,14 @@ typedef struct dgm_client_config {
     int attempts; /* in a row that may fail before the client gives up; 0: 10; below 0: no limit */
     int pause_ms; /* before the second attempt; doubles with each, up to 10 s; 0: 100 */
     int tries;    /* how often a segment is sent that the server fails on; 0: 5 */
+    bool
+        tls; /* over a tcp address; the server's certificate must be for the host in it. Files are PEM: */
+    const char *tls_ca;             /* certificates that are trusted; NULL, "": the system's */
+    const char *tls_cert, *tls_key; /* shown to a server that asks for one; NULL, "": none */
 } dgm_client_config;
 
-/* dgm_client_create - *cfg is copied; the first dgm_client_step connects. DGM_EUSAGE: an address that is none; DGM_ENOMEM. */
+/* dgm_client_create - *cfg is copied; the first dgm_client_step connects. DGM_EUSAGE: an address that is none, files
+ * that are not what they should be; DGM_ENOMEM. */
 DGM_MUST_CHECK int dgm_client_create(dgm_client **out, const dgm_client_config *cfg);
 void dgm_client_destroy(dgm_client *c);
 
@@ -68,7 +73,7 @@ void dgm_client_waiting(const dgm_client *c, dgm_client_waiting_for *w);
 /*
  * dgm_client_step - connects, sends, receives, as far as goes without waiting. Not DGM_OK: the client has given up and says
  * the same from now on. DGM_EPEER: the server could not be reached, attempt after attempt; DGM_EUSAGE: it refuses token or
- * version; DGM_ECONFIG: it came back with another model or options; DGM_ENOMEM.
+ * version, or TLS finds the wrong server or none; DGM_ECONFIG: it came back with another model or options; DGM_ENOMEM.
  */
 DGM_MUST_CHECK int dgm_client_step(dgm_client *c);
 

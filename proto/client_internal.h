@@ -45,6 +45,8 @@ enum dgm_client_state {
     DGM_CLIENT_READY
 };
 
+typedef struct dgm_client_tls dgm_client_tls;
+
 struct dgm_client {
     dgm_client_config cfg;
     char *address, *token, *name;
@@ -62,6 +64,8 @@ struct dgm_client {
     struct addrinfo *hosts, *host; /* tcp: all addresses, and the one being tried */
     dgm_frame_reader reader;
     dgm_frame_buffer out;
+    dgm_client_tls *tls;     /* NULL: none. Then what is sent is */
+    dgm_frame_buffer sealed; /* `out`, sealed */
     dgm_wire_memory memory, scratch, welcome_memory;
     dgm_wire_frame welcome, frame;
     bool welcomed; /* at least once */
@@ -84,6 +88,20 @@ int dgm_client_lost(dgm_client *c, const char *fmt, ...) DGM_PRINTF(2, 3);
 int dgm_client_give_up(dgm_client *c, int rc);
 /* dgm_client_check_address - DGM_EUSAGE. */
 int dgm_client_check_address(const char *address);
+
+/* client_tls.c */
+/* dgm_client_tls_open - where cfg asks for it: DGM_EUSAGE, DGM_ENOMEM. dgm_client_tls_close - also after a failure. */
+int dgm_client_tls_open(dgm_client *c, const dgm_client_config *cfg);
+void dgm_client_tls_close(dgm_client *c);
+/* The others want c->tls, but for dgm_client_tls_end. begin, end: of one connection, to `host`. */
+int dgm_client_tls_begin(dgm_client *c, const char *host);
+void dgm_client_tls_end(dgm_client *c);
+/* dgm_client_tls_receive - opens n > 0 bytes into c->reader. It may end the connection, or give up: then not DGM_OK or c->fd < 0. */
+int dgm_client_tls_receive(dgm_client *c, const void *bytes, size_t n, bool *ended);
+/* dgm_client_tls_seal - from c->out into c->sealed, as far as the handshake allows; likewise. */
+int dgm_client_tls_seal(dgm_client *c);
+/* dgm_client_tls_ready - c->out can be sealed. */
+bool dgm_client_tls_ready(const dgm_client *c);
 
 /* client.c */
 /* dgm_client_fill - as many frames into c->out as credits and queue allow. */

@@ -15,7 +15,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { MAX_PAUSE_MS = 10000 };
+enum {
+    MAX_PAUSE_MS = 10000,
+    RECEIVED_BYTES = 16 << 10, /* at once, where there is TLS */
+};
 static const int64_t ms = 1000000;
 
 /* ---- address ---- */
@@ -80,6 +83,7 @@ static void hang_up(dgm_client *c)
     c->credits = 0;
     c->last_id = 0;
     c->resume_ns = 0;
+    dgm_client_tls_end(c);
     dgm_frame_reader_fini(&c->reader);
     dgm_frame_buffer_fini(&c->out);
     dgm_client_requeue(c);
@@ -179,6 +183,14 @@ static int connected(dgm_client *c)
         return DGM_OK;
     if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0 || error != 0)
         return dgm_client_lost(c, "%s", strerror(error));
+    if (c->tls != NULL) {
+        char host[256];
+        const char *port;
+        DGM_TRY(split_tcp(c->address, host, sizeof host, &port));
+        const int rc = dgm_client_tls_begin(c, host);
+        if (rc != DGM_OK)
+            return dgm_client_give_up(c, rc);
+    }
     return greet(c);
 }
 
@@ -186,10 +198,13 @@ static int connected(dgm_client *c)
 
 static int send_bytes(dgm_client *c)
 {
+    dgm_frame_buffer *b = c->tls == NULL ? &c->out : &c->sealed;
     for (;;) {
         size_t n;
-        const uint8_t *p = dgm_frame_buffer_bytes(&c->out, &n);
-        if (n == 0)
+        if (c->tls != NULL)
+            DGM_TRY(dgm_client_tls_seal(c));
+        const uint8_t *p = dgm_frame_buffer_bytes(b, &n);
+        if (n == 0 || c->fd < 0)
             return DGM_OK;
         const ssize_t done = send(c->fd, p, n, MSG_NOSIGNAL);
         if (done < 0 && errno == EINTR)
@@ -200,8 +215,19 @@ static int send_bytes(dgm_client *c)
             return errno == EPIPE || errno == ECONNRESET
                        ? DGM_OK
                        : dgm_client_lost(c, "send: %s", strerror(errno));
-        dgm_frame_buffer_sent(&c->out, (size_t)done);
+        dgm_frame_buffer_sent(b, (size_t)done);
     }
+}
+
+/* open_sealed - a client that gives up still tells the server, as far as goes without waiting. */
+static int open_sealed(dgm_client *c, const uint8_t *bytes, size_t n, bool *ended)
+{
+    const int rc = dgm_client_tls_receive(c, bytes, n, ended);
+    size_t left;
+    const uint8_t *last = dgm_frame_buffer_bytes(&c->sealed, &left);
+    if (rc != DGM_OK && left > 0 && c->fd >= 0)
+        (void)send(c->fd, last, left, MSG_NOSIGNAL);
+    return rc;
 }
 
 /* *ended: no more will come on this connection. */
@@ -209,8 +235,9 @@ static int receive_bytes(dgm_client *c, bool *ended)
 {
     *ended = false;
     while (dgm_frame_reader_pending(&c->reader) < DGM_CLIENT_UNREAD_BYTES) {
-        size_t room;
-        uint8_t *to = dgm_frame_reader_space(&c->reader, &room);
+        uint8_t sealed[RECEIVED_BYTES];
+        size_t room = sizeof sealed;
+        uint8_t *to = c->tls != NULL ? sealed : dgm_frame_reader_space(&c->reader, &room);
         if (to == NULL)
             return dgm_client_give_up(c, DGM_ENOMEM);
         const ssize_t n = recv(c->fd, to, room, 0);
@@ -222,7 +249,12 @@ static int receive_bytes(dgm_client *c, bool *ended)
             *ended = true;
             return DGM_OK;
         }
-        dgm_frame_reader_filled(&c->reader, (size_t)n);
+        if (c->tls == NULL)
+            dgm_frame_reader_filled(&c->reader, (size_t)n);
+        else
+            DGM_TRY(open_sealed(c, sealed, (size_t)n, ended));
+        if (*ended || c->fd < 0)
+            return DGM_OK;
     }
     return DGM_OK;
 }
@@ -296,6 +328,8 @@ static int exchange_bytes(dgm_client *c)
     if (c->fd < 0)
         return DGM_OK;
     DGM_TRY(receive_bytes(c, &ended));
+    if (c->tls != NULL && c->fd >= 0)
+        DGM_TRY(send_bytes(c)); /* what the handshake says next */
     if (c->state == DGM_CLIENT_GREETING)
         DGM_TRY(take_welcome(c));
     if (!ended || c->fd < 0)

@@ -33,7 +33,7 @@ static int split(char host[HOST_BYTES], char port[PORT_BYTES], const char *optio
 }
 
 int dgm_address_resolve(struct sockaddr_storage *out, const char *option, const char *shown,
-                        const char *text, bool insecure)
+                        const char *text, const char *lacking)
 {
     char host[HOST_BYTES], port[PORT_BYTES];
     DGM_TRY(split(host, port, option, shown, text));
@@ -48,11 +48,11 @@ int dgm_address_resolve(struct sockaddr_storage *out, const char *option, const 
     memset(out, 0, sizeof *out);
     memcpy(out, found->ai_addr, found->ai_addrlen);
     freeaddrinfo(found);
-    if (near || insecure)
+    if (near || lacking == NULL)
         return DGM_OK;
     return dgm_fail(
         DGM_EUSAGE,
-        "%s %s: is not on loopback, and this version has no TLS: anybody on the network "
-        "could read and ask (--insecure says that this is meant)",
-        option, shown);
+        "%s %s: is not on loopback, and lacks %s: anybody on the network could read or ask "
+        "(--insecure says that this is meant)",
+        option, shown, lacking);
 }

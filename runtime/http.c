@@ -216,7 +216,9 @@ int dgm_http_open(dgm_http **out, const dgm_http_config *cfg)
 {
     struct sockaddr_storage at;
     *out = NULL;
-    DGM_TRY(dgm_address_resolve(&at, "--http", cfg->address, cfg->address, cfg->insecure));
+    DGM_TRY(dgm_address_resolve(&at, "--http", cfg->address, cfg->address,
+                                cfg->insecure ? NULL
+                                              : "TLS and tokens, which these pages do not have"));
     dgm_http *h = calloc(1, sizeof *h);
     if (h == NULL)
         return dgm_fail(DGM_ENOMEM, "out of memory for --http");

@@ -347,7 +347,7 @@ static int admit(dgm_requests *q, dgm_requests_client *c, dgm_request *const *r,
         *retry_ms = retry_after(q);
         q->counts.refused += (uint64_t)n;
         return dgm_fail(DGM_EBUSY, "the queue is full: %lld tokens wait, want at most %lld",
-                        (long long)(q->tokens + more), (long long)q->max_tokens);
+                        (long long)q->tokens + (long long)more, (long long)q->max_tokens);
     }
     DGM_TRY(heap_room(q, n));
     c->here += n;

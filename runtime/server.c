@@ -79,6 +79,69 @@ static void on_tick(uv_timer_t *t)
         end_all(s);
 }
 
+/* reload_tokens - who is not in the file any more is let go. */
+static void reload_tokens(dgm_server *s)
+{
+    dgm_tokens fresh;
+    if (dgm_tokens_read(&fresh, s->cfg.tokens) != DGM_OK) {
+        dgm_log(DGM_LOG_ERROR, "serve", "SIGHUP: the tokens stay as they were: %s",
+                dgm_error_text());
+        return;
+    }
+    dgm_tokens_fini(&s->tokens);
+    s->tokens = fresh;
+    dgm_log(DGM_LOG_INFO, "serve", "SIGHUP: %d tokens read again", fresh.n);
+    for (dgm_conn *c = s->conns, *next; c != NULL; c = next) {
+        next = c->next;
+        dgm_conn_check_token(c);
+    }
+}
+
+/* reload_keys - connections that there are keep theirs. */
+static void reload_keys(dgm_server *s)
+{
+    dgm_tls_keys *fresh;
+    if (dgm_tls_keys_read(&fresh, &s->cfg.tls) != DGM_OK) {
+        dgm_log(DGM_LOG_ERROR, "serve", "SIGHUP: the certificate stays as it was: %s",
+                dgm_error_text());
+        return;
+    }
+    dgm_tls_keys_destroy(s->keys);
+    s->keys = fresh;
+    dgm_log(DGM_LOG_INFO, "serve", "SIGHUP: the certificate is read again");
+}
+
+static void on_hang_up(uv_signal_t *h, int number)
+{
+    dgm_server *s = h->data;
+    (void)number;
+    if (s->tokens.n > 0)
+        reload_tokens(s);
+    if (s->keys != NULL)
+        reload_keys(s);
+}
+
+/* open_secrets - the files of secrets, and SIGHUP to read them again. Without files SIGHUP ends the process, as ever. */
+static int open_secrets(dgm_server *s)
+{
+    s->hang_up.data = s;
+    if (uv_signal_init(&s->loop, &s->hang_up) != 0)
+        return dgm_fail(DGM_EINTERNAL, "the event loop takes no signals");
+    uv_unref((uv_handle_t *)&s->hang_up);
+    const bool tokens = s->cfg.tokens[0] != '\0';
+    const bool tls =
+        s->cfg.tls.cert[0] != '\0' || s->cfg.tls.key[0] != '\0' || s->cfg.tls.client_ca[0] != '\0';
+    if (tokens)
+        DGM_TRY(dgm_tokens_read(&s->tokens, s->cfg.tokens));
+    if (tls)
+        DGM_TRY(dgm_tls_keys_read(&s->keys, &s->cfg.tls));
+    if (!tokens && !tls)
+        return DGM_OK;
+    if (uv_signal_start(&s->hang_up, on_hang_up, SIGHUP) != 0)
+        return dgm_fail(DGM_EINTERNAL, "the event loop takes no SIGHUP");
+    return DGM_OK;
+}
+
 static void *run(void *ctx)
 {
     dgm_server *s = ctx;
@@ -110,6 +173,8 @@ int dgm_server_open(dgm_server **out, const dgm_server_config *cfg)
         rc = dgm_answer_cache_create(&s->cache, cfg->cache_bytes);
     if (rc == DGM_OK)
         rc = dgm_server_limit_connections(s);
+    if (rc == DGM_OK)
+        rc = open_secrets(s);
     for (int i = 0; rc == DGM_OK && i < cfg->n_listen; i++)
         rc = dgm_server_listen(s, cfg->listen[i]);
     for (int i = 0; rc == DGM_OK && i < cfg->n_inherited; i++)
@@ -182,6 +247,8 @@ void dgm_server_close(dgm_server *s)
     free(s->languages);
     free(s->names);
     dgm_answer_cache_destroy(s->cache);
+    dgm_tokens_fini(&s->tokens);
+    dgm_tls_keys_destroy(s->keys);
     dgm_wire_memory_fini(&s->memory);
     dgm_wire_memory_fini(&s->scratch);
     free(s);

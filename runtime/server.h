@@ -10,6 +10,7 @@
 
 #include "proto/wire.h"
 #include "runtime/requests.h"
+#include "runtime/server_tls.h"
 #include "runtime/serving.h"
 
 typedef struct dgm_server dgm_server;
@@ -17,8 +18,11 @@ typedef struct dgm_server dgm_server;
 typedef struct dgm_server_config {
     const char *const *listen; /* [n_listen] unix:PATH, tcp:HOST:PORT */
     int n_listen;
-    int n_inherited; /* dgm_server_inherited */
-    bool insecure;   /* tcp beyond loopback is allowed */
+    int n_inherited;    /* dgm_server_inherited */
+    bool insecure;      /* tcp beyond loopback is allowed without TLS and tokens */
+    const char *tokens; /* file (runtime/server_tokens.h); "": whoever connects may ask */
+
+    dgm_tls_files tls; /* for tcp addresses; all "": they are plain */
 
     /* limits; all above 0 */
     int max_connections, in_flight, request_segments, segment_bytes;
@@ -47,7 +51,8 @@ int dgm_server_inherited(void);
 
 /*
  * dgm_server_open - listens, but answers nobody yet. A Unix socket has mode 0600; one that a dead server left is replaced.
- * DGM_EUSAGE: an address that makes no sense, is in use, or is not allowed.
+ * DGM_EUSAGE: an address that makes no sense, is in use, or is not allowed; files that are not what they should be. They are
+ * read again on SIGHUP, which is taken only where there are any; if they are bad then, those from before stay.
  */
 DGM_MUST_CHECK int dgm_server_open(dgm_server **out, const dgm_server_config *cfg);
 dgm_requests *dgm_server_requests(dgm_server *s);

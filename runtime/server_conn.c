@@ -24,6 +24,7 @@ static void on_closed(uv_handle_t *h)
         s->full = false;
         dgm_log(DGM_LOG_INFO, "serve", "clients are taken again");
     }
+    dgm_tls_destroy(c->tls);
     dgm_frame_reader_fini(&c->in);
     dgm_frame_buffer_fini(&c->out);
     dgm_frame_buffer_fini(&c->flying);
@@ -54,7 +55,8 @@ void dgm_conn_close(dgm_conn *c)
 
 static size_t unsent(const dgm_conn *c)
 {
-    return (c->out.len - c->out.at) + (c->flying.len - c->flying.at);
+    return (c->out.len - c->out.at) + (c->flying.len - c->flying.at) +
+           (c->tls == NULL ? 0 : dgm_tls_unsent(c->tls));
 }
 
 static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf)
@@ -62,6 +64,10 @@ static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf)
     dgm_conn *c = h->data;
     size_t n = 0;
     (void)suggested;
+    if (c->tls != NULL) {
+        *buf = uv_buf_init(c->server->sealed, sizeof c->server->sealed);
+        return;
+    }
     buf->base = (char *)dgm_frame_reader_space(&c->in, &n);
     buf->len = buf->base == NULL ? 0 : n;
 }
@@ -86,12 +92,33 @@ static void take_frames(dgm_conn *c)
     }
 }
 
+/* open_sealed - false: what came is none of this connection's frames, and it ends. */
+static bool open_sealed(dgm_conn *c, const char *bytes, size_t n)
+{
+    const int rc = dgm_tls_receive(c->tls, &c->in, bytes, n);
+    if (rc == DGM_OK)
+        return true;
+    if (rc == DGM_EPEER || rc == DGM_ENOMEM) {
+        dgm_conn_close(c);
+        return false;
+    }
+    dgm_log(DGM_LOG_INFO, "serve", "connection %llu (%s) ends: %s", (unsigned long long)c->number,
+            c->name, dgm_error_text());
+    if (rc == DGM_EUNSUPPORTED) { /* then it can be told in plain */
+        dgm_tls_destroy(c->tls);
+        c->tls = NULL;
+        dgm_conn_error(c, 0, DGM_WIRE_ERROR_BAD_FRAME, dgm_error_text(), 0, 0);
+    }
+    dgm_server_forget(c);
+    dgm_conn_end(c);
+    return false;
+}
+
 static void pace_reading(dgm_conn *c);
 
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     dgm_conn *c = stream->data;
-    (void)buf;
     if (n == 0 || c->closing)
         return;
     if (n < 0) { /* its end, or an error: nobody reads answers any more */
@@ -99,7 +126,10 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
         return;
     }
     c->heard_ns = dgm_now_ns();
-    dgm_frame_reader_filled(&c->in, (size_t)n);
+    if (c->tls == NULL)
+        dgm_frame_reader_filled(&c->in, (size_t)n);
+    else if (!open_sealed(c, buf->base, (size_t)n))
+        return;
     take_frames(c);
     dgm_conn_flush(c);
     if (!c->closing)
@@ -136,18 +166,30 @@ static void on_written(uv_write_t *w, int status)
     dgm_conn_flush(c);
 }
 
+/* load - what is to fly next, of what is queued. */
+static int load(dgm_conn *c, bool last)
+{
+    if (c->tls != NULL)
+        return dgm_tls_seal(c->tls, &c->flying, &c->out, last);
+    if (c->out.len > c->out.at) {
+        const dgm_frame_buffer empty = c->flying;
+        c->flying = c->out;
+        c->out = empty;
+    }
+    return DGM_OK;
+}
+
 void dgm_conn_flush(dgm_conn *c)
 {
     if (c->closing || c->writing)
         return;
-    if (c->out.len == c->out.at) {
-        if (c->ending && c->jobs == NULL)
+    const bool last = c->ending && c->jobs == NULL;
+    const int rc = load(c, last);
+    if (rc != DGM_OK || c->flying.len == c->flying.at) {
+        if (rc != DGM_OK || last)
             dgm_conn_close(c);
         return;
     }
-    const dgm_frame_buffer empty = c->flying;
-    c->flying = c->out;
-    c->out = empty;
     const uv_buf_t buf = uv_buf_init((char *)c->flying.data + c->flying.at,
                                      (unsigned)(c->flying.len - c->flying.at));
     c->write.data = c;
@@ -293,6 +335,7 @@ void dgm_conn_accept(dgm_server_listener *l)
     if (c->next != NULL)
         c->next->before = c;
     s->conns = c;
+    const bool sealed = l->local || s->keys == NULL || dgm_tls_begin(&c->tls, s->keys) == DGM_OK;
     if (atomic_fetch_add(&s->n_conns, 1) >= s->cfg.max_connections) {
         if (!s->full)
             dgm_log(DGM_LOG_WARN, "serve", "clients are refused: there are %d (--max-connections)",
@@ -300,7 +343,7 @@ void dgm_conn_accept(dgm_server_listener *l)
         s->full = true;
         (void)dgm_fail(DGM_EBUSY, "too many connections: want at most %d", s->cfg.max_connections);
         dgm_conn_error(c, 0, DGM_WIRE_ERROR_CONNECTIONS, dgm_error_text(), 1000, 0);
-    } else if (dgm_requests_join(s->requests, &c->client) != DGM_OK) {
+    } else if (!sealed || dgm_requests_join(s->requests, &c->client) != DGM_OK) {
         dgm_conn_error(c, 0, DGM_WIRE_ERROR_INTERNAL, dgm_error_text(), 0, 0);
         dgm_conn_end(c);
     } else {

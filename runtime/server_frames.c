@@ -48,6 +48,41 @@ static void welcome(dgm_conn *c)
     dgm_conn_send(c, &f);
 }
 
+static void refuse_token(dgm_conn *c, const char *why)
+{
+    dgm_log(DGM_LOG_INFO, "serve", "connection %llu (%s) is refused: %s",
+            (unsigned long long)c->number, c->name, why);
+    dgm_conn_error(c, 0, DGM_WIRE_ERROR_TOKEN, why, 0, 0);
+}
+
+/* admit - its token is known, or none is asked for. Then logs call it by its token's name. */
+static bool admit(dgm_conn *c, const char *token)
+{
+    const dgm_tokens *known = &c->server->tokens;
+    if (known->n == 0)
+        return true;
+    if (token[0] == '\0') {
+        refuse_token(c, "this server wants a token, and none was sent");
+        return false;
+    }
+    const dgm_token *found =
+        dgm_token_hash(c->token, token) == DGM_OK ? dgm_tokens_find(known, c->token) : NULL;
+    if (found == NULL)
+        refuse_token(c, "this token is not known");
+    else
+        (void)snprintf(c->name, sizeof c->name, "%s", found->name);
+    return found != NULL;
+}
+
+void dgm_conn_check_token(dgm_conn *c)
+{
+    if (c->greeted && !c->ending && !c->closing &&
+        dgm_tokens_find(&c->server->tokens, c->token) == NULL) {
+        refuse_token(c, "this token is not known any more");
+        dgm_conn_flush(c);
+    }
+}
+
 static void hello(dgm_conn *c, const dgm_wire_frame *f)
 {
     if (c->greeted) {
@@ -59,8 +94,10 @@ static void hello(dgm_conn *c, const dgm_wire_frame *f)
                        "want version 1 or later of the protocol, found 0", 0, 0);
         return;
     }
-    c->greeted = true;
     clean_name(c->name, f->as.hello.client);
+    if (!admit(c, f->as.hello.token))
+        return;
+    c->greeted = true;
     dgm_log_of(DGM_LOG_DEBUG, "serve", (dgm_log_id){.connection = c->number}, "is %s on %s",
                c->name, c->local ? "a Unix socket" : "TCP");
     welcome(c);

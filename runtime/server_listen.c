@@ -82,10 +82,21 @@ static int listen_unix(dgm_server *s, dgm_server_listener *l, const char *addres
     return start(l, address);
 }
 
+/* lacking - what anybody in the network must not do without. */
+static const char *lacking(const dgm_server *s)
+{
+    if (s->cfg.insecure)
+        return NULL;
+    return s->keys == NULL   ? s->tokens.n > 0 ? "TLS (--tls-cert, --tls-key)"
+                                               : "TLS (--tls-cert, --tls-key) and --tokens"
+           : s->tokens.n > 0 ? NULL
+                             : "--tokens";
+}
+
 static int listen_tcp(dgm_server *s, dgm_server_listener *l, const char *address, const char *text)
 {
     struct sockaddr_storage at;
-    DGM_TRY(dgm_address_resolve(&at, "--listen", address, text, s->cfg.insecure));
+    DGM_TRY(dgm_address_resolve(&at, "--listen", address, text, lacking(s)));
     (void)uv_tcp_init(&s->loop, &l->socket.tcp);
     s->n_listeners++;
     const int rc = uv_tcp_bind(&l->socket.tcp, (const struct sockaddr *)&at, 0);
@@ -162,11 +173,11 @@ int dgm_server_listen_inherited(dgm_server *s, int i)
         return DGM_EUSAGE;
     (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
     l->local = at.ss_family == AF_UNIX;
-    if (!l->local && !s->cfg.insecure && !dgm_address_loopback((const struct sockaddr *)&at))
+    if (!l->local && lacking(s) != NULL && !dgm_address_loopback((const struct sockaddr *)&at))
         return dgm_fail(DGM_EUSAGE,
-                        "--listen: %s: is not on loopback, and this version has no TLS: anybody on "
-                        "the network could read and ask (--insecure says that this is meant)",
-                        shown);
+                        "--listen: %s: is not on loopback, and lacks %s: anybody on the network "
+                        "could read or ask (--insecure says that this is meant)",
+                        shown, lacking(s));
     int rc = l->local ? uv_pipe_init(&s->loop, &l->socket.pipe, 0)
                       : uv_tcp_init(&s->loop, &l->socket.tcp);
     if (rc != 0)

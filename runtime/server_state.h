@@ -4,6 +4,8 @@
 
 #include "runtime/answer_cache.h"
 #include "runtime/server.h"
+#include "runtime/server_tls.h"
+#include "runtime/server_tokens.h"
 
 #include <pthread.h>
 #include <uv.h>
@@ -14,6 +16,7 @@ enum {
     DGM_SERVER_WRITE_LIMIT = 16 << 20, /* and with so many is let go */
     DGM_SERVER_TICK_MS = 250,
     DGM_SERVER_NAME = 64,
+    DGM_SERVER_SEALED_BYTES = 64 << 10, /* read at once where there is TLS */
 };
 
 typedef union dgm_server_socket {
@@ -52,8 +55,10 @@ typedef struct dgm_conn {
     dgm_server_socket socket;
     uv_write_t write;
     uint64_t number;
-    char name[DGM_SERVER_NAME];                            /* what its client calls itself */
+    char name[DGM_SERVER_NAME];    /* of its token, or what its client calls itself */
+    uint8_t token[DGM_TOKEN_HASH]; /* greeted, and the server has tokens */
     bool local, greeted, paused, writing, ending, closing; /* ending: closed when all is sent */
+    dgm_tls *tls; /* between socket and frames; NULL: none */
     dgm_frame_reader in;
     dgm_frame_buffer out, flying;
     uint64_t last_id;
@@ -72,12 +77,16 @@ struct dgm_server {
     uv_loop_t loop;
     uv_async_t wake;
     uv_timer_t tick;
+    uv_signal_t hang_up; /* SIGHUP */
     dgm_server_listener listeners[DGM_SERVER_LISTENERS];
     int n_listeners;
     dgm_conn *conns;
     atomic_int n_conns; /* others look at it */
     uint64_t n_accepted;
-    bool full; /* clients are being refused, and it was said */
+    bool full;                            /* clients are being refused, and it was said */
+    dgm_tokens tokens;                    /* of none: not asked for */
+    dgm_tls_keys *keys;                   /* NULL: no TLS */
+    char sealed[DGM_SERVER_SEALED_BYTES]; /* what was just read */
     dgm_answer_cache *cache;
     dgm_wire_language *languages;   /* [n_languages] once somebody asked, */
     struct dgm_server_names *names; /* and what they point at */
@@ -103,6 +112,8 @@ void dgm_conn_send(dgm_conn *c, const dgm_wire_frame *f);
 void dgm_conn_error(dgm_conn *c, uint64_t id, enum dgm_wire_error_code code, const char *message,
                     int retry_ms, int credits);
 void dgm_conn_flush(dgm_conn *c);
+/* dgm_conn_check_token - one that is not known any more ends the connection. */
+void dgm_conn_check_token(dgm_conn *c);
 /* dgm_conn_end - nothing more is read; closed when all is sent. dgm_conn_close - at once. */
 void dgm_conn_end(dgm_conn *c);
 void dgm_conn_close(dgm_conn *c);

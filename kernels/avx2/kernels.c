@@ -18,12 +18,14 @@
 #define DOT_THIN_PANELS(rows, type, grouped) 1
 #define DOT_THIN_CHAINS(rows) 1
 #define PICKED_PANELS(rows) ((rows) == 1 ? 2 : 1)
+#define BITMAP_PANELS(rows) 1
 #define PICKED_DOT_PANELS(rows) ((rows) == 1 ? 2 : 1)
 
 #include "kernels/dot_kernels.h"
 #include "kernels/tile_kernels.h"
 #include "kernels/wide_kernels.h"
 
+#include "kernels/bitmap_kernels.h"
 #include "kernels/picked_dots.h"
 #include "kernels/picked_kernels.h"
 #include "kernels/unzip_kernels.h"
@@ -38,6 +40,7 @@ void dgm_avx2_init(dgm_kernels *k)
     wide_kernels_init(k);
     dot_kernels_init(k);
     picked_kernels_init(k);
+    bitmap_kernels_init(k);
     picked_dots_init(k);
     unzip_kernels_init(k);
 }

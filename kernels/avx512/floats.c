@@ -10,7 +10,10 @@
 
 #define WIDE_PANELS(rows, type) ((rows) == 1 && (type) != DGM_W_INT4 ? 6 : (rows) <= 6 ? 4 : 3)
 #define PICKED_PANELS(rows) ((rows) == 1 ? 6 : (rows) <= 4 ? 4 : 2)
+#define BITMAP_PANELS(rows) ((rows) <= 4 ? 4 : 2)
+#define V_WHOLE_LINE
 
+#include "kernels/bitmap_kernels.h"
 #include "kernels/picked_kernels.h"
 #include "kernels/tile_kernels.h"
 #include "kernels/unzip_kernels.h"
@@ -21,5 +24,6 @@ void dgm_avx512_floats_init(dgm_kernels *k)
     tile_kernels_init(k);
     wide_kernels_init(k);
     picked_kernels_init(k);
+    bitmap_kernels_init(k);
     unzip_kernels_init(k);
 }

@@ -126,6 +126,38 @@ V_INLINE void v_unzip(unsigned char *dst, const unsigned char *src, uint16_t mas
     }
 }
 
+/* expanded - the next elements of *src where mask has its ones, of `size` bytes, each as 32 bits. */
+V_INLINE vline expanded(const unsigned char **src, uint16_t mask, const int size)
+{
+    const unsigned char *p = *src;
+    *src += __builtin_popcount(mask) * size;
+    const vline all = size == 4   ? _mm512_loadu_si512(p)
+                      : size == 2 ? _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p))
+                                  : _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p));
+    return _mm512_maskz_expand_epi32(mask, all);
+}
+
+/* v_whole_line - as in kernels/bitmap_kernels.h. */
+V_INLINE vline v_whole_line(const unsigned char **src, const uint16_t *mask, const int size)
+{
+    const vline a = expanded(src, mask[0], size);
+    if (size == 4)
+        return a;
+    const vline b = expanded(src, mask[1], size);
+    const vline ab = _mm512_packus_epi32(a, b); /* of each four of a and of b, in turns */
+    if (size == 2)
+        return _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), ab);
+    const vline c = expanded(src, mask[2], size), d = expanded(src, mask[3], size);
+    const vline abcd = _mm512_packus_epi16(ab, _mm512_packus_epi32(c, d));
+    return _mm512_permutexvar_epi32(
+        _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), abcd);
+}
+
+V_INLINE v16 v_line_f32(vline line)
+{
+    return _mm512_castsi512_ps(line);
+}
+
 V_INLINE v16 v_max_bits(v16 m, v16 x)
 {
     const __m512i a = _mm512_and_si512(_mm512_castps_si512(x), _mm512_set1_epi32(0x7fffffff));

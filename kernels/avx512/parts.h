@@ -4,7 +4,8 @@
 
 #include "kernels/kernels.h"
 
-void dgm_avx512_floats_init(dgm_kernels *k); /* f32 tiles, those of weights widened or without zeros */
-void dgm_avx512_dots_init(dgm_kernels *k);   /* integer dot products */
+void dgm_avx512_floats_init(
+    dgm_kernels *k); /* f32 tiles, those of weights widened or without zeros */
+void dgm_avx512_dots_init(dgm_kernels *k); /* integer dot products */
 
 #endif

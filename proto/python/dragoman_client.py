@@ -7,7 +7,9 @@
     async with AsyncClient("tcp:127.0.0.1:7411") as c:           # many calls at once share the connection
         answers = await c.translate(["A man rides a horse."], "en", "de", n_best=2)
 
-    python3 dragoman_client.py unix:/run/dragoman.sock en de < in > out
+    Client("tcp:mt.example.org:7411", token="...", tls=True)       # or tls="ca.pem", or an ssl.SSLContext
+
+    python3 dragoman_client.py unix:/run/dragoman.sock en de < in > out      # token: $DRAGOMAN_TOKEN; certificates: $DRAGOMAN_TLS_CA
 
 Answers come back in the order of the lines. An answer is the message `Answer` of dragoman.proto with three things beside it: `text` (of the best
 hypothesis, or ""), `ok` (there is one) and `status_name`. Options are the fields of the message `Options`. A connection that is lost is made again,
@@ -18,6 +20,7 @@ Beside this file lies dragoman.desc, made by `protoc --include_imports --descrip
 import asyncio
 import os
 import random
+import ssl
 import sys
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
@@ -73,8 +76,10 @@ class _Item:
 
 
 class AsyncClient:
-    def __init__(self, address, token="", name="dragoman_client.py", attempts=10, tries=5):
+    def __init__(self, address, token="", name="dragoman_client.py", attempts=10, tries=5, tls=None):
+        """tls: None; True: a server that the system trusts, by the host in the address; a file of certificates to trust instead (PEM); or an ssl.SSLContext."""
         self.address, self.token, self.name, self.attempts, self.tries = address, token, name, attempts, tries
+        self._tls = ssl.create_default_context(cafile=None if tls is True else tls) if tls and not isinstance(tls, ssl.SSLContext) else tls or None
         self.welcome, self._hashes, self._task, self._writer = None, None, None, None
         self._waiting, self._sent, self._questions, self._asked = [], {}, [], {}
         self._wake, self._credits, self._id, self._progress, self._pause = asyncio.Event(), 0, 0, False, 0.0
@@ -146,6 +151,8 @@ class AsyncClient:
                     failed = 0
                 except (OSError, EOFError, asyncio.TimeoutError) as e:
                     why = str(e) or type(e).__name__
+                    if isinstance(e, ssl.SSLError) and not isinstance(e, ssl.SSLEOFError) and self._credits is None:
+                        raise ConnectionError(f"{self.address}: TLS: {why}") from None  # next time it will not be otherwise
                 except DragomanError as e:
                     if not e.retry:
                         raise
@@ -181,7 +188,7 @@ class AsyncClient:
 
     async def _connection(self):
         self._credits, self._id, self._progress = None, 0, False
-        opened = await asyncio.wait_for(_open(self.address), 10)
+        opened = await asyncio.wait_for(_open(self.address, self._tls), 10)
         reader, self._writer = opened
         try:
             hello = Frame()
@@ -327,13 +334,13 @@ async def _receive(reader):
         raise EOFError("the server closed the connection") from None
 
 
-async def _open(address):
-    if address.startswith("unix:"):
+async def _open(address, tls):
+    if address.startswith("unix:") and tls is None:
         return await asyncio.open_unix_connection(address[5:])
     host, colon, port = address[4:].rpartition(":")
     if not address.startswith("tcp:") or not colon or not host or not port.isdigit():
-        raise ValueError(f"want unix:PATH or tcp:HOST:PORT, found {address!r}")
-    return await asyncio.open_connection(host.strip("[]"), int(port))
+        raise ValueError(f"want {'' if tls else 'unix:PATH or '}tcp:HOST:PORT, found {address!r}")
+    return await asyncio.open_connection(host.strip("[]"), int(port), ssl=tls)
 
 
 class Client:
@@ -383,7 +390,7 @@ class Client:
 def main():
     if len(sys.argv) != 4:
         sys.exit("usage: dragoman_client.py unix:PATH|tcp:HOST:PORT SRC TGT < in > out")
-    with Client(sys.argv[1]) as c:
+    with Client(sys.argv[1], os.environ.get("DRAGOMAN_TOKEN", ""), tls=os.environ.get("DRAGOMAN_TLS_CA")) as c:
         flagged = 0
         for answer in c.translate([line.rstrip(b"\n") for line in sys.stdin.buffer], sys.argv[2], sys.argv[3]):
             flagged += answer.status_name not in ("ok", "empty", "split")

@@ -135,7 +135,7 @@ refuses 2 'there is something that is no socket' --listen "unix:$dir/file"
 refuses 2 'want unix:PATH or tcp:HOST:PORT, found' --listen "$dir/x"
 refuses 2 'want HOST:PORT' --listen tcp:localhost
 refuses 2 'No such file or directory' --listen "unix:$dir/nowhere/x"
-refuses 2 'is not on loopback, and this version has no TLS' --listen tcp:0.0.0.0:0
+refuses 2 'is not on loopback, and lacks TLS .* and --tokens' --listen tcp:0.0.0.0:0
 kill -KILL "$pid"
 wait "$pid" 2>/dev/null
 pid=''

@@ -38,6 +38,7 @@ sentencepiece.* ^runtime/spm_shim\.cc$
 unicode/.* ^runtime/split[a-z_]*\.c$
 jansson\.h ^runtime/
 microhttpd\.h ^runtime/http\.c$
+openssl/.* ^(runtime/server_(tls|tokens)|proto/client_tls)\.c$
 uv\.h ^runtime/server[a-z_]*\.[ch]$
 protobuf-c/.* ^proto/
 HOMES
