@@ -172,9 +172,9 @@ int dgm_server_open(dgm_server **out, const dgm_server_config *cfg)
     if (rc == DGM_OK)
         rc = dgm_answer_cache_create(&s->cache, cfg->cache_bytes);
     if (rc == DGM_OK)
-        rc = open_secrets(s);
-    if (rc == DGM_OK)
         rc = dgm_server_limit_connections(s);
+    if (rc == DGM_OK)
+        rc = open_secrets(s);
     for (int i = 0; rc == DGM_OK && i < cfg->n_listen; i++)
         rc = dgm_server_listen(s, cfg->listen[i]);
     for (int i = 0; rc == DGM_OK && i < cfg->n_inherited; i++)

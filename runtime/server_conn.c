@@ -49,7 +49,7 @@ void dgm_conn_close(dgm_conn *c)
     if (c->client != NULL)
         dgm_requests_leave(c->server->requests, c->client);
     c->client = NULL;
-    dgm_log_of(DGM_LOG_DEBUG, "serve", about(c), "closed (%s)", c->name);
+    dgm_log_of(DGM_LOG_DEBUG, "serve", about(c), "(%s) is closed", c->name);
     uv_close(&c->socket.handle, on_closed);
 }
 
@@ -209,11 +209,13 @@ void dgm_conn_send(dgm_conn *c, const dgm_wire_frame *f)
     if (c->closing)
         return;
     if (dgm_wire_encode(&c->out, &c->server->scratch, f) != DGM_OK) {
-        dgm_log_of(DGM_LOG_WARN, "serve", about(c), "closed (%s): %s", c->name, dgm_error_text());
+        dgm_log_of(DGM_LOG_WARN, "serve", about(c), "(%s) is closed: %s", c->name,
+                   dgm_error_text());
         dgm_conn_close(c);
     } else if (unsent(c) > DGM_SERVER_WRITE_LIMIT) {
         dgm_log_of(DGM_LOG_WARN, "serve", about(c),
-                   "closed (%s): it does not take its answers, %zu bytes wait", c->name, unsent(c));
+                   "(%s) is closed: it does not take its answers, %zu bytes wait", c->name,
+                   unsent(c));
         dgm_conn_close(c);
     }
 }
@@ -275,7 +277,7 @@ void dgm_conn_tick(dgm_conn *c, int64_t now_ns)
     if (c->writing) {
         note_progress(c, now_ns);
         if (longer(c->moved_ns, now_ns, cfg->write_ms)) {
-            dgm_log_of(DGM_LOG_WARN, "serve", about(c), "closed (%s): it took no byte for %d ms",
+            dgm_log_of(DGM_LOG_WARN, "serve", about(c), "(%s) is closed: it took no byte for %d ms",
                        c->name, cfg->write_ms);
             dgm_conn_close(c);
         }

@@ -175,8 +175,8 @@ int dgm_server_listen_inherited(dgm_server *s, int i)
     l->local = at.ss_family == AF_UNIX;
     if (!l->local && lacking(s) != NULL && !dgm_address_loopback((const struct sockaddr *)&at))
         return dgm_fail(DGM_EUSAGE,
-                        "--listen: %s: is not on loopback and lacks %s: anybody on the network "
-                        "could read and ask (--insecure says that this is meant)",
+                        "--listen: %s: is not on loopback, and lacks %s: anybody on the network "
+                        "could read or ask (--insecure says that this is meant)",
                         shown, lacking(s));
     int rc = l->local ? uv_pipe_init(&s->loop, &l->socket.pipe, 0)
                       : uv_tcp_init(&s->loop, &l->socket.tcp);

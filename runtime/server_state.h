@@ -83,10 +83,10 @@ struct dgm_server {
     dgm_conn *conns;
     atomic_int n_conns; /* others look at it */
     uint64_t n_accepted;
+    bool full;                            /* clients are being refused, and it was said */
     dgm_tokens tokens;                    /* of none: not asked for */
     dgm_tls_keys *keys;                   /* NULL: no TLS */
     char sealed[DGM_SERVER_SEALED_BYTES]; /* what was just read */
-    bool full; /* clients are being refused, and it was said */
     dgm_answer_cache *cache;
     dgm_wire_language *languages;   /* [n_languages] once somebody asked, */
     struct dgm_server_names *names; /* and what they point at */

@@ -12,9 +12,7 @@ pid=''
 trap '[ -z "$pid" ] || kill -KILL $pid 2>/dev/null; rm -rf "$dir"' EXIT
 
 # Codes that cannot be provoked here, and why. One that can is taken off, or the test fails.
-declare -A excused=(
-    [token]='this server asks for no tokens'
-)
+declare -A excused=()
 
 ready() { [ "$(timeout 5 "$client" "$at" health 2>/dev/null)" = 'state 2' ]; }
 # starts COMMAND...: in the background, until it is ready.
@@ -74,6 +72,14 @@ for _ in $(seq 100); do grep -q held "$dir/held" && break; sleep 0.02; done
 provokes connections 1 "$hello"
 ready || sleep 0.5 # those who held them were idle for too long
 ready || fail 'after all this: not ready'
+stops
+
+printf 'me:%s\n' "$(printf secret | sha256sum | cut -d' ' -f1)" >"$dir/tokens"
+chmod 600 "$dir/tokens"
+"$dragoman" serve --listen "$at" --tokens "$dir/tokens" 2>"$dir/server.err" &
+pid=$!
+for _ in $(seq 200); do [ -S "$sock" ] && break; sleep 0.02; done
+provokes token 1 "$hello"
 stops
 
 # ---- where there is work, and TCP ----
