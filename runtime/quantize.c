@@ -72,6 +72,7 @@ static dgm_sparse_shape shape_of(const job *j, const run *r)
     dgm_sparse_shape s = {.type = r->type, .n = first->n, .k = first->k, .group = j->opt->group};
     if (first->form != DGM_SLOT_PANELS)
         return s;
+    DGM_ASSERT(first->matrix != NULL); /* panels are a matrix's */
     s.pattern = first->matrix->pattern;
     if (s.pattern == DGM_BITMAP)
         s.values =
@@ -255,9 +256,10 @@ static int read_run(job *j, const run *r, int row, int rows)
         float *dst = j->rows + (size_t)(from - row) * (size_t)s->k;
         if (from >= to || !dgm_slot_has_weights(s))
             continue;
-        DGM_TRY(s->form != DGM_SLOT_PANELS        ? read_rows(j, dst, s, from - s->row0, to - from)
-                : s->matrix->pattern != DGM_DENSE ? read_sparse(j, dst, s, from, to - from)
-                                                  : read_panels(j, dst, s, from, to - from));
+        const bool sparse = s->matrix != NULL && s->matrix->pattern != DGM_DENSE;
+        DGM_TRY(s->form != DGM_SLOT_PANELS ? read_rows(j, dst, s, from - s->row0, to - from)
+                : sparse                   ? read_sparse(j, dst, s, from, to - from)
+                                           : read_panels(j, dst, s, from, to - from));
     }
     return DGM_OK;
 }
@@ -503,7 +505,7 @@ static int allocate(job *j)
     j->panels = malloc(weights * sizeof(float));
     j->narrow = malloc(weights * sizeof *j->narrow);
     j->shapes = calloc(f->n_slots + 1, sizeof *j->shapes);
-    j->whole = malloc(whole * sizeof(float));
+    j->whole = malloc(whole * 4); /* f32 has the largest */
     j->scales = malloc(scales * sizeof *j->scales);
     j->errors = malloc(rows * sizeof *j->errors);
     j->report->n_layers = j->m->cfg.n_layers[DGM_ENCODER] + j->m->cfg.n_layers[DGM_DECODER];

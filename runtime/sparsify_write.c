@@ -106,8 +106,10 @@ static int plan(job *j)
 {
     const struct dgm_model_files *f = j->m->files;
     dgm_new_tensor *list = calloc(4 * f->n_slots + 1, sizeof *list);
-    int rc = list != NULL ? DGM_OK : dgm_fail(DGM_ENOMEM, "out of memory for a list of tensors");
+    int rc = DGM_OK;
     size_t n = 0;
+    if (list == NULL)
+        return dgm_fail(DGM_ENOMEM, "out of memory for a list of tensors");
     for (size_t i = 0; rc == DGM_OK && i < f->n_slots; i++) {
         const dgm_slot *s = &f->slots[i];
         const bool loose = !j->m->cfg.weights.packed, unit = starts(j, s),
