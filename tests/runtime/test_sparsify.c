@@ -370,7 +370,7 @@ static uint64_t check_zeros(const char *folder, double sparsity, const dgm_spars
             }
             const int n = row_zeros(s->matrix, from->matrix, r),
                       was = row_zeros(from->matrix, from->matrix, r);
-            const double share = layers == NULL ? sparsity : layers[s->layer].sparsity;
+            const double share = layers == NULL || !pruned ? sparsity : layers[s->layer].sparsity;
             const int goes = dgm_score_goes(s->k, share, whole_row);
             /* A zero of the source goes first, but for those whose input is dead: they are all alike. */
             if (!pruned)
