@@ -314,6 +314,16 @@ static void show_counts(const dgm_wire_frame *f)
                  a->cached ? " cached" : "");
 }
 
+/* bye - and what was read and written. */
+static void bye(peer *p)
+{
+    dgm_frame_reader_fini(&p->in);
+    dgm_frame_buffer_fini(&p->out);
+    dgm_wire_memory_fini(&in_memory);
+    dgm_wire_memory_fini(&out_memory);
+    (void)close(p->fd);
+}
+
 static int status(const char *address, int argc, char **argv, enum shown shown)
 {
     char *line = NULL;
@@ -344,6 +354,7 @@ static int status(const char *address, int argc, char **argv, enum shown shown)
             show(&f);
     }
     free(line);
+    bye(&p);
     return 0;
 }
 
@@ -454,10 +465,11 @@ static int ask_one(const char *address, const char *what)
             (void)printf("%s %.0f\n", f.as.statistics.at[i].name, f.as.statistics.at[i].value);
     else
         show(&f);
+    bye(&p);
     return 0;
 }
 
-static int run(int argc, char **argv)
+int main(int argc, char **argv)
 {
     if (argc < 3)
         die("usage: ADDRESS COMMAND");
@@ -479,12 +491,4 @@ static int run(int argc, char **argv)
     if (strcmp(command, "activate") == 0 && argc >= 4)
         return activate(address, argv + 3);
     return ask_one(address, command);
-}
-
-int main(int argc, char **argv)
-{
-    const int code = run(argc, argv);
-    (void)fflush(stdout);
-    _exit(
-        code); /* connections are the system's to close: no search for leaks in a client that ends */
 }
