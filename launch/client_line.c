@@ -1,6 +1,5 @@
 #include "launch/client_line.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -63,11 +62,18 @@ int dgm_client_put_report(FILE *f, uint64_t number, enum dgm_line_status status,
         r.src_tokens = (int)a->src_tokens;
         r.tgt_tokens = (int)a->tgt_tokens;
         r.has_score = a->n_hyps > 0;
-        r.score = r.has_score ? round(a->hyps[0].score * 1e6) / 1e6 : 0;
+        r.score = r.has_score ? a->hyps[0].score : 0;
         r.seconds = (double)a->compute_us * 1e-6;
         r.absent_mass = a->absent_mass;
         r.absent_most = a->absent_most;
         r.segments = (int)a->parts;
+        r.checks = a->checks;
+        r.retried = a->retried;
+        r.second = a->second;
+        r.first_score = a->first_score;
+        r.second_score = a->second_score;
+        r.first_checks = a->first_checks;
+        r.second_checks = a->second_checks;
         (void)snprintf(r.worst_layer, sizeof r.worst_layer, "%s", a->worst_layer);
     }
     char *json = NULL;

@@ -80,7 +80,7 @@ static int open_server(serve *v, const dgm_options *o)
         .languages = v->directions.codes,
         .n_languages = v->directions.n,
         .base = dgm_filter_stream(&v->none, s, &v->engine, &v->decode),
-        .max_beam = v->engine.max_beam,
+        .max_beam = v->decode.beam,
         .direction = dgm_serve_direction,
         .direction_ctx = &v->directions,
         .gauge = &v->gauge,

@@ -132,6 +132,8 @@ static void add_totals(dgm_stream_totals *sum, const dgm_stream_totals *t)
     sum->lines += t->lines;
     sum->sentences += t->sentences;
     sum->tokens += t->tokens;
+    sum->retried += t->retried;
+    sum->retries_taken += t->retries_taken;
     for (int i = 0; i < DGM_LINE_STATUSES; i++)
         sum->by_status[i] += t->by_status[i];
     sum->flagged += t->flagged;
@@ -198,6 +200,9 @@ static void show_summary(const filter *f)
             (unsigned long long)t->lines, statuses, (unsigned long long)t->sentences,
             (unsigned long long)t->tokens, t->seconds,
             t->seconds > 0 ? (double)t->tokens / t->seconds : 0);
+    if (strcmp(f->session.options->retry, "checks") == 0)
+        dgm_log(DGM_LOG_INFO, "end", "%llu translations were decoded once more, %llu got better",
+                (unsigned long long)t->retried, (unsigned long long)t->retries_taken);
     if (t->absent.n > 0)
         dgm_log(
             DGM_LOG_INFO, "end",

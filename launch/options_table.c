@@ -247,8 +247,10 @@ const dgm_opt dgm_option_rows[] = {
          "choose a language's tokens only among the pieces that FILE lists for it, lines of "
          "`CODE<TAB>piece piece ...`; faster, and no other script",
          "What is not listed cannot be written: list rare pieces, digits and names too"),
-    CHOICE("retry", decode_group, retry, "none", "none", "checks", T | C, RESULT,
-           "translate a line again when it looks wrong", NULL),
+    CHOICE("retry", decode_group, retry, "none", "none|checks", NULL, T | V | C, RESULT,
+           "checks: decode a line once more, with a wider beam and an n-gram block, when a check "
+           "strikes its translation (docs/decoding.md), and give the better of both",
+           "A line that is decoded twice takes more than twice as long"),
 
     /* Batching */
     INT("batch-tokens", 0, batch_group, batch_tokens, "0", 0, 16777216, "N", T | S | G | P | V, JOB,

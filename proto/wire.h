@@ -197,10 +197,10 @@ typedef struct dgm_wire_answer {
     uint32_t parts;
     double absent_mass, absent_most;
     const char *worst_layer;
-    uint32_t checks; /* enum dgm_wire_check, summed */
-    bool retried;
+    uint32_t checks;      /* enum dgm_wire_check, summed */
+    bool retried, second; /* second: it is what hyps are of */
     double first_score, second_score;
-    uint32_t first_checks;
+    uint32_t first_checks, second_checks;
     bool cached, last;
     uint32_t credits;
     const char *message;

@@ -201,6 +201,8 @@ static void get_answer(dgm_wire_answer *a, const Dragoman__V1__Answer *p, decodi
         .code = (uint32_t)p->code,
         .retry = p->retry,
         .retry_after_ms = p->retry_after_ms,
+        .second = p->second,
+        .second_checks = p->second_checks,
     };
 }
 

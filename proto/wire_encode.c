@@ -179,6 +179,8 @@ static Dragoman__V1__Answer *put_answer(const dgm_wire_answer *a, dgm_wire_memor
     p->code = (Dragoman__V1__ErrorCode)a->code;
     p->retry = a->retry;
     p->retry_after_ms = a->retry_after_ms;
+    p->second = a->second;
+    p->second_checks = a->second_checks;
     return p;
 }
 

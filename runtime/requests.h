@@ -101,6 +101,9 @@ dgm_request *dgm_requests_next(dgm_requests *q, bool urgent);
 /* dgm_requests_stopped - the next one in the engine that was cancelled or is late; stop_as says which. It is finished by
  * dgm_requests_finish like all. */
 dgm_request *dgm_requests_stopped(dgm_requests *q);
+/* dgm_requests_again - r, of which nothing is in the engine, waits once more, before all else that its client asks for at its
+ * priority; it counts for whose turn it is like any other. One that was stopped stays, and is finished as stopped. */
+void dgm_requests_again(dgm_requests *q, dgm_request *r);
 /* dgm_requests_finish - r goes back to the net thread. */
 void dgm_requests_finish(dgm_requests *q, dgm_request *r, enum dgm_request_end end);
 /* dgm_requests_flush - wakes the net thread if something was finished since the last flush. */

@@ -62,10 +62,8 @@ static int take_options(dgm_request *r, enum dgm_wire_error_code *code, const dg
                         const dgm_server_config *cfg)
 {
     dgm_decode_options *d = &r->cfg.decode;
-    if (o->retry == DGM_WIRE_RETRY_CHECKS) {
-        (void)dgm_fail(DGM_EINPUT, "retry: not in this version of the server");
-        return refuse(code, DGM_WIRE_ERROR_UNSUPPORTED);
-    }
+    if (o->retry != DGM_WIRE_RETRY_SERVER)
+        r->cfg.retry = o->retry == DGM_WIRE_RETRY_CHECKS;
     d->token_scores = r->cfg.token_scores = o->token_scores;
     d->alignment = r->cfg.alignment = o->alignment;
     set_int(&d->sampling_topk, o->sampling_topk);
@@ -509,6 +507,12 @@ static void send_answer(dgm_conn *c, dgm_server_job *j, const dgm_request *r)
         a->tgt_tokens = (uint32_t)told.tgt_tokens;
         a->tgt_unknown = count_unknown_target(r);
         a->checks = told.checks;
+        a->retried = told.retried;
+        a->second = told.second;
+        a->first_score = told.first_score;
+        a->second_score = told.second_score;
+        a->first_checks = told.first_checks;
+        a->second_checks = told.second_checks;
         a->absent_mass = told.absent_mass;
         a->absent_most = told.absent_most;
         a->worst_layer = told.worst_layer;

@@ -140,7 +140,6 @@ static int submit_segment(serving *s, dgm_request *r, bool *taken)
     }
     if (rc == DGM_EINPUT) { /* it will never take it: the line says why */
         DGM_TRY(dgm_stream_line_refused(&r->line, &r->cfg, rc));
-        r->line.left -= r->cfg.n_targets;
         r->sent++;
         return DGM_OK;
     }
@@ -157,7 +156,7 @@ static dgm_request *next(serving *s, bool urgent)
     dgm_request **partly = &s->partly[urgent];
     if (*partly == NULL) {
         *partly = dgm_requests_next(s->cfg->requests, urgent);
-        if (*partly != NULL)
+        if (*partly != NULL && (*partly)->started_ns == 0) /* else it is decoded once more */
             (*partly)->started_ns = dgm_now_ns();
     }
     return *partly;
@@ -228,6 +227,25 @@ static void note_step(serving *s, bool urgent_only, int64_t ns)
         smooth(&s->step_ns[1], ns / others);
 }
 
+/* look_again - nothing is left of the line: it is done, or goes back to its place in the queue to be decoded once more. */
+static void look_again(serving *s, dgm_request *r)
+{
+    bool again;
+    const int rc = dgm_stream_line_retry(&r->line, &r->cfg, &again);
+    if (rc != DGM_OK) {
+        fail(s, r, rc, dgm_error_text());
+        return;
+    }
+    if (again) {
+        r->sent = 0;
+        dgm_requests_again(s->cfg->requests, r);
+        return;
+    }
+    if (r->line.retries != NULL)
+        atomic_fetch_add(&s->gauge->retried[r->line.retries[0].taken], 1);
+    finish(s, r, DGM_REQUEST_DONE);
+}
+
 static int take_results(serving *s)
 {
     dgm_result r;
@@ -245,7 +263,7 @@ static int take_results(serving *s)
         if (rc != DGM_OK)
             return rc;
         if (of->line.left == 0)
-            finish(s, of, DGM_REQUEST_DONE);
+            look_again(s, of);
     }
     return DGM_OK;
 }

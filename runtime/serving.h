@@ -23,6 +23,7 @@ typedef struct dgm_serving_gauge {
     atomic_bool over;             /* computes no more */
     atomic_uint_least64_t steps, segments, src_tokens, tgt_tokens, failures;
     atomic_uint_least64_t flagged[DGM_LINE_STATUSES]; /* lines by status */
+    atomic_uint_least64_t retried[2]; /* lines decoded twice: the first was given, the second */
     atomic_int in_flight, slots;
     dgm_histogram step, queue, compute;
     atomic_uint_least64_t stage_ns[2][DGM_STAGES]; /* of rank 0, encoder and decoder */

@@ -80,6 +80,21 @@ head -n 8 "$here/models/sample/pictures.eng_Latn.txt" >"$dir/in"
 "$dragoman" translate -m "$here/models/multi30k-token" -s en -t de <"$dir/in" >"$dir/want" 2>"$dir/err" || fail "translate: exit code $?"
 timeout 60 $python "$here/proto/python/dragoman_client.py" "unix:$sock" en de <"$dir/in" >"$dir/out" 2>"$dir/err" || fail "serve: exit code $?"
 cmp -s "$dir/want" "$dir/out" || fail "serve: another text than translate"
+cat >"$dir/retry.py" <<'PY'
+import sys
+from dragoman_client import Client
+
+lines = open(sys.argv[2], encoding="utf-8").read().splitlines()
+with Client(sys.argv[1]) as c:
+    once, twice = c.translate(lines, "en", "de"), c.translate(lines, "en", "de", retry="checks", priority="bulk")
+assert not any(a.retried or a.second for a in once)
+for a, b in zip(once, twice):
+    assert b.retried == (a.checks != 0) and b.second == (b.retried and b.second_checks == 0), b
+    assert not b.retried or (b.first_checks, b.first_score) == (a.checks, a.hypotheses[0].score), b
+    assert not b.retried or b.hypotheses[0].score == (b.second_score if b.second else b.first_score), b
+assert any(b.second for b in twice) and any(b.retried and not b.second for b in twice)
+PY
+timeout 60 $python "$dir/retry.py" "unix:$sock" "$here/tests/launch/odd_lines.txt" 2>"$dir/err" || fail "retry.py: exit code $?: $(tail -n 1 "$dir/err")"
 mkdir "$dir/docs"
 protoc --proto_path="$here/proto" --python_out="$dir/docs" dragoman.proto || fail "protoc --python_out"
 awk '/^```python$/ { on = 1; next } /^```$/ { on = 0 } on' "$here/docs/protocol.md" >"$dir/docs/client.py"

@@ -36,6 +36,33 @@ same --beam-size 3 --n-best 3 --with-score --length-penalty 0
 same --split always --format marian --no-repeat-ngram-size 3
 same --alignment --token-scores
 same --sampling-topk 5 --seed 7 --max-length 9
+
+# A second decoding: by a request, by the server's default, or in spite of that; the answer tells what the report does.
+cat "$here/tests/launch/odd_lines.txt" "$dir/in" >"$dir/odd"
+mv "$dir/odd" "$dir/in"
+reports() {
+    "$dragoman" translate -s en -t de "$@" --report "$dir/want.report" <"$dir/in" >/dev/null 2>&1
+    "$dragoman" client --connect "unix:$sock" -s en -t de "$@" --report "$dir/report" <"$dir/in" >/dev/null 2>&1
+    for f in want.report report; do jq -c 'del(.seconds, .message)' "$dir/$f" >"$dir/$f.plain"; done
+    cmp -s "$dir/want.report.plain" "$dir/report.plain" || fail "client $*: another report"
+}
+same
+same --retry checks --with-score
+same --retry checks --with-score # now from what was answered before
+same
+reports --retry checks
+grep -q '"retry":{"taken":"second"' "$dir/report" || fail "client --retry checks: nothing was retried"
+reports --retry none
+kill $server
+wait $server
+"$dragoman" translate -s en -t de --retry checks <"$dir/in" >"$dir/want" 2>/dev/null
+serve --retry checks
+"$dragoman" client --connect "unix:$sock" -s en -t de <"$dir/in" >"$dir/out" 2>"$dir/err"
+cmp -s "$dir/want" "$dir/out" || fail "serve --retry checks: another text than translate's"
+same --retry none
+kill $server
+wait $server
+serve
 "$dragoman" client --connect "unix:$sock" -s en -t xx <"$dir/in" >"$dir/out" 2>"$dir/err"
 [ $? -eq 2 ] || fail "an unknown language"
 grep -q "the server says: .*'xx' is unknown" "$dir/err" || fail "an unknown language: no sentence"

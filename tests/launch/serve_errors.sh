@@ -65,7 +65,8 @@ provokes bad_request 2 "$hello" "id: 1 translate { $ask }"
 provokes language 2 "$hello" "id: 1 translate { src: \"en\" tgt: \"xx\" $segment }"
 provokes id 3 "$hello" 'id: 7 health_request {}' 'id: 7 health_request {}'
 provokes credit 2 "$hello" "id: 1 translate { $ask $segment $segment $segment }"
-provokes unsupported 2 "$hello" "id: 1 translate { $ask options { retry: RETRY_CHECKS } $segment }"
+{ frame "$hello"; printf '\0\0\0\5\10\1\242\6\0'; } | timeout 20 "$client" "$at" raw 2 >"$dir/got" 2>"$dir/err" # a kind of number 100
+saw unsupported
 provokes time_out 2 "$hello"
 (sleep 5) | "$client" "$at" hold 2 >"$dir/held" 2>/dev/null &
 for _ in $(seq 100); do grep -q held "$dir/held" && break; sleep 0.02; done
