@@ -2,13 +2,14 @@
 # serve.sh - `dragoman serve` over its socket: throughput beside translate, latency under load, a stall, a line beside a large job, many in
 # flight, a soak, lost ranks.
 #
-# usage: tests/bench/serve.sh [-m MODEL] [-M MODEL] [-k LINES] [-r RUNS] [-j THREADS] [-n RANKS] [-B BEAM] [-s SECONDS] [-o OPTIONS] [-b BUILD] [-c BUILD] [-e DIR] [PART...]
+# usage: tests/bench/serve.sh [-m MODEL] [-M MODEL] [-k LINES] [-r RUNS] [-j THREADS] [-n RANKS] [-B BEAM] [-s SECONDS] [-p LOADS] [-o OPTIONS] [-b BUILD] [-c BUILD] [-e DIR] [PART...]
 #   PART: throughput latency stall beside flight soak lost     throughput, latency, beside and flight when none is named
 #   -m   the model (the demonstration model)        -M   that of `beside` (a random mixture of width 512, made on the spot)
 #   -k   lines of throughput (3000), requests of the soak (100000), lines of each probe of `beside` (200)
 #   -r   runs of each (3)                           -j   threads of each rank (1)
 #   -n   ranks (1)                                  -B   beam (4)
 #   -s   seconds of arrivals at each rate (8); of the soak (600)
+#   -p   loads of latency (10,50,80)
 #   -o   more options of serve and translate        -b   the build (build/release)
 #   -c   the build of the load generators (that of -b), when the server's is slow: -b build/tsan -c build/release
 #   -e   keeps there what servers said, and traces of the lines: when due (s), sent late, took, waited, computed (ms), tokens out
@@ -18,7 +19,8 @@
 #   model is left out of both. Where all share one core the client takes from the server: `less client` is the ratio when its CPU time is taken off.
 # latency: lines come at random times (Poisson) at 10, 50, 80 % of what 16 connections reached; it counts from when they were to come. `one by one` is
 #   the p95 of the same arrivals, if each line took what it takes at saturation, and began when the one before was done: much more than that is the
-#   scheduler's. `no core` is how long the server's threads were ready to run, and something else had the core: much of that is the machine's.
+#   scheduler's. `others` had that much of the
+#   CPUs at the same time: more than a little, and it is the machine that is measured.
 # stall: the same at 80 %, but the server is stopped for half a second: how long that lasts.
 # beside: a line at a time, with pauses, idle and while a job of 10,000 lines runs; at most 32 tokens each, as a random model ends no sentence.
 # flight: 2000 lines in flight on one connection.
@@ -28,8 +30,8 @@
 # Takes about 2, 1, 1, 1, 1, 11 and 1 minutes on one core. Pin it: taskset -c 0 tests/bench/serve.sh
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-model=models/multi30k-token wide='' lines='' runs=3 threads=1 ranks=1 beam=4 seconds='' cache=0 more=() build=build/release clients='' kept=''
-while getopts m:M:k:r:j:n:B:s:o:b:c:e: flag; do
+model=models/multi30k-token wide='' lines='' runs=3 threads=1 ranks=1 beam=4 seconds='' cache=0 more=() build=build/release clients='' kept='' loads=10,50,80
+while getopts m:M:k:r:j:n:B:s:p:o:b:c:e: flag; do
     case $flag in
     m) model=$OPTARG ;;
     M) wide=$OPTARG ;;
@@ -39,6 +41,7 @@ while getopts m:M:k:r:j:n:B:s:o:b:c:e: flag; do
     n) ranks=$OPTARG ;;
     B) beam=$OPTARG ;;
     s) seconds=$OPTARG ;;
+    p) loads=$OPTARG ;;
     o) read -ra more <<<"$OPTARG" ;;
     b) build=$OPTARG ;;
     c) clients=$OPTARG ;;
@@ -161,8 +164,17 @@ throughput() {
     done
 }
 
-# no_core: seconds that the server's threads were ready to run, and did not
-no_core() { awk '{ s += $2 } END { printf "%.3f\n", s * 1e-9 }' "/proc/$(pid_of 0)"/task/*/schedstat 2>/dev/null || echo 0; }
+# busy: seconds that the CPUs which we may use have worked, for whomever; others: of these, what was neither the server's nor a child's of ours
+busy() {
+    awk -v hz="$(getconf CLK_TCK)" -v list="$(sed -n 's/^Cpus_allowed_list:[^0-9]*//p' /proc/self/status)" '
+        BEGIN { n = split(list, part, ","); for (i = 1; i <= n; i++) { split(part[i] "-" part[i], ends, "-"); for (c = ends[1]; c <= ends[2]; c++) mine["cpu" c] } }
+        $1 in mine { s += $2 + $3 + $4 + $7 + $8 + $9 } END { printf "%.2f\n", s / hz }' /proc/stat
+}
+others() {
+    local TIMEFORMAT='%U %S' ours
+    ours=$(times | tail -n 1 | tr 'ms' '  ' | awk '{ print $1 * 60 + $2 + $3 * 60 + $4 }')
+    awk -v b="$(busy)" -v s="$(server_cpu)" -v o="$ours" 'BEGIN { print b - s - o }'
+}
 
 # one_by_one TRACE RATE: p95 in ms when a line begins as the one before is done
 one_by_one() {
@@ -188,13 +200,13 @@ latency() {
     start "$model"
     saturate
     printf 'saturation %.0f lines/s\n\n' "$most"
-    printf '| load | lines/s | p50 ms | p95 ms | p99 ms | one by one, p95 ms | sent late, p99 ms | no core, %% of the time |\n| --- | --- | --- | --- | --- | --- | --- | --- |\n'
-    for part in 10 50 80; do
-        before=$(no_core)
-        arrive $part
-        printf '| %d %% | %.0f | %.1f | %.1f | %.1f | %.1f | %.1f | %.1f |\n' $part "$rate" "$(value "$dir/run" latency_p50_ms)" "$(value "$dir/run" latency_p95_ms)" \
+    printf '| load | lines/s | p50 ms | p95 ms | p99 ms | one by one, p95 ms | sent late, p99 ms | others, %% |\n| --- | --- | --- | --- | --- | --- | --- | --- |\n'
+    for part in ${loads//,/ }; do
+        before=$(others)
+        arrive "$part"
+        printf '| %d %% | %.0f | %.1f | %.1f | %.1f | %.1f | %.1f | %.1f |\n' "$part" "$rate" "$(value "$dir/run" latency_p50_ms)" "$(value "$dir/run" latency_p95_ms)" \
             "$(value "$dir/run" latency_p99_ms)" "$(one_by_one "$dir/trace" "$most")" "$(value "$dir/run" sent_late_p99_ms)" \
-            "$(awk -v b="$before" -v a="$(no_core)" -v s="$(value "$dir/run" seconds)" 'BEGIN { print 100 * (a - b) / s }')"
+            "$(awk -v b="$before" -v a="$(others)" -v s="$(value "$dir/run" seconds)" 'BEGIN { print 100 * (a - b) / s }')"
     done
     stop
 }
@@ -208,17 +220,21 @@ stall() {
     arrive 80
     wait $!
     stop
-    # where it was: the line that took longest; it lasts until the last line after that which took more than three times what half of them do before
+    # it began with the line that took longest, and is over with the first of 50 lines in a row which take about what lines took before
     from=$(sort -t"$(printf '\t')" -k3,3 -n "$dir/trace" | tail -n 1 | cut -f1)
-    awk -v from="$from" -v most="$most" -v rate="$rate" '
-        { at[NR] = $1; took[NR] = $2 + $3; if ($1 < from - 0.1) { before[++n] = took[NR] } }
+    awk -v from="$from" '$1 < from - 0.1 { print $2 + $3 }' "$dir/trace" >"$dir/before"
+    awk -v from="$from" -v usual="$(median "$dir/before")" -v most="$most" -v rate="$rate" '
+        { at[NR] = $1; took[NR] = $2 + $3 }
         END {
-            for (i = 1; i <= n; i++) for (k = i + 1; k <= n; k++) if (before[k] < before[i]) { t = before[i]; before[i] = before[k]; before[k] = t }
-            usual = before[int(n / 2) + 1]
-            for (i = 1; i <= NR; i++) if (at[i] > from && took[i] > 3 * usual + 5) last = at[i]
-            for (i = 1; i <= NR; i++) if (at[i] >= from && at[i] <= last) { sum += took[i]; k2++; if (took[i] > worst) worst = took[i] }
+            for (i = 1; i + 49 <= NR; i++) {
+                if (at[i] < from + 0.5) continue
+                mean = 0
+                for (k = i; k < i + 50; k++) mean += took[k] / 50
+                if (mean < 2 * usual + 10) break
+            }
+            for (k = 1; k < i; k++) if (at[k] >= from) { sum += took[k]; n++; if (took[k] > worst) worst = took[k] }
             printf "\n| before, p50 ms | longest ms | mean ms until it is over | it is over after s | if lines were one queue |\n| --- | --- | --- | --- | --- |\n"
-            printf "| %.1f | %.0f | %.0f | %.2f | %.2f |\n", usual, worst, sum / k2, last - from, 0.5 * rate / (most - rate)
+            printf "| %.1f | %.0f | %.0f | %.2f | %.2f |\n", usual, worst, sum / n, at[i] - from - 0.5, 0.5 * rate / (most - rate)
         }' "$dir/trace"
 }
 
