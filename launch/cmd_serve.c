@@ -105,6 +105,7 @@ static int serve_clients(serve *v)
     const dgm_serving_config cfg = {.engine = s->engine,
                                     .requests = dgm_server_requests(v->server),
                                     .ranks = s->ranks,
+                                    .dense_ranks = s->dense_ranks,
                                     .spare = SPARE_SLOTS * s->dense_ranks,
                                     .stop = &dgm_session_signal,
                                     .drain_ms = s->options->drain_ms};

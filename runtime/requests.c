@@ -332,6 +332,16 @@ static bool urgent(const dgm_requests_client *c, const dgm_request *r)
     return c->here <= (r->priority == DGM_PRIORITY_INTERACTIVE ? INTERACTIVE_LINES : URGENT_LINES);
 }
 
+/* hurry - a client that has few lines left here no longer waits for any that is not in the engine yet. */
+static void hurry(dgm_requests *q, const dgm_requests_client *c)
+{
+    for (int p = 0; p < DGM_PRIORITIES; p++)
+        for (dgm_request *r = c->flows[p].first; r != NULL && urgent(c, r); r = r->next) {
+            q->n_urgent += !r->urgent;
+            r->urgent = true;
+        }
+}
+
 static int admit(dgm_requests *q, dgm_requests_client *c, dgm_request *const *r, int n,
                  int *retry_ms)
 {
@@ -413,6 +423,7 @@ dgm_request *dgm_requests_take_done(dgm_requests *q)
     for (dgm_request *r = all; r != NULL; r = r->next) {
         tokens += r->tokens;
         r->client->here--;
+        hurry(q, r->client);
         forget_client(q, r->client);
         r->client = NULL;
     }

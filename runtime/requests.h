@@ -8,7 +8,7 @@
  *
  * Who is next: of each client and priority the oldest waits for its turn; turns are shared by tokens, so a client with
  * ten thousand lines has the share of one with few, and an interactive line weighs less than a normal one, that less than
- * bulk. Order never bears on what a line becomes.
+ * bulk. Lines of a client that has few here, when they come or later, are urgent. Order never bears on what a line becomes.
  */
 #ifndef DGM_RUNTIME_REQUESTS_H
 #define DGM_RUNTIME_REQUESTS_H
@@ -47,7 +47,7 @@ typedef struct dgm_request {
     int64_t arrived_ns, deadline_ns; /* deadline 0: none */
 
     /* the engine thread's */
-    bool urgent;
+    bool urgent;                  /* the queue's, until it is the engine thread's */
     int sent;                     /* segments given to the engine */
     int64_t started_ns, ended_ns; /* started 0: never */
     int code;                     /* FAILED: a status */

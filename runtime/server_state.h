@@ -51,6 +51,8 @@ typedef struct dgm_server_job {
 
 typedef struct dgm_conn {
     struct dgm_conn *next, *before;
+    struct dgm_conn *next_answered; /* of those that the round at hand has answers for; */
+    bool answered;                  /* is one of these */
     dgm_server *server;
     dgm_server_socket socket;
     uv_write_t write;

@@ -178,6 +178,35 @@ static void what_somebody_waits_for_is_found(void **state)
     dgm_requests_destroy(q);
 }
 
+/* What is left of many lines is few: the last of them no longer wait for those of others, and the newest do not overtake them. */
+static void the_last_of_many_are_urgent(void **state)
+{
+    (void)state;
+    dgm_requests *q = create(1000000);
+    dgm_requests_client *c = join(q);
+    dgm_request *r[20];
+    for (int i = 0; i < 20; i++)
+        r[i] = admit(q, c, 20, DGM_PRIORITY_NORMAL);
+    for (int i = 0; i < 11; i++)
+        dgm_requests_finish(q, dgm_requests_next(q, false), DGM_REQUEST_DONE);
+    assert_int_equal(take_all(q), 11);
+    assert_null(dgm_requests_next(q, true)); /* 9 are left */
+    dgm_requests_cancel(q, r[19]);
+    assert_int_equal(take_all(q), 1);
+    (void)admit(q, c, 20, DGM_PRIORITY_BULK); /* 9 again, but these were urgent before */
+    for (int i = 11; i < 19; i++) {
+        assert_ptr_equal(dgm_requests_next(q, true), r[i]);
+        assert_true(r[i]->urgent);
+        dgm_requests_finish(q, r[i], DGM_REQUEST_DONE);
+    }
+    assert_int_equal(take_all(q), 8);
+    assert_null(dgm_requests_next(q, true)); /* bulk never is */
+    finish_all(q);
+    assert_int_equal(take_all(q), 1);
+    dgm_requests_leave(q, c);
+    dgm_requests_destroy(q);
+}
+
 static void a_full_queue_says_when_to_come_again(void **state)
 {
     (void)state;
@@ -397,6 +426,7 @@ int main(void)
         cmocka_unit_test(turns_are_shared_by_tokens),
         cmocka_unit_test(newcomers_do_not_starve),
         cmocka_unit_test(what_somebody_waits_for_is_found),
+        cmocka_unit_test(the_last_of_many_are_urgent),
         cmocka_unit_test(a_full_queue_says_when_to_come_again),
         cmocka_unit_test(deadlines_and_cancels),
         cmocka_unit_test(again_is_the_next_turn),
