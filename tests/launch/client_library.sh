@@ -29,6 +29,32 @@ flags=$(PKG_CONFIG_PATH=$library/pkgconfig pkg-config --cflags --libs dragoman_c
 # shellcheck disable=SC2086 # several words
 cc -Wall -Wextra -Werror -std=c11 "$example/example.c" -o "$dir/by_pkg_config" $flags 2>"$dir/err" || fail "pkg-config's flags: $flags"
 says pkg-config "$dir/by_pkg_config"
+cat >"$dir/example.cc" <<'CC'
+#include "proto/client.h"
+
+#include <cstdio>
+#include <cstring>
+
+int main(int, char **argv)
+{
+    dgm_client_config config = {};
+    dgm_wire_segment segment = {};
+    const dgm_wire_answer *answer = nullptr;
+    dgm_client *client = nullptr;
+    config.address = argv[1];
+    segment.src = argv[2];
+    segment.tgt = argv[3];
+    segment.text = argv[4];
+    segment.text_len = std::strlen(argv[4]);
+    if (dgm_client_create(&client, &config) != DGM_OK || dgm_client_call(client, &answer, &segment) != DGM_OK)
+        return 1;
+    std::puts(answer->n_hyps > 0 ? answer->hyps[0].text : answer->message);
+    dgm_client_destroy(client);
+}
+CC
+# shellcheck disable=SC2086
+c++ -Wall -Wextra -Werror -std=c++11 "$dir/example.cc" -o "$dir/by_cxx" $flags 2>"$dir/err" || fail 'the headers in C++'
+says 'C++' "$dir/by_cxx"
 cmake -S "$example" -B "$dir/by_cmake" -DCMAKE_PREFIX_PATH="$dir/moved" >"$dir/out" 2>"$dir/err" || fail "find_package: exit code $?"
 cmake --build "$dir/by_cmake" >"$dir/out" 2>&1 || fail "find_package, build: $(tail -n 3 "$dir/out")"
 says cmake "$dir/by_cmake/example"
