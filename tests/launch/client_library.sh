@@ -58,6 +58,14 @@ says 'C++' "$dir/by_cxx"
 cmake -S "$example" -B "$dir/by_cmake" -DCMAKE_PREFIX_PATH="$dir/moved" >"$dir/out" 2>"$dir/err" || fail "find_package: exit code $?"
 cmake --build "$dir/by_cmake" >"$dir/out" 2>&1 || fail "find_package, build: $(tail -n 3 "$dir/out")"
 says cmake "$dir/by_cmake/example"
+# ... and what needs no building: one line through the clients that are installed beside it
+for program in "/usr/bin/python3 dragoman_client.py" "node dragoman_client.mjs"; do
+    command -v "${program%% *}" >/dev/null || continue
+    [ "${program##* }" != dragoman_client.py ] || /usr/bin/python3 -c 'import google.protobuf' 2>/dev/null || continue
+    # shellcheck disable=SC2086 # program and its file
+    got=$(cd "$dir/moved/share/dragoman/proto" && echo 'a line' | timeout 20 $program "unix:$dir/s.sock" eng_Latn deu_Latn 2>"$dir/err")
+    [ "$got" = 'deu_Latn:a line' ] || fail "installed: $program: '$got'"
+done
 hidden=$(nm -D --defined-only "$library/libdragoman_client.so" | awk '{ print $3 }' | grep -vE '^(dgm_(client|wire|frame)_|dgm_(error_text|status_name|status_text|exit_code)|DRAGOMAN_CLIENT_0)' || true)
 [ -z "$hidden" ] || fail "visible and not in a header: $hidden"
 kill "$server" && wait "$server"
