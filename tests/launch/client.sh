@@ -150,22 +150,22 @@ same "$dir/many.want" "$runs_to"
 [ -z "$(ls "$runs_to".part* 2>/dev/null)" ] || fail "FILE.part stays"
 
 # ---- the same at random moments, with several targets and a report ----
-for lang in deu_Latn ces_Latn; do sed "s/^/$lang:/" "$dir/many" >"$dir/want.$lang"; done
-several=(client --connect "unix:$sock" -s eng_Latn -t "deu_Latn,ces_Latn" -i "$dir/many" -o "$dir/to.{lang}" --report "$dir/told")
+head -n 2500 "$dir/many" >"$dir/in"
+for lang in deu_Latn ces_Latn; do sed "s/^/$lang:/" "$dir/in" >"$dir/want.$lang"; done
+several=(client --connect "unix:$sock" -s eng_Latn -t "deu_Latn,ces_Latn" -i "$dir/in" -o "$dir/to.{lang}" --report "$dir/told")
 rm -f "$dir/to".*
 kills=0
-for _ in 1 2 3 4 5 6; do
+for _ in 1 2 3 4 5; do
     "$dragoman" "${several[@]}" 2>>"$dir/kills" &
     client=$!
-    sleep "0.$((RANDOM % 4))$((RANDOM % 10))"
+    sleep "0.$((RANDOM % 3))$((RANDOM % 10))"
     kill -KILL $client 2>/dev/null && kills=$((kills + 1))
     wait $client 2>/dev/null
-    # the files are of one length, or the next run makes them so: it may have been killed between two writes
 done
 [ $kills -gt 0 ] || fail "several targets: it was never killed"
 "$dragoman" "${several[@]}" 2>"$dir/err" || fail "several targets, the last run: $?"
 for lang in deu_Latn ces_Latn; do same "$dir/want.$lang" "$dir/to.$lang"; done
-awk '{ print int((NR + 1) / 2) }' <(seq 18000) >"$dir/want"
+awk '{ print int((NR + 1) / 2) }' <(seq 5000) >"$dir/want"
 same "$dir/want" <(jq .line "$dir/told")
 [ -z "$(ls "$dir"/*.part* 2>/dev/null)" ] || fail "several targets: FILE.part stays"
 
