@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* One direction, and where its text comes from and goes to. */
 typedef struct part {
@@ -45,13 +44,6 @@ static int choose_experts(filter *f)
     return rc;
 }
 
-static bool shows_progress(const dgm_options *o, const dgm_filter_files *files)
-{
-    const bool typed = files->input_fd == STDIN_FILENO && isatty(STDIN_FILENO);
-    const bool shown = o->output[0] == '\0' && isatty(STDOUT_FILENO);
-    return isatty(STDERR_FILENO) && !typed && !shown && dgm_log_on(DGM_LOG_INFO);
-}
-
 /* job_hash - what a run must have in common with one that it goes on with. */
 static uint64_t job_hash(const dgm_session *s, const dgm_options *o)
 {
@@ -81,7 +73,7 @@ static int prepare_part(filter *f, part *p)
     p->stream.n_outputs = p->files.n_outputs;
     p->stream.report = p->files.report;
     p->stream.job = job_hash(&f->session, o);
-    p->stream.progress = shows_progress(o, &p->files);
+    p->stream.progress = dgm_filter_files_progress(&p->files, o);
     return DGM_OK;
 }
 

@@ -156,8 +156,9 @@ const dgm_opt dgm_option_rows[] = {
          "stats and prune take several: the n-th -s, -t, -i and --reference belong together",
          "Naming another language than the text's gives fluent nonsense"),
     TEXT("tgt-lang", 't', text_group, tgt_lang, "", "CODE,..", T | S | G | P | E | C, RESULT | LIST,
-         "language of the output; translate takes several, separated by commas, and encodes each "
-         "line once; extract: tasks as inspect lists them, languages or directions such as "
+         "language of the output; translate and client take several, separated by commas, and "
+         "translate encodes each line once; extract: tasks as inspect lists them, languages or "
+         "directions such as "
          "eng_Latn-deu_Latn",
          NULL),
     TEXT("input", 'i', text_group, input, "", "FILE", T | S | K | D | G | P | C, LIST,
@@ -186,8 +187,9 @@ const dgm_opt dgm_option_rows[] = {
     /* Text out */
     TEXT("output", 'o', output_group, output, "", "FILE",
          T | S | K | D | Q | Y | G | P | A | E | W | C, NONE,
-         "file to write; without it standard output; translate writes FILE.part and renames it, "
-         "goes on where it was stopped, and takes {lang} in the name for one file a target; "
+         "file to write; without it standard output; translate and client write FILE.part and "
+         "rename it, go on where they were stopped, and take {lang} in the name for one file a "
+         "target; "
          "quantize, synth, prune and extract make a directory, which must not be there yet",
          NULL),
     CHOICE("format", output_group, format, "plain", "plain|marian", NULL, T | C, RESULT,
@@ -509,7 +511,7 @@ const dgm_opt dgm_option_rows[] = {
          "the same, but by one of the certificates in FILE alone, in PEM", NULL),
     INT("attempts", 0, client_group, attempts, "10", 0, 1000000, "N", C, NONE,
         "how often in a row a connection is tried, with growing pauses, before the job ends; 0: no "
-        "limit",
+        "limit; client health tries once unless told otherwise",
         NULL),
     CHOICE("priority", client_group, priority, "normal", "normal|interactive|bulk", NULL, C, NONE,
            "interactive goes before others, bulk behind them", NULL),

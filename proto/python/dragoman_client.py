@@ -13,8 +13,8 @@
 
 Answers come back in the order of the lines. An answer is the message `Answer` of dragoman.proto with three things beside it: `text` (of the best
 hypothesis, or ""), `ok` (there is one) and `status_name`. Options are the fields of the message `Options`, those of an enumeration as numbers or words
-(retry="checks"). A connection that is lost is made again,
-with growing pauses, and what was not answered is sent again: answers depend on model, options and line alone. Not for several threads at once.
+(retry="checks"). A connection that is lost is made again, with growing pauses, and what was not answered is sent again: answers depend on model, options
+and line alone. What is cancelled (asyncio.wait_for, ...) the server computes no more. Not for several threads at once.
 
 Beside this file lies dragoman.desc, made by `protoc --include_imports --descriptor_set_out=dragoman.desc dragoman.proto`."""
 
@@ -117,6 +117,20 @@ class AsyncClient:
         finally:
             for future in futures:
                 future.cancel()
+            if any(future.cancelled() for future in futures):
+                self._cancel_sent()
+
+    def _cancel_sent(self):
+        """What nobody waits for any more need not be computed; its answers come all the same."""
+        cancelled = {}
+        for (id, segment), item in self._sent.items():
+            if item.done.cancelled():
+                cancelled.setdefault(id, []).append(segment)
+        for id, segments in cancelled.items():
+            frame = Frame()
+            frame.cancel.request = id
+            frame.cancel.segments.extend(segments)
+            self._writer.write(_pack(frame))
 
     async def languages(self):
         return list((await self._ask("languages_request")).languages.languages)

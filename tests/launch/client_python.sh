@@ -75,6 +75,27 @@ PY
 timeout 60 $python "$dir/try.py" "unix:$sock" 2>"$dir/err" || fail "try.py: exit code $?: $(tail -n 1 "$dir/err")"
 stop_server
 
+starts "$fake" "$sock" slow=slow
+cat >"$dir/try.py" <<'PY'
+import asyncio, sys
+from dragoman_client import AsyncClient
+
+async def impatient():
+    async with AsyncClient(sys.argv[1]) as c:
+        other = asyncio.ensure_future(c.translate(["quick", "slow"], "en", "de"))
+        try:
+            await asyncio.wait_for(c.translate(["slow", "quick", "slow"], "en", "de"), 0.2)
+            sys.exit("slow: want a time-out")
+        except asyncio.TimeoutError:
+            pass
+        assert (await c.translate(["z"], "en", "de"))[0].text == "de:z" and not other.done()
+
+asyncio.run(impatient())
+PY
+timeout 60 $python "$dir/try.py" "unix:$sock" 2>"$dir/err" || fail "try.py: exit code $?: $(tail -n 1 "$dir/err")"
+stop_server
+grep -q 'answers 5 .*cancels 1$' "$dir/counts" || fail "what nobody waits for is not cancelled: $(cat "$dir/counts")"
+
 starts "$dragoman" serve -m "$here/models/multi30k-token" --listen "unix:$sock"
 head -n 8 "$here/models/sample/pictures.eng_Latn.txt" >"$dir/in"
 "$dragoman" translate -m "$here/models/multi30k-token" -s en -t de <"$dir/in" >"$dir/want" 2>"$dir/err" || fail "translate: exit code $?"
