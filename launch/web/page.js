@@ -244,6 +244,9 @@ el('swap').addEventListener('click', () => {
   [el('src').value, el('tgt').value] = [el('tgt').value, el('src').value];
   nameLanguages();
 });
-for (const id of ['src', 'tgt']) el(id).addEventListener('input', nameLanguages);
+for (const id of ['src', 'tgt']) {
+  el(id).addEventListener('input', nameLanguages);
+  el(id).addEventListener('focus', () => el(id).select()); // what is typed next takes its place
+}
 setInterval(() => { if (document.visibilityState === 'visible') look(); }, 5000);
 look();
