@@ -27,6 +27,7 @@ at=unix:$dir/socket
 text='A brown dog runs through the deep snow.'
 "$dragoman" translate -s en -t de --n-best 4 <<<"$text" >"$dir/want" 2>"$dir/err" || fail 'translate'
 "$dragoman" translate -s en -t de --alignment <<<"$text" 2>"$dir/err" | sed 's/.* ||| //' >"$dir/pairs"
+: >"$dir/err"
 printf 'alice:%s\n' "$(printf secret | sha256sum | cut -d' ' -f1)" >"$dir/tokens"
 serves --web 127.0.0.1:0 --tokens "$dir/tokens"
 page=$(sed -n 's|.*a page to try translations: \(http://[^ ]*\)$|\1|p' "$dir/server")
@@ -57,9 +58,10 @@ holds '/^status: ok · [0-9]+ tokens in, [0-9]+ out · queue [0-9.]+ ms, compute
 lit='[...document.querySelectorAll("#results .lit")].map((e) => e.textContent).join(" ")'
 # partners WORD: of the best alternative's word of that number, as translate aligns it: source words, then the word itself.
 partners() {
-    local words from=() pair
+    local words pairs from=() pair
     read -ra words <<<"$text"
-    for pair in $(cat "$dir/pairs"); do [ "${pair#*-}" = "$1" ] && from+=("${words[${pair%-*}]}"); done
+    read -ra pairs <"$dir/pairs"
+    for pair in "${pairs[@]}"; do [ "${pair#*-}" = "$1" ] && from+=("${words[${pair%-*}]}"); done
     echo "${from[*]} $(head -n 1 "$dir/want" | cut -d' ' -f$(($1 + 1)))"
 }
 for n in 2 1; do
