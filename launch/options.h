@@ -171,6 +171,7 @@ typedef struct dgm_options {
     const char *const *listens; /* [n_listens] */
     int n_listens;
     const char *http; /* "": none */
+    const char *web;  /* the same */
     bool insecure;
     const char *tokens;                             /* "": none */
     const char *tls_cert, *tls_key, *tls_client_ca; /* "": none; the first two client's also */

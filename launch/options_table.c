@@ -526,6 +526,10 @@ const dgm_opt dgm_option_rows[] = {
          NULL),
     TEXT("http", 0, serve_group, http, "", "HOST:PORT", V, NONE,
          "answer /metrics, /healthz and /readyz there, such as 127.0.0.1:9464", NULL),
+    TEXT("web", 0, serve_group, web, "", "HOST:PORT", V, NONE,
+         "a page to try translations by hand there, such as 127.0.0.1:8080; it asks for a token "
+         "where --tokens is set",
+         "Without --tokens everybody with an account on this machine can ask"),
     SWITCH(
         "insecure", 0, serve_group, insecure, V, NONE,
         "let anybody in the network connect: tcp addresses beyond loopback without TLS and tokens",

@@ -30,6 +30,7 @@ static void end_all(dgm_server *s)
 {
     if (s->stop_ns == 0) {
         s->stop_ns = dgm_now_ns() + (int64_t)(atomic_load(&s->stopping) - 1) * 1000000;
+        dgm_server_detach(s);
         for (int i = 0; i < s->n_listeners; i++)
             close_handle(&s->listeners[i].socket.handle, NULL);
         for (dgm_conn *c = s->conns, *next; c != NULL; c = next) {
@@ -51,6 +52,7 @@ static void on_wake(uv_async_t *a)
 {
     dgm_server *s = a->data;
     dgm_conn *answered = NULL; /* none of them is freed in this call */
+    dgm_server_take_attached(s);
     for (dgm_request *r = dgm_requests_take_done(s->requests), *next; r != NULL; r = next) {
         dgm_conn *c = ((dgm_server_job *)r->owner)->conn;
         next = r->next;
@@ -163,6 +165,7 @@ int dgm_server_open(dgm_server **out, const dgm_server_config *cfg)
         free(s);
         return dgm_fail(DGM_EINTERNAL, "the event loop does not start: out of file descriptors?");
     }
+    (void)pthread_mutex_init(&s->attached.lock, NULL);
     s->loop.data = s;
     s->wake.data = s->tick.data = s;
     int rc =
@@ -240,6 +243,7 @@ void dgm_server_close(dgm_server *s)
     if (s == NULL)
         return;
     dgm_server_stop(s, 0);
+    dgm_server_detach(s);
     uv_walk(&s->loop, close_handle, NULL);
     (void)uv_run(&s->loop, UV_RUN_DEFAULT);
     (void)uv_loop_close(&s->loop);
@@ -253,5 +257,6 @@ void dgm_server_close(dgm_server *s)
     dgm_tls_keys_destroy(s->keys);
     dgm_wire_memory_fini(&s->memory);
     dgm_wire_memory_fini(&s->scratch);
+    (void)pthread_mutex_destroy(&s->attached.lock);
     free(s);
 }
