@@ -208,7 +208,8 @@ static int read_cut(dgm_extraction *x)
     x->keep = calloc(1, sizeof *x->keep);
     if (x->keep == NULL)
         return dgm_fail(DGM_ENOMEM, "out of memory for a keep file");
-    return dgm_cut_read_keep(x->keep, "", x->m);
+    DGM_TRY(dgm_cut_read_keep(x->keep, "", x->m));
+    return dgm_extract_cut_check_sets(x);
 }
 
 int dgm_extraction_init(dgm_extraction *x, const dgm_model *m, const int *tasks, int n,

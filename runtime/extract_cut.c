@@ -42,6 +42,24 @@ int dgm_extract_cut_check(const dgm_extraction *x)
     return DGM_OK;
 }
 
+int dgm_extract_cut_check_sets(const dgm_extraction *x)
+{
+    const dgm_cut *cut = x->m->cut;
+    char src[CODE], tgt[CODE];
+    for (int i = 0; i < x->n_tasks * cut->n_directions; i++) {
+        if (!is_of(src, tgt, x, x->tasks[i / cut->n_directions], i % cut->n_directions))
+            continue;
+        for (int s = 0; s < DGM_STACKS; s++) {
+            const dgm_keep_set *set = dgm_keep_find(x->keep, s, src, tgt);
+            if (set == NULL)
+                return dgm_fail(DGM_EMODEL, "%s/%s: want %s experts for %s-%s, found none",
+                                x->m->dir, DGM_CUT_KEEP_NAME, stack_names[s], src, tgt);
+            DGM_TRY(dgm_cut_check_set(x->m, s, set, s == DGM_ENCODER ? src : tgt, ""));
+        }
+    }
+    return DGM_OK;
+}
+
 const uint8_t *dgm_extract_cut_kept(const dgm_extraction *x, int moe, int task, int i)
 {
     const dgm_moe_layer *layer = &x->keep->shape.layers[moe];

@@ -10,6 +10,9 @@
 /* dgm_extract_cut_check - every task has a direction that the model was cut for. DGM_EINPUT. */
 DGM_MUST_CHECK int dgm_extract_cut_check(const dgm_extraction *x);
 
+/* dgm_extract_cut_check_sets - x->keep has sets of their directions, of experts that are all there. DGM_EMODEL, DGM_EUSAGE. */
+DGM_MUST_CHECK int dgm_extract_cut_check_sets(const dgm_extraction *x);
+
 /* dgm_extract_cut_kept - kept [experts] of MoE layer `moe` under the set of the cut's direction `i`; NULL: that is not of the task
  * (a row of the source). */
 const uint8_t *dgm_extract_cut_kept(const dgm_extraction *x, int moe, int task, int i);

@@ -202,6 +202,12 @@ same "$dir/best.part" "$dir/best.q" deu_Latn "$dragoman"
 run 0 "$dragoman" extract -m "$dir/best.cut" -t de --fold -o "$dir/best.fold"
 close "$dir/best.cut" "$dir/best.fold" deu_Latn
 says 4 'best.cut: want tasks that it was cut for .eng_Latn-deu_Latn., found fra_Latn' extract -m "$dir/best.cut" -t de,fr -o "$dir/x"
+# A configuration that somebody changed: an expert of a set is not there, or a direction has no set.
+cp -r "$dir/best.cut" "$dir/odd.cut"
+jq '.dragoman.cut.experts.decoder["3"] |= .[1:]' "$dir/best.cut/config.json" >"$dir/odd.cut/config.json"
+says 3 "" extract -m "$dir/odd.cut" -t de -o "$dir/x"
+jq '.dragoman.cut.for = ["fra_Latn-deu_Latn"]' "$dir/best.cut/config.json" >"$dir/odd.cut/config.json"
+says 3 'keep.json: want encoder experts for fra_Latn-deu_Latn, found none' extract -m "$dir/odd.cut" -t de -o "$dir/x"
 # Sets of directions, which leave German other experts from English than from Czech.
 jq -c --argjson used "$used" '.encoder.ces_Latn = .encoder.eng_Latn | .decoder["eng_Latn-deu_Latn"] = .decoder.deu_Latn |
     .decoder["ces_Latn-deu_Latn"] = (.decoder.deu_Latn | map_values(. - [$used[][0]]))' "$dir/keep.json" >"$dir/pairs.json"
