@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* wake - on the engine thread: there are results. */
 static void wake(void *ctx)
@@ -39,7 +40,7 @@ static void end_all(dgm_server *s)
     if (s->stop_ns == 0) {
         s->stop_ns = dgm_now_ns() + (int64_t)(atomic_load(&s->stopping) - 1) * 1000000;
         for (int i = 0; i < s->n_listeners; i++)
-            close_handle(&s->listeners[i].socket.handle, NULL);
+            dgm_server_unlisten(&s->listeners[i]);
         for (dgm_conn *c = s->conns, *next; c != NULL; c = next) {
             next = c->next;
             dgm_conn_end(c);
@@ -63,6 +64,7 @@ static void on_wake(uv_async_t *a)
         dgm_server_answer(r);
     }
     flush_all(s);
+    dgm_server_shed(s);
     if (atomic_load(&s->stopping) > 0)
         end_all(s);
 }
@@ -75,6 +77,8 @@ static void on_tick(uv_timer_t *t)
         next = c->next;
         dgm_conn_tick(c, now);
     }
+    dgm_server_shed(s);
+    dgm_server_accept_again(s);
     if (atomic_load(&s->stopping) > 0)
         end_all(s);
 }
@@ -162,6 +166,9 @@ int dgm_server_open(dgm_server **out, const dgm_server_config *cfg)
         return dgm_fail(DGM_EINTERNAL, "the event loop does not start: out of file descriptors?");
     }
     s->loop.data = s;
+    s->to_read_end = &s->to_read;
+    s->spare = -1;
+    dgm_server_open_spare(s);
     s->wake.data = s->tick.data = s;
     int rc =
         uv_async_init(&s->loop, &s->wake, on_wake) == 0 && uv_timer_init(&s->loop, &s->tick) == 0
@@ -195,9 +202,21 @@ dgm_requests *dgm_server_requests(dgm_server *s)
     return s->requests;
 }
 
-const atomic_int *dgm_server_connections(const dgm_server *s)
+dgm_server_counts dgm_server_look(const dgm_server *s)
 {
-    return &s->n_conns;
+    return (dgm_server_counts){.connections = atomic_load(&s->n_conns),
+                               .accepted = atomic_load(&s->accepted),
+                               .refused = atomic_load(&s->refused),
+                               .received_bytes = atomic_load(&s->received_bytes),
+                               .sent_bytes = atomic_load(&s->sent_bytes),
+                               .memory_bytes = atomic_load(&s->held) + atomic_load(&s->work_held),
+                               .memory_max_bytes = s->cfg.memory_bytes,
+                               .cache = dgm_answer_cache_look(s->cache)};
+}
+
+const dgm_histogram *dgm_server_request_times(const dgm_server *s)
+{
+    return &s->request_times;
 }
 
 int dgm_server_start(dgm_server *s)
@@ -238,9 +257,13 @@ void dgm_server_close(dgm_server *s)
     if (s == NULL)
         return;
     dgm_server_stop(s, 0);
+    for (int i = 0; i < s->n_listeners; i++)
+        dgm_server_unlisten(&s->listeners[i]);
     uv_walk(&s->loop, close_handle, NULL);
     (void)uv_run(&s->loop, UV_RUN_DEFAULT);
     (void)uv_loop_close(&s->loop);
+    if (s->spare >= 0)
+        (void)close(s->spare);
     if (s->requests != NULL)
         take_rest(s);
     dgm_requests_destroy(s->requests);

@@ -2,7 +2,7 @@
 # serve.sh - `dragoman serve` over its socket: throughput beside translate, latency under load, a line beside a large job, many in flight, and a soak.
 #
 # usage: tests/bench/serve.sh [-m MODEL] [-M MODEL] [-k LINES] [-r RUNS] [-j THREADS] [-n RANKS] [-B BEAM] [-s SECONDS] [-o OPTIONS] [-b BUILD] [PART...]
-#   PART: throughput latency beside flight soak     all but soak when none is named
+#   PART: throughput latency beside flight idle soak     all but idle and soak when none is named
 #   -m   the model (the demonstration model)        -M   that of `beside` (a random mixture of width 512, made on the spot)
 #   -k   lines of throughput (3000), requests of the soak (100000)
 #   -r   runs of each (3)                           -j   threads of each rank (1)
@@ -16,6 +16,8 @@
 # latency: lines come at random times (Poisson) at 10, 50, 80 % of what 16 connections reached; it counts from when they were to come.
 # beside: a line at a time, with pauses, idle and while a job of 10,000 lines runs; at most 32 tokens each, as a random model ends no sentence.
 # flight: 2000 lines in flight on one connection.
+# idle: CPU time of each rank of a server that has nothing to do, over 10 s; and a line after 5 s of that beside one right after another,
+#   medians of LINES (20). A server that has been idle may take 5 % of a core a rank, and 1 ms more for the first line.
 # soak: 1000 clients, 100,000 requests, cancels, deadlines, disconnects; descriptors and memory. -s 60 -k 10000 is a short one.
 # Takes about 2, 1, 1, 1 and 11 minutes on one core. Pin it: taskset -c 0 tests/bench/serve.sh
 set -euo pipefail
@@ -178,6 +180,33 @@ flight() {
     stop
 }
 
+# rank_ticks: `PID TICKS` of each rank
+rank_ticks() {
+    pgrep -f -- "serve .*--listen $at" | while read -r p; do
+        [ "$(cat "/proc/$p/comm" 2>/dev/null)" = dragoman ] || continue
+        sed 's/.*) //' "/proc/$p/stat" | awk -v p="$p" '{ print p, $12 + $13 }'
+    done | sort
+}
+
+idle() {
+    local client=$build/tests/launch/serve_client n=${lines:-20} i
+    start "$model" --http "127.0.0.1:$((20000 + RANDOM % 20000))"
+    "$client" "$at" times eng_Latn deu_Latn >"$dir/run" < <(for i in $(seq 50); do echo 'A man rides a horse.'; done)
+    sleep 2
+    rank_ticks >"$dir/before"
+    sleep 10
+    rank_ticks >"$dir/after"
+    join "$dir/before" "$dir/after" | awk -v hz="$(getconf CLK_TCK)" '{ printf "rank of process %d: %.1f %% of a core\n", $1, 100 * ($3 - $2) / hz / 10 }'
+    for i in $(seq "$n"); do
+        sleep "${seconds:-5}"
+        printf 'A man rides a horse.\nA man rides a horse.\nA man rides a horse.\n'
+    done | "$client" "$at" times eng_Latn deu_Latn >"$dir/run"
+    stop
+    awk 'NR % 3 == 1' "$dir/run" >"$dir/first"
+    awk 'NR % 3 == 0' "$dir/run" >"$dir/third"
+    printf 'first line after %d s: %.2f ms, a line after others: %.2f ms (medians of %d)\n' "${seconds:-5}" "$(median "$dir/first")" "$(median "$dir/third")" "$n"
+}
+
 soak() {
     cache=16
     start "$model"
@@ -188,7 +217,7 @@ soak() {
 [ $# -gt 0 ] || set -- throughput latency beside flight
 for part; do
     case $part in
-    throughput | latency | beside | flight | soak) echo "== $part"; "$part" ;;
-    *) echo "serve.sh: want throughput, latency, beside, flight or soak, found $part" >&2; exit 2 ;;
+    throughput | latency | beside | flight | idle | soak) echo "== $part"; "$part" ;;
+    *) echo "serve.sh: want throughput, latency, beside, flight, idle or soak, found $part" >&2; exit 2 ;;
     esac
 done
