@@ -16,7 +16,7 @@
 # latency: lines come at random times (Poisson) at 10, 50, 80 % of what 16 connections reached; it counts from when they were to come.
 # beside: a line at a time, with pauses, idle and while a job of 10,000 lines runs; at most 32 tokens each, as a random model ends no sentence.
 # flight: 2000 lines in flight on one connection.
-# idle: CPU time of each rank of a server that has nothing to do, over 10 s; and a line after 5 s of that beside one right after another,
+# idle: CPU time of each rank of a server that has nothing to do, over 10 s; and a line after 5 s (-s) of that beside lines one after another,
 #   medians of LINES (20). A server that has been idle may take 5 % of a core a rank, and 1 ms more for the first line.
 # soak: 1000 clients, 100,000 requests, cancels, deadlines, disconnects; descriptors and memory. -s 60 -k 10000 is a short one.
 # Takes about 2, 1, 1, 1 and 11 minutes on one core. Pin it: taskset -c 0 tests/bench/serve.sh
@@ -189,22 +189,23 @@ rank_ticks() {
 }
 
 idle() {
-    local client=$build/tests/launch/serve_client n=${lines:-20} i
+    local client=$build/tests/launch/serve_client n
     start "$model" --http "127.0.0.1:$((20000 + RANDOM % 20000))"
-    "$client" "$at" times eng_Latn deu_Latn >"$dir/run" < <(for i in $(seq 50); do echo 'A man rides a horse.'; done)
+    for n in $(seq 200); do echo 'A man rides a horse.'; done >"$dir/same"
+    n=${lines:-20}
+    "$client" "$at" times eng_Latn deu_Latn <"$dir/same" | tail -n 100 >"$dir/warm"
     sleep 2
     rank_ticks >"$dir/before"
     sleep 10
     rank_ticks >"$dir/after"
-    join "$dir/before" "$dir/after" | awk -v hz="$(getconf CLK_TCK)" '{ printf "rank of process %d: %.1f %% of a core\n", $1, 100 * ($3 - $2) / hz / 10 }'
-    for i in $(seq "$n"); do
-        sleep "${seconds:-5}"
-        printf 'A man rides a horse.\nA man rides a horse.\nA man rides a horse.\n'
-    done | "$client" "$at" times eng_Latn deu_Latn >"$dir/run"
+    join "$dir/before" "$dir/after" | awk -v hz="$(getconf CLK_TCK)" '{ printf "a rank: %.1f %% of a core\n", 100 * ($3 - $2) / hz / 10 }'
+    head -n "$n" "$dir/same" | "$client" "$at" times eng_Latn deu_Latn pause=$((1000 * ${seconds:-5})) >"$dir/cold"
     stop
-    awk 'NR % 3 == 1' "$dir/run" >"$dir/first"
-    awk 'NR % 3 == 0' "$dir/run" >"$dir/third"
-    printf 'first line after %d s: %.2f ms, a line after others: %.2f ms (medians of %d)\n' "${seconds:-5}" "$(median "$dir/first")" "$(median "$dir/third")" "$n"
+    for i in warm cold; do
+        for k in 1 2 3; do cut -d' ' -f$k "$dir/$i" >"$dir/column"; median "$dir/column"; done | paste -sd' ' >"$dir/$i.ms"
+    done
+    paste -d' ' "$dir/warm.ms" "$dir/cold.ms" | awk -v s="${seconds:-5}" -v n="$n" '{
+        printf "one after another: %.2f ms (%.2f waiting, %.2f computing); after %d s: %.2f ms (%.2f, %.2f); medians, of %d\n", $1, $2, $3, s, $4, $5, $6, n }'
 }
 
 soak() {

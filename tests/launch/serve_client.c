@@ -5,7 +5,8 @@
  *                             in an order of their own; translations come out in order, one a line
  *   status SRC TGT [OPTION=N ...]   each line of standard input alone: `STATUS TEXT`, or `error NAME: MESSAGE`; prefix=TEXT
  *   counts SRC TGT [OPTION=N ...]   the same, but `source tokens, of them <unk>; tokens of the translation, of them <unk>`
- *   times SRC TGT             the same, but how many milliseconds each took
+ *   times SRC TGT             the same, but how many milliseconds each took, and of them, by the server, waiting and computing;
+ *                             pause=MS before each line
  *   hold N                    opens N connections, says hello on each, prints `held`, waits for the end of standard input
  *   raw [N]                   sends standard input as it is, prints what frames come back until the server closes, or N
  *   deaf                      asks for much and reads nothing until the server closes
@@ -261,6 +262,7 @@ static int lines(const char *address, int n_peers, int batch)
 /* ---- one line at a time ---- */
 
 static const char *prefix = "";
+static unsigned pause_ms;
 
 static void take_option(dgm_wire_options *o, const char *word)
 {
@@ -271,6 +273,10 @@ static void take_option(dgm_wire_options *o, const char *word)
     }
     const size_t n = (size_t)(equals - word);
     const uint32_t value = (uint32_t)strtoul(equals + 1, NULL, 10);
+    if (strncmp(word, "pause=", 6) == 0) {
+        pause_ms = value;
+        return;
+    }
     static const char *const names[] = {"beam_size", "n_best",   "max_length", "deadline_ms",
                                         "split",     "priority", "seed",       "sampling_topk"};
     uint32_t *const places[] = {&o->beam_size, &o->n_best,   &o->max_length, &o->deadline_ms,
@@ -317,6 +323,15 @@ static void show_counts(const dgm_wire_frame *f)
                  a->cached ? " cached" : "");
 }
 
+static void show_times(const dgm_wire_frame *f, int64_t ns)
+{
+    const dgm_wire_answer *a = &f->as.answer;
+    if (f->kind != DGM_WIRE_ANSWER)
+        die("no answer");
+    (void)printf("%.2f %.2f %.2f\n", (double)ns * 1e-6, (double)a->queue_us * 1e-3,
+                 (double)a->compute_us * 1e-3);
+}
+
 /* bye - and what was read and written. */
 static void bye(peer *p)
 {
@@ -346,11 +361,12 @@ static int status(const char *address, int argc, char **argv, enum shown shown)
             .kind = DGM_WIRE_TRANSLATE,
             .as.translate = {
                 .src = argv[0], .tgt = argv[1], .options = o, .segments = &seg, .n_segments = 1}};
+        (void)usleep(1000 * pause_ms);
         const int64_t began = dgm_now_ns();
         put(&p, &f);
         wait_frame(&p, &f);
         if (shown == SHOW_TIME)
-            (void)printf("%.2f\n", (double)(dgm_now_ns() - began) * 1e-6);
+            show_times(&f, dgm_now_ns() - began);
         else if (shown == SHOW_COUNTS)
             show_counts(&f);
         else
