@@ -88,7 +88,7 @@ static bool accept_one(dgm_server_listener *l)
             dgm_log(DGM_LOG_INFO, "serve", "clients are taken again: there are file descriptors");
         s->short_of_descriptors = false;
         dgm_server_open_spare(s);
-        dgm_conn_open(l, fd);
+        dgm_conn_open(s, fd, l->local);
         return true;
     }
     if (errno == EINTR || errno == ECONNABORTED)

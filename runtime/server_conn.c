@@ -335,8 +335,8 @@ static int take_socket(dgm_conn *c, int fd)
     return DGM_OK;
 }
 
-/* link_conn - it counts from now on. */
-static void link_conn(dgm_server *s, dgm_conn *c)
+/* begin - it is one of the server's from now on. */
+static void begin(dgm_conn *c, dgm_server *s)
 {
     c->number = ++s->n_accepted;
     c->began_ns = c->heard_ns = c->moved_ns = dgm_now_ns();
@@ -346,25 +346,7 @@ static void link_conn(dgm_server *s, dgm_conn *c)
         c->next->before = c;
     s->conns = c;
     atomic_store(&s->accepted, s->n_accepted);
-}
-
-void dgm_conn_open(dgm_server_listener *l, int fd)
-{
-    dgm_server *s = l->server;
-    dgm_conn *c = calloc(1, sizeof *c);
-    if (c == NULL) {
-        (void)close(fd);
-        return;
-    }
-    c->server = s;
-    c->local = l->local;
-    if (take_socket(c, fd) != DGM_OK) {
-        dgm_log(DGM_LOG_WARN, "serve", "%s", dgm_error_text());
-        uv_close(&c->socket.handle, on_refused);
-        return;
-    }
-    link_conn(s, c);
-    const bool sealed = l->local || s->keys == NULL || dgm_tls_begin(&c->tls, s->keys) == DGM_OK;
+    const bool sealed = c->local || s->keys == NULL || dgm_tls_begin(&c->tls, s->keys) == DGM_OK;
     if (atomic_fetch_add(&s->n_conns, 1) >= s->cfg.max_connections) {
         if (!s->full)
             dgm_log(DGM_LOG_WARN, "serve", "clients are refused: there are %d (--max-connections)",
@@ -381,4 +363,21 @@ void dgm_conn_open(dgm_server_listener *l, int fd)
     }
     dgm_conn_flush(c);
     dgm_conn_weigh(c);
+}
+
+void dgm_conn_open(dgm_server *s, int fd, bool local)
+{
+    dgm_conn *c = calloc(1, sizeof *c);
+    if (c == NULL) {
+        (void)close(fd);
+        return;
+    }
+    c->server = s;
+    c->local = local;
+    if (take_socket(c, fd) == DGM_OK) {
+        begin(c, s);
+        return;
+    }
+    dgm_log(DGM_LOG_WARN, "serve", "%s", dgm_error_text());
+    uv_close(&c->socket.handle, on_refused);
 }

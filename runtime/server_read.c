@@ -62,10 +62,8 @@ static int take_options(dgm_request *r, enum dgm_wire_error_code *code, const dg
                         const dgm_server_config *cfg)
 {
     dgm_decode_options *d = &r->cfg.decode;
-    if (o->retry == DGM_WIRE_RETRY_CHECKS) {
-        (void)dgm_fail(DGM_EINPUT, "retry: not in this version of the server");
-        return refuse(code, DGM_WIRE_ERROR_UNSUPPORTED);
-    }
+    if (o->retry != DGM_WIRE_RETRY_SERVER)
+        r->cfg.retry = o->retry == DGM_WIRE_RETRY_CHECKS;
     d->token_scores = r->cfg.token_scores = o->token_scores;
     d->alignment = r->cfg.alignment = o->alignment;
     set_int(&d->sampling_topk, o->sampling_topk);

@@ -12,6 +12,7 @@
 
 enum {
     DGM_SERVER_LISTENERS = 16,
+    DGM_SERVER_ATTACHED = 64,          /* that wait to be taken */
     DGM_SERVER_READ_LIMIT = 1 << 20,   /* a client with so many unsent bytes is not read from, */
     DGM_SERVER_WRITE_LIMIT = 16 << 20, /* and with so many is let go */
     DGM_SERVER_TICK_MS = 250,
@@ -25,6 +26,13 @@ typedef union dgm_server_socket {
     uv_pipe_t pipe;
     uv_tcp_t tcp;
 } dgm_server_socket;
+
+/* Sockets that other threads of this process hand over (server_attach.c). */
+typedef struct dgm_server_attached {
+    pthread_mutex_t lock; /* guards the others */
+    int fds[DGM_SERVER_ATTACHED], n;
+    bool closed;
+} dgm_server_attached;
 
 typedef struct dgm_server_listener {
     uv_poll_t poll;
@@ -57,6 +65,8 @@ typedef struct dgm_server_job {
 
 typedef struct dgm_conn {
     struct dgm_conn *next, *before;
+    struct dgm_conn *next_answered; /* of those that the round at hand has answers for; */
+    bool answered;                  /* is one of these */
     dgm_server *server;
     dgm_server_socket socket;
     uv_write_t write;
@@ -88,6 +98,7 @@ struct dgm_server {
     uv_signal_t hang_up; /* SIGHUP */
     dgm_server_listener listeners[DGM_SERVER_LISTENERS];
     int n_listeners;
+    dgm_server_attached attached;
     dgm_conn *conns;
     atomic_int n_conns; /* others look at it */
     uint64_t n_accepted;
@@ -122,6 +133,10 @@ DGM_MUST_CHECK int dgm_server_listen_inherited(dgm_server *s, int i);
 /* server_limits.c: dgm_server_limit_connections - fewer where there are too few file descriptors; says so. DGM_EUSAGE: none at all. */
 DGM_MUST_CHECK int dgm_server_limit_connections(dgm_server *s);
 
+/* server_attach.c: dgm_server_take_attached - what was handed over becomes connections. dgm_server_detach - nothing more is taken. */
+void dgm_server_take_attached(dgm_server *s);
+void dgm_server_detach(dgm_server *s);
+
 /* server_accept.c: dgm_server_accept - whoever waits at l, from its poll callback. dgm_server_accept_again - listeners that rest try again. */
 void dgm_server_accept(uv_poll_t *poll, int status, int events);
 void dgm_server_accept_again(dgm_server *s);
@@ -137,8 +152,8 @@ void dgm_server_end_work(dgm_server *s, const dgm_server_job *j);
 /* dgm_server_crowded - no work is taken now. */
 bool dgm_server_crowded(const dgm_server *s);
 
-/* server_conn.c: bytes. dgm_conn_open - of an accepted socket, which is the connection's now. */
-void dgm_conn_open(dgm_server_listener *l, int fd);
+/* server_conn.c: bytes. dgm_conn_open - of a connected socket, a Unix one or TCP; owns fd. */
+void dgm_conn_open(dgm_server *s, int fd, bool local);
 /* dgm_conn_go_on - frames that came meanwhile, and reading. */
 void dgm_conn_go_on(dgm_conn *c);
 /* dgm_conn_send - queues a frame; dgm_conn_flush writes what is queued. */
@@ -172,7 +187,7 @@ void dgm_server_begin(dgm_conn *c, dgm_server_job *j, int rc, enum dgm_wire_erro
 void dgm_server_free_job(dgm_server_job *j);
 void dgm_server_free_request(dgm_request *r);
 void dgm_server_translate(dgm_conn *c, uint64_t id, const dgm_wire_translate *t);
-void dgm_server_cancel(dgm_conn *c, uint64_t id);
+void dgm_server_cancel(dgm_conn *c, const dgm_wire_cancel *what);
 /* dgm_server_answer - a request that came back, to whoever asked. */
 void dgm_server_answer(dgm_request *r);
 /* dgm_server_forget - the connection's jobs go on for nobody. */
