@@ -20,7 +20,7 @@
 # latency: lines come at random times (Poisson) at 10, 50, 80 % of what 16 connections reached; it counts from when they were to come. `one by one` is
 #   the p95 of the same arrivals, if each line took what it takes at saturation, and began when the one before was done: much more than that is the
 #   scheduler's. `others` had that much of the
-#   CPUs at the same time: more than a little, and it is the machine that is measured.
+#   CPUs at the same time. Saturation is measured again at the end: when it is another, so was the machine.
 # stall: the same at 80 %, but the server is stopped for half a second: how long that lasts.
 # beside: a line at a time, with pauses, idle and while a job of 10,000 lines runs; at most 32 tokens each, as a random model ends no sentence.
 # flight: 2000 lines in flight on one connection.
@@ -57,7 +57,7 @@ dir=$(mktemp -d)
 [ -z "$kept" ] || mkdir -p "$kept"
 at=unix:$dir/socket
 server=''
-trap '[ -z "$server" ] || kill "$server" 2>/dev/null; wait; rm -rf "$dir"' EXIT
+trap '[ -z "$server" ] || kill "$server" 2>/dev/null; wait; [ ! -f "$dir/server" ] || keep "$dir/server" server; rm -rf "$dir"' EXIT
 export DGM_LOG_LEVEL=info
 direction=(-s eng_Latn -t deu_Latn)
 gzip -dc tests/data/multi30k/val.en.gz tests/data/multi30k/test_2016_flickr.en.gz >"$dir/text"
@@ -100,7 +100,6 @@ stop() {
 
 # check_end CODE WANT
 check_end() {
-    keep "$dir/server" server
     ! grep -E 'Sanitizer|runtime error:' "$dir/server" >&2 || { sed -n '/Sanitizer\|runtime error:/,+40p' "$dir/server" | head -n 200 >&2; exit 1; }
     [ "$1" -eq "$2" ] || { tail -n 20 "$dir/server" >&2; echo "the server ended with $1, not $2" >&2; exit 1; }
 }
@@ -210,6 +209,8 @@ latency() {
             "$(value "$dir/run" latency_p99_ms)" "$(one_by_one "$dir/trace" "$most")" "$(value "$dir/run" sent_late_p99_ms)" \
             "$(awk -v b="$before" -v a="$(others)" -v s="$(value "$dir/run" seconds)" 'BEGIN { print 100 * (a - b) / s }')"
     done
+    saturate
+    printf '\nsaturation afterwards %.0f lines/s\n' "$most"
     stop
 }
 
@@ -321,14 +322,15 @@ soak() {
 }
 
 lost() {
-    local code=0 rank
+    local code=0 rank pid
     [ "$ranks" -gt 1 ] || on 2
     rank=$((ranks - 1))
     start "$model"
+    pid=$(pid_of $rank)
     "$load" "$at" "${direction[@]}" -i "$dir/in" -k 1000 -n 20 -w 50 -L >"$dir/run" &
     local asker=$!
     until grep -q sent "$dir/run"; do kill -0 $asker; sleep 0.01; done
-    kill -KILL "$(pid_of $rank)"
+    kill -KILL "$pid"
     wait $asker
     wait "$server" || code=$?
     server=''

@@ -81,11 +81,12 @@ beam=4
 for ranks in 2 4; do
     starts "$here/launch/dragoman-mpirun" -n $ranks
     soaked "$(pid_of 0)" -n 12 -k 120 -d 2
-    # the last rank is killed when 600 lines are with the server
-    timeout 120 "$load" "$at" -s en -t de -i "$text" -k 600 -n 20 -L >"$dir/out" 2>"$dir/err" &
+    # the last rank is killed when 1000 lines are with the server
+    last=$(pid_of $((ranks - 1)))
+    timeout 120 "$load" "$at" -s en -t de -i "$text" -k 1000 -n 20 -L >"$dir/out" 2>"$dir/err" &
     asker=$!
     for _ in $(seq 3000); do grep -q sent "$dir/out" && break; kill -0 $asker 2>/dev/null || break; sleep 0.02; done
-    kill -KILL "$(pid_of $((ranks - 1)))"
+    kill -KILL "$last"
     wait $asker || fail "$ranks ranks, one is killed: exit code $?"
     grep '^lost' "$dir/out" | sed "s/^/$ranks ranks, one is killed: /"
     ends 6
