@@ -90,8 +90,12 @@ static dgm_request *add(rig *g, const char *text, int64_t deadline_ns)
 static void run(rig *g)
 {
     const volatile sig_atomic_t stop = 0;
-    const dgm_serving_config cfg = {
-        .engine = g->engine, .requests = g->q, .ranks = 1, .stop = &stop, .drain_ms = 1000};
+    const dgm_serving_config cfg = {.engine = g->engine,
+                                    .requests = g->q,
+                                    .ranks = 1,
+                                    .dense_ranks = 1,
+                                    .stop = &stop,
+                                    .drain_ms = 1000};
     dgm_requests_drain(g->q, INT64_MAX);
     assert_int_equal(dgm_serving_run(&cfg, &g->gauge), DGM_OK);
     int back = 0;
@@ -120,7 +124,8 @@ static void expect_text(const dgm_request *r, const char *want)
     size_t len;
     assert_int_equal(r->end, DGM_REQUEST_DONE);
     assert_int_equal(dgm_stream_line_text(&text, &len, &r->line, &r->cfg, 0, 0), DGM_OK);
-    assert_string_equal(text, want);
+    assert_int_equal(len, strlen(want));
+    assert_memory_equal(text, want, len);
     free(text);
 }
 
