@@ -74,7 +74,8 @@ static int choose_cut(int16_t pair[2], float gate[2], const chooser *c, int task
         if (kept == NULL)
             continue;
         DGM_TRY(choose(p, g, c, row, by_hand, kept));
-        if (first >= 0 && (memcmp(p, pair, sizeof p) != 0 || memcmp(g, gate, sizeof g) != 0))
+        if (first >= 0 &&
+            (p[0] != pair[0] || p[1] != pair[1] || g[0] != gate[0] || g[1] != gate[1]))
             return dgm_fail(DGM_EMODEL,
                             "%s: want the same experts of task %s for all directions that the "
                             "model was cut for, found others for %s than for %s: cut it for one "
@@ -226,9 +227,9 @@ int dgm_extraction_init(dgm_extraction *x, const dgm_model *m, const int *tasks,
         memcpy(x->tasks, tasks, (size_t)n * sizeof *x->tasks);
         qsort(x->tasks, (size_t)n, sizeof *x->tasks, ascending);
         rc = m->cut == NULL ? DGM_OK : read_cut(x);
+        if (rc == DGM_OK)
+            rc = init_layers(x, kern);
     }
-    if (rc == DGM_OK)
-        rc = init_layers(x, kern);
     if (rc != DGM_OK)
         dgm_extraction_fini(x);
     return rc;

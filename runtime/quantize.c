@@ -138,7 +138,8 @@ static int plan_run(const job *j, const run *r, dgm_new_tensor *list, size_t *n)
 /* may_shrink - weights that pruning makes zero. */
 static bool may_shrink(const job *j, const run *r)
 {
-    return j->opt->compact && r->shape.pattern == DGM_DENSE && dgm_prunable_slot(r->first);
+    return j->opt->compact && r->first->matrix != NULL && r->shape.pattern == DGM_DENSE &&
+           dgm_prunable_slot(r->first);
 }
 
 static int read_run(job *j, const run *r, int row, int rows);

@@ -13,7 +13,7 @@
 #   english OPTIONS      at 50 %, calibrated 90 % on English (each language into itself) and, beside it, on as many lines of each
 #   chrf OPTIONS SHARE...  chrF++ of translations (beam 4), mean of the directions into each language, likewise: methods by
 #                        share of zeros (0.5), or of the text that is `alike` or `most` English, as in english
-# Prints markdown. On one core: tune takes 10 s a variant, table 6 minutes, english 2, chrf 1 minute a model. Needs python3; chrf
+# Prints markdown. On one core: tune takes 10 s a variant, table 6 minutes, english 2, chrf half a minute a model. Needs python3; chrf
 # numpy and sacrebleu (python_env.sh).
 set -eu
 ROOT=$(cd "$(dirname "$0")/../.." && pwd)
