@@ -93,7 +93,7 @@ static int open_server(serve *v, const dgm_options *o)
         .languages = v->directions.codes,
         .n_languages = v->directions.n,
         .base = dgm_filter_stream(&v->none, s, &v->engine, &v->decode),
-        .max_beam = v->engine.max_beam,
+        .max_beam = v->decode.beam,
         .direction = dgm_serve_direction,
         .direction_ctx = &v->directions,
         .gauge = &v->gauge,
@@ -120,6 +120,7 @@ static int serve_clients(serve *v)
     const dgm_serving_config cfg = {.engine = s->engine,
                                     .requests = dgm_server_requests(v->server),
                                     .ranks = s->ranks,
+                                    .dense_ranks = s->dense_ranks,
                                     .spare = SPARE_SLOTS * s->dense_ranks,
                                     .stop = &dgm_session_signal,
                                     .drain_ms = s->options->drain_ms};

@@ -64,7 +64,7 @@ typedef struct dgm_options {
     const char *kv;
     const char *overlap;             /* auto, on, off */
     const char *keep, *keep_missing; /* ""; error, exact */
-    const char *retry;               /* none: the others are not in this version */
+    const char *retry;               /* none, checks */
     bool demo_model;                 /* nobody named a model */
     bool help;
 

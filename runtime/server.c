@@ -18,14 +18,6 @@ static void wake(void *ctx)
     (void)uv_async_send(&s->wake);
 }
 
-static void flush_all(dgm_server *s)
-{
-    for (dgm_conn *c = s->conns, *next; c != NULL; c = next) {
-        next = c->next;
-        dgm_conn_flush(c);
-    }
-}
-
 static void close_handle(uv_handle_t *h, void *ctx)
 {
     (void)ctx;
@@ -59,12 +51,22 @@ static void end_all(dgm_server *s)
 static void on_wake(uv_async_t *a)
 {
     dgm_server *s = a->data;
+    dgm_conn *answered = NULL; /* none of them is freed in this call */
     dgm_server_take_attached(s);
     for (dgm_request *r = dgm_requests_take_done(s->requests), *next; r != NULL; r = next) {
+        dgm_conn *c = ((dgm_server_job *)r->owner)->conn;
         next = r->next;
         dgm_server_answer(r);
+        if (c == NULL || c->answered)
+            continue;
+        c->answered = true;
+        c->next_answered = answered;
+        answered = c;
     }
-    flush_all(s);
+    for (dgm_conn *c = answered; c != NULL; c = c->next_answered) {
+        c->answered = false;
+        dgm_conn_flush(c);
+    }
     if (atomic_load(&s->stopping) > 0)
         end_all(s);
 }

@@ -59,6 +59,8 @@ typedef struct dgm_server_job {
 
 typedef struct dgm_conn {
     struct dgm_conn *next, *before;
+    struct dgm_conn *next_answered; /* of those that the round at hand has answers for; */
+    bool answered;                  /* is one of these */
     dgm_server *server;
     dgm_server_socket socket;
     uv_write_t write;
@@ -138,7 +140,7 @@ void dgm_server_frame(dgm_conn *c, const uint8_t *body, size_t len);
 
 /* server_translate.c: lines. */
 void dgm_server_translate(dgm_conn *c, uint64_t id, const dgm_wire_translate *t);
-void dgm_server_cancel(dgm_conn *c, uint64_t id);
+void dgm_server_cancel(dgm_conn *c, const dgm_wire_cancel *what);
 /* dgm_server_answer - a request that came back, to whoever asked. */
 void dgm_server_answer(dgm_request *r);
 /* dgm_server_forget - the connection's jobs go on for nobody. */
