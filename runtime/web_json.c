@@ -204,6 +204,8 @@ static void put_retried(json_t *o, const dgm_wire_answer *a)
     (void)json_object_set_new(o, "first_score", json_real(a->first_score));
     (void)json_object_set_new(o, "second_score", json_real(a->second_score));
     (void)json_object_set_new(o, "first_checks", check_names(a->first_checks));
+    (void)json_object_set_new(o, "second_checks", check_names(a->second_checks));
+    (void)json_object_set_new(o, "second", json_boolean(a->second));
 }
 
 static json_t *answer(const dgm_wire_answer *a)
