@@ -512,6 +512,7 @@ void dgm_requests_again(dgm_requests *q, dgm_request *r)
     if (!r->stopping) {
         q->n_engine--;
         r->place = DGM_REQUEST_IN_QUEUE;
+        r->urgent = r->urgent || urgent(r->client, r); /* others of its client are done meanwhile */
         flow_put(q, r, NULL);
         if (r->client->gone)
             stop(q, r, DGM_REQUEST_CANCELLED);

@@ -169,7 +169,7 @@ function facts(a) {
   const checks = a.checks.filter((c) => c !== a.status);
   if (checks.length) put('checks: ' + checks.map((c) => told[c] || c).join(', '), true);
   if (a.parts > 1) put(a.parts + ' parts');
-  if (a.retried) put(`decoded again: score ${a.first_score.toFixed(4)}, then ${a.second_score.toFixed(4)}; this is the ${a.second ? 'second' : 'first'}`);
+  if (a.retried) put(`decoded again: ${a.first_score.toFixed(4)}, then ${a.second_score.toFixed(4)}; this is the ${a.second ? 'second' : 'first'}`);
   put(`${a.src_tokens} tokens in, ${a.tgt_tokens} out`);
   if (a.src_unknown + a.tgt_unknown > 0) put(`unknown to the model: ${a.src_unknown} in, ${a.tgt_unknown} out`, true);
   if (a.absent_mass > 0) put(`${(100 * a.absent_mass).toFixed(2)} % of the gates on absent experts`);

@@ -11,7 +11,10 @@
 //
 //	go mod init example.org/dragoman
 //	protoc --go_out=. --go_opt=module=example.org/dragoman --go_opt=Mdragoman.proto=example.org/dragoman/pb dragoman.proto
-//	go mod tidy && go build -o dragoman_client .
+//	go get google.golang.org/protobuf@v1.28.1 && go build -o dragoman_client .      (or any later version)
+//
+// With Debian's golang-go, golang-google-protobuf-dev and protoc-gen-go alone, without a network: as tests/launch/client_examples.sh
+// does it, by GOPATH.
 package main
 
 import (

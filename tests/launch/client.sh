@@ -38,6 +38,12 @@ says() {
     grep -qF -- "$1" "$dir/err" || fail "does not say: $1"
 }
 
+# ---- every option of translate, but for those that are the server's (docs/serving.md) ----
+options() { "$dragoman" "$1" --help | grep -oE '^ +(-[a-z], )?--[a-z-]+' | grep -oE -- '--[a-z-]+' | sort; }
+not_here=$(comm -23 <(options translate) <(options client) | tr '\n' ' ')
+[ "$not_here" = '--batch-rows --batch-tokens --comm --comm-deadline-ms --comm-stall-ms --compute --dense-ranks --device --dropless --isa --keep --keep-missing --kv '\
+'--max-input-length --model --overlap --record-stats --source-order --task-ranks --threads --verify --vmap ' ] || fail "options that translate has and client lacks: $not_here"
+
 seq 9000 | sed 's/$/ sheep/' >"$dir/many"
 sed 's/^/deu_Latn:/' "$dir/many" >"$dir/many.want"
 

@@ -11,6 +11,10 @@ dragoman=$1 fake=$2
 build=$(cd "$(dirname "$1")" && pwd)
 sock=$dir/s
 at=unix:$sock
+if readelf -d "$build"/proto/libdragoman_client.so | grep -qE 'lib(a|t)san'; then
+    echo 'SKIP client_examples: sanitizers look at C, which other clients of the server are'
+    exit 77
+fi
 
 # ---- the programs ----
 # build_go: with Debian's packages, which want no network. Fails with a reason on standard output.

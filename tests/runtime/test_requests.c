@@ -315,6 +315,32 @@ static void again_is_the_next_turn(void **state)
     dgm_requests_destroy(q);
 }
 
+/* Of many, the one that comes back when the others are done is what its client waits for. */
+static void again_may_have_become_urgent(void **state)
+{
+    (void)state;
+    enum { MANY = 20 };
+    dgm_requests *q = create(100000);
+    dgm_requests_client *c = join(q);
+    dgm_request *r[MANY];
+    int retry_ms;
+    for (int i = 0; i < MANY; i++)
+        r[i] = request(20, DGM_PRIORITY_NORMAL);
+    assert_int_equal(dgm_requests_admit(q, c, r, MANY, &retry_ms), DGM_OK);
+    for (int i = 0; i < MANY; i++)
+        assert_ptr_equal(dgm_requests_next(q, false), r[i]);
+    for (int i = 1; i < MANY; i++)
+        dgm_requests_finish(q, r[i], DGM_REQUEST_DONE);
+    assert_int_equal(take_all(q), MANY - 1);
+    assert_false(r[0]->urgent);
+    dgm_requests_again(q, r[0]);
+    assert_ptr_equal(dgm_requests_next(q, true), r[0]);
+    dgm_requests_finish(q, r[0], DGM_REQUEST_DONE);
+    assert_int_equal(take_all(q), 1);
+    dgm_requests_leave(q, c);
+    dgm_requests_destroy(q);
+}
+
 /* Between its two decodings, and in the second, a request is cancelled or late like any other. */
 static void again_can_be_stopped(void **state)
 {
@@ -430,6 +456,7 @@ int main(void)
         cmocka_unit_test(a_full_queue_says_when_to_come_again),
         cmocka_unit_test(deadlines_and_cancels),
         cmocka_unit_test(again_is_the_next_turn),
+        cmocka_unit_test(again_may_have_become_urgent),
         cmocka_unit_test(again_can_be_stopped),
         cmocka_unit_test(each_comes_back_once),
     };

@@ -124,7 +124,8 @@ static void expect_text(const dgm_request *r, const char *want)
     size_t len;
     assert_int_equal(r->end, DGM_REQUEST_DONE);
     assert_int_equal(dgm_stream_line_text(&text, &len, &r->line, &r->cfg, 0, 0), DGM_OK);
-    assert_string_equal(text, want);
+    assert_int_equal(len, strlen(want));
+    assert_memory_equal(text, want, len);
     free(text);
 }
 

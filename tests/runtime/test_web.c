@@ -156,7 +156,10 @@ static void answers(void **state)
                                     .n_hyps = 1,
                                     .worst_layer = "",
                                     .message = "",
-                                    .checks = DGM_WIRE_CHECK_LOOPED | DGM_WIRE_CHECK_NO_END},
+                                    .checks = DGM_WIRE_CHECK_LOOPED | DGM_WIRE_CHECK_NO_END,
+                                    .retried = true,
+                                    .second = true,
+                                    .second_score = -0.5},
                           first = {.status = DGM_WIRE_STATUS_FAILED,
                                    .message = "why",
                                    .code = DGM_WIRE_ERROR_RANK_LOST,
@@ -176,7 +179,11 @@ static void answers(void **state)
     text = json_dumps(json_object_get(a, "checks"), JSON_COMPACT);
     assert_string_equal(text, "[\"looped\",\"no_end\"]");
     free(text);
+    assert_true(json_is_true(json_object_get(a, "second")));
+    assert_true(json_number_value(json_object_get(a, "second_score")) == -0.5);
+    assert_int_equal(json_array_size(json_object_get(a, "second_checks")), 0);
     a = json_array_get(list, 0);
+    assert_true(json_is_false(json_object_get(a, "retried")));
     assert_string_equal(json_string_value(json_object_get(a, "code")), "rank_lost");
     /* an error is all that is left */
     f = (dgm_wire_frame){
