@@ -203,6 +203,7 @@ function question() {
   const q = { src: el('src').value.trim(), tgt: el('tgt').value.trim(), lines, alignment: true };
   if (el('n-best').value !== '') q.n_best = Number(el('n-best').value);
   if (el('beam').value !== '') q.beam_size = Number(el('beam').value);
+  if (el('retry').checked) q.retry = 'checks';
   return q;
 }
 

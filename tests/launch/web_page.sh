@@ -85,6 +85,17 @@ keys Enter 2
 comes 'document.querySelector("#results li")'
 holds 'document.querySelector("#results .source").textContent === document.querySelector("#text").value' 'document.querySelector("#results").innerHTML'
 holds 'document.querySelectorAll("#results :is(img, b)").length === 0 && document.title === "dragoman: try a translation"' 'document.querySelector("#results").innerHTML'
+# ... and a translation that a check finds fault with, decoded again
+odd=$here/tests/launch/odd_lines.txt
+"$dragoman" translate -s en -t de --retry checks --report "$dir/report" -i "$odd" >"$dir/odd" 2>"$dir/err"
+: >"$dir/err"
+n=$(jq -s 'map(.retry.taken == "second") | index(true) + 1' "$dir/report")
+clicks '#retry'
+writes '#text' "$(sed -n "${n}p" "$odd")"
+clicks '#go'
+comes 'document.querySelector(".facts").innerText.includes("this is the second")'
+[ "$(value 'document.querySelector("#results li").dataset.text')" = "$(sed -n "${n}p" "$dir/odd")" ] || fail 'not what translate --retry checks says'
+clicks '#retry'
 clicks '#swap'
 holds 'document.querySelector("#src").value === "deu_Latn" && document.querySelector("#src-name").textContent === "German"' 'document.querySelector("#src").value'
 clicks '#swap'
