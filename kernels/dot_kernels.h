@@ -173,8 +173,7 @@ V_INLINE void dots(int32_t *y, size_t ldy, const dgm_dot_rows *x, size_t x_quad,
     }
 }
 
-/* group_dots - with scales of groups: two sums an output, of a group in integers, of all groups in floats. Of few rows with
- * two panels the latter are in y, for not all would find a register. */
+/* group_dots - with scales of groups: two sums an output, of a group in integers, of all groups in floats. */
 V_INLINE void group_dots(float *y, size_t ldy, const dgm_dot_rows *x, size_t x_quad,
                          const dgm_panels *w, int k, const int rows, const int n_panels, int first,
                          const dgm_ahead *ahead, const int thin, const int chains,
@@ -189,9 +188,8 @@ V_INLINE void group_dots(float *y, size_t ldy, const dgm_dot_rows *x, size_t x_q
     vsum acc[DGM_MAX_TILE_ROWS][MOST_PANELS];
     v16 total[DGM_MAX_TILE_ROWS][MOST_PANELS];
     size_t asked = 0;
-    const int held = !thin || n_panels == 1;
     UNROLL(16)
-    for (int r = 0; held && r < rows; r++) {
+    for (int r = 0; r < rows; r++) {
         UNROLL(8)
         for (int p = 0; p < n_panels; p++)
             total[r][p] = first ? v_set1(0.0f) : v_load(y + (size_t)r * ldy + 16 * p);
@@ -204,10 +202,8 @@ V_INLINE void group_dots(float *y, size_t ldy, const dgm_dot_rows *x, size_t x_q
             dgm_soon_scales(scale, to + soon * group < k, soon, w->scales.stride, n_panels);
         dot_start(acc, sums++, x->ld_sums, rows, n_panels, chains, t);
         dot_sums(acc, &q, x_quad, &line, w->stride, i, to, rows, n_panels, thin, chains, t);
-        if (!held)
-            dot_store(y, ldy, acc, scale, w->scales.stride, rows, n_panels, i == 0);
         UNROLL(16)
-        for (int r = 0; held && r < rows; r++) {
+        for (int r = 0; r < rows; r++) {
             UNROLL(8)
             for (int p = 0; p < n_panels; p++)
                 total[r][p] = v_fma(vs_float(acc[r][p]),
@@ -215,7 +211,7 @@ V_INLINE void group_dots(float *y, size_t ldy, const dgm_dot_rows *x, size_t x_q
         }
     }
     UNROLL(16)
-    for (int r = 0; held && r < rows; r++) {
+    for (int r = 0; r < rows; r++) {
         UNROLL(8)
         for (int p = 0; p < n_panels; p++)
             v_store(y + (size_t)r * ldy + 16 * p, total[r][p]);

@@ -4,7 +4,7 @@
  * A lane picks the inputs that its output kept: one permutation and one fma for each kept number, in ascending order of
  * inputs, so the chain is that of the whole row without the products that are zero. The including <isa>/kernels.c
  * defines, beside what wide_kernels.h wants,
- *   PICKED_PANELS(rows, type)   how many panels picked_rows takes at once
+ *   PICKED_PANELS(rows)   how many panels picked_rows takes at once
  */
 #ifndef DGM_KERNELS_PICKED_KERNELS_H
 #define DGM_KERNELS_PICKED_KERNELS_H
@@ -138,7 +138,7 @@ V_INLINE void picked_all(float *y, size_t ldy, const float *x, size_t ldx, dgm_p
 #define PICKED_CASE(r)                                                                             \
     case r:                                                                                        \
         if (r <= THIN_ROWS)                                                                        \
-            picked_all(y, ldy, x, ldx, *w, k, r, n_panels, PICKED_PANELS(r, type), type, pattern); \
+            picked_all(y, ldy, x, ldx, *w, k, r, n_panels, PICKED_PANELS(r), type, pattern);       \
         break;
 
 #define PICKED_ROWS(name, t, nm)                                                                   \

@@ -51,15 +51,13 @@ V_INLINE v16 v_s8(vline w, const int s)
     return (v16){s8(w.lo, s), s8(w.hi, s)};
 }
 
-/* A nibble, first a byte of its own, then the low bits of 2^23, 2^15 or 2^7, wherever it stands in its word; less that and 8. */
+/* A nibble as the low bits of 2^23 + nibble, less 2^23 + 8. */
 V_INLINE __m256 u4(__m256i w, const int s)
 {
-    const int j = s % 4, at = j == 3 ? 0 : 8 * j;
-    const __m256i power = _mm256_set1_epi32((150 - at) << 23), byte = _mm256_set1_epi32(255 << at);
-    w = _mm256_and_si256(s < 4 ? w : _mm256_srli_epi32(w, 4), _mm256_set1_epi8(15));
-    w = j == 3 ? _mm256_or_si256(_mm256_srli_epi32(w, 24), power)
-               : _mm256_blendv_epi8(power, w, byte);
-    return _mm256_sub_ps(_mm256_castsi256_ps(w), _mm256_set1_ps((float)(1 << (23 - at)) + 8.0f));
+    const __m256i two23 = _mm256_set1_epi32(0x4b000000);
+    w = _mm256_srl_epi32(w, _mm_cvtsi32_si128(s < 4 ? 8 * s : 8 * s - 28));
+    w = _mm256_or_si256(_mm256_and_si256(w, _mm256_set1_epi32(15)), two23);
+    return _mm256_sub_ps(_mm256_castsi256_ps(w), _mm256_set1_ps(0x1p23f + 8.0f));
 }
 
 V_INLINE v16 v_u4(vline w, const int s)
@@ -72,14 +70,14 @@ V_INLINE v16 v_s8_few(vline w, const int s)
     return v_s8(w, s);
 }
 
-V_INLINE v16 v_u4_line(vline w, const int s)
+V_INLINE v16 v_u4_few(vline w, const int s)
 {
     return v_u4(w, s);
 }
 
-V_INLINE v16 v_u4_few(const unsigned char *line, const int s)
+V_INLINE v16 v_u4_side(vline w, const int s)
 {
-    return v_u4(v_line(line), s);
+    return v_u4(w, s);
 }
 
 /* The window twice where it has 4 inputs. */

@@ -86,23 +86,36 @@ V_INLINE v16 v_u4(vline w, const int s)
     }
 }
 
-/* v_u4_line - v_u4 where nothing behind the line is to be read: one shift, for what ends above bit 23. */
-V_INLINE v16 v_u4_line(vline w, const int s)
+/* nibble - bits `at` .. of a word, less 8. */
+V_INLINE v16 nibble(vline w, const int at)
+{
+    return in_place(w, at, 15, 0, 8.0f);
+}
+
+/* v_u4_few - only two of four pipes shift and permute, only two subtract: so half the one way, half the other. */
+V_INLINE v16 v_u4_few(vline w, const int s)
+{
+    switch (s) {
+    case 1:
+        return nibble(w, 8);
+    case 2:
+        return nibble(w, 16);
+    case 4:
+        return nibble(w, 4);
+    case 5:
+        return nibble(w, 12);
+    default:
+        return v_u4(w, s);
+    }
+}
+
+/* v_u4_side - with one shift for all that ends above bit 23: better where eight lines are at hand. */
+V_INLINE v16 v_u4_side(vline w, const int s)
 {
     const int bit = s < 4 ? 8 * s : 8 * s - 28;
     if (bit >= 16)
         w = _mm512_srli_epi32(w, 16);
-    return bit % 16 == 0 ? looked_up(w, 0) : in_place(w, bit % 16, 15, 0, 8.0f);
-}
-
-/*
- * v_u4_few - only two of four pipes shift and permute, but three fetch: begun 1, 2 or 3 bytes on, a line has other numbers in the low bits
- * that a permutation looks at. So half of them the one way, half in place.
- */
-V_INLINE v16 v_u4_few(const unsigned char *line, const int s)
-{
-    const vline w = v_line(line + (s < 4 ? s : s < 6 ? 0 : 2));
-    return s < 4 ? looked_up(w, 0) : in_place(w, s % 2 == 0 ? 4 : 12, 15, 0, 8.0f);
+    return bit % 16 == 0 ? looked_up(w, 0) : nibble(w, bit % 16);
 }
 
 /* The window as often as it fits. */
@@ -129,8 +142,11 @@ V_INLINE v16 v_picked(vwindow w, vline places, const int m)
 #ifdef V_EXPANDS_BYTES
 V_INLINE vline v_whole_line(const unsigned char **src, const uint16_t *mask, const int size)
 {
-    const vline all = _mm512_loadu_si512(*src);
+    vline all = _mm512_loadu_si512(*src);
     uint64_t bits = 0;
+#ifdef __AVX512F__
+    __asm__("" : "+v"(all)); /* else compilers expand from memory, which is slow where lines are crossed */
+#endif
     memcpy(&bits, mask, (size_t)(8 / size));
     *src += __builtin_popcountll(bits) * size;
     return size == 1   ? _mm512_maskz_expand_epi8((__mmask64)bits, all)

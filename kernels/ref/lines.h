@@ -40,21 +40,20 @@ V_INLINE v16 v_u4(vline w, const int s)
     return r;
 }
 
-/* v_s8_few, v_u4_line, v_u4_few - the same, by other ways where one row or two wait for it; v_u4_few from where the line
- * lies, with three bytes or more behind it. */
+/* v_s8_few, v_u4_few, v_u4_side - the same, by other ways: where few rows wait for it, where groups are side by side. */
 V_INLINE v16 v_s8_few(vline w, const int s)
 {
     return v_s8(w, s);
 }
 
-V_INLINE v16 v_u4_line(vline w, const int s)
+V_INLINE v16 v_u4_few(vline w, const int s)
 {
     return v_u4(w, s);
 }
 
-V_INLINE v16 v_u4_few(const unsigned char *line, const int s)
+V_INLINE v16 v_u4_side(vline w, const int s)
 {
-    return v_u4(v_line(line), s);
+    return v_u4(w, s);
 }
 
 /* v_window - the m inputs at p (4 or 8), for v_picked; v_places - the places of an index from bit `bit` on, with bits
