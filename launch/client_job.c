@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "launch/client_line.h"
+#include "runtime/progress.h"
 #include "runtime/split.h"
 #include "runtime/writer_resume.h"
 
@@ -13,7 +14,8 @@
 #include <string.h>
 
 enum {
-    WINDOW_LINES = 8192,
+    WINDOW_TEXTS =
+        8192, /* lines times targets: enough that no slow line keeps the server waiting */
     WINDOW_BYTES = 64 << 20,
     QUEUED = 256, /* with the library and not sent: enough for full frames */
     OUTPUT_BYTES = 4 << 20,
@@ -21,28 +23,21 @@ enum {
     WAIT_MS = 500,
 };
 
-/* A line between its reading and its writing. */
-typedef struct line {
-    char *text, *prefix; /* until it is answered; prefix may be NULL */
-    size_t len, prefix_len;
-    char *out, *report; /* when it is done; report NULL where none is written */
-    size_t out_len, report_len;
-    uint64_t hash; /* over the input up to here */
-    enum dgm_line_status status;
-    char *message; /* NULL: none */
-    bool done;
-} line;
-
 typedef struct job {
     const dgm_client_job_config *cfg;
     dgm_client_totals *totals;
-    dgm_writer *writers[2];
-    int each[2], n_writers;
+    dgm_client_form form;
+    dgm_progress progress;
+    dgm_writer *writers[DGM_STREAM_MAX_TARGETS + 1]; /* outputs, and the report if there is one */
+    int each[DGM_STREAM_MAX_TARGETS + 1], n_writers, n_outputs;
     dgm_resume resume;
-    line *window;              /* [WINDOW_LINES] line n at n % WINDOW_LINES */
+    dgm_client_line *window; /* [cap] line n at n % cap */
+    uint64_t cap;
     uint64_t head, sent, tail; /* next to be written, to be sent, to be read; from 0 */
+    int target;                /* of the line to be sent: the next */
     size_t bytes;
     uint64_t hash, done_hash; /* over lines read; over lines written */
+    uint64_t done_bytes;      /* of the input */
     bool ended;               /* the input */
     bool awaits;              /* the input has nothing now */
     bool halted;              /* --strict: at a bad line */
@@ -51,9 +46,9 @@ typedef struct job {
     char *held_text;
 } job;
 
-static line *at(const job *j, uint64_t n)
+static dgm_client_line *at(const job *j, uint64_t n)
 {
-    return &j->window[n % WINDOW_LINES];
+    return &j->window[n % j->cap];
 }
 
 static int no_memory(void)
@@ -61,41 +56,23 @@ static int no_memory(void)
     return dgm_fail(DGM_ENOMEM, "out of memory for a line of text");
 }
 
-static void free_line(line *l)
-{
-    free(l->text);
-    free(l->prefix);
-    free(l->out);
-    free(l->report);
-    free(l->message);
-    *l = (line){0};
-}
-
 /* ---- a line that is done ---- */
 
-static int finish_line(job *j, uint64_t n, enum dgm_line_status status, const dgm_wire_answer *a,
-                       const char *message)
+static int finish_target(job *j, uint64_t n, int target, enum dgm_line_status status,
+                         const dgm_wire_answer *a, const char *message)
 {
-    line *l = at(j, n);
-    l->status = status;
-    l->message = message[0] == '\0' ? NULL : strdup(message);
-    FILE *f = open_memstream(&l->out, &l->out_len);
-    if (f == NULL)
-        return no_memory();
-    dgm_client_put_text(f, j->cfg->o, n + 1, a);
-    if (fclose(f) != 0)
-        return no_memory();
-    if (j->n_writers > 1) {
-        FILE *r = open_memstream(&l->report, &l->report_len);
-        if (r == NULL)
-            return no_memory();
-        const int rc = dgm_client_put_report(r, n + 1, status, a, message);
-        if (fclose(r) != 0)
-            return no_memory();
-        DGM_TRY(rc);
-    }
-    j->bytes += l->out_len + l->report_len;
-    l->done = true;
+    dgm_client_line *l = at(j, n);
+    const size_t before = l->bytes;
+    DGM_TRY(dgm_client_line_finish(l, &j->form, target, status, a, message));
+    j->bytes += l->bytes - before;
+    return DGM_OK;
+}
+
+/* finish_line - without a server. */
+static int finish_line(job *j, uint64_t n, enum dgm_line_status status, const char *message)
+{
+    for (int t = 0; t < j->form.n_targets; t++)
+        DGM_TRY(finish_target(j, n, t, status, NULL, message));
     return DGM_OK;
 }
 
@@ -120,12 +97,14 @@ static int take_answers(job *j)
     int rc;
     while ((rc = dgm_client_next(j->cfg->client, &e)) > 0) {
         const dgm_wire_answer *a = &e.frame->as.answer;
+        const uint64_t n = e.user / (uint64_t)j->form.n_targets;
+        const int target = (int)(e.user % (uint64_t)j->form.n_targets);
         if (a->status == DGM_WIRE_STATUS_FAILED && a->retry)
-            return out_of_service(j, e.user, a);
+            return out_of_service(j, n, a);
         if (a->status == DGM_WIRE_STATUS_FAILED && about_options(a->code))
             return dgm_fail(DGM_EUSAGE, "the server says: %s", a->message);
         j->totals->tokens += a->tgt_tokens;
-        DGM_TRY(finish_line(j, e.user, dgm_client_status(a->status), a, a->message));
+        DGM_TRY(finish_target(j, n, target, dgm_client_status(a->status), a, a->message));
     }
     return rc;
 }
@@ -133,7 +112,7 @@ static int take_answers(job *j)
 /* ---- reading ---- */
 
 /* pass_done - a line that an earlier run has done: at the last that its state knows, the input must be what it was. */
-static int pass_done(job *j)
+static int pass_done(job *j, const dgm_line *input)
 {
     const char *part = dgm_writer_name(j->writers[0]);
     const uint64_t number = ++j->tail;
@@ -144,21 +123,12 @@ static int pass_done(job *j)
                         part);
     j->head = j->sent = number;
     j->done_hash = j->hash;
+    j->done_bytes = input->offset;
     if (number < j->resume.next)
         return DGM_OK;
     dgm_log(DGM_LOG_INFO, "output", "%s holds %llu lines: going on behind them", part,
             (unsigned long long)number);
     return dgm_resume_keep(&j->resume, number, j->writers, j->each, j->n_writers);
-}
-
-static int copy(char **to, size_t *len, const dgm_line *from)
-{
-    *to = malloc(from->len + 1);
-    if (*to == NULL)
-        return no_memory();
-    memcpy(*to, from->text, from->len);
-    *len = from->len;
-    return DGM_OK;
 }
 
 static int flag_text(job *j, uint64_t n, const dgm_lines *lines, const dgm_line *bad)
@@ -167,7 +137,7 @@ static int flag_text(job *j, uint64_t n, const dgm_lines *lines, const dgm_line 
     return finish_line(j, n,
                        bad->state == DGM_LINE_TOO_LONG ? DGM_LINE_STATUS_TOO_LONG
                                                        : DGM_LINE_STATUS_BAD_INPUT,
-                       NULL, dgm_error_text());
+                       dgm_error_text());
 }
 
 /* take_line - what needs no server is done at once. */
@@ -177,20 +147,19 @@ static int take_line(job *j, const dgm_line *input, const dgm_line *beside)
     if (beside != NULL)
         j->hash = dgm_resume_hash(j->hash, beside->text, beside->len);
     if (j->tail < j->resume.next)
-        return pass_done(j);
+        return pass_done(j, input);
     const uint64_t n = j->tail++;
-    line *l = at(j, n);
+    dgm_client_line *l = at(j, n);
+    DGM_TRY(dgm_client_line_take(l, &j->form, n + 1, input));
     l->hash = j->hash;
     if (input->state != DGM_LINE_OK)
         return flag_text(j, n, j->cfg->files->input, input);
     if (beside != NULL && beside->state != DGM_LINE_OK)
         return flag_text(j, n, j->cfg->files->beside, beside);
     if (dgm_text_blank(input->text, input->len))
-        return finish_line(j, n, DGM_LINE_STATUS_EMPTY, NULL, "");
-    DGM_TRY(copy(&l->text, &l->len, input));
-    if (beside != NULL)
-        DGM_TRY(copy(&l->prefix, &l->prefix_len, beside));
-    j->bytes += l->len + l->prefix_len;
+        return finish_line(j, n, DGM_LINE_STATUS_EMPTY, "");
+    DGM_TRY(dgm_client_line_keep(l, input, beside));
+    j->bytes += l->bytes;
     return DGM_OK;
 }
 
@@ -264,8 +233,7 @@ static bool stopping(const job *j)
 static int read_lines(job *j)
 {
     j->awaits = false;
-    while (!j->ended && !stopping(j) && j->tail - j->head < WINDOW_LINES &&
-           j->bytes < WINDOW_BYTES) {
+    while (!j->ended && !stopping(j) && j->tail - j->head < j->cap && j->bytes < WINDOW_BYTES) {
         const int rc = next_line(j);
         if (rc == DGM_LINES_END)
             return end_of_text(j);
@@ -281,46 +249,53 @@ static int read_lines(job *j)
 
 /* ---- sending, writing ---- */
 
+/* send_target - of line j->sent, the next. */
+static int send_target(job *j)
+{
+    const dgm_client_line *l = at(j, j->sent);
+    const dgm_wire_segment s = {.text = l->text,
+                                .text_len = l->len,
+                                .prefix = l->prefix,
+                                .prefix_len = l->prefix_len,
+                                .src = j->cfg->o->src_lang,
+                                .tgt = j->form.targets[j->target].lang,
+                                .options = j->cfg->options,
+                                .number = l->number};
+    const uint64_t user = j->sent * (uint64_t)j->form.n_targets + (uint64_t)j->target;
+    const int rc = dgm_client_submit(j->cfg->client, user, &s);
+    if (rc != DGM_EINPUT)
+        return rc;
+    return finish_target(j, j->sent, j->target, DGM_LINE_STATUS_TOO_LONG, NULL, dgm_error_text());
+}
+
 static int send_lines(job *j)
 {
-    for (; j->sent < j->tail && !stopping(j) && dgm_client_queued(j->cfg->client) < QUEUED;
-         j->sent++) {
-        line *l = at(j, j->sent);
-        if (l->done)
-            continue;
-        const dgm_wire_segment s = {.text = l->text,
-                                    .text_len = l->len,
-                                    .prefix = l->prefix,
-                                    .prefix_len = l->prefix_len,
-                                    .src = j->cfg->o->src_lang,
-                                    .tgt = j->cfg->o->tgt_lang,
-                                    .options = j->cfg->options,
-                                    .number = j->sent + 1};
-        const int rc = dgm_client_submit(j->cfg->client, j->sent, &s);
-        if (rc == DGM_EINPUT)
-            DGM_TRY(finish_line(j, j->sent, DGM_LINE_STATUS_TOO_LONG, NULL, dgm_error_text()));
-        else
-            DGM_TRY(rc);
-        j->bytes -= l->len + l->prefix_len; /* the library has its copy */
-        free(l->text);
-        free(l->prefix);
-        l->text = l->prefix = NULL;
-        l->len = l->prefix_len = 0;
+    while (j->sent < j->tail && !stopping(j) && dgm_client_queued(j->cfg->client) < QUEUED) {
+        dgm_client_line *l = at(j, j->sent);
+        if (l->text != NULL) { /* the others needed no server */
+            DGM_TRY(send_target(j));
+            if (++j->target < j->form.n_targets)
+                continue;
+            j->target = 0;
+            j->bytes -= l->len + l->prefix_len; /* the library has its copies */
+            dgm_client_line_sent(l);
+        }
+        j->sent++;
     }
     return DGM_OK;
 }
 
-static void complain(const job *j, uint64_t n, const line *l)
+static void complain(job *j, const dgm_client_line *l)
 {
     if (j->totals->flagged > COMPLAINTS)
         return;
-    const bool named = l->message != NULL && strstr(l->message, " line ") != NULL;
-    if (named)
-        dgm_log(DGM_LOG_WARN, "text", "%s", l->message);
+    dgm_progress_wipe(&j->progress);
+    const char *why = dgm_client_line_why(l);
+    if (strstr(why, " line ") != NULL)
+        dgm_log(DGM_LOG_WARN, "text", "%s", why);
     else
         dgm_log(DGM_LOG_WARN, "text", "%s line %llu: %s", j->cfg->files->input_name,
-                (unsigned long long)n + 1,
-                l->message != NULL ? l->message : dgm_line_status_name(l->status));
+                (unsigned long long)l->number, why);
     if (j->totals->flagged == COMPLAINTS)
         dgm_log(DGM_LOG_WARN, "text", "further flagged lines are only counted");
 }
@@ -333,32 +308,37 @@ static size_t unwritten(const job *j)
     return n;
 }
 
-/* hopeless - a line without a translation, other than a blank one: --strict stops there. */
-static bool hopeless(const line *l)
+/* put_line - to its outputs, and its report behind that of the line before. */
+static int put_line(job *j, const dgm_client_line *l)
 {
-    return l->status == DGM_LINE_STATUS_BAD_INPUT || l->status == DGM_LINE_STATUS_TOO_LONG ||
-           l->status == DGM_LINE_STATUS_FAILED;
+    for (int t = 0; t < j->form.n_targets; t++) {
+        const dgm_client_text *text = &l->texts[t];
+        DGM_TRY(dgm_writer_put(j->writers[j->n_outputs == 1 ? 0 : t], text->out, text->out_len));
+        if (j->form.report)
+            DGM_TRY(dgm_writer_put(j->writers[j->n_outputs], text->report, text->report_len));
+    }
+    return DGM_OK;
 }
 
 static int write_lines(job *j)
 {
-    for (; j->head < j->sent && at(j, j->head)->done && unwritten(j) < OUTPUT_BYTES; j->head++) {
-        line *l = at(j, j->head);
-        if (j->cfg->o->strict && hopeless(l)) {
+    for (; j->head < j->sent && at(j, j->head)->left == 0 && unwritten(j) < OUTPUT_BYTES;
+         j->head++) {
+        dgm_client_line *l = at(j, j->head);
+        if (j->cfg->o->strict && dgm_client_line_hopeless(l)) {
             j->halted = true;
             break;
         }
-        DGM_TRY(dgm_writer_put(j->writers[0], l->out, l->out_len));
-        if (j->n_writers > 1)
-            DGM_TRY(dgm_writer_put(j->writers[1], l->report, l->report_len));
+        DGM_TRY(put_line(j, l));
         j->totals->by_status[l->status]++;
         if (dgm_line_status_flagged(l->status)) {
             j->totals->flagged++;
-            complain(j, j->head, l);
+            complain(j, l);
         }
-        j->bytes -= l->out_len + l->report_len;
+        j->bytes -= l->bytes;
         j->done_hash = l->hash;
-        free_line(l);
+        j->done_bytes = l->input_end;
+        dgm_client_line_free(l, &j->form);
     }
     for (int i = 0; i < j->n_writers; i++)
         DGM_TRY(dgm_writer_flush(j->writers[i]));
@@ -380,7 +360,7 @@ static int save(job *j, bool now)
 
 static int wait_for_somebody(job *j)
 {
-    struct pollfd p[5];
+    struct pollfd p[DGM_STREAM_MAX_TARGETS + 3];
     dgm_client_waiting_for w;
     nfds_t n = 0;
     int timeout = WAIT_MS;
@@ -426,6 +406,7 @@ static int run(job *j)
         DGM_TRY(take_answers(j));
         DGM_TRY(write_lines(j));
         DGM_TRY(save(j, false));
+        dgm_progress_tick(&j->progress, j->head, j->totals->tokens, j->done_bytes);
         if (finished(j))
             return DGM_OK;
         if (head == j->head && sent == j->sent)
@@ -433,21 +414,36 @@ static int run(job *j)
     }
 }
 
-static int open_outputs(job *j)
+static void list_writers(job *j)
 {
     const dgm_filter_files *files = j->cfg->files;
-    j->writers[0] = files->outputs[0];
-    j->each[0] = j->cfg->o->n_best;
-    j->n_writers = 1;
-    if (files->report != NULL) {
-        j->writers[1] = files->report;
-        j->each[1] = 1;
-        j->n_writers = 2;
+    const int n_best = j->cfg->o->n_best, n_targets = j->cfg->n_targets;
+    j->n_outputs = files->n_outputs;
+    for (int i = 0; i < files->n_outputs; i++) {
+        j->writers[i] = files->outputs[i];
+        j->each[i] = files->n_outputs == 1 ? n_best * n_targets : n_best;
     }
-    j->window = calloc(WINDOW_LINES, sizeof *j->window);
+    j->n_writers = files->n_outputs;
+    if (files->report != NULL) {
+        j->writers[j->n_writers] = files->report;
+        j->each[j->n_writers++] = n_targets;
+    }
+}
+
+static int open_outputs(job *j)
+{
+    const dgm_client_job_config *c = j->cfg;
+    list_writers(j);
+    j->form = (dgm_client_form){.o = c->o,
+                                .targets = c->targets,
+                                .n_targets = c->n_targets,
+                                .together = c->n_targets > 1 && j->n_outputs == 1,
+                                .report = c->files->report != NULL};
+    j->cap = WINDOW_TEXTS / (uint64_t)c->n_targets;
+    j->window = calloc(j->cap, sizeof *j->window);
     if (j->window == NULL)
         return no_memory();
-    DGM_TRY(dgm_resume_open(&j->resume, j->cfg->job, j->writers, j->each, j->n_writers));
+    DGM_TRY(dgm_resume_open(&j->resume, c->job, j->writers, j->each, j->n_writers));
     j->totals->flagged = j->resume.flagged;
     return j->resume.next > 0 ? DGM_OK /* cut only when the input has proved to be the same */
                               : dgm_resume_keep(&j->resume, 0, j->writers, j->each, j->n_writers);
@@ -470,11 +466,8 @@ static int finish(job *j, int rc)
     char why[1024];
     (void)snprintf(why, sizeof why, "%s", dgm_error_text());
     const int saved = save(j, true);
-    if (j->halted) {
-        const line *l = at(j, j->head);
-        return dgm_fail(DGM_EINPUT, "%s",
-                        l->message != NULL ? l->message : dgm_line_status_name(l->status));
-    }
+    if (j->halted)
+        return dgm_fail(DGM_EINPUT, "%s", dgm_client_line_why(at(j, j->head)));
     return rc == DGM_OK ? saved : dgm_fail(rc, "%s", why);
 }
 
@@ -484,12 +477,16 @@ int dgm_client_job_run(dgm_client_totals *totals, const dgm_client_job_config *c
     const double start_s = dgm_now_s();
     *totals = (dgm_client_totals){0};
     int rc = open_outputs(&j);
-    if (rc == DGM_OK)
-        rc = finish(&j, run(&j));
+    if (rc == DGM_OK) {
+        dgm_progress_begin(&j.progress, cfg->progress, cfg->files->input_bytes);
+        rc = run(&j);
+        dgm_progress_wipe(&j.progress);
+        rc = finish(&j, rc);
+    }
     totals->lines = j.head;
     totals->seconds = dgm_now_s() - start_s;
     for (uint64_t n = j.head; j.window != NULL && n < j.tail; n++)
-        free_line(at(&j, n));
+        dgm_client_line_free(at(&j, n), &j.form);
     dgm_resume_close(&j.resume);
     free(j.window);
     free(j.held_text);

@@ -1,8 +1,8 @@
 /*
  * client_job.h - a text through a server: lines in, lines out, in order, on one thread, as stream.h does it with an engine.
  *
- * As many lines are sent as the server gives credits for; a window of lines bounds memory. Outputs that are files go on where an
- * earlier run with the same options, server model and input was stopped.
+ * As many lines are sent as the server gives credits for, each once for each target; a window of lines bounds memory. Outputs
+ * that are files go on where an earlier run with the same options, server model and input was stopped.
  */
 #ifndef DGM_LAUNCH_CLIENT_JOB_H
 #define DGM_LAUNCH_CLIENT_JOB_H
@@ -16,9 +16,13 @@
 typedef struct dgm_client_job_config {
     const dgm_options *o;
     dgm_client *client;
-    dgm_filter_files *files; /* one output */
+    dgm_filter_files *files;
+    const dgm_stream_target
+        *targets; /* [n_targets] lang alone: as the server and the outputs call them */
+    int n_targets;
     const dgm_wire_options *options;
-    uint64_t job; /* hash over model and options of both sides */
+    uint64_t job;  /* hash over model and options of both sides */
+    bool progress; /* to be shown on the terminal */
     const volatile sig_atomic_t *stop;
 } dgm_client_job_config;
 

@@ -1,7 +1,7 @@
 /* client: a filter like translate whose engine is a `dragoman serve` elsewhere; and questions to such a server. */
 #include "base/log.h"
 #include "launch/client_job.h"
-#include "launch/client_line.h"
+#include "launch/client_targets.h"
 #include "launch/commands.h"
 
 #include <errno.h>
@@ -98,13 +98,17 @@ static int read_token(char *token, size_t size, const char *path)
 
 /* ---- questions ---- */
 
-static void print_health(const dgm_wire_health *h)
+/* print_health - the exit code says it too: 0 ready, 8 alive, but not to be asked now, 6 as good as dead. */
+static int print_health(const dgm_wire_health *h)
 {
     static const char *const states[] = {"unknown", "starting", "ready", "draining", "stalled"};
     (void)printf("%s%s%s\nqueued_tokens %" PRIu64 "\nin_flight %" PRIu32 "\ntick_age_ms %" PRIu64
                  "\n",
                  states[h->state < 5 ? h->state : 0], h->message[0] != '\0' ? ": " : "", h->message,
                  h->queued_tokens, h->in_flight, h->tick_age_ms);
+    if (h->state == DGM_WIRE_STATE_READY)
+        return DGM_OK;
+    return dgm_exit_code(h->state == DGM_WIRE_STATE_STALLED ? DGM_EPEER : DGM_EBUSY);
 }
 
 static void print_languages(const dgm_wire_languages *l)
@@ -131,6 +135,7 @@ static const struct question {
     {"drain", DGM_WIRE_DRAIN},
 };
 
+/* ask - the positive exit code of an answer, or an error. */
 static int ask(dgm_client *c, const char *word)
 {
     const dgm_wire_frame *f;
@@ -146,9 +151,11 @@ static int ask(dgm_client *c, const char *word)
     if (f->kind == DGM_WIRE_ERROR)
         return dgm_fail(f->as.error.retry ? DGM_EBUSY : DGM_EUSAGE, "the server says: %s",
                         f->as.error.message);
-    if (f->kind == DGM_WIRE_HEALTH)
-        print_health(&f->as.health);
-    else if (f->kind == DGM_WIRE_LANGUAGES)
+    if (f->kind == DGM_WIRE_HEALTH) {
+        const int code = print_health(&f->as.health);
+        return questions[i].kind == DGM_WIRE_DRAIN ? DGM_OK : code;
+    }
+    if (f->kind == DGM_WIRE_LANGUAGES)
         print_languages(&f->as.languages);
     else if (f->kind == DGM_WIRE_STATISTICS)
         for (size_t k = 0; k < f->as.statistics.n; k++)
@@ -162,8 +169,6 @@ static int check(const dgm_options *o)
 {
     if (o->src_lang[0] == '\0' || o->tgt_lang[0] == '\0')
         return dgm_fail(DGM_EUSAGE, "client: want --src-lang and --tgt-lang");
-    if (strchr(o->tgt_lang, ',') != NULL)
-        return dgm_fail(DGM_EUSAGE, "client: want one --tgt-lang, found '%s'", o->tgt_lang);
     return DGM_OK;
 }
 
@@ -206,25 +211,23 @@ static void show_summary(const dgm_client_totals *t, const dgm_filter_files *fil
                                                       : "");
 }
 
-/* translate - the positive exit code that goes with what happened, or an error. */
-static int translate(dgm_client *c, const dgm_options *o)
+/* run_job - the positive exit code that goes with what happened, or an error. */
+static int run_job(dgm_client *c, const dgm_options *o, const dgm_client_targets *targets)
 {
     const dgm_wire_options options = wire_options(o);
-    const dgm_stream_target target = {.lang = o->tgt_lang};
     dgm_filter_files files;
     dgm_client_totals totals;
-    DGM_TRY(check(o));
-    DGM_TRY(greet(c));
-    if (stop_signal != 0)
-        return 128 + stop_signal;
-    int rc = dgm_filter_files_open(&files, o, &target, 1);
+    int rc = dgm_filter_files_open(&files, o, targets->at, targets->n);
     if (rc == DGM_OK) {
         const dgm_client_job_config cfg = {
             .o = o,
             .client = c,
             .files = &files,
+            .targets = targets->at,
+            .n_targets = targets->n,
             .options = &options,
             .job = job_hash(o, dgm_client_welcome(c)),
+            .progress = dgm_filter_files_progress(&files, o),
             .stop = &stop_signal,
         };
         rc = dgm_client_job_run(&totals, &cfg);
@@ -236,6 +239,29 @@ static int translate(dgm_client *c, const dgm_options *o)
     }
     dgm_filter_files_close(&files);
     return rc;
+}
+
+static int translate(dgm_client *c, const dgm_options *o)
+{
+    dgm_client_targets targets;
+    DGM_TRY(check(o));
+    DGM_TRY(greet(c));
+    if (stop_signal != 0)
+        return 128 + stop_signal;
+    int rc = dgm_client_targets_open(&targets, o->tgt_lang, dgm_client_welcome(c));
+    if (rc == DGM_OK)
+        rc = run_job(c, o, &targets);
+    dgm_client_targets_close(&targets);
+    return rc;
+}
+
+/* attempts - a question after the health is one about now. */
+static int attempts(const dgm_options *o)
+{
+    const bool now = o->n_args > 0 && strcmp(o->args[0], "health") == 0;
+    if (now && !dgm_options_given(o, "attempts"))
+        return 1;
+    return o->attempts == 0 ? -1 : o->attempts;
 }
 
 static int run(const dgm_options *o)
@@ -252,7 +278,7 @@ static int run(const dgm_options *o)
                                    .tls_ca = o->tls_ca,
                                    .tls_cert = o->tls_cert,
                                    .tls_key = o->tls_key,
-                                   .attempts = o->attempts == 0 ? -1 : o->attempts};
+                                   .attempts = attempts(o)};
     DGM_TRY(dgm_client_create(&c, &cfg));
     catch_signals();
     const int rc = o->n_args > 0 ? ask(c, o->args[0]) : translate(c, o);

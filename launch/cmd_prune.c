@@ -41,7 +41,8 @@ static int stats_mode(const dgm_options *o, const dgm_gate_stats *s)
     return mode < 0 ? DGM_GATES_FORCED : mode;
 }
 
-int dgm_prune_plan(dgm_keep_plan *p, const dgm_options *o, const dgm_gate_stats *s)
+int dgm_prune_plan(dgm_keep_plan *p, const dgm_options *o, const dgm_gate_stats *s,
+                   const dgm_model_config *c)
 {
     *p = (dgm_keep_plan){
         .metric = (enum dgm_metric)index_of(o->metric, metrics, DGM_METRICS),
@@ -49,6 +50,8 @@ int dgm_prune_plan(dgm_keep_plan *p, const dgm_options *o, const dgm_gate_stats 
         .granularity = (enum dgm_granularity)index_of(o->granularity, granularities, 3),
         .mode = stats_mode(o, s),
         .by_tokens = strcmp(o->average, "tokens") == 0,
+        .by_task = {dgm_routing_by_task(c->routing[DGM_ENCODER]),
+                    dgm_routing_by_task(c->routing[DGM_DECODER])},
     };
     DGM_TRY(dgm_prune_guards(p, o, s));
     if ((o->keep_total == 0) != (o->keep_encoder == 0))
@@ -164,7 +167,7 @@ static int choose(const dgm_options *o, const dgm_model *m)
     DGM_TRY(dgm_prune_stats(&s, o, m));
     int rc = dgm_keep_init(&k, &m->cfg, m->hash);
     if (rc == DGM_OK)
-        rc = dgm_prune_plan(&plan, o, &s);
+        rc = dgm_prune_plan(&plan, o, &s, &m->cfg);
     if (rc == DGM_OK)
         rc = dgm_keep_choose(&k, &s, &plan);
     if (rc == DGM_OK)

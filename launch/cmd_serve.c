@@ -2,9 +2,11 @@
 #include "base/log.h"
 #include "launch/commands.h"
 #include "launch/filter_direction.h"
+#include "launch/page_parts.h"
 #include "launch/serve_directions.h"
 #include "runtime/http.h"
 #include "runtime/server.h"
+#include "runtime/web.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +28,8 @@ typedef struct serve {
     dgm_serving_gauge gauge;
     dgm_server *server; /* rank 0 */
     dgm_http *http;
+    char *page; /* of the web */
+    dgm_web *web;
     char address[256];
 } serve;
 
@@ -47,6 +51,14 @@ static const char *base_name(const char *path)
     return slash == NULL || slash[1] == '\0' ? path : slash + 1;
 }
 
+static int open_web(serve *v, const dgm_options *o)
+{
+    DGM_TRY(dgm_page_parts(&v->page, "serve --web", "launch/web", "web", ""));
+    const dgm_web_config cfg = {
+        .address = o->web, .insecure = o->insecure, .page = v->page, .server = v->server};
+    return dgm_web_open(&v->web, &cfg);
+}
+
 /* open_server - before the weights are read: an address in use is told at once, and clients hear that it starts. */
 static int open_server(serve *v, const dgm_options *o)
 {
@@ -63,6 +75,7 @@ static int open_server(serve *v, const dgm_options *o)
         .tokens = o->tokens,
         .tls = {.cert = o->tls_cert, .key = o->tls_key, .client_ca = o->tls_client_ca},
         .max_connections = o->max_connections,
+        .spare_files = o->web[0] != '\0' ? DGM_WEB_FILES : 0,
         .in_flight = o->max_in_flight,
         .request_segments =
             o->max_in_flight < REQUEST_SEGMENTS ? o->max_in_flight : REQUEST_SEGMENTS,
@@ -80,7 +93,7 @@ static int open_server(serve *v, const dgm_options *o)
         .languages = v->directions.codes,
         .n_languages = v->directions.n,
         .base = dgm_filter_stream(&v->none, s, &v->engine, &v->decode),
-        .max_beam = v->engine.max_beam,
+        .max_beam = v->decode.beam,
         .direction = dgm_serve_direction,
         .direction_ctx = &v->directions,
         .gauge = &v->gauge,
@@ -95,6 +108,8 @@ static int open_server(serve *v, const dgm_options *o)
                                       .version = DGM_VERSION};
         DGM_TRY(dgm_http_open(&v->http, &http));
     }
+    if (o->web[0] != '\0')
+        DGM_TRY(open_web(v, o));
     return dgm_server_start(v->server);
 }
 
@@ -105,6 +120,7 @@ static int serve_clients(serve *v)
     const dgm_serving_config cfg = {.engine = s->engine,
                                     .requests = dgm_server_requests(v->server),
                                     .ranks = s->ranks,
+                                    .dense_ranks = s->dense_ranks,
                                     .spare = SPARE_SLOTS * s->dense_ranks,
                                     .stop = &dgm_session_signal,
                                     .drain_ms = s->options->drain_ms};
@@ -155,9 +171,11 @@ int dgm_cmd_serve(const dgm_options *o)
     if (v->server != NULL && rc >= 0)
         show_summary(v);
     dgm_http_close(v->http);
+    dgm_web_close(v->web);
     dgm_server_close(v->server);
     dgm_serve_directions_close(&v->directions);
     dgm_session_close(&v->session);
+    free(v->page);
     free(v);
     return code;
 }

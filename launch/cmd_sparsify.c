@@ -157,6 +157,10 @@ static void print_report(const dgm_options *o, const dgm_sparsify_report *r, con
     (void)printf(
         "zeros: %llu, %.2f %% of the %llu weights of pruned matrices, %.2f %% of all %llu\n", zeros,
         100 * (double)zeros / (double)pruned, pruned, 100 * (double)zeros / (double)all, all);
+    if (!m->cfg.weights.packed)
+        (void)printf(
+            "zeros stand where weights stood, since a Hugging Face directory has no form without "
+            "them: `dragoman quantize` makes one\n");
     if (r->n_unreached > 0)
         (void)printf("%d of %d matrices by magnitude: experts that no token reached\n",
                      r->n_unreached, r->n_matrices);

@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* One direction, and where its text comes from and goes to. */
 typedef struct part {
@@ -45,13 +44,6 @@ static int choose_experts(filter *f)
     return rc;
 }
 
-static bool shows_progress(const dgm_options *o, const dgm_filter_files *files)
-{
-    const bool typed = files->input_fd == STDIN_FILENO && isatty(STDIN_FILENO);
-    const bool shown = o->output[0] == '\0' && isatty(STDOUT_FILENO);
-    return isatty(STDERR_FILENO) && !typed && !shown && dgm_log_on(DGM_LOG_INFO);
-}
-
 /* job_hash - what a run must have in common with one that it goes on with. */
 static uint64_t job_hash(const dgm_session *s, const dgm_options *o)
 {
@@ -81,7 +73,7 @@ static int prepare_part(filter *f, part *p)
     p->stream.n_outputs = p->files.n_outputs;
     p->stream.report = p->files.report;
     p->stream.job = job_hash(&f->session, o);
-    p->stream.progress = shows_progress(o, &p->files);
+    p->stream.progress = dgm_filter_files_progress(&p->files, o);
     return DGM_OK;
 }
 
@@ -132,6 +124,8 @@ static void add_totals(dgm_stream_totals *sum, const dgm_stream_totals *t)
     sum->lines += t->lines;
     sum->sentences += t->sentences;
     sum->tokens += t->tokens;
+    sum->retried += t->retried;
+    sum->retries_taken += t->retries_taken;
     for (int i = 0; i < DGM_LINE_STATUSES; i++)
         sum->by_status[i] += t->by_status[i];
     sum->flagged += t->flagged;
@@ -198,6 +192,9 @@ static void show_summary(const filter *f)
             (unsigned long long)t->lines, statuses, (unsigned long long)t->sentences,
             (unsigned long long)t->tokens, t->seconds,
             t->seconds > 0 ? (double)t->tokens / t->seconds : 0);
+    if (strcmp(f->session.options->retry, "checks") == 0)
+        dgm_log(DGM_LOG_INFO, "end", "%llu translations were decoded once more, %llu got better",
+                (unsigned long long)t->retried, (unsigned long long)t->retries_taken);
     if (t->absent.n > 0)
         dgm_log(
             DGM_LOG_INFO, "end",

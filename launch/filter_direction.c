@@ -2,6 +2,7 @@
 
 #include "runtime/cut.h"
 #include "runtime/footprint.h"
+#include "runtime/retry.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,11 @@ dgm_options dgm_filter_options(const dgm_options *o, int i)
 static bool scoring(const dgm_options *o)
 {
     return o->command == DGM_COMMAND_SCORE;
+}
+
+static bool retrying(const dgm_options *o)
+{
+    return strcmp(o->retry, "checks") == 0;
 }
 
 /* ---- what the options mean for this model; the same on every rank ---- */
@@ -102,6 +108,10 @@ int dgm_filter_engine(dgm_engine_config *e, dgm_decode_options *d, const dgm_ses
     e->batch_rows = o->batch_rows;
     e->overlap = dgm_session_overlap(s);
     e->max_beam = d->beam;
+    if (retrying(o) || o->command == DGM_COMMAND_SERVE) { /* whose requests may ask for it */
+        e->usual_beam = d->beam;
+        e->max_beam = dgm_retry_beam(d->beam);
+    }
     e->max_targets = n_targets;
     /*
      * A given text is fed some tokens a step. When scoring it is all there is: a row then stands for a token, not for a
@@ -243,6 +253,7 @@ dgm_stream_config dgm_filter_stream(const dgm_filter_direction *d, const dgm_ses
         .max_target = engine->max_target,
         .decode = *decode,
         .score = scoring(o),
+        .retry = retrying(o),
         .strict = o->strict,
         .marian = strcmp(o->format, "marian") == 0,
         .with_score = o->with_score,

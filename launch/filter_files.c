@@ -1,5 +1,7 @@
 #include "launch/filter_files.h"
 
+#include "base/log.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -81,6 +83,13 @@ int dgm_filter_files_open(dgm_filter_files *f, const dgm_options *o,
     *f = (dgm_filter_files){.input_fd = -1, .beside_fd = -1};
     DGM_TRY(open_inputs(f, o));
     return open_outputs(f, o, targets, n_targets);
+}
+
+bool dgm_filter_files_progress(const dgm_filter_files *f, const dgm_options *o)
+{
+    const bool typed = f->input_fd == STDIN_FILENO && isatty(STDIN_FILENO);
+    const bool shown = o->output[0] == '\0' && isatty(STDOUT_FILENO);
+    return isatty(STDERR_FILENO) && !typed && !shown && dgm_log_on(DGM_LOG_INFO);
 }
 
 static void close_text(dgm_lines *lines, int fd)

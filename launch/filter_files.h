@@ -21,6 +21,8 @@ typedef struct dgm_filter_files {
  */
 DGM_MUST_CHECK int dgm_filter_files_open(dgm_filter_files *f, const dgm_options *o,
                                          const dgm_stream_target *targets, int n_targets);
+/* dgm_filter_files_progress - a terminal is there to show it, and nothing else is written or typed there. */
+bool dgm_filter_files_progress(const dgm_filter_files *f, const dgm_options *o);
 void dgm_filter_files_close(dgm_filter_files *f);
 
 #endif

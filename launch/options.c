@@ -138,6 +138,10 @@ static int check(dgm_options *o)
                             "--dense-ranks: want all or a whole number from 1 to 65536, found '%s'",
                             o->dense_ranks);
     }
+    if (o->record_stats[0] != '\0' && strcmp(o->retry, "checks") == 0)
+        return dgm_fail(DGM_EUSAGE,
+                        "--record-stats: want --retry none with it, found checks: lines "
+                        "that are decoded twice would count twice");
     if (o->stall_ms > o->deadline_ms)
         return dgm_fail(DGM_EUSAGE,
                         "--comm-stall-ms: want at most --comm-deadline-ms (%d), found %d",

@@ -64,7 +64,7 @@ typedef struct dgm_options {
     const char *kv;
     const char *overlap;             /* auto, on, off */
     const char *keep, *keep_missing; /* ""; error, exact */
-    const char *retry;               /* none: the others are not in this version */
+    const char *retry;               /* none, checks */
     bool demo_model;                 /* nobody named a model */
     bool help;
 
@@ -171,6 +171,7 @@ typedef struct dgm_options {
     const char *const *listens; /* [n_listens] */
     int n_listens;
     const char *http; /* "": none */
+    const char *web;  /* the same */
     bool insecure;
     const char *tokens;                             /* "": none */
     const char *tls_cert, *tls_key, *tls_client_ca; /* "": none; the first two client's also */

@@ -156,8 +156,9 @@ const dgm_opt dgm_option_rows[] = {
          "stats and prune take several: the n-th -s, -t, -i and --reference belong together",
          "Naming another language than the text's gives fluent nonsense"),
     TEXT("tgt-lang", 't', text_group, tgt_lang, "", "CODE,..", T | S | G | P | E | C, RESULT | LIST,
-         "language of the output; translate takes several, separated by commas, and encodes each "
-         "line once; extract: tasks as inspect lists them, languages or directions such as "
+         "language of the output; translate and client take several, separated by commas, and "
+         "translate encodes each line once; extract: tasks as inspect lists them, languages or "
+         "directions such as "
          "eng_Latn-deu_Latn",
          NULL),
     TEXT("input", 'i', text_group, input, "", "FILE", T | S | K | D | G | P | C, LIST,
@@ -186,8 +187,9 @@ const dgm_opt dgm_option_rows[] = {
     /* Text out */
     TEXT("output", 'o', output_group, output, "", "FILE",
          T | S | K | D | Q | Y | G | P | A | E | W | C, NONE,
-         "file to write; without it standard output; translate writes FILE.part and renames it, "
-         "goes on where it was stopped, and takes {lang} in the name for one file a target; "
+         "file to write; without it standard output; translate and client write FILE.part and "
+         "rename it, go on where they were stopped, and take {lang} in the name for one file a "
+         "target; "
          "quantize, synth, prune and extract make a directory, which must not be there yet",
          NULL),
     CHOICE("format", output_group, format, "plain", "plain|marian", NULL, T | C, RESULT,
@@ -247,8 +249,10 @@ const dgm_opt dgm_option_rows[] = {
          "choose a language's tokens only among the pieces that FILE lists for it, lines of "
          "`CODE<TAB>piece piece ...`; faster, and no other script",
          "What is not listed cannot be written: list rare pieces, digits and names too"),
-    CHOICE("retry", decode_group, retry, "none", "none", "checks", T | C, RESULT,
-           "translate a line again when it looks wrong", NULL),
+    CHOICE("retry", decode_group, retry, "none", "none|checks", NULL, T | V | C, RESULT,
+           "checks: decode a line once more, with a wider beam and an n-gram block, when a check "
+           "strikes its translation (docs/decoding.md), and give the better of both",
+           "A line that is decoded twice takes more than twice as long"),
 
     /* Batching */
     INT("batch-tokens", 0, batch_group, batch_tokens, "0", 0, 16777216, "N", T | S | G | P | V, JOB,
@@ -507,7 +511,7 @@ const dgm_opt dgm_option_rows[] = {
          "the same, but by one of the certificates in FILE alone, in PEM", NULL),
     INT("attempts", 0, client_group, attempts, "10", 0, 1000000, "N", C, NONE,
         "how often in a row a connection is tried, with growing pauses, before the job ends; 0: no "
-        "limit",
+        "limit; client health tries once unless told otherwise",
         NULL),
     CHOICE("priority", client_group, priority, "normal", "normal|interactive|bulk", NULL, C, NONE,
            "interactive goes before others, bulk behind them", NULL),
@@ -522,6 +526,10 @@ const dgm_opt dgm_option_rows[] = {
          NULL),
     TEXT("http", 0, serve_group, http, "", "HOST:PORT", V, NONE,
          "answer /metrics, /healthz and /readyz there, such as 127.0.0.1:9464", NULL),
+    TEXT("web", 0, serve_group, web, "", "HOST:PORT", V, NONE,
+         "a page to try translations by hand there, such as 127.0.0.1:8080; it asks for a token "
+         "where --tokens is set",
+         "Without --tokens everybody with an account on this machine can ask"),
     SWITCH(
         "insecure", 0, serve_group, insecure, V, NONE,
         "let anybody in the network connect: tcp addresses beyond loopback without TLS and tokens",

@@ -123,7 +123,7 @@ static int prepare(job *j)
         return dgm_fail(DGM_ENOMEM, "out of memory for %d directions", o->n_directions);
     for (int i = 0; i < o->n_directions; i++)
         DGM_TRY(read_text(j, &o->directions[i]));
-    DGM_TRY(dgm_prune_plan(&j->plan, o, &j->directions));
+    DGM_TRY(dgm_prune_plan(&j->plan, o, &j->directions, &m->cfg));
     if (o->from[0] != '\0')
         DGM_TRY(read_from(j));
     return dgm_keep_init(&j->keep, &m->cfg, m->hash);

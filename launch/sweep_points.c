@@ -57,7 +57,7 @@ static int choose(dgm_keep *k, const dgm_sweep *s, const dgm_model *m, double fr
     o.fraction = (float)fraction;
     o.ratio = (float)ratio;
     o.keep_total = o.keep_encoder = 0;
-    DGM_TRY(dgm_prune_plan(plan, &o, &s->stats));
+    DGM_TRY(dgm_prune_plan(plan, &o, &s->stats, &m->cfg));
     DGM_TRY(dgm_keep_init(k, &m->cfg, m->hash));
     return dgm_keep_choose(k, &s->stats, plan);
 }

@@ -229,19 +229,21 @@ int dgm_client_request(dgm_client *c, uint64_t user, enum dgm_wire_kind kind, ui
     return DGM_OK;
 }
 
-static int send_cancel(dgm_client *c, uint64_t id)
+/* cancel_sent - what is left of a frame, from *at on, as far as it is of that user; *at: the first item behind it. */
+static int cancel_sent(dgm_client *c, dgm_client_item **at, uint64_t user)
 {
-    const dgm_wire_frame f = {.kind = DGM_WIRE_CANCEL, .as.cancel = {id}};
-    return dgm_wire_encode(&c->out, &c->scratch, &f);
-}
-
-/* A frame is cancelled on the wire when all that is left of it is. */
-static bool all_cancelled(dgm_client *c, uint64_t id)
-{
-    for (const dgm_client_item *it = *bucket(c, id); it != NULL; it = it->chain)
-        if (it->id == id && !it->cancelled)
-            return false;
-    return true;
+    uint32_t segments[DGM_CLIENT_FRAME_SEGMENTS];
+    const uint64_t id = (*at)->id;
+    size_t n = 0;
+    for (; *at != NULL && (*at)->id == id; *at = (*at)->next) {
+        dgm_client_item *it = *at;
+        if (it->user != user || it->cancelled || it->kind != DGM_WIRE_TRANSLATE)
+            continue;
+        it->cancelled = true;
+        segments[n++] = it->segment;
+    }
+    const dgm_wire_frame f = {.kind = DGM_WIRE_CANCEL, .as.cancel = {id, segments, n}};
+    return n == 0 || c->fd < 0 ? DGM_OK : dgm_wire_encode(&c->out, &c->scratch, &f);
 }
 
 void dgm_client_cancel(dgm_client *c, uint64_t user)
@@ -254,13 +256,9 @@ void dgm_client_cancel(dgm_client *c, uint64_t user)
         take_out(&c->waiting, it);
         finish(c, it, DGM_WIRE_STATUS_CANCELLED, DGM_WIRE_ERROR_NONE, false, "");
     }
-    for (dgm_client_item *it = c->sent.first; it != NULL; it = it->next) {
-        if (it->user != user || it->cancelled || it->kind != DGM_WIRE_TRANSLATE)
-            continue;
-        it->cancelled = true;
-        if (c->fd >= 0 && all_cancelled(c, it->id) && send_cancel(c, it->id) != DGM_OK)
-            return; /* then it comes to its end by itself */
-    }
+    for (dgm_client_item *it = c->sent.first; it != NULL;)
+        if (cancel_sent(c, &it, user) != DGM_OK)
+            return; /* then they come to their end by themselves */
 }
 
 size_t dgm_client_pending(const dgm_client *c)
@@ -448,7 +446,10 @@ static int take_answer(dgm_client *c, dgm_client_event *e)
         return 0; /* not ours: a server that answers twice is not believed the second time */
     forget_sent(c, it);
     c->answered = true;
-    if (a->status == DGM_WIRE_STATUS_FAILED && a->retry && again(c, it, a->code, a->retry_after_ms))
+    /* A server that knows no Cancel.segments cancels the whole request: the others are sent again. */
+    const bool failed = (a->status == DGM_WIRE_STATUS_FAILED && a->retry) ||
+                        (a->status == DGM_WIRE_STATUS_CANCELLED && !it->cancelled);
+    if (failed && again(c, it, a->code, a->retry_after_ms))
         return 0;
     emit(c, it, e);
     return 1;

@@ -23,6 +23,10 @@
 
 #include "proto/wire.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef struct dgm_client dgm_client;
 
 typedef struct dgm_client_config {
@@ -54,7 +58,7 @@ DGM_MUST_CHECK int dgm_client_submit(dgm_client *c, uint64_t user, const dgm_wir
  * the connection is there, and not again after a loss: then it ends in an Error with retry. DGM_ENOMEM. */
 DGM_MUST_CHECK int dgm_client_request(dgm_client *c, uint64_t user, enum dgm_wire_kind kind,
                                       uint32_t limit_ms);
-/* dgm_client_cancel - segments of that `user`: each still ends in an answer, CANCELLED unless it was done before. */
+/* dgm_client_cancel - segments of that `user`, and no others: each still ends in an answer, CANCELLED unless it was done before. */
 void dgm_client_cancel(dgm_client *c, uint64_t user);
 
 /* dgm_client_pending - segments and requests without an event yet; dgm_client_queued - those of them not sent. */
@@ -95,5 +99,9 @@ DGM_MUST_CHECK int dgm_client_call(dgm_client *c, const dgm_wire_answer **answer
 /* dgm_client_ask - the same for dgm_client_request; *frame may be an Error. */
 DGM_MUST_CHECK int dgm_client_ask(dgm_client *c, const dgm_wire_frame **frame,
                                   enum dgm_wire_kind kind, uint32_t limit_ms);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

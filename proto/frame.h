@@ -8,10 +8,14 @@
 #ifndef DGM_PROTO_FRAME_H
 #define DGM_PROTO_FRAME_H
 
-#include "base/status.h"
-
 #include <stddef.h>
 #include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#include "base/status.h"
 
 enum {
     DGM_FRAME_HEAD = 4,
@@ -66,5 +70,9 @@ static inline const uint8_t *dgm_frame_buffer_bytes(const dgm_frame_buffer *b, s
 void dgm_frame_buffer_sent(dgm_frame_buffer *b, size_t n);
 /* dgm_frame_buffer_add - room for n more bytes, to be filled by the caller at once; n > 0. NULL: no memory (DGM_ENOMEM's sentence). */
 uint8_t *dgm_frame_buffer_add(dgm_frame_buffer *b, size_t n);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

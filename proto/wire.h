@@ -15,6 +15,10 @@
 
 #include <stdbool.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 enum { DGM_WIRE_VERSION = 1, DGM_WIRE_HELLO_MS = 5000 };
 
 /* Numbers of Frame.kind. 0: none, or one that this version does not know. */
@@ -197,10 +201,10 @@ typedef struct dgm_wire_answer {
     uint32_t parts;
     double absent_mass, absent_most;
     const char *worst_layer;
-    uint32_t checks; /* enum dgm_wire_check, summed */
-    bool retried;
+    uint32_t checks;      /* enum dgm_wire_check, summed */
+    bool retried, second; /* second: it is what hyps are of */
     double first_score, second_score;
-    uint32_t first_checks;
+    uint32_t first_checks, second_checks;
     bool cached, last;
     uint32_t credits;
     const char *message;
@@ -211,6 +215,8 @@ typedef struct dgm_wire_answer {
 
 typedef struct dgm_wire_cancel {
     uint64_t request;
+    const uint32_t *segments; /* [n_segments] places in it; none: all */
+    size_t n_segments;
 } dgm_wire_cancel;
 
 typedef struct dgm_wire_credit {
@@ -315,5 +321,9 @@ DGM_MUST_CHECK int dgm_wire_encode(dgm_frame_buffer *to, dgm_wire_memory *m,
 DGM_MUST_CHECK int dgm_wire_encode_error(dgm_frame_buffer *to, dgm_wire_memory *m, uint64_t id,
                                          enum dgm_wire_error_code code, const char *message,
                                          bool closing, uint32_t retry_after_ms);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

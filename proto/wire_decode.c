@@ -201,6 +201,8 @@ static void get_answer(dgm_wire_answer *a, const Dragoman__V1__Answer *p, decodi
         .code = (uint32_t)p->code,
         .retry = p->retry,
         .retry_after_ms = p->retry_after_ms,
+        .second = p->second,
+        .second_checks = p->second_checks,
     };
 }
 
@@ -255,7 +257,8 @@ static void get_frame(dgm_wire_frame *f, const Dragoman__V1__Frame *p, decoding 
         get_translate(&f->as.translate, p->translate, d);
         break;
     case DGM_WIRE_CANCEL:
-        f->as.cancel.request = p->cancel->request;
+        f->as.cancel =
+            (dgm_wire_cancel){p->cancel->request, p->cancel->segments, p->cancel->n_segments};
         break;
     case DGM_WIRE_DRAIN:
         f->as.drain.limit_ms = p->drain->limit_ms;

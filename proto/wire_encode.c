@@ -179,6 +179,8 @@ static Dragoman__V1__Answer *put_answer(const dgm_wire_answer *a, dgm_wire_memor
     p->code = (Dragoman__V1__ErrorCode)a->code;
     p->retry = a->retry;
     p->retry_after_ms = a->retry_after_ms;
+    p->second = a->second;
+    p->second_checks = a->second_checks;
     return p;
 }
 
@@ -242,6 +244,8 @@ static void put_small(Dragoman__V1__Frame *p, const dgm_wire_frame *f, dgm_wire_
             return;
         dragoman__v1__cancel__init(p->cancel);
         p->cancel->request = f->as.cancel.request;
+        p->cancel->segments = (uint32_t *)(uintptr_t)f->as.cancel.segments;
+        p->cancel->n_segments = f->as.cancel.n_segments;
         break;
     case DGM_WIRE_LANGUAGES_REQUEST:
         if ((p->languages_request = NEW(m, Dragoman__V1__LanguagesRequest)) != NULL)

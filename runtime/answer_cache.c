@@ -9,7 +9,7 @@ enum { BUCKETS = 16384 };
 /* What bears on an answer beside the texts; zeros between its fields. */
 typedef struct key {
     dgm_decode_options decode;
-    int32_t source, target, split, n_beside;
+    int32_t source, target, split, retry, n_beside;
     size_t len;
 } key;
 
@@ -99,6 +99,7 @@ static size_t describe(dgm_answer_cache *c, const dgm_request *r)
     k.source = r->cfg.source.code;
     k.target = r->target.code;
     k.split = (int32_t)r->cfg.source.split;
+    k.retry = r->cfg.retry;
     k.n_beside = l->n_beside;
     k.len = l->len;
     memcpy(c->asked, &k, sizeof k);

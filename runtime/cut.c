@@ -21,7 +21,7 @@ static const char *const stack_names[DGM_STACKS] = {"encoder", "decoder"};
 typedef struct reader {
     const char *path;
     dgm_cut *cut;
-    int top_k;
+    const dgm_model_config *c;
 } reader;
 
 static int bad(const reader *r, const char *key, const char *want)
@@ -59,7 +59,9 @@ static int read_layer(const reader *r, const dgm_moe_layer *layer, const json_t 
 {
     char key[48], want[96];
     double before = -1;
-    const int least = r->top_k < layer->n_experts ? r->top_k : layer->n_experts;
+    /* with gates by hand a layer has what its tasks use, which may be fewer than others of the stack */
+    const int want_k = dgm_config_has_gates(r->c, layer->stack) ? 1 : r->c->top_k,
+              least = want_k < layer->n_experts ? want_k : layer->n_experts;
     (void)snprintf(key, sizeof key, "experts.%s.%d", stack_names[layer->stack], layer->index);
     (void)snprintf(want, sizeof want, "at least %d whole numbers from 0 to %d, ascending", least,
                    layer->n_experts - 1);
@@ -115,7 +117,7 @@ int dgm_cut_read(dgm_cut **out, const dgm_config_file *f, const dgm_model_config
     const json_t *root = json_object_get(json_object_get(j.root, "dragoman"), "cut");
     int rc = DGM_OK;
     if (root != NULL) {
-        const reader r = {f->path, calloc(1, sizeof *r.cut), c->top_k};
+        const reader r = {f->path, calloc(1, sizeof *r.cut), c};
         rc = r.cut == NULL ? dgm_fail(DGM_ENOMEM, "out of memory for a list of experts")
                            : read_cut(&r, root, c);
         *out = r.cut;

@@ -8,7 +8,7 @@
 #define DGM_RUNTIME_CUT_WRITE_H
 
 #include "runtime/cut.h"
-#include "runtime/tensor_copy.h"
+#include "runtime/model_copy.h"
 
 typedef struct dgm_cut_plan {
     const char *keep;              /* file, which goes into the directory */

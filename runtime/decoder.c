@@ -12,7 +12,7 @@ void dgm_decoder_cross(const dgm_forward *f, dgm_kvcache *kv, const float *memor
     const size_t mark = dgm_arena_mark(f->step), d = (size_t)f->model->cfg.d_model;
     float *t = dgm_arena_push(f->step, (size_t)starts[n_seqs] * 2 * d * sizeof(float));
     for (int s = 0; s < n_seqs; s++)
-        dgm_kv_grow(&kv->cross, slots[s], starts[s + 1] - starts[s]);
+        dgm_kv_grow(&kv->cross, slots[s], starts[s + 1] - starts[s], 0);
     const int64_t began = dgm_stage_begin(f->clock);
     for (int l = 0; l < stack->n_layers; l++) {
         dgm_block_linear(f, t, memory, &stack->layers[l].cross_kv, NULL, 0, starts[n_seqs]);
@@ -53,7 +53,7 @@ static void index_caches(const dgm_forward *f, dgm_kvcache *kv, step_rows *s)
 {
     for (int r = 0; r < s->n; r++) {
         const dgm_decoder_row *row = &s->rows[r];
-        dgm_kv_grow(&kv->self, row->slot, row->pos + 1);
+        dgm_kv_grow(&kv->self, row->slot, row->pos + 1, row->row);
         s->past[r] = dgm_arena_push(f->step, (size_t)(row->pos + 1) * sizeof(int32_t));
         for (int p = 0; p <= row->pos; p++)
             s->past[r][p] =

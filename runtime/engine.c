@@ -49,7 +49,8 @@ struct dgm_engine {
 static int check_config(const dgm_engine_config *c, int ranks)
 {
     if (c->batch_tokens < 1 || c->batch_rows < 1 || c->max_source < 2 || c->max_target < 2 ||
-        c->max_beam < 1 || c->max_beam > DGM_MAX_BEAM || c->max_targets < 1 || c->prompt_rows < 1)
+        c->max_beam < 1 || c->max_beam > DGM_MAX_BEAM || c->usual_beam > c->max_beam ||
+        c->max_targets < 1 || c->prompt_rows < 1)
         return dgm_fail(DGM_EINTERNAL, "the engine's limits make no sense");
     if (c->dense_ranks < 0 || c->dense_ranks > ranks)
         return dgm_fail(DGM_EUSAGE,
@@ -91,7 +92,7 @@ static int open_rank(dgm_engine **out, const dgm_engine_config *cfg, const dgm_m
     if (e == NULL)
         return dgm_fail(DGM_ENOMEM, "out of memory for the engine");
     const int dense = cfg->dense_ranks == 0 ? ranks : cfg->dense_ranks;
-    const int slots = cfg->batch_rows / cfg->max_beam / dense;
+    const int slots = cfg->batch_rows / dgm_engine_usual_beam(cfg) / dense;
     *e = (dgm_engine){.cfg = *cfg, .model = model, .comm = comm, .rank = rank, .ranks = ranks};
     e->slots = (slots < cfg->max_targets ? cfg->max_targets : slots) + cfg->spare_slots;
     *out = e;

@@ -29,6 +29,7 @@ typedef struct dgm_engine_config {
     int max_source;  /* longest source, ids */
     int max_target;  /* longest target, ids, start token counted */
     int max_beam;
+    int usual_beam;      /* of most jobs: batch_rows are as many of these; 0: max_beam */
     int max_targets;     /* most targets of one job */
     dgm_compute compute; /* of products with integer weights; bears on results */
     bool kv_bf16;        /* attention caches in bf16: other bits */
@@ -43,6 +44,12 @@ typedef struct dgm_engine_config {
     int prompt_rows;          /* prompt tokens that one sentence may feed in a step (score: more) */
     dgm_overlap_mode overlap; /* of exchange and compute; no bearing on results */
 } dgm_engine_config;
+
+/* dgm_engine_usual_beam - what a slot counts of batch_rows. A job with a wider beam has more rows than that. */
+static inline int dgm_engine_usual_beam(const dgm_engine_config *cfg)
+{
+    return cfg->usual_beam > 0 ? cfg->usual_beam : cfg->max_beam;
+}
 
 /* dgm_engine_open - Collective. The model is loaded; comm, kernels, pool outlive the engine. */
 DGM_MUST_CHECK int dgm_engine_open(dgm_engine **out, const dgm_engine_config *cfg,

@@ -1,5 +1,5 @@
 /* What some tasks use of a model. */
-#include "runtime/extract.h"
+#include "runtime/extract_cut.h"
 
 #include "kernels/route.h"
 #include "runtime/task_experts.h"
@@ -29,23 +29,63 @@ static int read_gates(float *out, const dgm_model *m, const dgm_layer *layer)
     return rc;
 }
 
-/* Experts and gates of a task, as dgm_moe chooses them; logits [n] is room. */
-static int choose(int16_t pair[2], float gate[2], const dgm_model *m, const float *row,
-                  const int16_t *by_hand, const dgm_kernels *kern, float *logits, int n)
+/* What the choice in a layer depends on. */
+typedef struct chooser {
+    const dgm_extraction *x;
+    const dgm_layer *layer;
+    const dgm_kernels *kern;
+    float *logits; /* [experts] room */
+} chooser;
+
+/* choose - experts and gates of a task, as dgm_moe chooses them: by its row of logits, or those by hand; kept NULL: of all. */
+static int choose(int16_t pair[2], float gate[2], const chooser *c, const float *row,
+                  const int16_t *by_hand, const uint8_t *kept)
 {
+    const dgm_model *m = c->x->m;
+    const int n = c->layer->router.n;
     int32_t best[2];
-    for (int e = 0; e < n; e++)
-        logits[e] = by_hand == NULL                      ? row[e]
-                    : e == by_hand[0] || e == by_hand[1] ? 0.0f
-                                                         : -INFINITY;
-    const int rc = m->cfg.top_k == 1 ? dgm_route_top1(best, gate, kern, logits, n)
-                                     : dgm_route_top2(best, gate, logits, n);
+    for (int e = 0; e < n; e++) {
+        c->logits[e] = by_hand == NULL                      ? row[e]
+                       : e == by_hand[0] || e == by_hand[1] ? 0.0f
+                                                            : -INFINITY;
+        if (kept != NULL && kept[e] == 0)
+            c->logits[e] = -INFINITY;
+    }
+    const int rc = m->cfg.top_k == 1 ? dgm_route_top1(best, gate, c->kern, c->logits, n)
+                                     : dgm_route_top2(best, gate, c->logits, n);
     for (int i = 0; i < 2; i++)
         pair[i] = (int16_t)best[i];
     return rc == DGM_OK
                ? DGM_OK
                : dgm_fail(DGM_EMODEL, "%s: wanted logits of tasks that are numbers, found others",
                           m->dir);
+}
+
+/* choose_cut - the same in a model that was cut, under the set of each direction of the task, which must come to the same. */
+static int choose_cut(int16_t pair[2], float gate[2], const chooser *c, int task, const float *row,
+                      const int16_t *by_hand)
+{
+    const dgm_model *m = c->x->m;
+    int first = -1;
+    for (int d = 0; d < m->cut->n_directions; d++) {
+        int16_t p[2];
+        float g[2];
+        const uint8_t *kept = dgm_extract_cut_kept(c->x, c->layer->moe_index, task, d);
+        if (kept == NULL)
+            continue;
+        DGM_TRY(choose(p, g, c, row, by_hand, kept));
+        if (first >= 0 && (memcmp(p, pair, sizeof p) != 0 || memcmp(g, gate, sizeof g) != 0))
+            return dgm_fail(DGM_EMODEL,
+                            "%s: want the same experts of task %s for all directions that the "
+                            "model was cut for, found others for %s than for %s: cut it for one "
+                            "of them (prune --for)",
+                            m->dir, m->tasks.name[task], m->cut->directions[d],
+                            m->cut->directions[first]);
+        first = first < 0 ? d : first;
+        memcpy(pair, p, sizeof p);
+        memcpy(gate, g, sizeof g);
+    }
+    return DGM_OK;
 }
 
 /* table: [tasks of the source, experts] logits, or [tasks of the source, 2] gates. */
@@ -57,21 +97,22 @@ static int choose_all(dgm_extract_layer *l, const dgm_extraction *x, const dgm_l
     const int n = layer->router.n;
     const bool by_hand = m->cfg.routing[l->stack] == DGM_BY_HAND,
                gates = dgm_config_has_gates(&m->cfg, l->stack);
-    float *logits = table + (size_t)t->n * (size_t)n;
+    const chooser c = {x, layer, kern, table + (size_t)t->n * (size_t)n};
     if (gates)
         DGM_TRY(read_gates(table, m, layer));
     else if (!by_hand)
         DGM_TRY(dgm_task_logits(table, m, layer));
     for (int i = 0; i < x->n_tasks; i++) {
         const int task = x->tasks[i];
+        const float *row = table + (size_t)task * (size_t)n;
         const int16_t *hand =
             by_hand ? t->by_hand[l->stack][task * t->n_layers[l->stack] + moe] : NULL;
         if (gates && hand != NULL) { /* gates are of experts by hand */
             memcpy(l->pair[i], hand, sizeof l->pair[i]);
             memcpy(l->gate[i], table + 2 * (size_t)task, sizeof l->gate[i]);
         } else
-            DGM_TRY(choose(l->pair[i], l->gate[i], m, table + (size_t)task * (size_t)n, hand, kern,
-                           logits, n));
+            DGM_TRY(m->cut == NULL ? choose(l->pair[i], l->gate[i], &c, row, hand, NULL)
+                                   : choose_cut(l->pair[i], l->gate[i], &c, task, row, hand));
     }
     return DGM_OK;
 }
@@ -127,11 +168,6 @@ static int check_source(const dgm_model *m)
     bool routed = false;
     if (dgm_config_most_experts(c) == 0)
         return dgm_fail(DGM_EMODEL, "%s: want a mixture of experts, found a dense model", m->dir);
-    if (m->cut != NULL)
-        return dgm_fail(DGM_EMODEL,
-                        "%s: want a model with all its experts, found one that prune cut: extract "
-                        "first, then prune what was extracted",
-                        m->dir);
     for (int s = 0; s < DGM_STACKS; s++)
         routed = routed || (c->n_experts[s] > 0 && dgm_routing_by_task(c->routing[s]));
     if (routed)
@@ -166,6 +202,16 @@ static int init_layers(dgm_extraction *x, const dgm_kernels *kern)
     return DGM_OK;
 }
 
+static int read_cut(dgm_extraction *x)
+{
+    DGM_TRY(dgm_extract_cut_check(x));
+    x->keep = calloc(1, sizeof *x->keep);
+    if (x->keep == NULL)
+        return dgm_fail(DGM_ENOMEM, "out of memory for a keep file");
+    DGM_TRY(dgm_cut_read_keep(x->keep, "", x->m));
+    return dgm_extract_cut_check_sets(x);
+}
+
 int dgm_extraction_init(dgm_extraction *x, const dgm_model *m, const int *tasks, int n,
                         const dgm_kernels *kern)
 {
@@ -179,8 +225,10 @@ int dgm_extraction_init(dgm_extraction *x, const dgm_model *m, const int *tasks,
     else {
         memcpy(x->tasks, tasks, (size_t)n * sizeof *x->tasks);
         qsort(x->tasks, (size_t)n, sizeof *x->tasks, ascending);
-        rc = init_layers(x, kern);
+        rc = m->cut == NULL ? DGM_OK : read_cut(x);
     }
+    if (rc == DGM_OK)
+        rc = init_layers(x, kern);
     if (rc != DGM_OK)
         dgm_extraction_fini(x);
     return rc;
@@ -195,6 +243,9 @@ void dgm_extraction_fini(dgm_extraction *x)
     }
     free(x->layers);
     free(x->tasks);
+    if (x->keep != NULL)
+        dgm_keep_fini(x->keep);
+    free(x->keep);
     *x = (dgm_extraction){0};
 }
 

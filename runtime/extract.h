@@ -10,8 +10,7 @@
 #define DGM_RUNTIME_EXTRACT_H
 
 #include "kernels/kernels.h"
-#include "runtime/model.h"
-#include "runtime/tensor_copy.h"
+#include "runtime/model_copy.h"
 
 /* What tasks use of one MoE layer. */
 typedef struct dgm_extract_layer {
@@ -26,13 +25,16 @@ typedef struct dgm_extraction {
     const dgm_model *m; /* opened, not loaded; outlives it */
     int n_tasks;
     int *tasks; /* [n_tasks] ascending, rows in the source */
+    struct dgm_keep
+        *keep; /* of a model that was cut: its sets, which a task's experts depend on; else NULL */
     int n_layers;
     dgm_extract_layer *layers; /* of the stacks that are routed by task, encoder first */
 } dgm_extraction;
 
 /*
  * dgm_extraction_init - what `tasks` [n] (of m, each once) use of m. Reads the tables of logits. DGM_EMODEL with the
- * reason where no stack is routed by task, or the model was cut by languages.
+ * reason where no stack is routed by task, or where a model was cut (runtime/cut.h) so that a task has other experts from one
+ * language than from another; DGM_EINPUT for a task that it was not cut for.
  */
 DGM_MUST_CHECK int dgm_extraction_init(dgm_extraction *x, const dgm_model *m, const int *tasks,
                                        int n, const dgm_kernels *kern);
@@ -64,9 +66,10 @@ DGM_MUST_CHECK int dgm_extract_write(dgm_extract_report *report, const dgm_extra
 DGM_MUST_CHECK int dgm_extract_fold(dgm_extract_report *report, const dgm_extraction *x,
                                     const char *out, dgm_copy_progress progress, void *ctx);
 
-/* dgm_extract_config - config.json of the new model. folded: its FFNs are as many times as wide; 0: not folded. */
-DGM_MUST_CHECK int dgm_extract_config(char **text, size_t *len, const dgm_extraction *x,
-                                      int folded);
+/* dgm_extract_finish - all but the weights, then the new model appears. folded: its FFNs are as many times as wide; 0: not folded.
+ * DGM_EMODEL, DGM_ENOMEM, DGM_EOUTPUT. */
+DGM_MUST_CHECK int dgm_extract_finish(uint64_t *bytes, dgm_model_copy *copy,
+                                      const dgm_extraction *x, int folded);
 
 /* dgm_extract_all_dense - nothing that is folded leaves a mixture of experts. */
 bool dgm_extract_all_dense(const dgm_extraction *x);

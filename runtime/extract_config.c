@@ -1,8 +1,9 @@
 /* config.json of an extracted model. */
 #include "runtime/config_own.h"
-#include "runtime/extract.h"
+#include "runtime/extract_cut.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 static const char *const stacks[DGM_STACKS] = {"encoder", "decoder"};
 
@@ -96,25 +97,40 @@ static json_t *top_json(const dgm_extraction *x, int folded)
     return top;
 }
 
-/* Keys under dragoman: how many experts the layers have, where they are fewer than num_experts. */
-static json_t *own_json(const dgm_extraction *x, int folded)
+/* Keys under dragoman: how many experts the layers have, where they are fewer than num_experts; of those routed by token, which. */
+static json_t *own_json(const dgm_extraction *x, int folded, const dgm_text *keep)
 {
     int n[DGM_STACKS];
     for (int s = 0; s < DGM_STACKS; s++) {
         n[s] = dgm_extraction_most(x, s);
         n[s] = n[s] < 1 || (folded > 0 && by_task(x, s)) ? 1 : n[s]; /* 1: of no layer */
     }
-    return folded > 0 && dgm_extract_all_dense(x)
-               ? json_pack("{s:n}", "experts_kept")
-               : json_pack("{s:[i, i]}", "experts_kept", n[DGM_ENCODER], n[DGM_DECODER]);
+    json_t *kept = folded > 0 && dgm_extract_all_dense(x)
+                       ? json_null()
+                       : json_pack("[i, i]", n[DGM_ENCODER], n[DGM_DECODER]);
+    return json_pack("{s:o, s:o}", "experts_kept", kept, "cut",
+                     dgm_extract_cut_json(x, folded, keep));
 }
 
-int dgm_extract_config(char **text, size_t *len, const dgm_extraction *x, int folded)
+static int config(dgm_text *out, const dgm_extraction *x, int folded, const dgm_text *keep,
+                  const dgm_zeros *zeros)
 {
     json_t *options = json_pack("{s:o, s:b, s:o}", "tasks", tasks_json(x), "fold", folded > 0,
                                 "experts", experts_json(x));
-    const dgm_config_change change = {.own = own_json(x, folded),
-                                      .top = top_json(x, folded),
-                                      .step = {.tool = "extract", .options = options}};
-    return dgm_config_extend(text, len, x->m, &change);
+    const dgm_config_change change = {
+        .own = own_json(x, folded, keep),
+        .top = top_json(x, folded),
+        .step = {.tool = "extract", .options = options, .zeros = zeros}};
+    return dgm_config_extend(&out->text, &out->len, x->m, &change);
+}
+
+int dgm_extract_finish(uint64_t *bytes, dgm_model_copy *copy, const dgm_extraction *x, int folded)
+{
+    dgm_text keep, text;
+    DGM_TRY(dgm_extract_cut_keep(&keep, x, folded));
+    int rc = config(&text, x, folded, &keep, dgm_model_copy_zeros(copy));
+    if (rc == DGM_OK)
+        rc = dgm_model_finish(bytes, copy->to, x->m, &keep, text);
+    free(keep.text);
+    return rc;
 }

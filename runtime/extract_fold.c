@@ -1,13 +1,11 @@
 /* The folded model: an expert pair as one dense FFN. Tensors that change are made whole, in memory. */
 #define _GNU_SOURCE
 #include "runtime/extract.h"
-#include "runtime/weights.h"
+#include "runtime/zeros.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static const uint64_t SHARD_BYTES = (uint64_t)4 << 30;
 
 /* How sources become one tensor. */
 enum join {
@@ -30,11 +28,9 @@ typedef struct item {
 typedef struct job {
     const dgm_extraction *x;
     dgm_extract_report *report;
-    dgm_tensor_copy *copy;
-    item *items;
-    dgm_new_tensor *list; /* [n], the writer's once it is planned */
-    size_t n;
-    int wide; /* an FFN of a folded stack is so many times as wide */
+    dgm_model_copy copy;
+    item *items; /* [copy.n] */
+    int wide;    /* an FFN of a folded stack is so many times as wide */
     bool dense;
 } job;
 
@@ -83,42 +79,32 @@ static const dgm_slot *slot_of(const dgm_model *m, const dgm_packed *matrix, con
 }
 
 /* add - the item, as a tensor of that name (taken). */
-static bool add(job *j, const item *what, char *name)
+static int add(job *j, const item *what, char *name)
 {
-    dgm_new_tensor *t = &j->list[j->n];
-    item *i = &j->items[j->n];
+    item *i = &j->items[j->copy.n];
     *i = *what;
-    if (i->join == COPY) {
-        if (!dgm_tensor_copy_plan(j->copy, t, i->from[0]->tensor)) {
-            free(name);
-            return false;
-        }
-        free(t->name);
-    } else {
-        i->bf16 = i->join != SUM;
-        for (int s = 0; s < i->n; s++)
-            i->bf16 = i->bf16 && i->from[s]->tensor->dtype == DGM_BF16 && i->scale[s] == 1;
-        *t = (dgm_new_tensor){.type = i->bf16 ? "BF16" : "F32",
-                              .n_dims = i->from[0]->matrix != NULL ? 2 : 1,
-                              .dims = {i->rows, i->k}};
-        t->bytes = (uint64_t)i->rows * i->k * (i->bf16 ? 2 : 4);
-        j->copy->total_bytes += t->bytes;
-    }
-    t->unit = i->from[0]->matrix != NULL;
-    t->loose = true;
-    t->name = j->dense ? dense_name(name) : name;
-    j->n++;
-    return t->name != NULL;
+    name = j->dense ? dense_name(name) : name;
+    if (i->join == COPY)
+        return dgm_model_copy_add_slot(&j->copy, name, i->from[0]);
+    i->bf16 = i->join != SUM;
+    for (int s = 0; s < i->n; s++)
+        i->bf16 = i->bf16 && i->from[s]->tensor->dtype == DGM_BF16 && i->scale[s] == 1;
+    const bool matrix = i->from[0]->matrix != NULL;
+    const dgm_new_tensor t = {.type = i->bf16 ? "BF16" : "F32",
+                              .n_dims = matrix ? 2 : 1,
+                              .dims = {i->rows, i->k},
+                              .unit = matrix};
+    return dgm_model_copy_add(&j->copy, name, t);
 }
 
-static bool add_copy(job *j, const dgm_slot *s)
+static int add_copy(job *j, const dgm_slot *s)
 {
     const item i = {.join = COPY, .n = 1, .from = {s}};
     return add(j, &i, strdup(s->tensor->name));
 }
 
 /* add_merged - what stands for the experts of a layer; first: the tensor where they begin. */
-static bool add_merged(job *j, const dgm_extract_layer *l, const dgm_slot *first)
+static int add_merged(job *j, const dgm_extract_layer *l, const dgm_slot *first)
 {
     const dgm_model *m = j->x->m;
     const dgm_layer *layer = &m->stack[l->stack].layers[l->index];
@@ -136,19 +122,18 @@ static bool add_merged(job *j, const dgm_extract_layer *l, const dgm_slot *first
         fc2.scale[i] = b2.scale[i] = (double)l->gate[0][i] * (double)m->cfg.expert_scale;
         fc1.n = b1.n = fc2.n = b2.n = i + 1;
     }
-    const size_t before = j->n;
+    const uint64_t before = j->copy.total_bytes;
     const char *name = first->tensor->name;
-    const bool good = add(j, &fc1, merged_name(name, "fc1.weight")) &&
-                      add(j, &b1, merged_name(name, "fc1.bias")) &&
-                      add(j, &fc2, merged_name(name, "fc2.weight")) &&
-                      add(j, &b2, merged_name(name, "fc2.bias"));
-    for (size_t i = before; i < j->n; i++)
-        j->report->experts_after[l->stack] += j->list[i].bytes;
-    return good;
+    DGM_TRY(add(j, &fc1, merged_name(name, "fc1.weight")));
+    DGM_TRY(add(j, &b1, merged_name(name, "fc1.bias")));
+    DGM_TRY(add(j, &fc2, merged_name(name, "fc2.weight")));
+    DGM_TRY(add(j, &b2, merged_name(name, "fc2.bias")));
+    j->report->experts_after[l->stack] += j->copy.total_bytes - before;
+    return DGM_OK;
 }
 
 /* add_wider - a dense FFN of a folded stack, with zeros up to the width of the folded ones; second: fc2. */
-static bool add_wider(job *j, const dgm_slot *s, int stack)
+static int add_wider(job *j, const dgm_slot *s, int stack)
 {
     const dgm_model *m = j->x->m;
     const size_t f = (size_t)m->cfg.ffn_dim[stack] * (size_t)j->wide;
@@ -163,7 +148,7 @@ static bool add_wider(job *j, const dgm_slot *s, int stack)
     return add(j, s->matrix == &ffn->fc2.w ? &columns : &rows, strdup(s->tensor->name));
 }
 
-static bool add_slot(job *j, const dgm_slot *s, bool first_of_layer)
+static int add_slot(job *j, const dgm_slot *s, bool first_of_layer)
 {
     const dgm_model *m = j->x->m;
     const dgm_extract_layer *l = s->layer >= 0 ? dgm_extraction_layer(j->x, s->layer) : NULL;
@@ -172,27 +157,22 @@ static bool add_slot(job *j, const dgm_slot *s, bool first_of_layer)
     if (s->expert >= 0)
         j->report->experts_before[stack] += s->tensor->bytes;
     if (l != NULL && s->expert >= 0)
-        return !first_of_layer || add_merged(j, l, s);
+        return first_of_layer ? add_merged(j, l, s) : DGM_OK;
     if (l != NULL && s->part == DGM_ROUTER)
-        return true;
+        return DGM_OK;
     if (s->expert >= 0)
         j->report->experts_after[stack] += s->tensor->bytes;
     return folded && s->part == DGM_FFN ? add_wider(j, s, stack) : add_copy(j, s);
 }
 
-/* list_tensors - of the new model. False: out of memory. */
-static bool list_tensors(job *j)
+static int add_tensors(job *j)
 {
     const struct dgm_model_files *f = j->x->m->files;
-    const size_t most = f->n_slots + 4 * (size_t)j->x->n_layers + 1;
-    j->items = calloc(most, sizeof *j->items);
-    j->list = calloc(most, sizeof *j->list);
-    bool good = j->items != NULL && j->list != NULL;
-    for (size_t i = 0; good && i < f->n_slots; i++) {
+    for (size_t i = 0; i < f->n_slots; i++) {
         const dgm_slot *s = &f->slots[i];
-        good = add_slot(j, s, s->expert >= 0 && (i == 0 || s[-1].moe != s->moe));
+        DGM_TRY(add_slot(j, s, s->expert >= 0 && (i == 0 || s[-1].moe != s->moe)));
     }
-    return good;
+    return dgm_model_copy_plan(&j->copy, 0);
 }
 
 /* ---- fill ---- */
@@ -235,15 +215,17 @@ static void sum(float *out, const item *i, float *const w[2])
 /* put - out, made narrow in its own room when it is bf16: it came from bf16, so that is exact. */
 static int put(job *j, const item *i, float *out)
 {
-    const size_t n = i->rows * i->k, bytes = n * (i->bf16 ? 2 : 4);
+    const size_t n = i->rows * i->k;
+    uint64_t zeros = 0;
     uint16_t *narrow = (uint16_t *)(void *)out; /* element x ends before x + 1 is read */
+    for (size_t x = 0; x < n; x++)
+        zeros += out[x] == 0;
+    dgm_zeros_add(&j->copy.zeros, i->from[0]->matrix != NULL, n, zeros);
     for (size_t x = 0; i->bf16 && x < n; x++) {
         const uint16_t rounded = dgm_bf16_round(out[x]);
         memcpy(&narrow[x], &rounded, sizeof rounded);
     }
-    DGM_TRY(dgm_model_writer_put(j->copy->to, out, bytes));
-    dgm_tensor_copy_tell(j->copy, bytes);
-    return DGM_OK;
+    return dgm_model_copy_put(&j->copy, out, n * (i->bf16 ? 2 : 4));
 }
 
 /* make - a tensor that changes; its sources, what their bytes were, and itself are held whole. */
@@ -266,34 +248,6 @@ static int make(job *j, const item *i)
         rc = put(j, i, out);
     free(out);
     return rc;
-}
-
-static int fill(job *j)
-{
-    for (size_t i = 0; i < j->n; i++)
-        DGM_TRY(j->items[i].join == COPY ? dgm_tensor_copy_run(j->copy, j->items[i].from[0]->tensor)
-                                         : make(j, &j->items[i]));
-    return DGM_OK;
-}
-
-static int finish(job *j)
-{
-    char *config;
-    size_t len;
-    DGM_TRY(dgm_model_writer_beside(j->copy->to, j->x->m->dir));
-    DGM_TRY(dgm_extract_config(&config, &len, j->x, j->wide));
-    const int rc = dgm_model_writer_commit(&j->report->bytes_after, j->copy->to, config, len);
-    free(config);
-    return rc;
-}
-
-static int write_all(job *j)
-{
-    dgm_new_tensor *list = j->list;
-    j->list = NULL;
-    DGM_TRY(dgm_model_writer_plan(j->copy->to, list, j->n, SHARD_BYTES));
-    DGM_TRY(fill(j));
-    return finish(j);
 }
 
 /* ---- the whole ---- */
@@ -320,31 +274,31 @@ static int widest(const dgm_extraction *x)
     return wide;
 }
 
+static int write_all(job *j)
+{
+    DGM_TRY(add_tensors(j));
+    for (size_t i = 0; i < j->copy.n; i++)
+        DGM_TRY(j->items[i].join == COPY ? dgm_model_copy_run(&j->copy, j->items[i].from[0])
+                                         : make(j, &j->items[i]));
+    return dgm_extract_finish(&j->report->bytes_after, &j->copy, j->x, j->wide);
+}
+
 int dgm_extract_fold(dgm_extract_report *report, const dgm_extraction *x, const char *out,
                      dgm_copy_progress progress, void *ctx)
 {
-    const dgm_tensors *from = x->m->files->tensors;
-    dgm_model_writer *to = NULL;
+    const size_t most = x->m->files->n_slots + 4 * (size_t)x->n_layers;
     DGM_TRY(check(x));
-    *report = (dgm_extract_report){.bytes_before = dgm_tensors_bytes(from)};
-    dgm_tensor_copy copy = {.from = from, .progress = progress, .ctx = ctx};
+    *report = (dgm_extract_report){.bytes_before = dgm_tensors_bytes(x->m->files->tensors)};
     job j = {.x = x,
              .report = report,
-             .copy = &copy,
+             .items = calloc(most + 1, sizeof *j.items),
              .wide = widest(x),
              .dense = dgm_extract_all_dense(x)};
-    int rc = dgm_tensor_copy_init(&copy);
+    int rc = dgm_model_copy_open(&j.copy, x->m, out, most, progress, ctx);
     if (rc == DGM_OK)
-        rc = dgm_model_writer_open(&to, out);
-    copy.to = to;
-    if (rc == DGM_OK)
-        rc = list_tensors(&j) ? write_all(&j)
-                              : dgm_fail(DGM_ENOMEM, "out of memory for a list of tensors");
-    dgm_model_writer_close(to);
-    dgm_tensor_copy_fini(&copy);
-    for (size_t i = 0; j.list != NULL && i < j.n; i++)
-        free(j.list[i].name);
-    free(j.list);
+        rc = j.items != NULL ? write_all(&j)
+                             : dgm_fail(DGM_ENOMEM, "out of memory for a list of tensors");
+    dgm_model_copy_close(&j.copy);
     free(j.items);
     return rc;
 }

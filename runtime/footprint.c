@@ -21,10 +21,11 @@ typedef struct share {
 
 static share share_of(const dgm_engine_config *cfg, int ranks)
 {
-    const int dense = dense_ranks(cfg, ranks), slots = cfg->batch_rows / cfg->max_beam / dense;
+    const int dense = dense_ranks(cfg, ranks), beam = dgm_engine_usual_beam(cfg),
+              slots = cfg->batch_rows / beam / dense;
     share s = {.tokens = (cfg->batch_tokens + dense - 1) / dense,
                .sentences = slots < 1 ? 1 : slots};
-    s.rows = (int)s.sentences * cfg->max_beam;
+    s.rows = (int)s.sentences * beam;
     return s;
 }
 
@@ -74,7 +75,7 @@ bool dgm_choose_batch(dgm_engine_config *cfg, const dgm_model *model, int ranks,
                       double budget)
 {
     const bool tokens = cfg->batch_tokens == 0, rows = cfg->batch_rows == 0;
-    const int dense = dense_ranks(cfg, ranks), least = cfg->max_beam;
+    const int dense = dense_ranks(cfg, ranks), least = dgm_engine_usual_beam(cfg);
     int t = DGM_USUAL_TOKENS, r = cfg->usual_rows;
     for (;;) {
         cfg->batch_tokens = tokens ? t * dense : cfg->batch_tokens;

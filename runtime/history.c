@@ -122,6 +122,17 @@ int dgm_history_has(bool *has, const char *dir, const char *tool)
     return DGM_OK;
 }
 
+int dgm_history_zeroed(bool *zeroed, const char *dir)
+{
+    json_t *steps;
+    *zeroed = false;
+    DGM_TRY(dgm_history_read(&steps, dir));
+    for (size_t i = 0; i < json_array_size(steps); i++)
+        *zeroed = *zeroed || json_object_get(json_array_get(steps, i), "zeros") != NULL;
+    json_decref(steps);
+    return DGM_OK;
+}
+
 /* ---- for people ---- */
 
 /* "experts int8, dense int8": texts as they are, all else as JSON. */

@@ -72,6 +72,11 @@ static void engine_metrics(FILE *f, const dgm_serving_gauge *g)
         (void)fprintf(f, "dragoman_lines_total{status=\"%s\"} %llu\n",
                       dgm_line_status_name((enum dgm_line_status)i),
                       (unsigned long long)atomic_load(&g->flagged[i]));
+    head(f, "dragoman_retried_lines_total", "counter",
+         "Segments decoded twice (--retry checks), by which was given.");
+    for (int i = 0; i < 2; i++)
+        (void)fprintf(f, "dragoman_retried_lines_total{given=\"%s\"} %llu\n",
+                      i == 0 ? "first" : "second", (unsigned long long)atomic_load(&g->retried[i]));
     one(f, "dragoman_batch_segments", "gauge", "Parts of segments in the engine's batch.",
         atomic_load(&g->in_flight));
     one(f, "dragoman_batch_slots", "gauge", "How many fit.", atomic_load(&g->slots));

@@ -51,6 +51,13 @@ static void tell_ends(const chooser *c, const char *name)
     }
 }
 
+/* metric_of - of a stack. Where it is routed by task, the best expert of a task has all first places: metrics of these would tell
+ * nothing of the second. */
+static enum dgm_metric metric_of(const chooser *c, int stack)
+{
+    return c->plan->by_task[stack] ? DGM_METRIC_GATE : c->plan->metric;
+}
+
 /* choose - sets named `name` from the encoder's values of directions that start in `src`, the decoder's of those that end in
  * `tgt` (NULL: any). A stack without such directions gets none. */
 static int choose(const chooser *c, const char *name, const dgm_gates_filter *enc,
@@ -61,8 +68,8 @@ static int choose(const chooser *c, const char *name, const dgm_gates_filter *en
         return DGM_OK; /* from an earlier run */
     const dgm_moe_shape *shape = &c->s->shape;
     int n[DGM_STACKS];
-    DGM_TRY(dgm_metric_values(c->values[0], &n[DGM_ENCODER], c->s, c->plan->metric, enc));
-    DGM_TRY(dgm_metric_values(c->values[1], &n[DGM_DECODER], c->s, c->plan->metric, dec));
+    DGM_TRY(dgm_metric_values(c->values[0], &n[DGM_ENCODER], c->s, metric_of(c, 0), enc));
+    DGM_TRY(dgm_metric_values(c->values[1], &n[DGM_DECODER], c->s, metric_of(c, 1), dec));
     for (int l = 0; l < shape->n_layers; l++) {
         const dgm_moe_layer *layer = &shape->layers[l];
         if (layer->stack == DGM_DECODER)

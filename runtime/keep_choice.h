@@ -19,6 +19,8 @@ typedef struct dgm_target_budget {
 
 typedef struct dgm_keep_plan {
     enum dgm_metric metric;
+    bool by_task
+        [DGM_STACKS]; /* all rows of a task have the same experts there: gates count, whatever the metric */
     enum dgm_choice_algorithm algorithm;
     enum dgm_granularity granularity;
     int mode;       /* dgm_gates_mode of the runs that count, -1: both */

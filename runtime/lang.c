@@ -9,13 +9,16 @@
 enum {
     NAME_BYTES = 64,  /* longest name looked at: English names have at most 31 bytes */
     TEXT_BYTES = 700, /* of choices in a message */
-    N_NEAR = 9,       /* languages named for an unknown one: as many as there are Arabics */
+    N_NEAR = 9,       /* languages named for an unknown one: as many as there are Arabics, */
+    N_SAME = 9,       /* which is the most that one alias means, too */
 };
 
 typedef struct tag {
     char whole[NAME_BYTES]; /* lower case, `-` for `_` */
     char lang[4], script[5];
     bool well_formed; /* language[-script][-region] */
+    const char *by_whole[N_SAME],
+        *by_lang[N_SAME]; /* codes that these are aliases of; NULL: no more */
 } tag;
 
 const dgm_lang *dgm_langs(int *n)
@@ -49,10 +52,20 @@ static void lower(char *out, size_t size, const char *in)
     out[n] = '\0';
 }
 
-static void parse(tag *t, const char *name)
+/* find_alias - once for a name: to ask each language takes a server longer than all else that it does for a line. */
+static void find_alias(const char *codes[N_SAME], const char *alias)
 {
-    memset(t, 0, sizeof *t);
-    lower(t->whole, sizeof t->whole, name);
+    int n = 0;
+    for (int i = 0; i < dgm_lang_n_aliases; i++)
+        if (strcmp(dgm_lang_alias_rows[i].alias, alias) == 0) {
+            DGM_ASSERT(n < N_SAME);
+            codes[n++] = dgm_lang_alias_rows[i].code;
+        }
+}
+
+/* split - a tag into its parts. */
+static void split(tag *t)
+{
     const char *s = t->whole;
     for (int part = 0;; part++) {
         const size_t n = strcspn(s, "-");
@@ -68,6 +81,15 @@ static void parse(tag *t, const char *name)
         s += n + 1;
     }
     t->well_formed = true;
+}
+
+static void parse(tag *t, const char *name)
+{
+    memset(t, 0, sizeof *t);
+    lower(t->whole, sizeof t->whole, name);
+    split(t);
+    find_alias(t->by_whole, t->whole);
+    find_alias(t->by_lang, t->lang);
 }
 
 static bool has_script(const dgm_lang *l, const char *script)
@@ -90,11 +112,10 @@ static bool is_name(const dgm_lang *l, const char *name)
     return strcmp(own, name) == 0;
 }
 
-static bool is_alias(const dgm_lang *l, const char *alias)
+static bool is_one_of(const dgm_lang *l, const char *const codes[N_SAME])
 {
-    for (int i = 0; i < dgm_lang_n_aliases; i++)
-        if (strcmp(dgm_lang_alias_rows[i].alias, alias) == 0 &&
-            strcmp(dgm_lang_alias_rows[i].code, l->code) == 0)
+    for (int i = 0; i < N_SAME && codes[i] != NULL; i++)
+        if (strcmp(codes[i], l->code) == 0)
             return true;
     return false;
 }
@@ -115,7 +136,7 @@ static bool means(const dgm_lang *l, const tag *t, enum way way)
     case BY_CODE:
         return is_code(l, t->whole);
     case BY_WHOLE_ALIAS:
-        return is_alias(l, t->whole);
+        return is_one_of(l, t->by_whole);
     case BY_NAME:
         return is_name(l, t->whole);
     case BY_TAG:
@@ -123,7 +144,7 @@ static bool means(const dgm_lang *l, const tag *t, enum way way)
         return t->well_formed &&
                (way == BY_LANGUAGE || t->script[0] == '\0' || has_script(l, t->script)) &&
                ((strlen(t->lang) == 3 && strncmp(l->code, t->lang, 3) == 0) ||
-                strcmp(l->iso1, t->lang) == 0 || is_alias(l, t->lang));
+                strcmp(l->iso1, t->lang) == 0 || is_one_of(l, t->by_lang));
     case N_WAYS:
         break;
     }
@@ -228,10 +249,14 @@ static int find(const dgm_lang **last, enum way *way, char *text, size_t size, c
 int dgm_lang_resolve(const char **code, const char *name)
 {
     tag t;
-    parse(&t, name);
-    const dgm_lang *l = NULL;
+    const dgm_lang *l = dgm_lang_find(name);
     enum way way;
     char text[TEXT_BYTES];
+    if (l != NULL) { /* spelt as it is */
+        *code = l->code;
+        return DGM_OK;
+    }
+    parse(&t, name);
     const int n = find(&l, &way, text, sizeof text, &t);
     if (n == 0)
         return fail_unknown(&t, name);

@@ -5,9 +5,9 @@
 #define _GNU_SOURCE
 #include "runtime/quantize.h"
 
-#include "runtime/cut.h"
+#include "runtime/history.h"
+#include "runtime/model_copy.h"
 #include "runtime/sparse_write.h"
-#include "runtime/weights.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -38,6 +38,7 @@ typedef struct job {
     uint64_t done_bytes, total_bytes;
     dgm_quantize_progress progress;
     void *ctx;
+    uint64_t zeros; /* of matrices that may be pruned, as far as they are written */
     bool planned;
     dgm_sparse_shape *shapes; /* [slots]: of the run that begins there, once planned */
     /* buffers, each as large as the largest run needs: of a chunk */
@@ -46,6 +47,7 @@ typedef struct job {
     uint16_t *narrow; /* [rows, k] bf16 or integers */
     void *panels;
     dgm_quantize_error *errors; /* [rows] */
+    int *row_zeros;             /* [rows] */
     float *scales;              /* of a matrix, as in the file */
     unsigned char *whole;       /* a sparse matrix, row-major */
     /* with calibration: */
@@ -136,9 +138,7 @@ static int plan_run(const job *j, const run *r, dgm_new_tensor *list, size_t *n)
 /* may_shrink - weights that pruning makes zero. */
 static bool may_shrink(const job *j, const run *r)
 {
-    const enum dgm_part p = r->first->part;
-    return j->opt->compact && r->first->matrix != NULL && r->shape.pattern == DGM_DENSE &&
-           (p == DGM_ATTENTION || p == DGM_FFN || p == DGM_EXPERTS);
+    return j->opt->compact && r->shape.pattern == DGM_DENSE && dgm_prunable_slot(r->first);
 }
 
 static int read_run(job *j, const run *r, int row, int rows);
@@ -311,13 +311,16 @@ static void measure_row(const chunk *c, int i, float *own)
 {
     const float *row = c->j->rows + (size_t)i * (size_t)c->w.k;
     dgm_quantize_error e = {0};
+    int zeros = 0;
     dgm_packed_read(own, &c->w, i);
     for (int x = 0; x < c->w.k; x++) {
+        zeros += own[x] == 0;
         const double d = (double)row[x] - (double)own[x];
         e.wrong += d * d;
         e.all += (double)row[x] * (double)row[x];
     }
     c->j->errors[i] = e;
+    c->j->row_zeros[i] = zeros;
 }
 
 static float *own_memory(const chunk *c, int i)
@@ -353,6 +356,7 @@ static int add_errors(const chunk *c)
     for (int i = 0; i < c->w.n; i++) {
         sum->wrong += c->j->errors[i].wrong;
         sum->all += c->j->errors[i].all;
+        c->j->zeros += dgm_prunable_slot(s) ? (uint64_t)c->j->row_zeros[i] : 0;
     }
     if (!isfinite(sum->wrong))
         return dgm_fail(DGM_EMODEL, "%s: %s: wanted numbers that bf16 can hold, found larger ones",
@@ -508,6 +512,7 @@ static int allocate(job *j)
     j->whole = malloc(whole * 4); /* f32 has the largest */
     j->scales = malloc(scales * sizeof *j->scales);
     j->errors = malloc(rows * sizeof *j->errors);
+    j->row_zeros = malloc(rows * sizeof *j->row_zeros);
     j->report->n_layers = j->m->cfg.n_layers[DGM_ENCODER] + j->m->cfg.n_layers[DGM_DECODER];
     j->report->error = calloc((size_t)j->report->n_layers + 1, sizeof *j->report->error);
     if (j->opt->calibration != NULL) {
@@ -516,7 +521,7 @@ static int allocate(job *j)
     }
     if (j->rows == NULL || j->raw == NULL || j->panels == NULL || j->narrow == NULL ||
         j->scales == NULL || j->whole == NULL || j->shapes == NULL || j->errors == NULL ||
-        j->report->error == NULL ||
+        j->row_zeros == NULL || j->report->error == NULL ||
         (j->opt->calibration != NULL && (j->outputs == NULL || j->report->output == NULL)))
         return dgm_fail(DGM_ENOMEM, "out of memory for %zu weights at a time", weights);
     return j->opt->calibration == NULL ? DGM_OK : dgm_arena_init(&j->scratch, feedback);
@@ -532,6 +537,7 @@ static void release(job *j)
     free(j->whole);
     free(j->shapes);
     free(j->errors);
+    free(j->row_zeros);
     free(j->outputs);
     dgm_arena_fini(&j->scratch);
 }
@@ -544,17 +550,28 @@ void dgm_quantize_report_free(dgm_quantize_report *report)
     report->output = NULL;
 }
 
+/* count_zeros - in the matrices that may be pruned; chunks have told how many. */
+static void count_zeros(dgm_zeros *z, const job *j)
+{
+    const struct dgm_model_files *f = j->m->files;
+    *z = (dgm_zeros){0};
+    for (size_t i = 0; i < f->n_slots; i++) {
+        const dgm_slot *s = &f->slots[i];
+        if (dgm_slot_has_weights(s))
+            dgm_zeros_add(z, dgm_prunable_slot(s), (uint64_t)s->rows * (uint64_t)s->k, 0);
+    }
+    z->zeros = j->zeros;
+}
+
 static int write_rest(job *j)
 {
-    char *config = NULL;
-    size_t len;
-    DGM_TRY(dgm_model_writer_beside(j->out, j->m->dir));
-    if (j->m->cut != NULL)
-        DGM_TRY(dgm_model_writer_copy(j->out, j->m->dir, DGM_CUT_KEEP_NAME));
-    DGM_TRY(dgm_quantize_config(&config, &len, j->m, j->opt));
-    const int rc = dgm_model_writer_commit(&j->report->bytes_after, j->out, config, len);
-    free(config);
-    return rc;
+    dgm_text config;
+    dgm_zeros zeros;
+    bool zeroed;
+    count_zeros(&zeros, j);
+    DGM_TRY(dgm_history_zeroed(&zeroed, j->m->dir));
+    DGM_TRY(dgm_quantize_config(&config.text, &config.len, j->m, j->opt, zeroed ? &zeros : NULL));
+    return dgm_model_finish(&j->report->bytes_after, j->out, j->m, NULL, config);
 }
 
 static int check_source(const dgm_model *m)

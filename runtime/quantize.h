@@ -14,6 +14,7 @@
 #include "runtime/feedback.h"
 #include "runtime/model.h"
 #include "runtime/quantize_row.h"
+#include "runtime/zeros.h"
 
 typedef struct dgm_quantize_options {
     dgm_wtype experts, dense; /* dense: not int4 */
@@ -64,8 +65,9 @@ DGM_MUST_CHECK int dgm_quantize(dgm_quantize_report *report, const dgm_model *in
                                 const dgm_quantize_options *opt, dgm_pool *pool,
                                 dgm_quantize_progress progress, void *ctx);
 
-/* dgm_quantize_config - config.json of the result: the source's, and what was done to it under `dragoman`. */
+/* dgm_quantize_config - config.json of the result: the source's, and what was done to it under `dragoman`. zeros: for the history,
+ * NULL: none. */
 DGM_MUST_CHECK int dgm_quantize_config(char **text, size_t *len, const dgm_model *in,
-                                       const dgm_quantize_options *opt);
+                                       const dgm_quantize_options *opt, const dgm_zeros *zeros);
 
 #endif

@@ -24,7 +24,7 @@ static json_t *calibration_json(const dgm_calibration *c)
 }
 
 int dgm_quantize_config(char **text, size_t *len, const dgm_model *in,
-                        const dgm_quantize_options *opt)
+                        const dgm_quantize_options *opt, const dgm_zeros *zeros)
 {
     const char *compute = opt->compute == DGM_COMPUTE_INT8 ? "int8" : "f32";
     json_t *options = weights_json(opt);
@@ -32,7 +32,7 @@ int dgm_quantize_config(char **text, size_t *len, const dgm_model *in,
     if (opt->calibration != NULL)
         (void)json_object_set_new(options, "calibration", calibration_json(opt->calibration));
     json_t *keys = json_pack("{s:o, s:s}", "weights", weights_json(opt), "compute", compute);
-    const dgm_config_change change = {.own = keys,
-                                      .step = {.tool = "quantize", .options = options}};
+    const dgm_config_change change = {
+        .own = keys, .step = {.tool = "quantize", .options = options, .zeros = zeros}};
     return dgm_config_extend(text, len, in, &change);
 }

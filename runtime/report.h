@@ -43,7 +43,10 @@ typedef struct dgm_line_report {
     double absent_mass, absent_most; /* gate weight lost, mean and most; see dgm_absent */
     char worst_layer[24];            /* "decoder 3", or "" */
     int segments;
-    unsigned checks;     /* sum of dgm_check: what struck the best hypothesis */
+    unsigned checks;      /* sum of dgm_check: what struck the best hypothesis */
+    bool retried, second; /* it was decoded twice; the second decoding is the one told of */
+    double first_score, second_score;
+    unsigned first_checks, second_checks;
     const char *message; /* "" or why */
 } dgm_line_report;
 

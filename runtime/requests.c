@@ -201,16 +201,14 @@ static void flow_unlist(dgm_requests *q, flow *f)
         f->next->before = f->before;
 }
 
-static void flow_push(dgm_requests *q, dgm_request *r)
+/* flow_put - behind `before` (NULL: first of all). */
+static void flow_put(dgm_requests *q, dgm_request *r, dgm_request *before)
 {
     flow *f = flow_of(r);
-    r->next = NULL;
-    r->before = f->last;
-    if (f->last != NULL)
-        f->last->next = r;
-    else
-        f->first = r;
-    f->last = r;
+    r->before = before;
+    r->next = before != NULL ? before->next : f->first;
+    *(r->before != NULL ? &r->before->next : &f->first) = r;
+    *(r->next != NULL ? &r->next->before : &f->last) = r;
     flow_list(q, f);
     q->n_waiting++;
     q->n_urgent += r->urgent;
@@ -334,6 +332,16 @@ static bool urgent(const dgm_requests_client *c, const dgm_request *r)
     return c->here <= (r->priority == DGM_PRIORITY_INTERACTIVE ? INTERACTIVE_LINES : URGENT_LINES);
 }
 
+/* hurry - a client that has few lines left here no longer waits for any that is not in the engine yet. */
+static void hurry(dgm_requests *q, const dgm_requests_client *c)
+{
+    for (int p = 0; p < DGM_PRIORITIES; p++)
+        for (dgm_request *r = c->flows[p].first; r != NULL && urgent(c, r); r = r->next) {
+            q->n_urgent += !r->urgent;
+            r->urgent = true;
+        }
+}
+
 static int admit(dgm_requests *q, dgm_requests_client *c, dgm_request *const *r, int n,
                  int *retry_ms)
 {
@@ -358,7 +366,7 @@ static int admit(dgm_requests *q, dgm_requests_client *c, dgm_request *const *r,
         r[i]->place = DGM_REQUEST_IN_QUEUE;
         r[i]->stopping = false;
         r[i]->urgent = urgent(c, r[i]);
-        flow_push(q, r[i]);
+        flow_put(q, r[i], flow_of(r[i])->last);
         heap_add(q, r[i]);
     }
     (void)pthread_cond_signal(&q->work);
@@ -415,6 +423,7 @@ dgm_request *dgm_requests_take_done(dgm_requests *q)
     for (dgm_request *r = all; r != NULL; r = r->next) {
         tokens += r->tokens;
         r->client->here--;
+        hurry(q, r->client);
         forget_client(q, r->client);
         r->client = NULL;
     }
@@ -495,6 +504,20 @@ static void unstop(dgm_requests *q, const dgm_request *r)
             q->stop_end = at;
         return;
     }
+}
+
+void dgm_requests_again(dgm_requests *q, dgm_request *r)
+{
+    lock(q);
+    if (!r->stopping) {
+        q->n_engine--;
+        r->place = DGM_REQUEST_IN_QUEUE;
+        r->urgent = r->urgent || urgent(r->client, r); /* others of its client are done meanwhile */
+        flow_put(q, r, NULL);
+        if (r->client->gone)
+            stop(q, r, DGM_REQUEST_CANCELLED);
+    }
+    unlock(q);
 }
 
 void dgm_requests_finish(dgm_requests *q, dgm_request *r, enum dgm_request_end end)

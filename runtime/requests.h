@@ -8,7 +8,7 @@
  *
  * Who is next: of each client and priority the oldest waits for its turn; turns are shared by tokens, so a client with
  * ten thousand lines has the share of one with few, and an interactive line weighs less than a normal one, that less than
- * bulk. Order never bears on what a line becomes.
+ * bulk. Lines of a client that has few here, when they come or later, are urgent. Order never bears on what a line becomes.
  */
 #ifndef DGM_RUNTIME_REQUESTS_H
 #define DGM_RUNTIME_REQUESTS_H
@@ -47,7 +47,7 @@ typedef struct dgm_request {
     int64_t arrived_ns, deadline_ns; /* deadline 0: none */
 
     /* the engine thread's */
-    bool urgent;
+    bool urgent;                  /* the queue's, until it is the engine thread's */
     int sent;                     /* segments given to the engine */
     int64_t started_ns, ended_ns; /* started 0: never */
     int code;                     /* FAILED: a status */
@@ -101,6 +101,9 @@ dgm_request *dgm_requests_next(dgm_requests *q, bool urgent);
 /* dgm_requests_stopped - the next one in the engine that was cancelled or is late; stop_as says which. It is finished by
  * dgm_requests_finish like all. */
 dgm_request *dgm_requests_stopped(dgm_requests *q);
+/* dgm_requests_again - r, of which nothing is in the engine, waits once more, before all else that its client asks for at its
+ * priority; it counts for whose turn it is like any other. One that was stopped stays, and is finished as stopped. */
+void dgm_requests_again(dgm_requests *q, dgm_request *r);
 /* dgm_requests_finish - r goes back to the net thread. */
 void dgm_requests_finish(dgm_requests *q, dgm_request *r, enum dgm_request_end end);
 /* dgm_requests_flush - wakes the net thread if something was finished since the last flush. */

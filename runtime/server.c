@@ -18,14 +18,6 @@ static void wake(void *ctx)
     (void)uv_async_send(&s->wake);
 }
 
-static void flush_all(dgm_server *s)
-{
-    for (dgm_conn *c = s->conns, *next; c != NULL; c = next) {
-        next = c->next;
-        dgm_conn_flush(c);
-    }
-}
-
 static void close_handle(uv_handle_t *h, void *ctx)
 {
     (void)ctx;
@@ -38,6 +30,7 @@ static void end_all(dgm_server *s)
 {
     if (s->stop_ns == 0) {
         s->stop_ns = dgm_now_ns() + (int64_t)(atomic_load(&s->stopping) - 1) * 1000000;
+        dgm_server_detach(s);
         for (int i = 0; i < s->n_listeners; i++)
             close_handle(&s->listeners[i].socket.handle, NULL);
         for (dgm_conn *c = s->conns, *next; c != NULL; c = next) {
@@ -58,11 +51,22 @@ static void end_all(dgm_server *s)
 static void on_wake(uv_async_t *a)
 {
     dgm_server *s = a->data;
+    dgm_conn *answered = NULL; /* none of them is freed in this call */
+    dgm_server_take_attached(s);
     for (dgm_request *r = dgm_requests_take_done(s->requests), *next; r != NULL; r = next) {
+        dgm_conn *c = ((dgm_server_job *)r->owner)->conn;
         next = r->next;
         dgm_server_answer(r);
+        if (c == NULL || c->answered)
+            continue;
+        c->answered = true;
+        c->next_answered = answered;
+        answered = c;
     }
-    flush_all(s);
+    for (dgm_conn *c = answered; c != NULL; c = c->next_answered) {
+        c->answered = false;
+        dgm_conn_flush(c);
+    }
     if (atomic_load(&s->stopping) > 0)
         end_all(s);
 }
@@ -161,6 +165,7 @@ int dgm_server_open(dgm_server **out, const dgm_server_config *cfg)
         free(s);
         return dgm_fail(DGM_EINTERNAL, "the event loop does not start: out of file descriptors?");
     }
+    (void)pthread_mutex_init(&s->attached.lock, NULL);
     s->loop.data = s;
     s->wake.data = s->tick.data = s;
     int rc =
@@ -238,6 +243,7 @@ void dgm_server_close(dgm_server *s)
     if (s == NULL)
         return;
     dgm_server_stop(s, 0);
+    dgm_server_detach(s);
     uv_walk(&s->loop, close_handle, NULL);
     (void)uv_run(&s->loop, UV_RUN_DEFAULT);
     (void)uv_loop_close(&s->loop);
@@ -251,5 +257,6 @@ void dgm_server_close(dgm_server *s)
     dgm_tls_keys_destroy(s->keys);
     dgm_wire_memory_fini(&s->memory);
     dgm_wire_memory_fini(&s->scratch);
+    (void)pthread_mutex_destroy(&s->attached.lock);
     free(s);
 }

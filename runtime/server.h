@@ -26,6 +26,7 @@ typedef struct dgm_server_config {
 
     /* limits; all above 0 */
     int max_connections, in_flight, request_segments, segment_bytes;
+    int spare_files; /* descriptors that others in this process will want; may be 0 */
     int64_t max_queue_tokens;
     size_t cache_bytes;                        /* of answers; 0: none are kept */
     int hello_ms, idle_ms, write_ms, drain_ms; /* idle 0: never */
@@ -60,6 +61,13 @@ const atomic_int *dgm_server_connections(const dgm_server *s);
 
 /* dgm_server_start - the net thread begins. */
 DGM_MUST_CHECK int dgm_server_start(dgm_server *s);
+
+/*
+ * dgm_server_attach - a connection from within this process, as if it came over a Unix socket: *fd is its other end, which
+ * blocks, and is the caller's to close. Any thread, until dgm_server_close. DGM_EBUSY: the server ends, or too many wait;
+ * DGM_ENOMEM: no descriptor.
+ */
+DGM_MUST_CHECK int dgm_server_attach(dgm_server *s, int *fd);
 
 /* dgm_server_stop - after the engine thread has ended: what is answered is sent, for flush_ms at most; then all is closed. */
 void dgm_server_stop(dgm_server *s, int flush_ms);

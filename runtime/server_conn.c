@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { KEEPALIVE_S = 60 }; /* then a peer that is silent is asked whether it is there */
 
@@ -312,24 +313,11 @@ static int accept_socket(dgm_server_listener *l, dgm_conn *c)
     return uv_accept(&l->socket.stream, &c->socket.stream);
 }
 
-void dgm_conn_accept(dgm_server_listener *l)
+/* begin - a connection whose socket is open: from now on it is one of the server's. */
+static void begin(dgm_conn *c, dgm_server *s, bool local)
 {
-    dgm_server *s = l->server;
-    dgm_conn *c = calloc(1, sizeof *c);
-    if (c == NULL)
-        return; /* it waits in the backlog */
-    if (accept_socket(l, c) != 0) {
-        if (c->socket.handle.data == c)
-            uv_close(&c->socket.handle, on_refused);
-        else
-            free(c);
-        return;
-    }
-    if (!l->local)
-        (void)(uv_tcp_nodelay(&c->socket.tcp, 1) +
-               uv_tcp_keepalive(&c->socket.tcp, 1, KEEPALIVE_S));
     c->server = s;
-    c->local = l->local;
+    c->local = local;
     c->number = ++s->n_accepted;
     c->began_ns = c->heard_ns = c->moved_ns = dgm_now_ns();
     (void)snprintf(c->name, sizeof c->name, "-");
@@ -337,7 +325,7 @@ void dgm_conn_accept(dgm_server_listener *l)
     if (c->next != NULL)
         c->next->before = c;
     s->conns = c;
-    const bool sealed = l->local || s->keys == NULL || dgm_tls_begin(&c->tls, s->keys) == DGM_OK;
+    const bool sealed = local || s->keys == NULL || dgm_tls_begin(&c->tls, s->keys) == DGM_OK;
     if (atomic_fetch_add(&s->n_conns, 1) >= s->cfg.max_connections) {
         if (!s->full)
             dgm_log(DGM_LOG_WARN, "serve", "clients are refused: there are %d (--max-connections)",
@@ -352,4 +340,45 @@ void dgm_conn_accept(dgm_server_listener *l)
         (void)uv_read_start(&c->socket.stream, on_alloc, on_read);
     }
     dgm_conn_flush(c);
+}
+
+/* give_up - one that never became a connection. */
+static void give_up(dgm_conn *c)
+{
+    if (c->socket.handle.data == c)
+        uv_close(&c->socket.handle, on_refused);
+    else
+        free(c);
+}
+
+void dgm_conn_accept(dgm_server_listener *l)
+{
+    dgm_conn *c = calloc(1, sizeof *c);
+    if (c == NULL)
+        return; /* it waits in the backlog */
+    if (accept_socket(l, c) != 0) {
+        give_up(c);
+        return;
+    }
+    if (!l->local)
+        (void)(uv_tcp_nodelay(&c->socket.tcp, 1) +
+               uv_tcp_keepalive(&c->socket.tcp, 1, KEEPALIVE_S));
+    begin(c, l->server, l->local);
+}
+
+void dgm_conn_adopt(dgm_server *s, int fd)
+{
+    dgm_conn *c = calloc(1, sizeof *c);
+    if (c == NULL || uv_pipe_init(&s->loop, &c->socket.pipe, 0) != 0) {
+        free(c);
+        (void)close(fd);
+        return;
+    }
+    c->socket.handle.data = c;
+    if (uv_pipe_open(&c->socket.pipe, fd) != 0) {
+        (void)close(fd);
+        give_up(c);
+        return;
+    }
+    begin(c, s, true);
 }

@@ -303,7 +303,7 @@ void dgm_server_frame(dgm_conn *c, const uint8_t *body, size_t len)
         dgm_conn_error(c, f.id, DGM_WIRE_ERROR_BAD_REQUEST, "want a hello first", 0, 0);
         dgm_conn_end(c);
     } else if (f.kind == DGM_WIRE_CANCEL) {
-        dgm_server_cancel(c, f.as.cancel.request);
+        dgm_server_cancel(c, &f.as.cancel);
     } else {
         request(c, &f);
     }

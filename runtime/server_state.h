@@ -12,6 +12,7 @@
 
 enum {
     DGM_SERVER_LISTENERS = 16,
+    DGM_SERVER_ATTACHED = 64,          /* that wait to be taken */
     DGM_SERVER_READ_LIMIT = 1 << 20,   /* a client with so many unsent bytes is not read from, */
     DGM_SERVER_WRITE_LIMIT = 16 << 20, /* and with so many is let go */
     DGM_SERVER_TICK_MS = 250,
@@ -25,6 +26,13 @@ typedef union dgm_server_socket {
     uv_pipe_t pipe;
     uv_tcp_t tcp;
 } dgm_server_socket;
+
+/* Sockets that other threads of this process hand over (server_attach.c). */
+typedef struct dgm_server_attached {
+    pthread_mutex_t lock; /* guards the others */
+    int fds[DGM_SERVER_ATTACHED], n;
+    bool closed;
+} dgm_server_attached;
 
 typedef struct dgm_server_listener {
     dgm_server_socket socket;
@@ -51,6 +59,8 @@ typedef struct dgm_server_job {
 
 typedef struct dgm_conn {
     struct dgm_conn *next, *before;
+    struct dgm_conn *next_answered; /* of those that the round at hand has answers for; */
+    bool answered;                  /* is one of these */
     dgm_server *server;
     dgm_server_socket socket;
     uv_write_t write;
@@ -80,6 +90,7 @@ struct dgm_server {
     uv_signal_t hang_up; /* SIGHUP */
     dgm_server_listener listeners[DGM_SERVER_LISTENERS];
     int n_listeners;
+    dgm_server_attached attached;
     dgm_conn *conns;
     atomic_int n_conns; /* others look at it */
     uint64_t n_accepted;
@@ -105,8 +116,13 @@ DGM_MUST_CHECK int dgm_server_listen_inherited(dgm_server *s, int i);
 /* server_limits.c: dgm_server_limit_connections - fewer where there are too few file descriptors; says so. DGM_EUSAGE: none at all. */
 DGM_MUST_CHECK int dgm_server_limit_connections(dgm_server *s);
 
-/* server_conn.c: bytes. dgm_conn_accept - on a listener's connection callback. */
+/* server_attach.c: dgm_server_take_attached - what was handed over becomes connections. dgm_server_detach - nothing more is taken. */
+void dgm_server_take_attached(dgm_server *s);
+void dgm_server_detach(dgm_server *s);
+
+/* server_conn.c: bytes. dgm_conn_accept - on a listener's connection callback. dgm_conn_adopt - a socket that is connected; owns fd. */
 void dgm_conn_accept(dgm_server_listener *l);
+void dgm_conn_adopt(dgm_server *s, int fd);
 /* dgm_conn_send - queues a frame; dgm_conn_flush writes what is queued. */
 void dgm_conn_send(dgm_conn *c, const dgm_wire_frame *f);
 void dgm_conn_error(dgm_conn *c, uint64_t id, enum dgm_wire_error_code code, const char *message,
@@ -124,7 +140,7 @@ void dgm_server_frame(dgm_conn *c, const uint8_t *body, size_t len);
 
 /* server_translate.c: lines. */
 void dgm_server_translate(dgm_conn *c, uint64_t id, const dgm_wire_translate *t);
-void dgm_server_cancel(dgm_conn *c, uint64_t id);
+void dgm_server_cancel(dgm_conn *c, const dgm_wire_cancel *what);
 /* dgm_server_answer - a request that came back, to whoever asked. */
 void dgm_server_answer(dgm_request *r);
 /* dgm_server_forget - the connection's jobs go on for nobody. */

@@ -62,10 +62,8 @@ static int take_options(dgm_request *r, enum dgm_wire_error_code *code, const dg
                         const dgm_server_config *cfg)
 {
     dgm_decode_options *d = &r->cfg.decode;
-    if (o->retry == DGM_WIRE_RETRY_CHECKS) {
-        (void)dgm_fail(DGM_EINPUT, "retry: not in this version of the server");
-        return refuse(code, DGM_WIRE_ERROR_UNSUPPORTED);
-    }
+    if (o->retry != DGM_WIRE_RETRY_SERVER)
+        r->cfg.retry = o->retry == DGM_WIRE_RETRY_CHECKS;
     d->token_scores = r->cfg.token_scores = o->token_scores;
     d->alignment = r->cfg.alignment = o->alignment;
     set_int(&d->sampling_topk, o->sampling_topk);
@@ -301,25 +299,38 @@ void dgm_server_translate(dgm_conn *c, uint64_t id, const dgm_wire_translate *t)
         dgm_conn_error(c, id, code, dgm_error_text(), retry_ms, (int)n);
 }
 
-void dgm_server_cancel(dgm_conn *c, uint64_t id)
+/* cancel - of a job that the queue still has; what came back, or never went, has no client. */
+static void cancel(dgm_server *s, dgm_request *r)
 {
-    for (dgm_server_job *j = c->jobs; j != NULL; j = j->next) {
-        if (j->id != id)
-            continue;
-        for (int i = 0; i < j->n; i++)
-            if (j->requests[i].client != NULL)
-                dgm_requests_cancel(c->server->requests, &j->requests[i]);
+    if (r->client != NULL)
+        dgm_requests_cancel(s->requests, r);
+}
+
+static void cancel_all(dgm_server *s, dgm_server_job *j)
+{
+    for (int i = 0; i < j->n; i++)
+        cancel(s, &j->requests[i]);
+}
+
+void dgm_server_cancel(dgm_conn *c, const dgm_wire_cancel *what)
+{
+    dgm_server_job *j = c->jobs;
+    while (j != NULL && j->id != what->request)
+        j = j->next;
+    if (j == NULL)
         return;
-    }
+    if (what->n_segments == 0)
+        cancel_all(c->server, j);
+    for (size_t i = 0; i < what->n_segments; i++)
+        if (what->segments[i] < (uint32_t)j->n)
+            cancel(c->server, &j->requests[what->segments[i]]);
 }
 
 void dgm_server_forget(dgm_conn *c)
 {
     while (c->jobs != NULL) {
         dgm_server_job *j = c->jobs;
-        for (int i = 0; i < j->n; i++)
-            if (j->requests[i].client != NULL)
-                dgm_requests_cancel(c->server->requests, &j->requests[i]);
+        cancel_all(c->server, j);
         unlink_job(j);
     }
 }
@@ -509,6 +520,12 @@ static void send_answer(dgm_conn *c, dgm_server_job *j, const dgm_request *r)
         a->tgt_tokens = (uint32_t)told.tgt_tokens;
         a->tgt_unknown = count_unknown_target(r);
         a->checks = told.checks;
+        a->retried = told.retried;
+        a->second = told.second;
+        a->first_score = told.first_score;
+        a->second_score = told.second_score;
+        a->first_checks = told.first_checks;
+        a->second_checks = told.second_checks;
         a->absent_mass = told.absent_mass;
         a->absent_most = told.absent_most;
         a->worst_layer = told.worst_layer;

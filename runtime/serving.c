@@ -2,19 +2,15 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "runtime/serving_pace.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-    IDLE_MS = 100,   /* a signal is seen after so long, */
-    BEAT_MS = 500,   /* and other ranks hear of us this often */
-    STEP_RATIO = 12, /* a step of many takes at most so many times one of few, */
-    SHARE_OF_MANY =
-        2, /* and while few are in work, many get one part of time for so many of theirs */
-    ENCODE_TOKENS = 512,
-    SMOOTH = 8,
+    IDLE_MS = 100, /* a signal is seen after so long, */
+    BEAT_MS = 500, /* and other ranks hear of us this often */
 };
 
 /* A segment in the engine; its place in the list is the job's id. */
@@ -33,9 +29,10 @@ typedef struct serving {
     int urgent, others;     /* in flight */
     int most_others;        /* of them */
     dgm_request *partly[2]; /* whose segments are not all in the engine: by urgency */
-    int64_t step_ns[2];     /* smoothed: of a step of few; what one more costs a step of many */
+    dgm_serving_pace pace;
     dgm_stage_clock clock;
-    int64_t owed_ns, stepped_ns; /* time that many have a right to; when the last step ended */
+    int64_t encode_ns, stepped_ns; /* on the clock before the last step; when that ended */
+    uint64_t encoded, decoded;     /* tokens and rows before it, over all ranks */
 } serving;
 
 static int open_serving(serving *s)
@@ -140,7 +137,6 @@ static int submit_segment(serving *s, dgm_request *r, bool *taken)
     }
     if (rc == DGM_EINPUT) { /* it will never take it: the line says why */
         DGM_TRY(dgm_stream_line_refused(&r->line, &r->cfg, rc));
-        r->line.left -= r->cfg.n_targets;
         r->sent++;
         return DGM_OK;
     }
@@ -157,15 +153,22 @@ static dgm_request *next(serving *s, bool urgent)
     dgm_request **partly = &s->partly[urgent];
     if (*partly == NULL) {
         *partly = dgm_requests_next(s->cfg->requests, urgent);
-        if (*partly != NULL)
+        if (*partly != NULL && (*partly)->started_ns == 0) /* else it is decoded once more */
             (*partly)->started_ns = dgm_now_ns();
     }
     return *partly;
 }
 
+/* room - for one that is not urgent: no more than a step takes, and some slots are left to others. */
+static bool room(const serving *s)
+{
+    const int n = s->cfg->dense_ranks * dgm_pace_others(&s->pace);
+    return s->others < (n > 0 && n < s->most_others ? n : s->most_others);
+}
+
 static void submit(serving *s, bool urgent)
 {
-    while (s->n_free > 0 && (urgent || s->others < s->most_others)) {
+    while (s->n_free > 0 && (urgent || room(s))) {
         dgm_request *r = next(s, urgent);
         bool taken;
         if (r == NULL)
@@ -189,43 +192,65 @@ static void submit(serving *s, bool urgent)
 
 /* ---- a step ---- */
 
-/* most_in_step - of many: as many as take STEP_RATIO times what a step of few takes. */
-static int most_in_step(const serving *s)
+/* of_a_rank - how many of n the fullest rank has. */
+static int of_a_rank(const serving *s, int n)
 {
-    if (s->step_ns[0] == 0 || s->step_ns[1] == 0)
-        return 0;
-    const int64_t n = STEP_RATIO * s->step_ns[0] / s->step_ns[1];
-    return n < 1 ? 1 : n < s->n_flights ? (int)n : 0;
+    return (n + s->cfg->dense_ranks - 1) / s->cfg->dense_ranks;
 }
 
-static void smooth(int64_t *mean, int64_t value)
+static dgm_engine_pace choose_pace(serving *s)
 {
-    *mean = *mean == 0 ? value : *mean + (value - *mean) / SMOOTH;
-}
-
-/* choose_pace - true when the step leaves those that are many out. */
-static bool choose_pace(serving *s)
-{
-    dgm_engine_pace pace = {.encode_tokens = ENCODE_TOKENS, .others = most_in_step(s)};
-    if (s->urgent > 0 && s->others > 0) {
-        const int n = pace.others > 0 && pace.others < s->others ? pace.others : s->others;
-        pace.urgent_only = s->owed_ns < n * s->step_ns[1];
-        if (!pace.urgent_only)
-            s->owed_ns = 0;
-    }
+    const dgm_engine_pace pace =
+        dgm_pace_choose(&s->pace, of_a_rank(s, s->urgent), of_a_rank(s, s->others));
     dgm_engine_set_pace(s->cfg->engine, &pace);
-    return pace.urgent_only;
+    return pace;
 }
 
-static void note_step(serving *s, bool urgent_only, int64_t ns)
+/* note_step - what took how long, for the pace of those that come. */
+static void note_step(serving *s, const dgm_engine_pace *pace, int64_t ns)
 {
-    const int n = most_in_step(s), others = n > 0 && n < s->others ? n : s->others;
-    if (urgent_only)
-        s->owed_ns += ns / SHARE_OF_MANY;
-    if (urgent_only || (s->others == 0 && s->urgent > 0))
-        smooth(&s->step_ns[0], ns);
-    else if (others > 0)
-        smooth(&s->step_ns[1], ns / others);
+    const dgm_engine_stats *all = dgm_engine_all_stats(s->cfg->engine);
+    int64_t encode_ns = 0;
+    uint64_t encoded = 0, decoded = 0;
+    for (int i = 0; i < DGM_STAGES; i++)
+        encode_ns += s->clock.total[DGM_ENCODER][i].ns;
+    for (int r = 0; r < s->cfg->ranks; r++) {
+        encoded += all[r].encoded_tokens;
+        decoded += all[r].decoded_rows;
+    }
+    dgm_pace_step t = {.encode_ns = encode_ns - s->encode_ns,
+                       .tokens = (int)(encoded - s->encoded)};
+    t.decode_ns = ns - t.encode_ns;
+    if (decoded > s->decoded) {
+        const int others = of_a_rank(s, s->others);
+        t.urgent = of_a_rank(s, s->urgent);
+        t.others = pace->urgent_only                           ? 0
+                   : pace->others > 0 && pace->others < others ? pace->others
+                                                               : others;
+    }
+    dgm_pace_note(&s->pace, &t);
+    s->encode_ns = encode_ns;
+    s->encoded = encoded;
+    s->decoded = decoded;
+}
+
+/* look_again - nothing is left of the line: it is done, or goes back to its place in the queue to be decoded once more. */
+static void look_again(serving *s, dgm_request *r)
+{
+    bool again;
+    const int rc = dgm_stream_line_retry(&r->line, &r->cfg, &again);
+    if (rc != DGM_OK) {
+        fail(s, r, rc, dgm_error_text());
+        return;
+    }
+    if (again) {
+        r->sent = 0;
+        dgm_requests_again(s->cfg->requests, r);
+        return;
+    }
+    if (r->line.retries != NULL)
+        atomic_fetch_add(&s->gauge->retried[r->line.retries[0].taken], 1);
+    finish(s, r, DGM_REQUEST_DONE);
 }
 
 static int take_results(serving *s)
@@ -245,7 +270,7 @@ static int take_results(serving *s)
         if (rc != DGM_OK)
             return rc;
         if (of->line.left == 0)
-            finish(s, of, DGM_REQUEST_DONE);
+            look_again(s, of);
     }
     return DGM_OK;
 }
@@ -279,13 +304,13 @@ static void publish(serving *s, int64_t ns)
 /* step - a failure that is not a rank's end fails what was in work, and the service goes on. */
 static int step(serving *s)
 {
-    const bool urgent_only = choose_pace(s);
+    const dgm_engine_pace pace = choose_pace(s);
     const int64_t began = dgm_now_ns();
     int rc = dgm_engine_step(s->cfg->engine);
     s->stepped_ns = dgm_now_ns();
     if (lost(rc))
         return rc;
-    note_step(s, urgent_only, s->stepped_ns - began);
+    note_step(s, &pace, s->stepped_ns - began);
     publish(s, s->stepped_ns - began);
     const int taken = take_results(s);
     rc = rc != DGM_OK ? rc : taken;

@@ -2,7 +2,7 @@
  * serving.h - the engine thread of a server: requests from the queue through the engine and back.
  *
  * Lines that somebody waits for enter first, and while some are in work the others are decoded in some of the steps only
- * (dgm_engine_pace). What is cancelled or late leaves the engine at the next step. With nothing to do the thread sleeps;
+ * (runtime/serving_pace.h). What is cancelled or late leaves the engine at the next step. With nothing to do the thread sleeps;
  * other ranks hear of it twice a second.
  */
 #ifndef DGM_RUNTIME_SERVING_H
@@ -23,6 +23,7 @@ typedef struct dgm_serving_gauge {
     atomic_bool over;             /* computes no more */
     atomic_uint_least64_t steps, segments, src_tokens, tgt_tokens, failures;
     atomic_uint_least64_t flagged[DGM_LINE_STATUSES]; /* lines by status */
+    atomic_uint_least64_t retried[2]; /* lines decoded twice: the first was given, the second */
     atomic_int in_flight, slots;
     dgm_histogram step, queue, compute;
     atomic_uint_least64_t stage_ns[2][DGM_STAGES]; /* of rank 0, encoder and decoder */
@@ -40,6 +41,7 @@ typedef struct dgm_serving_config {
     dgm_engine *engine;
     dgm_requests *requests;
     int ranks;                         /* above 1: the others hear of us while we are idle */
+    int dense_ranks;                   /* those that have sentences */
     int spare;                         /* slots that lines of many never take */
     const volatile sig_atomic_t *stop; /* not 0: drain */
     int drain_ms;

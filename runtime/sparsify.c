@@ -1,6 +1,5 @@
 #include "runtime/sparsify.h"
 
-#include "runtime/cut.h"
 #include "runtime/sparsify_layers.h"
 #include "runtime/sparsify_matrix.h"
 #include "runtime/sparsify_write.h"
@@ -248,13 +247,13 @@ int dgm_sparsify(dgm_sparsify_report *report, dgm_model *in, const char *out,
 {
     *report = (dgm_sparsify_report){.bytes_before = dgm_tensors_bytes(in->files->tensors)};
     job j = {.m = in, .opt = opt, .report = report, .progress = progress, .ctx = ctx};
-    dgm_model_writer *writer = NULL;
-    int rc = dgm_model_writer_open(&writer, out);
+    dgm_model_copy copy;
+    int rc = dgm_model_copy_open(&copy, in, out, 4 * in->files->n_slots, NULL, NULL);
     if (rc == DGM_OK)
         rc = prune(&j);
     if (rc == DGM_OK)
-        rc = dgm_sparsify_write(report, writer, in, opt);
-    dgm_model_writer_close(writer);
+        rc = dgm_sparsify_write(report, &copy, opt);
+    dgm_model_copy_close(&copy);
     dgm_pass_close(j.pass);
     dgm_prunables_free(&j.matrices);
     free(j.watched);

@@ -8,12 +8,6 @@
 
 /* ---- the list ---- */
 
-bool dgm_prunable_slot(const dgm_slot *s)
-{
-    return s->matrix != NULL &&
-           (s->part == DGM_ATTENTION || s->part == DGM_FFN || s->part == DGM_EXPERTS);
-}
-
 int dgm_prunables_list(dgm_prunables *p, const dgm_model *m)
 {
     const struct dgm_model_files *f = m->files;

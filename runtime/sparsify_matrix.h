@@ -6,7 +6,7 @@
 
 #include "base/pool.h"
 #include "runtime/sparsify_stats.h"
-#include "runtime/weights.h"
+#include "runtime/zeros.h"
 
 typedef struct dgm_prunable {
     dgm_packed *w;         /* the model's */
@@ -21,9 +21,6 @@ typedef struct dgm_prunables {
     dgm_prunable *all; /* [n] in the order of the file, which is that of layers */
     size_t n;
 } dgm_prunables;
-
-/* dgm_prunable_slot - its matrix is pruned. */
-bool dgm_prunable_slot(const dgm_slot *s);
 
 /* dgm_prunables_list - of m, which is loaded. DGM_ENOMEM. */
 DGM_MUST_CHECK int dgm_prunables_list(dgm_prunables *p, const dgm_model *m);

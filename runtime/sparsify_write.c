@@ -1,35 +1,22 @@
 #include "runtime/sparsify_write.h"
 
-#include "runtime/cut.h"
 #include "runtime/sparse_write.h"
-#include "runtime/sparsify_matrix.h"
-#include "runtime/tensor_copy.h"
+#include "runtime/zeros.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 enum { PIECE_BYTES = 4 << 20 };
-static const uint64_t SHARD_BYTES = (uint64_t)4 << 30;
 
 typedef struct job {
     const dgm_model *m;
     const dgm_sparsify_options *opt;
-    dgm_sparsify_report *report;
-    dgm_model_writer *out;
-    dgm_tensor_copy copy;
+    dgm_model_copy *copy;
     char *piece;              /* rows of the source */
     float *row;               /* of a matrix in memory */
     dgm_sparse_shape *shapes; /* [slots]: how a packed matrix is stored */
     void *whole;              /* a matrix that is stored without its zeros */
 } job;
-
-/* starts - the tensor is the first of what stays together: of an expert, or a dense matrix. */
-static bool starts(const job *j, const dgm_slot *s)
-{
-    if (s->expert < 0)
-        return s->matrix != NULL && dgm_slot_has_weights(s);
-    return s == j->m->files->slots || s[-1].expert != s->expert || s[-1].moe != s->moe;
-}
 
 /* ---- what is stored without its zeros ---- */
 
@@ -97,45 +84,32 @@ static int put_matrix(job *j, size_t slot)
             ((int8_t *)j->whole)[r * k + i] = (int8_t)j->row[i];
     }
     free(ones);
-    return dgm_sparse_put(j->out, s->name, &j->shapes[slot], j->whole, s->matrix->scale);
+    return dgm_sparse_put(j->copy->to, s->name, &j->shapes[slot], j->whole, s->matrix->scale);
 }
 
 /* ---- plan ---- */
 
+/* add_matrix - of panels, in the form that fits it. */
+static int add_matrix(job *j, size_t slot)
+{
+    const dgm_slot *s = &j->m->files->slots[slot];
+    const bool unit = dgm_slot_starts(j->m, s);
+    DGM_TRY(fit(j, slot));
+    return dgm_sparse_plan(j->copy->list, &j->copy->n, s->name, &j->shapes[slot], unit,
+                           unit && s->expert >= 0);
+}
+
 static int plan(job *j)
 {
     const struct dgm_model_files *f = j->m->files;
-    dgm_new_tensor *list = calloc(4 * f->n_slots + 1, sizeof *list);
-    int rc = DGM_OK;
-    size_t n = 0;
-    if (list == NULL)
-        return dgm_fail(DGM_ENOMEM, "out of memory for a list of tensors");
-    for (size_t i = 0; rc == DGM_OK && i < f->n_slots; i++) {
+    for (size_t i = 0; i < f->n_slots; i++) {
         const dgm_slot *s = &f->slots[i];
-        const bool loose = !j->m->cfg.weights.packed, unit = starts(j, s),
-                   page = !loose && unit && s->expert >= 0;
-        if (is_matrix(s)) {
-            rc = fit(j, i);
-            if (rc == DGM_OK)
-                rc = dgm_sparse_plan(list, &n, s->name, &j->shapes[i], unit, page);
-            i = last_slot(f, i);
-            continue;
-        }
-        dgm_new_tensor *to = &list[n++];
-        if (rc == DGM_OK && !dgm_tensor_copy_plan(&j->copy, to, s->tensor))
-            rc = dgm_fail(DGM_ENOMEM, "out of memory for a list of tensors");
-        to->unit = unit;
-        to->loose = loose;
-        to->page = page;
+        const bool matrix = is_matrix(s);
+        DGM_TRY(matrix ? add_matrix(j, i)
+                       : dgm_model_copy_add_slot(j->copy, strdup(s->tensor->name), s));
+        i = matrix ? last_slot(f, i) : i;
     }
-    if (rc != DGM_OK) {
-        for (size_t i = 0; i < n; i++)
-            free(list[i].name);
-        free(list);
-        return rc;
-    }
-    return dgm_model_writer_plan(j->out, list, n,
-                                 j->opt->shard_bytes != 0 ? j->opt->shard_bytes : SHARD_BYTES);
+    return dgm_model_copy_plan(j->copy, j->opt->shard_bytes);
 }
 
 /* put_rows - of a Hugging Face tensor, a few MiB at a time. */
@@ -155,7 +129,7 @@ static int put_rows(job *j, const dgm_slot *s)
                 if (j->row[i] == 0)
                     memset(j->piece + (size_t)r * row_bytes + i * size, 0, size);
         }
-        DGM_TRY(dgm_model_writer_put(j->out, j->piece, bytes));
+        DGM_TRY(dgm_model_copy_put(j->copy, j->piece, bytes));
     }
     return DGM_OK;
 }
@@ -163,7 +137,7 @@ static int put_rows(job *j, const dgm_slot *s)
 static int put_tensor(job *j, const dgm_slot *s)
 {
     if (!dgm_prunable_slot(s) || !dgm_slot_has_weights(s))
-        return dgm_tensor_copy_run(&j->copy, s->tensor);
+        return dgm_model_copy_run(j->copy, s);
     return put_rows(j, s);
 }
 
@@ -183,14 +157,12 @@ static int allocate(job *j)
     j->piece = malloc(k * sizeof(float) > PIECE_BYTES ? k * sizeof(float) : PIECE_BYTES);
     if (j->row == NULL || j->piece == NULL || j->shapes == NULL || j->whole == NULL)
         return dgm_fail(DGM_ENOMEM, "out of memory for %d bytes at a time", PIECE_BYTES);
-    return dgm_tensor_copy_init(&j->copy);
+    return DGM_OK;
 }
 
-static int write_all(job *j)
+static int write_weights(job *j)
 {
     const struct dgm_model_files *f = j->m->files;
-    char *text = NULL;
-    size_t len;
     DGM_TRY(allocate(j));
     DGM_TRY(plan(j));
     for (size_t i = 0; i < f->n_slots; i++) {
@@ -198,25 +170,19 @@ static int write_all(job *j)
         DGM_TRY(matrix ? put_matrix(j, i) : put_tensor(j, &f->slots[i]));
         i = matrix ? last_slot(f, i) : i;
     }
-    DGM_TRY(dgm_model_writer_beside(j->out, j->m->dir));
-    if (j->m->cut != NULL)
-        DGM_TRY(dgm_model_writer_copy(j->out, j->m->dir, DGM_CUT_KEEP_NAME));
-    DGM_TRY(dgm_sparsify_config(&text, &len, j->m, j->opt, j->report));
-    const int rc = dgm_model_writer_commit(&j->report->bytes_after, j->out, text, len);
-    free(text);
-    return rc;
+    return DGM_OK;
 }
 
-int dgm_sparsify_write(dgm_sparsify_report *report, dgm_model_writer *out, const dgm_model *m,
+int dgm_sparsify_write(dgm_sparsify_report *report, dgm_model_copy *copy,
                        const dgm_sparsify_options *opt)
 {
-    job j = {.m = m,
-             .opt = opt,
-             .report = report,
-             .out = out,
-             .copy = {.from = m->files->tensors, .to = out}};
-    const int rc = write_all(&j);
-    dgm_tensor_copy_fini(&j.copy);
+    dgm_text config;
+    job j = {.m = copy->from, .opt = opt, .copy = copy};
+    int rc = write_weights(&j);
+    if (rc == DGM_OK)
+        rc = dgm_sparsify_config(&config.text, &config.len, j.m, opt, report);
+    if (rc == DGM_OK)
+        rc = dgm_model_finish(&report->bytes_after, copy->to, j.m, NULL, config);
     free(j.row);
     free(j.shapes);
     free(j.whole);

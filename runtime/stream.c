@@ -77,7 +77,8 @@ static void close_stream(dgm_stream *s)
         dgm_stream_line_free(dgm_stream_at(s, i), s->cfg->n_targets);
     dgm_resume_close(&s->resume);
     free(s->window);
-    free(s->items);
+    free(s->chunk.items);
+    free(s->again.items);
     free(s->input_text);
 }
 

@@ -50,6 +50,7 @@ typedef struct dgm_stream_config {
     dgm_decode_options decode;
     bool
         score; /* `beside` holds translations to score, else prefixes that translations must have */
+    bool retry; /* what a check strikes is decoded once more (runtime/retry.h); not with score */
 
     dgm_lines *input;
     int input_fd;
@@ -76,7 +77,9 @@ typedef struct dgm_stream_config {
 typedef struct dgm_stream_totals {
     uint64_t lines;     /* written, those of an earlier run included */
     uint64_t sentences; /* given to the engine */
-    uint64_t tokens;    /* pieces of returned hypotheses */
+    uint64_t tokens;    /* pieces of hypotheses that came back from it */
+    uint64_t retried,
+        retries_taken; /* of this run, by target: decoded twice; the second was given */
     uint64_t by_status
         [DGM_LINE_STATUSES]; /* lines of this run; with several targets the worst of them */
     uint64_t flagged;        /* lines, those of an earlier run included */

@@ -1,5 +1,6 @@
 #include "runtime/stream_line.h"
 
+#include "runtime/retry.h"
 #include "runtime/split.h"
 
 #include <stdlib.h>
@@ -101,9 +102,16 @@ int dgm_stream_line_fill(dgm_stream_line *l, const dgm_stream_config *cfg, const
     return l->message != NULL ? DGM_OK : fill_segments(l, cfg);
 }
 
-int dgm_stream_line_refused(dgm_stream_line *l, const dgm_stream_config *cfg, int code)
+int dgm_stream_line_failed(dgm_stream_line *l, const dgm_stream_config *cfg, int code)
 {
     return flag(l, DGM_LINE_STATUS_FAILED, code, tell(cfg->input_name, l->number, code));
+}
+
+int dgm_stream_line_refused(dgm_stream_line *l, const dgm_stream_config *cfg, int code)
+{
+    int targets[DGM_STREAM_MAX_TARGETS];
+    l->left -= dgm_stream_line_targets(targets, l, cfg);
+    return dgm_stream_line_failed(l, cfg, code);
 }
 
 static void free_part(dgm_stream_part *p)
@@ -117,11 +125,18 @@ static void free_part(dgm_stream_part *p)
     free(p->hyps);
 }
 
+static void free_parts(dgm_stream_part *parts, int n)
+{
+    for (int i = 0; parts != NULL && i < n; i++)
+        free_part(&parts[i]);
+    free(parts);
+}
+
 void dgm_stream_line_free(dgm_stream_line *l, int n_targets)
 {
-    for (int i = 0; l->parts != NULL && i < l->segments.n * n_targets; i++)
-        free_part(&l->parts[i]);
-    free(l->parts);
+    free_parts(l->parts, l->segments.n * n_targets);
+    free_parts(l->others, l->segments.n * n_targets);
+    free(l->retries);
     dgm_segments_free(&l->segments);
     free(l->beside);
     free(l->text);
@@ -129,24 +144,29 @@ void dgm_stream_line_free(dgm_stream_line *l, int n_targets)
     *l = (dgm_stream_line){0};
 }
 
-/* fill_prompts - [n_targets, n]: start, code, prefix or reference, and behind a reference </s>. */
-static void fill_prompts(int32_t *prompts, dgm_target *targets, int n, const dgm_stream_line *l,
-                         const dgm_stream_config *cfg, int n_beside)
+/* fill_prompts - [targets, n] of those being decoded now: start, code, prefix or reference, and behind a reference </s>.
+ * How many targets. */
+static int fill_prompts(int32_t *prompts, dgm_target *targets, int n, const dgm_stream_line *l,
+                        const dgm_stream_config *cfg, int n_beside)
 {
-    for (int t = 0; t < cfg->n_targets; t++) {
-        int32_t *p = prompts + (size_t)(t * n);
-        targets[t] = (dgm_target){.prompt = p,
+    int which[DGM_STREAM_MAX_TARGETS];
+    const int n_targets = dgm_stream_line_targets(which, l, cfg);
+    for (int i = 0; i < n_targets; i++) {
+        const dgm_stream_target *t = &cfg->targets[which[i]];
+        int32_t *p = prompts + (size_t)(i * n);
+        targets[i] = (dgm_target){.prompt = p,
                                   .n_prompt = n,
-                                  .experts = cfg->targets[t].experts,
-                                  .source_experts = cfg->targets[t].source_experts,
-                                  .task = cfg->targets[t].task};
+                                  .experts = t->experts,
+                                  .source_experts = t->source_experts,
+                                  .task = t->task};
         p[0] = cfg->start_id;
-        p[1] = cfg->targets[t].code;
+        p[1] = t->code;
         if (n_beside > 0)
             memcpy(p + 2, l->beside, (size_t)n_beside * sizeof *p);
         if (cfg->score)
             p[n - 1] = cfg->eos_id;
     }
+    return n_targets;
 }
 
 int dgm_stream_line_submit(dgm_stream_line *l, const dgm_stream_config *cfg, int segment,
@@ -159,17 +179,18 @@ int dgm_stream_line_submit(dgm_stream_line *l, const dgm_stream_config *cfg, int
     int32_t *prompts = malloc((size_t)(n * cfg->n_targets) * sizeof *prompts);
     if (prompts == NULL)
         return no_memory();
-    fill_prompts(prompts, targets, n, l, cfg, n_beside);
+    const int n_targets = fill_prompts(prompts, targets, n, l, cfg, n_beside);
     /* Sampling is keyed by line; segments of one line draw apart, as if lines had 2^40 numbers between them. */
     const dgm_job job = {.id = id,
                          .line = l->number + ((uint64_t)segment << 40),
                          .source = seg->ids,
                          .n_source = seg->n,
                          .targets = targets,
-                         .n_targets = cfg->n_targets,
+                         .n_targets = n_targets,
                          .score = cfg->score,
                          .urgent = cfg->urgent,
-                         .options = cfg->decode};
+                         .options =
+                             l->retries == NULL ? cfg->decode : dgm_retry_options(&cfg->decode)};
     const int rc = dgm_engine_submit(cfg->engine, &job);
     free(prompts);
     return rc;

@@ -31,6 +31,18 @@ typedef struct dgm_stream_part {
     dgm_absent absent;
 } dgm_stream_part;
 
+/* What a decoding of a line became in one target language. */
+typedef struct dgm_stream_decoding {
+    double score, seconds;
+    unsigned checks; /* that strike it */
+} dgm_stream_decoding;
+
+/* Of a target of a line that was decoded twice. */
+typedef struct dgm_stream_retry {
+    bool on, taken; /* it was, in this target; the second is the better */
+    dgm_stream_decoding first, second;
+} dgm_stream_retry;
+
 typedef struct dgm_stream_line {
     uint64_t number;
     uint64_t hash;        /* over the input up to and with this line */
@@ -45,6 +57,9 @@ typedef struct dgm_stream_line {
     int n_beside;
     dgm_stream_part *parts; /* [segments.n, n_targets] */
     int left;               /* parts that are not there yet */
+    /* from its second decoding on, else NULL: */
+    dgm_stream_retry *retries; /* [n_targets] */
+    dgm_stream_part *others;   /* as parts: the decoding that is not given */
     bool queued;
     size_t bytes; /* what it counts against the window */
 } dgm_stream_line;
@@ -57,9 +72,13 @@ DGM_MUST_CHECK int dgm_stream_line_fill(dgm_stream_line *l, const dgm_stream_con
                                         const dgm_line *line, const dgm_line *beside);
 void dgm_stream_line_free(dgm_stream_line *l, int n_targets);
 
-/* dgm_stream_line_refused - the engine would not or could not translate a part: dgm_error_text says why. */
+/* dgm_stream_line_refused - the engine would not take a segment, ever: dgm_error_text says why. */
 DGM_MUST_CHECK int dgm_stream_line_refused(dgm_stream_line *l, const dgm_stream_config *cfg,
                                            int code);
+
+/* dgm_stream_line_failed - a part of it could not be translated. */
+DGM_MUST_CHECK int dgm_stream_line_failed(dgm_stream_line *l, const dgm_stream_config *cfg,
+                                          int code);
 
 /* dgm_stream_line_submit - segment `segment` to the engine as job `id`. DGM_EBUSY. */
 DGM_MUST_CHECK int dgm_stream_line_submit(dgm_stream_line *l, const dgm_stream_config *cfg,
@@ -68,6 +87,17 @@ DGM_MUST_CHECK int dgm_stream_line_submit(dgm_stream_line *l, const dgm_stream_c
 /* dgm_stream_line_take - what the engine found for `segment`. *pieces grows by the pieces of all hypotheses. */
 DGM_MUST_CHECK int dgm_stream_line_take(dgm_stream_line *l, const dgm_stream_config *cfg,
                                         int segment, const dgm_result *r, uint64_t *pieces);
+
+/*
+ * dgm_stream_line_retry - of a line of which nothing is left, before anything else is done with it. *again: with cfg->retry a
+ * check strikes it, so all its segments are to be submitted once more, and `left` says how many parts that will bring. When
+ * those are there, too, the better of both decodings stands in `parts`. DGM_ENOMEM.
+ */
+DGM_MUST_CHECK int dgm_stream_line_retry(dgm_stream_line *l, const dgm_stream_config *cfg,
+                                         bool *again);
+/* dgm_stream_line_targets - the targets that are being decoded now, ascending; how many. */
+int dgm_stream_line_targets(int targets[DGM_STREAM_MAX_TARGETS], const dgm_stream_line *l,
+                            const dgm_stream_config *cfg);
 
 /* ---- of a line of which nothing is left to do, in target t ---- */
 

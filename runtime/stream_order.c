@@ -14,17 +14,25 @@ static int longer_first(const void *a, const void *b)
     return (x->segment > y->segment) - (x->segment < y->segment);
 }
 
-static int push_item(dgm_stream *s, dgm_stream_item it)
+static int push_item(dgm_stream_items *list, dgm_stream_item it)
 {
-    if (s->n_items == s->cap_items) {
-        const int cap = s->cap_items == 0 ? DGM_STREAM_CHUNK_LINES : 2 * s->cap_items;
-        dgm_stream_item *grown = realloc(s->items, (size_t)cap * sizeof *grown);
+    if (list->n == list->cap) {
+        const int cap = list->cap == 0 ? DGM_STREAM_CHUNK_LINES : 2 * list->cap;
+        dgm_stream_item *grown = realloc(list->items, (size_t)cap * sizeof *grown);
         if (grown == NULL)
             return dgm_fail(DGM_ENOMEM, "out of memory for the order of lines");
-        s->items = grown;
-        s->cap_items = cap;
+        list->items = grown;
+        list->cap = cap;
     }
-    s->items[s->n_items++] = it;
+    list->items[list->n++] = it;
+    return DGM_OK;
+}
+
+/* push_line - its segments. */
+static int push_line(dgm_stream_items *list, const dgm_stream_line *l, uint64_t line)
+{
+    for (int i = 0; i < l->segments.n; i++)
+        DGM_TRY(push_item(list, (dgm_stream_item){line, i, l->segments.at[i].n}));
     return DGM_OK;
 }
 
@@ -36,18 +44,38 @@ static int push_item(dgm_stream *s, dgm_stream_item it)
 int dgm_stream_form_chunk(dgm_stream *s)
 {
     const uint64_t n = s->tail - s->queued;
-    if (s->at_item < s->n_items || n == 0)
+    if (s->chunk.at < s->chunk.n || n == 0)
         return DGM_OK;
     if (n < DGM_STREAM_CHUNK_LINES && s->awaited_fd < 0 && !s->ended && dgm_stream_takes(s))
         return DGM_OK;
-    s->n_items = s->at_item = 0;
-    for (; s->queued < s->tail; s->queued++) {
-        const dgm_stream_line *l = dgm_stream_at(s, s->queued);
-        for (int i = 0; i < l->segments.n; i++)
-            DGM_TRY(push_item(s, (dgm_stream_item){s->queued, i, l->segments.at[i].n}));
+    s->chunk.n = s->chunk.at = 0;
+    for (; s->queued < s->tail; s->queued++)
+        DGM_TRY(push_line(&s->chunk, dgm_stream_at(s, s->queued), s->queued));
+    if (s->chunk.n > 0)
+        qsort(s->chunk.items, (size_t)s->chunk.n, sizeof *s->chunk.items, longer_first);
+    return DGM_OK;
+}
+
+/* submit - what is left of a list. DGM_EBUSY: not all of it. */
+static int submit(dgm_stream *s, dgm_stream_items *list)
+{
+    for (; list->at < list->n; list->at++) {
+        const dgm_stream_item *it = &list->items[list->at];
+        dgm_stream_line *l = dgm_stream_at(s, it->line);
+        const int rc = dgm_stream_line_submit(
+            l, s->cfg, it->segment, it->line << DGM_STREAM_SEGMENT_BITS | (uint64_t)it->segment);
+        if (rc == DGM_EBUSY)
+            return rc;
+        if (rc == DGM_EINPUT) {
+            /* The engine will never take it: that part of the line is missing, and says why. */
+            DGM_TRY(dgm_stream_line_refused(l, s->cfg, rc));
+            dgm_stream_note_ready(s, l);
+        } else {
+            DGM_TRY(rc);
+        }
+        s->totals->sentences++;
     }
-    if (s->n_items > 0)
-        qsort(s->items, (size_t)s->n_items, sizeof *s->items, longer_first);
+    list->n = list->at = 0;
     return DGM_OK;
 }
 
@@ -55,23 +83,22 @@ int dgm_stream_submit(dgm_stream *s)
 {
     if (dgm_stream_stopping(s))
         return DGM_OK;
-    while (s->at_item < s->n_items) {
-        const dgm_stream_item *it = &s->items[s->at_item];
-        dgm_stream_line *l = dgm_stream_at(s, it->line);
-        const int rc = dgm_stream_line_submit(
-            l, s->cfg, it->segment, it->line << DGM_STREAM_SEGMENT_BITS | (uint64_t)it->segment);
-        if (rc == DGM_EBUSY)
-            return DGM_OK;
-        if (rc == DGM_EINPUT) {
-            /* The engine will never take it: that part of the line is missing, and says why. */
-            l->left -= s->cfg->n_targets;
-            DGM_TRY(dgm_stream_line_refused(l, s->cfg, rc));
-            dgm_stream_note_ready(s, l);
-        } else {
-            DGM_TRY(rc);
-        }
-        s->totals->sentences++;
-        s->at_item++;
+    int rc = submit(s, &s->again);
+    if (rc == DGM_OK)
+        rc = submit(s, &s->chunk);
+    return rc == DGM_EBUSY ? DGM_OK : rc;
+}
+
+/* look_again - nothing is left of the line, unless it is decoded once more. */
+static int look_again(dgm_stream *s, dgm_stream_line *l, uint64_t line)
+{
+    bool again;
+    DGM_TRY(dgm_stream_line_retry(l, s->cfg, &again));
+    if (again)
+        return push_line(&s->again, l, line);
+    for (int t = 0; l->retries != NULL && t < s->cfg->n_targets; t++) {
+        s->totals->retried += l->retries[t].on;
+        s->totals->retries_taken += l->retries[t].taken;
     }
     return DGM_OK;
 }
@@ -86,6 +113,8 @@ static int take_results(dgm_stream *s)
         dgm_stream_line *l = dgm_stream_at(s, line);
         dgm_absent_add(&s->totals->absent, &r.absent);
         DGM_TRY(dgm_stream_line_take(l, s->cfg, segment, &r, &s->totals->tokens));
+        if (l->left == 0)
+            DGM_TRY(look_again(s, l, line));
         dgm_stream_note_ready(s, l);
     }
     return DGM_OK;

@@ -28,6 +28,12 @@ typedef struct dgm_stream_item {
     int segment, n_ids;
 } dgm_stream_item;
 
+/* Segments on their way to the engine: those below `at` have gone. */
+typedef struct dgm_stream_items {
+    dgm_stream_item *items; /* [n] */
+    int n, at, cap;
+} dgm_stream_items;
+
 typedef struct dgm_stream {
     const dgm_stream_config *cfg;
     dgm_stream_totals *totals;
@@ -39,8 +45,8 @@ typedef struct dgm_stream {
     uint64_t cap;
     size_t bytes;
 
-    dgm_stream_item *items; /* [n_items], longest first; submitted up to at_item */
-    int n_items, at_item, cap_items;
+    dgm_stream_items chunk; /* longest first */
+    dgm_stream_items again; /* of lines that are decoded once more: before the others */
 
     /* reading */
     bool ended;     /* no more */

@@ -91,12 +91,15 @@ static int take_hyps(dgm_stream_part *part, const dgm_stream_line *l, const dgm_
 int dgm_stream_line_take(dgm_stream_line *l, const dgm_stream_config *cfg, int segment,
                          const dgm_result *r, uint64_t *pieces)
 {
-    dgm_stream_part *part = &l->parts[segment * cfg->n_targets + r->target];
+    int targets[DGM_STREAM_MAX_TARGETS];
+    (void)dgm_stream_line_targets(targets, l, cfg);
+    dgm_stream_part *parts = l->retries == NULL ? l->parts : l->others,
+                    *part = &parts[segment * cfg->n_targets + targets[r->target]];
     l->left--;
     part->seconds = r->seconds;
     part->absent = r->absent;
     if (r->status != DGM_OK)
-        return dgm_stream_line_refused(l, cfg, r->status);
+        return dgm_stream_line_failed(l, cfg, r->status);
     if (r->n_hyps < 1)
         return dgm_fail(DGM_EINTERNAL, "line %llu: the engine gave no hypothesis",
                         (unsigned long long)l->number);

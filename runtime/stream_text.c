@@ -2,7 +2,6 @@
 #include "runtime/checks.h"
 #include "runtime/stream_line.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -135,6 +134,20 @@ static void tell_absent(dgm_line_report *r, const dgm_stream_line *l, const dgm_
     }
 }
 
+static void tell_retry(dgm_line_report *r, const dgm_stream_line *l, int t)
+{
+    if (l->retries == NULL || !l->retries[t].on)
+        return;
+    const dgm_stream_retry *of = &l->retries[t];
+    r->retried = true;
+    r->second = of->taken;
+    r->first_score = of->first.score;
+    r->second_score = of->second.score;
+    r->first_checks = of->first.checks;
+    r->second_checks = of->second.checks;
+    r->seconds = of->first.seconds + of->second.seconds;
+}
+
 /* check - the joined best translation. */
 static unsigned check(const dgm_stream_line *l, const dgm_stream_config *cfg, int t,
                       const dgm_line_report *r, bool cut)
@@ -184,9 +197,8 @@ void dgm_stream_line_report(dgm_line_report *r, const dgm_stream_line *l,
                            .message = l->message != NULL ? l->message : ""};
     if (!dgm_stream_line_has(l, cfg, t, 0))
         return;
-    /* Six decimals, as the outputs show it. */
     r->has_score = true;
-    r->score = round(dgm_stream_line_score(l, cfg, t, 0) * 1e6) / 1e6;
+    r->score = dgm_stream_line_score(l, cfg, t, 0);
     bool cut = false;
     for (int s = 0; s < l->segments.n; s++) {
         const dgm_stream_part *p = &l->parts[s * cfg->n_targets + t];
@@ -195,6 +207,7 @@ void dgm_stream_line_report(dgm_line_report *r, const dgm_stream_line *l,
         cut = cut || !p->hyps[0].ended;
     }
     tell_absent(r, l, cfg, t);
+    tell_retry(r, l, t);
     if (l->status == DGM_LINE_STATUS_TRUNCATED && !cut)
         r->status = l->segments.n > 1 ? DGM_LINE_STATUS_SPLIT : DGM_LINE_STATUS_OK;
     r->checks = check(l, cfg, t, r, cut);

@@ -129,7 +129,12 @@ int dgm_worker_create(dgm_worker **out, const dgm_engine_config *cfg, int slots,
     if (rc == DGM_OK)
         rc = dgm_arena_init_huge(&w->step, step_bytes(cfg, slots, tokens, model, n_threads));
     if (rc == DGM_OK)
-        rc = dgm_kvcache_init(&w->kv, model, slots, cfg->max_beam, cfg->max_target, cfg->max_source,
+        rc = dgm_kvcache_init(&w->kv, model,
+                              &(dgm_kv_limits){.slots = slots,
+                                               .rows = dgm_engine_usual_beam(cfg),
+                                               .most_rows = cfg->max_beam,
+                                               .max_target = cfg->max_target,
+                                               .max_source = cfg->max_source},
                               cfg->kv_bf16);
     if (rc == DGM_OK && dgm_config_most_experts(&model->cfg) > 0) {
         const int rows = max_rows(cfg, most_slots);

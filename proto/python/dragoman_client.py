@@ -12,8 +12,9 @@
     python3 dragoman_client.py unix:/run/dragoman.sock en de < in > out      # token: $DRAGOMAN_TOKEN; certificates: $DRAGOMAN_TLS_CA
 
 Answers come back in the order of the lines. An answer is the message `Answer` of dragoman.proto with three things beside it: `text` (of the best
-hypothesis, or ""), `ok` (there is one) and `status_name`. Options are the fields of the message `Options`. A connection that is lost is made again,
-with growing pauses, and what was not answered is sent again: answers depend on model, options and line alone. Not for several threads at once.
+hypothesis, or ""), `ok` (there is one) and `status_name`. Options are the fields of the message `Options`, those of an enumeration as numbers or words
+(retry="checks"). A connection that is lost is made again, with growing pauses, and what was not answered is sent again: answers depend on model, options
+and line alone. What is cancelled (asyncio.wait_for, ...) the server computes no more. Not for several threads at once.
 
 Beside this file lies dragoman.desc, made by `protoc --include_imports --descriptor_set_out=dragoman.desc dragoman.proto`."""
 
@@ -107,7 +108,7 @@ class AsyncClient:
             if prefixes is not None:
                 s.prefix = _bytes(prefixes[i])
             for key, value in options.items():
-                setattr(s.options, key, value)
+                setattr(s.options, key, _value(s.options, key, value))
             futures.append(asyncio.get_running_loop().create_future())
             self._waiting.append(_Item(s, futures[-1]))
         self._start()
@@ -116,6 +117,20 @@ class AsyncClient:
         finally:
             for future in futures:
                 future.cancel()
+            if any(future.cancelled() for future in futures):
+                self._cancel_sent()
+
+    def _cancel_sent(self):
+        """What nobody waits for any more need not be computed; its answers come all the same."""
+        cancelled = {}
+        for (id, segment), item in self._sent.items():
+            if item.done.cancelled():
+                cancelled.setdefault(id, []).append(segment)
+        for id, segments in cancelled.items():
+            frame = Frame()
+            frame.cancel.request = id
+            frame.cancel.segments.extend(segments)
+            self._writer.write(_pack(frame))
 
     async def languages(self):
         return list((await self._ask("languages_request")).languages.languages)
@@ -299,6 +314,13 @@ class AsyncClient:
         for item in items:
             if not item.done.done():
                 item.done.set_exception(_error(error))
+
+
+def _value(options, key, value):
+    """Of an enumeration its word is enough: retry="checks", priority="bulk"."""
+    field = options.DESCRIPTOR.fields_by_name.get(key)
+    kind = field.enum_type if field is not None else None
+    return kind.values_by_name[f"{kind.name}_{value}".upper()].number if kind is not None and isinstance(value, str) else value
 
 
 def _bytes(text):

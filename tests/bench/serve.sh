@@ -1,27 +1,37 @@
 #!/usr/bin/env bash
-# serve.sh - `dragoman serve` over its socket: throughput beside translate, latency under load, a line beside a large job, many in flight, and a soak.
+# serve.sh - `dragoman serve` over its socket: throughput beside translate, latency under load, a stall, a line beside a large job, many in
+# flight, a soak, lost ranks.
 #
-# usage: tests/bench/serve.sh [-m MODEL] [-M MODEL] [-k LINES] [-r RUNS] [-j THREADS] [-n RANKS] [-B BEAM] [-s SECONDS] [-o OPTIONS] [-b BUILD] [PART...]
-#   PART: throughput latency beside flight soak     all but soak when none is named
+# usage: tests/bench/serve.sh [-m MODEL] [-M MODEL] [-k LINES] [-r RUNS] [-j THREADS] [-n RANKS] [-B BEAM] [-s SECONDS] [-p LOADS] [-o OPTIONS] [-b BUILD] [-c BUILD] [-e DIR] [PART...]
+#   PART: throughput latency stall beside flight soak lost     throughput, latency, beside and flight when none is named
 #   -m   the model (the demonstration model)        -M   that of `beside` (a random mixture of width 512, made on the spot)
-#   -k   lines of throughput (3000), requests of the soak (100000)
+#   -k   lines of throughput (3000), requests of the soak (100000), lines of each probe of `beside` (200)
 #   -r   runs of each (3)                           -j   threads of each rank (1)
-#   -n   ranks (1; the soak has one)
-#   -B   beam (4)                                   -s   seconds of arrivals at each rate (8); of the soak (600)
+#   -n   ranks (1)                                  -B   beam (4)
+#   -s   seconds of arrivals at each rate (8); of the soak (600)
+#   -p   loads of latency (10,50,80)
 #   -o   more options of serve and translate        -b   the build (build/release)
+#   -c   the build of the load generators (that of -b), when the server's is slow: -b build/tsan -c build/release
+#   -e   keeps there what servers said, and traces of the lines: when due (s), sent late, took, waited, computed (ms), tokens out
 #
 # throughput: the same file by translate and by serve without its cache, one after the other; medians. 2048 lines are in flight, over 1, 16 and
 #   256 connections, a line a request; the bytes are compared. CPU is what the process took while lines were translated: reading the
 #   model is left out of both. Where all share one core the client takes from the server: `less client` is the ratio when its CPU time is taken off.
-# latency: lines come at random times (Poisson) at 10, 50, 80 % of what 16 connections reached; it counts from when they were to come.
+# latency: lines come at random times (Poisson) at 10, 50, 80 % of what 16 connections reached; it counts from when they were to come. `one by one` is
+#   the p95 of the same arrivals, if each line took what it takes at saturation, and began when the one before was done: much more than that is the
+#   scheduler's. `others` had that much of the
+#   CPUs at the same time: more than a little, and it is the machine that is measured.
+# stall: the same at 80 %, but the server is stopped for half a second: how long that lasts.
 # beside: a line at a time, with pauses, idle and while a job of 10,000 lines runs; at most 32 tokens each, as a random model ends no sentence.
 # flight: 2000 lines in flight on one connection.
-# soak: 1000 clients, 100,000 requests, cancels, deadlines, disconnects; descriptors and memory. -s 60 -k 10000 is a short one.
-# Takes about 2, 1, 1, 1 and 11 minutes on one core. Pin it: taskset -c 0 tests/bench/serve.sh
+# soak: 1000 clients, 100,000 requests, cancels, deadlines, disconnects; descriptors and memory. -s 60 -k 10000 is a short one. A report of a sanitizer
+#   is a failure. -n: on so many ranks.
+# lost: a rank of -n (2) is killed while 1000 lines are in work: each must be answered, with an error that says to come again.
+# Takes about 2, 1, 1, 1, 1, 11 and 1 minutes on one core. Pin it: taskset -c 0 tests/bench/serve.sh
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-model=models/multi30k-token wide='' lines='' runs=3 threads=1 ranks=1 beam=4 seconds='' cache=0 more=() build=build/release
-while getopts m:M:k:r:j:n:B:s:o:b: flag; do
+model=models/multi30k-token wide='' lines='' runs=3 threads=1 ranks=1 beam=4 seconds='' cache=0 more=() build=build/release clients='' kept='' loads=10,50,80
+while getopts m:M:k:r:j:n:B:s:p:o:b:c:e: flag; do
     case $flag in
     m) model=$OPTARG ;;
     M) wide=$OPTARG ;;
@@ -31,14 +41,18 @@ while getopts m:M:k:r:j:n:B:s:o:b: flag; do
     n) ranks=$OPTARG ;;
     B) beam=$OPTARG ;;
     s) seconds=$OPTARG ;;
+    p) loads=$OPTARG ;;
     o) read -ra more <<<"$OPTARG" ;;
     b) build=$OPTARG ;;
+    c) clients=$OPTARG ;;
+    e) kept=$OPTARG ;;
     *) sed -n '/^# usage/,/^$/s/^# //p' "$0" >&2; exit 2 ;;
     esac
 done
 shift $((OPTIND - 1))
-program=$build/dragoman load=$build/tests/launch/serve_load soak=$build/tests/launch/serve_soak
+program=$build/dragoman load=${clients:-$build}/tests/launch/serve_load soak=${clients:-$build}/tests/launch/serve_soak
 dir=$(mktemp -d)
+[ -z "$kept" ] || mkdir -p "$kept"
 at=unix:$dir/socket
 server=''
 trap '[ -z "$server" ] || kill "$server" 2>/dev/null; wait; rm -rf "$dir"' EXIT
@@ -47,8 +61,13 @@ direction=(-s eng_Latn -t deu_Latn)
 gzip -dc tests/data/multi30k/val.en.gz tests/data/multi30k/test_2016_flickr.en.gz >"$dir/text"
 for i in 0 1 2 3 4 5 6 7 8; do sed "s/^/$i /;s/^0 //" "$dir/text"; done | head -n "${lines:-3000}" >"$dir/in" || true
 
-run=("$program")
-[ "$ranks" -eq 1 ] || run=(env DRAGOMAN="$program" launch/dragoman-mpirun -n "$ranks")
+# on RANKS: where the program runs from now on
+on() {
+    ranks=$1
+    run=("$program")
+    [ "$ranks" -eq 1 ] || run=(env DRAGOMAN="$program" launch/dragoman-mpirun -n "$ranks")
+}
+on "$ranks"
 
 # start MODEL OPTION...: a server without a cache, until it answers
 start() {
@@ -65,10 +84,31 @@ start() {
     return 1
 }
 
+# keep FILE NAME: where -e says
+keep() { [ -z "$kept" ] || cp "$1" "$kept/$2"; }
+
+# stop [CODE]: the server ends as SIGTERM ends it, and no sanitizer had anything to report
 stop() {
+    local code=0
     kill "$server"
-    wait "$server" || true
+    wait "$server" || code=$?
     server=''
+    check_end $code 143
+}
+
+# check_end CODE WANT
+check_end() {
+    keep "$dir/server" server
+    ! grep -E 'Sanitizer|runtime error:' "$dir/server" >&2 || { sed -n '/Sanitizer\|runtime error:/,+40p' "$dir/server" | head -n 200 >&2; exit 1; }
+    [ "$1" -eq "$2" ] || { tail -n 20 "$dir/server" >&2; echo "the server ended with $1, not $2" >&2; exit 1; }
+}
+
+# pid_of RANK
+pid_of() {
+    [ "$ranks" -gt 1 ] || { echo "$server"; return; }
+    pgrep -f -- "serve .*--listen $at" | while read -r p; do
+        { tr '\0' '\n' <"/proc/$p/environ"; } 2>/dev/null | grep -qx "OMPI_COMM_WORLD_RANK=$1" && echo "$p"
+    done | tail -n 1 # the first is the guard beside it
 }
 
 # server_cpu: seconds that the server's processes have taken
@@ -112,30 +152,90 @@ throughput() {
         done
     done
     stop
-    printf '%d lines, %s, beam %d, %d ranks of %d threads; medians of %d\n' "$lines" "$model" "$beam" "$ranks" "$threads" "$runs"
-    printf '%-12s %9s %9s %9s %9s %11s %9s\n' connections lines/s 'CPU s' client against 'less client' CPU
+    printf '%d lines, %s, beam %d, %d ranks of %d threads; medians of %d\n\n' "$lines" "$model" "$beam" "$ranks" "$threads" "$runs"
+    printf '| connections | lines/s | CPU s | CPU s of the client | lines/s against translate | less client | CPU against translate |\n'
+    printf '| --- | --- | --- | --- | --- | --- | --- |\n'
     local s cpu
     s=$(median "$dir/translate.s") cpu=$(median "$dir/translate.cpu")
-    awk -v l="$lines" -v s="$s" -v c="$cpu" 'BEGIN { printf "%-12s %9.1f %9.2f\n", "translate", l / s, c }'
+    awk -v l="$lines" -v s="$s" -v c="$cpu" 'BEGIN { printf "| translate | %.0f | %.2f | | | | |\n", l / s, c }'
     for n in 1 16 256; do
         awk -v n=$n -v l="$lines" -v ts="$s" -v tc="$cpu" -v s="$(median "$dir/$n.s")" -v c="$(median "$dir/$n.cpu")" -v k="$(median "$dir/$n.client")" 'BEGIN {
-            printf "%-12d %9.1f %9.2f %9.2f %9.2f %11.2f %9.2f\n", n, l / s, c, k, ts / s, ts / (s - k), tc / c }'
+            printf "| %d | %.0f | %.2f | %.2f | %.2f | %.2f | %.2f |\n", n, l / s, c, k, ts / s, ts / (s - k), tc / c }'
     done
 }
 
-latency() {
-    local part rate most
-    start "$model"
+# busy: seconds that the CPUs which we may use have worked, for whomever; others: of these, what was neither the server's nor a child's of ours
+busy() {
+    awk -v hz="$(getconf CLK_TCK)" -v list="$(sed -n 's/^Cpus_allowed_list:[^0-9]*//p' /proc/self/status)" '
+        BEGIN { n = split(list, part, ","); for (i = 1; i <= n; i++) { split(part[i] "-" part[i], ends, "-"); for (c = ends[1]; c <= ends[2]; c++) mine["cpu" c] } }
+        $1 in mine { s += $2 + $3 + $4 + $7 + $8 + $9 } END { printf "%.2f\n", s / hz }' /proc/stat
+}
+others() {
+    local TIMEFORMAT='%U %S' ours
+    ours=$(times | tail -n 1 | tr 'ms' '  ' | awk '{ print $1 * 60 + $2 + $3 * 60 + $4 }')
+    awk -v b="$(busy)" -v s="$(server_cpu)" -v o="$ours" 'BEGIN { print b - s - o }'
+}
+
+# one_by_one TRACE RATE: p95 in ms when a line begins as the one before is done
+one_by_one() {
+    awk -v each="$(awk -v r="$2" 'BEGIN { print 1 / r }')" '{ done = ($1 > done ? $1 : done) + each; print 1000 * (done - $1) }' "$1" | sort -n |
+        awk '{ v[NR] = $1 } END { printf "%.1f\n", v[int((NR * 95 + 99) / 100)] }'
+}
+
+# saturate: sets $most, lines a second over 16 connections
+saturate() {
     "$load" "$at" "${direction[@]}" -i "$dir/in" -n 16 -w 128 >"$dir/run"
     most=$(value "$dir/run" lines_per_s)
-    printf 'saturation %.0f lines/s\n%-9s %9s %8s %8s %8s %12s %9s\n' "$most" load lines/s 'p50 ms' 'p95 ms' 'p99 ms' 'sent late p99' client
-    for part in 10 50 80; do
-        rate=$(awk -v m="$most" -v p=$part 'BEGIN { print m * p / 100 }')
-        "$load" "$at" "${direction[@]}" -i "$dir/in" -n 16 -r "$rate" -S $part -k "$(awk -v r="$rate" -v s="${seconds:-8}" 'BEGIN { printf "%d", r * s + 1 }')" >"$dir/run"
-        printf '%7d %% %9.1f %8.1f %8.1f %8.1f %12.1f %9.2f\n' $part "$rate" "$(value "$dir/run" latency_p50_ms)" "$(value "$dir/run" latency_p95_ms)" \
-            "$(value "$dir/run" latency_p99_ms)" "$(value "$dir/run" sent_late_p99_ms)" "$(value "$dir/run" client_cpu_s)"
+}
+
+# arrive PERCENT: lines come at so much of $most; $dir/run, $dir/trace
+arrive() {
+    rate=$(awk -v m="$most" -v p="$1" 'BEGIN { print m * p / 100 }')
+    "$load" "$at" "${direction[@]}" -i "$dir/in" -n 16 -r "$rate" -S "$1" -k "$(awk -v r="$rate" -v s="${seconds:-8}" 'BEGIN { printf "%d", r * s + 1 }')" -T "$dir/trace" >"$dir/run"
+    keep "$dir/trace" "trace.$1"
+}
+
+latency() {
+    local part rate most before
+    start "$model"
+    saturate
+    printf 'saturation %.0f lines/s\n\n' "$most"
+    printf '| load | lines/s | p50 ms | p95 ms | p99 ms | one by one, p95 ms | sent late, p99 ms | others, %% |\n| --- | --- | --- | --- | --- | --- | --- | --- |\n'
+    for part in ${loads//,/ }; do
+        before=$(others)
+        arrive "$part"
+        printf '| %d %% | %.0f | %.1f | %.1f | %.1f | %.1f | %.1f | %.1f |\n' "$part" "$rate" "$(value "$dir/run" latency_p50_ms)" "$(value "$dir/run" latency_p95_ms)" \
+            "$(value "$dir/run" latency_p99_ms)" "$(one_by_one "$dir/trace" "$most")" "$(value "$dir/run" sent_late_p99_ms)" \
+            "$(awk -v b="$before" -v a="$(others)" -v s="$(value "$dir/run" seconds)" 'BEGIN { print 100 * (a - b) / s }')"
     done
     stop
+}
+
+stall() {
+    local rate most pid from
+    start "$model"
+    saturate
+    pid=$(pid_of 0)
+    (sleep 2; kill -STOP "$pid"; sleep 0.5; kill -CONT "$pid") &
+    arrive 80
+    wait $!
+    stop
+    # it began with the line that took longest, and is over with the first of 50 lines in a row which take about what lines took before
+    from=$(sort -t"$(printf '\t')" -k3,3 -n "$dir/trace" | tail -n 1 | cut -f1)
+    awk -v from="$from" '$1 < from - 0.1 { print $2 + $3 }' "$dir/trace" >"$dir/before"
+    awk -v from="$from" -v usual="$(median "$dir/before")" -v most="$most" -v rate="$rate" '
+        { at[NR] = $1; took[NR] = $2 + $3 }
+        END {
+            for (i = 1; i + 49 <= NR; i++) {
+                if (at[i] < from + 0.5) continue
+                mean = 0
+                for (k = i; k < i + 50; k++) mean += took[k] / 50
+                if (mean < 2 * usual + 10) break
+            }
+            for (k = 1; k < i; k++) if (at[k] >= from) { sum += took[k]; n++; if (took[k] > worst) worst = took[k] }
+            printf "\n| before, p50 ms | longest ms | mean ms until it is over | it is over after s | if lines were one queue |\n| --- | --- | --- | --- | --- |\n"
+            printf "| %.1f | %.0f | %.0f | %.2f | %.2f |\n", usual, worst, sum / n, at[i] - from - 0.5, 0.5 * rate / (most - rate)
+        }' "$dir/trace"
 }
 
 # shellcheck disable=SC1091,SC2034 # work: of what is sourced
@@ -147,17 +247,19 @@ random_model() {
     wide=$dir/moe-512-8-int8
 }
 
-# probe NAME: lines one at a time
+# probe NAME: lines one at a time, none of which the job has
 probe() {
-    "$load" "$at" "${direction[@]}" -i "$dir/in" -k 60 -w 1 -p 100 >"$dir/$1"
-    printf '%-8s %8.0f %8.0f\n' "$1" "$(value "$dir/$1" latency_p50_ms)" "$(value "$dir/$1" latency_p95_ms)"
+    "$load" "$at" "${direction[@]}" -i "$dir/probes" -k "${lines:-200}" -w 1 -p 100 -T "$dir/$1.trace" >"$dir/$1"
+    keep "$dir/$1.trace" "trace.$1"
+    printf '| %s | %.0f | %.0f |\n' "$1" "$(value "$dir/$1" latency_p50_ms)" "$(value "$dir/$1" latency_p95_ms)"
 }
 
 beside() {
     random_model
+    sed 's/^/Now: /' "$dir/text" >"$dir/probes"
     start "$wide" --max-length 32
     "$load" "$at" "${direction[@]}" -i "$dir/in" -k 2 -w 1 >"$dir/run"
-    printf '%-8s %8s %8s\n' '' 'p50 ms' 'p95 ms'
+    printf '| a line at a time | p50 ms | p95 ms |\n| --- | --- | --- |\n'
     probe idle
     "$load" "$at" "${direction[@]}" -i "$dir/text" -k 10000 >"$dir/job" 2>&1 &
     local job=$!
@@ -168,7 +270,7 @@ beside() {
     wait $job || true
     stop
     awk -v a="$(value "$dir/idle" latency_p50_ms)" -v b="$(value "$dir/beside" latency_p50_ms)" -v c="$(value "$dir/idle" latency_p95_ms)" \
-        -v d="$(value "$dir/beside" latency_p95_ms)" 'BEGIN { printf "ratio    %8.2f %8.2f\n", b / a, d / c }'
+        -v d="$(value "$dir/beside" latency_p95_ms)" 'BEGIN { printf "| ratio | %.2f | %.2f |\n", b / a, d / c }'
 }
 
 flight() {
@@ -179,16 +281,35 @@ flight() {
 }
 
 soak() {
-    cache=16
+    local grow=32
+    ! grep -q '__[at]san_init' "$program" || grow=0 # their own memory grows
+    cache=1
     start "$model"
-    "$soak" "$at" "${direction[@]}" -i "$dir/text" -p "$server" -n 1000 -k "${lines:-100000}" -d "${seconds:-600}" -m 32
+    "$soak" "$at" "${direction[@]}" -i "$dir/text" -p "$(pid_of 0)" -n 1000 -k "${lines:-100000}" -d "${seconds:-600}" -m $grow
     stop
+    echo "no report of a sanitizer in $(wc -l <"$dir/server") lines of the server's log"
+}
+
+lost() {
+    local code=0 rank
+    [ "$ranks" -gt 1 ] || on 2
+    rank=$((ranks - 1))
+    start "$model"
+    "$load" "$at" "${direction[@]}" -i "$dir/in" -k 1000 -n 20 -w 50 -L >"$dir/run" &
+    local asker=$!
+    until grep -q sent "$dir/run"; do kill -0 $asker; sleep 0.01; done
+    kill -KILL "$(pid_of $rank)"
+    wait $asker
+    wait "$server" || code=$?
+    server=''
+    check_end $code 6
+    printf 'rank %d of %d was killed: %d of 1000 lines were answered with RANK_LOST, the others were done\n' $rank "$ranks" "$(value "$dir/run" lost)"
 }
 
 [ $# -gt 0 ] || set -- throughput latency beside flight
 for part; do
     case $part in
-    throughput | latency | beside | flight | soak) echo "== $part"; "$part" ;;
-    *) echo "serve.sh: want throughput, latency, beside, flight or soak, found $part" >&2; exit 2 ;;
+    throughput | latency | stall | beside | flight | soak | lost) echo "== $part"; "$part" ;;
+    *) echo "serve.sh: want throughput, latency, stall, beside, flight, soak or lost, found $part" >&2; exit 2 ;;
     esac
 done

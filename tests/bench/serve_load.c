@@ -1,7 +1,7 @@
 /*
  * serve_load - asks a `dragoman serve` for lines over many connections, each line in a request of its own, and says how long it took.
  *
- *   serve_load ADDRESS -s SRC -t TGT -i FILE [-k LINES] [-n CONNECTIONS] [-w WINDOW] [-p MS] [-r RATE] [-S SEED] [-P PRIORITY] [-o FILE]
+ *   serve_load ADDRESS -s SRC -t TGT -i FILE [-k LINES] [-n CONNECTIONS] [-w WINDOW] [-p MS] [-r RATE] [-S SEED] [-P PRIORITY] [-o FILE] [-T FILE] [-L]
  *
  *   -k   lines; more than the file has: again, with a number before each (the file's)
  *   -n   connections (1)               -w   lines that each may have in flight (as many as it gets credits)
@@ -9,6 +9,11 @@
  *   -r   open loop: lines come at random times (Poisson), so many a second, whether earlier ones are answered or not
  *   -S   seed of these times (1)       -P   priority: 0 normal, 1 interactive, 2 bulk
  *   -o   writes the translations, in order
+ *   -T   writes what became of each line, in order: when it was due (s since the first could be), how late it was sent, how long it took
+ *        from then on, and how much of that it waited and was computed, as the server says (ms); its target tokens
+ *
+ *   -L   the server is to lose a rank: prints `sent` when it has read all lines, and then lines may fail, if they say RANK_LOST and
+ *        to come again; connections may be closed that have all their answers. At least one line must
  *
  * Prints `name value` lines. Latency counts in a closed loop from when a line is sent, in an open loop from when it was to be
  * sent: a line that waits for credits or for this program is late, and that is counted. Each line must be answered once, and what
@@ -31,6 +36,8 @@ static const uint32_t TIMER = UINT32_MAX; /* its mark */
 
 typedef struct line {
     int64_t due_ns, sent_ns, done_ns;
+    uint64_t queue_us, compute_us; /* of the server */
+    uint32_t tgt_tokens;
     char *text; /* its translation */
     bool answered;
 } line;
@@ -46,7 +53,7 @@ typedef struct conn {
 } conn;
 
 typedef struct load {
-    const char *address, *src, *tgt, *out;
+    const char *address, *src, *tgt, *out, *trace;
     int n_conns, window;
     double pause_ms, rate;
     uint64_t seed;
@@ -57,6 +64,8 @@ typedef struct load {
     int epoll, timer;
     int next, due, done; /* lines: to be sent next, not yet due, answered */
     int in_flight, most_in_flight, fenced;
+    bool loses, asked, told; /* -L; a question is behind all lines; which was answered and told */
+    int lost;
     int64_t began_ns, ended_ns;
     uint64_t src_tokens, tgt_tokens, cached, statuses[DGM_WIRE_STATUS_BAD_INPUT + 1];
 } load;
@@ -148,6 +157,16 @@ static void set_timer(load *l)
 
 /* ---- in ---- */
 
+/* take_failure - the only one that there may be. */
+static void take_failure(load *l, const conn *c, const dgm_wire_frame *f)
+{
+    const dgm_wire_answer *a = &f->as.answer;
+    if (!l->loses || a->code != DGM_WIRE_ERROR_RANK_LOST || !a->retry)
+        serve_die("line %d failed: %s: %s", c->asked[f->id] + 1, dgm_wire_error_name(a->code),
+                  a->message);
+    l->lost++;
+}
+
 static void take_answer(load *l, conn *c, const dgm_wire_frame *f)
 {
     const dgm_wire_answer *a = &f->as.answer;
@@ -159,11 +178,14 @@ static void take_answer(load *l, conn *c, const dgm_wire_frame *f)
     if (a->segment != 0 || !a->last || a->status > DGM_WIRE_STATUS_BAD_INPUT)
         serve_die("an answer of no sense to line %d", c->asked[f->id] + 1);
     if (a->status == DGM_WIRE_STATUS_FAILED)
-        serve_die("line %d failed: %s", c->asked[f->id] + 1, a->message);
+        take_failure(l, c, f);
     to->answered = true;
     to->done_ns = l->ended_ns = dgm_now_ns();
     if (l->out != NULL && (to->text = strdup(a->n_hyps > 0 ? a->hyps[0].text : "")) == NULL)
         serve_die("out of memory");
+    to->queue_us = a->queue_us;
+    to->compute_us = a->compute_us;
+    to->tgt_tokens = a->tgt_tokens;
     l->src_tokens += a->src_tokens;
     l->tgt_tokens += a->tgt_tokens;
     l->cached += a->cached;
@@ -178,8 +200,7 @@ static void take_answer(load *l, conn *c, const dgm_wire_frame *f)
 
 static void take(load *l, conn *c)
 {
-    if (!serve_peer_pull(&c->peer))
-        serve_die("the server closed a connection");
+    const bool open = serve_peer_pull(&c->peer);
     for (dgm_wire_frame f; serve_peer_next(&c->peer, &f);) {
         if (f.kind == DGM_WIRE_ERROR)
             serve_die("the server says %s: %s", dgm_wire_error_name(f.as.error.code),
@@ -189,6 +210,11 @@ static void take(load *l, conn *c)
         else if (f.kind == DGM_WIRE_HEALTH && f.id != 0)
             l->fenced++;
     }
+    if (open)
+        return;
+    if (l->lost == 0 || c->in_flight > 0)
+        serve_die("the server closed a connection, and %d lines are not answered", c->in_flight);
+    serve_peer_close(&c->peer);
 }
 
 static void wait_events(load *l)
@@ -240,8 +266,8 @@ static void plan(load *l)
     }
 }
 
-/* fence - a question behind all others: what the server had to say before has then been looked at. */
-static void fence(load *l)
+/* ask_all - a question behind all others. */
+static void ask_all(load *l)
 {
     for (int i = 0; i < l->n_conns; i++) {
         conn *c = &l->conns[i];
@@ -250,6 +276,12 @@ static void fence(load *l)
         if (!serve_peer_push(&c->peer))
             serve_die("the server closed a connection");
     }
+}
+
+/* fence - what the server had to say before has then been looked at. */
+static void fence(load *l)
+{
+    ask_all(l);
     while (l->fenced < l->n_conns)
         wait_events(l);
     for (int i = 0; i < l->n_conns; i++)
@@ -258,16 +290,34 @@ static void fence(load *l)
                       l->conns[i].peer.credits);
 }
 
+/* tell_sent - once, when the server has read all lines. */
+static void tell_sent(load *l)
+{
+    if (!l->asked && l->next == l->texts.n)
+        ask_all(l);
+    l->asked = l->next == l->texts.n;
+    if (l->told || l->fenced < l->n_conns)
+        return;
+    l->told = true;
+    (void)puts("sent");
+    (void)fflush(stdout);
+}
+
 static void run(load *l)
 {
     open_all(l);
     plan(l);
     while (l->done < l->texts.n) {
         send_due(l);
+        if (l->loses)
+            tell_sent(l);
         set_timer(l);
         wait_events(l);
     }
-    fence(l);
+    if (!l->loses)
+        fence(l);
+    else if (l->lost == 0)
+        serve_die("no line was lost");
 }
 
 /* ---- what is told ---- */
@@ -309,6 +359,8 @@ static void show(const load *l, double cpu_s)
     for (int i = 0; i < n; i++)
         ms[i] = (double)(l->lines[i].sent_ns - l->lines[i].due_ns) * 1e-6;
     show_times("sent_late", ms, n);
+    if (l->loses)
+        (void)printf("lost %d\n", l->lost);
     (void)printf("most_in_flight %d\ncached %llu\nclient_cpu_s %.3f\n", l->most_in_flight,
                  (unsigned long long)l->cached, cpu_s);
     for (uint32_t i = 0; i <= DGM_WIRE_STATUS_BAD_INPUT; i++)
@@ -325,6 +377,25 @@ static void write_texts(const load *l)
         (void)fprintf(f, "%s\n", l->lines[i].text);
     if (f == NULL || fclose(f) != 0)
         serve_die("%s: %s", l->out, strerror(errno));
+}
+
+static double ms_between(int64_t from_ns, int64_t to_ns)
+{
+    return (double)(to_ns - from_ns) * 1e-6;
+}
+
+static void write_trace(const load *l)
+{
+    FILE *f = fopen(l->trace, "w");
+    for (int i = 0; f != NULL && i < l->texts.n; i++) {
+        const line *a = &l->lines[i];
+        (void)fprintf(f, "%.6f\t%.3f\t%.3f\t%.3f\t%.3f\t%u\n",
+                      ms_between(l->began_ns, a->due_ns) * 1e-3, ms_between(a->due_ns, a->sent_ns),
+                      ms_between(a->sent_ns, a->done_ns), (double)a->queue_us * 1e-3,
+                      (double)a->compute_us * 1e-3, a->tgt_tokens);
+    }
+    if (f == NULL || fclose(f) != 0)
+        serve_die("%s: %s", l->trace, strerror(errno));
 }
 
 static void close_all(load *l)
@@ -346,7 +417,7 @@ int main(int argc, char **argv)
     const char *in = NULL;
     int n = 0;
     for (int flag;
-         argc > 1 && (flag = getopt(argc - 1, argv + 1, "s:t:i:k:n:w:p:r:S:P:o:")) != -1;) {
+         argc > 1 && (flag = getopt(argc - 1, argv + 1, "s:t:i:k:n:w:p:r:S:P:o:T:L")) != -1;) {
         switch (flag) {
         case 's':
             l.src = optarg;
@@ -381,6 +452,12 @@ int main(int argc, char **argv)
         case 'o':
             l.out = optarg;
             break;
+        case 'L':
+            l.loses = true;
+            break;
+        case 'T':
+            l.trace = optarg;
+            break;
         default:
             return 2;
         }
@@ -395,6 +472,8 @@ int main(int argc, char **argv)
     show(&l, cpu_seconds() - before);
     if (l.out != NULL)
         write_texts(&l);
+    if (l.trace != NULL)
+        write_trace(&l);
     close_all(&l);
     return 0;
 }

@@ -3,25 +3,29 @@
 # language, over sparsity and method. Calibrated on the first half of val; options of after M-Wanda are chosen on its second half
 # (`tune`); all is judged on test_2016_flickr, with a 95 % paired bootstrap over lines.
 #
-# usage: tests/bench/sparsify_loss.sh [-m MODEL] [-b DRAGOMAN] [-o FOLDER] [-n LINES] WHAT [OPTIONS]
+# usage: tests/bench/sparsify_loss.sh [-m MODEL] [-b DRAGOMAN] [-o FOLDER] [-n LINES] [-s SEED] WHAT [OPTIONS]
 #   -m   model (models/multi30k-token)          -b   the program (build/release/dragoman)
-#   -o   keep models' scores in this folder; what is there is not computed again          -n   lines of test (1000)
+#   -o   keep models' scores and translations in this folder; what is there is not computed again
+#   -n   lines of test (1000)                   -s   of the lines that calibrate (0); of another seed, another folder
 # WHAT is
 #   tune VARIANT...      options of after M-Wanda, one word of the shell each, beside Wanda, at 50 %, on the second half of val
 #   table OPTIONS        loss by method at 30, 40, 50, 60 and 70 %; OPTIONS: of after M-Wanda, one word
 #   english OPTIONS      at 50 %, calibrated 90 % on English (each language into itself) and, beside it, on as many lines of each
-#   chrf OPTIONS         chrF++ of translations at 50 % (beam 4), mean of the directions into each language
-# Prints markdown. On one core: tune takes 10 s a variant, table 6 minutes, english 2, chrf 4. Needs python3.
+#   chrf OPTIONS SHARE...  chrF++ of translations (beam 4), mean of the directions into each language, likewise: methods by
+#                        share of zeros (0.5), or of the text that is `alike` or `most` English, as in english
+# Prints markdown. On one core: tune takes 10 s a variant, table 6 minutes, english 2, chrf 1 minute a model. Needs python3; chrf
+# numpy and sacrebleu (python_env.sh).
 set -eu
 ROOT=$(cd "$(dirname "$0")/../.." && pwd)
 
-model=$ROOT/models/multi30k-token program=$ROOT/build/release/dragoman out='' lines=1000
-while getopts m:b:o:n: flag; do
+model=$ROOT/models/multi30k-token program=$ROOT/build/release/dragoman out='' lines=1000 seed=0
+while getopts m:b:o:n:s: flag; do
     case $flag in
     m) model=$OPTARG ;;
     b) program=$OPTARG ;;
     o) out=$OPTARG ;;
     n) lines=$OPTARG ;;
+    s) seed=$OPTARG ;;
     *) sed -n '/^# usage/,/^$/s/^# //p' "$0" >&2; exit 2 ;;
     esac
 done
@@ -35,7 +39,7 @@ trap 'rm -rf "$work"' EXIT
 mkdir -p "$out"
 export DGM_LOG_LEVEL=error
 
-# Texts: calib and tune are the halves of val. english: 468 lines, and 52 of them in the others together.
+# Texts: calib and tune are the halves of val; most: 432 lines of English and 16 of each other language; alike: 120 of each.
 for l in en de fr cs; do
     gzip -dc "$ROOT/tests/data/multi30k/val.$l.gz" | head -n 507 >"$out/calib.$l"
     gzip -dc "$ROOT/tests/data/multi30k/val.$l.gz" | tail -n +508 >"$out/tune.$l"
@@ -47,21 +51,25 @@ for l in de fr cs; do head -n 16 "$out/calib.$l" >"$out/most.$l"; done
 
 # text NAME: the files of a calibration, as words
 text() {
-    printf -- '--calibration eng_Latn=%s deu_Latn=%s fra_Latn=%s ces_Latn=%s' "$out/$1.en" "$out/$1.de" "$out/$1.fr" "$out/$1.cs"
+    printf -- '--seed %s --calibration eng_Latn=%s deu_Latn=%s fra_Latn=%s ces_Latn=%s' "$seed" "$out/$1.en" "$out/$1.de" "$out/$1.fr" "$out/$1.cs"
 }
 
-# losses NAME TEXT OPTION...: $out/NAME.TEXT.losses, a line a line of the text: log p and tokens of each direction. Without options,
-# of the model itself.
+# sparse NAME OPTION...: $from, the model so sparsified; without options, the model itself.
+sparse() {
+    from=$model
+    [ $# -gt 1 ] || return 0
+    from=$work/model report=$out/$1.txt
+    shift
+    rm -rf "$from"
+    "$program" sparsify -m "$model" -o "$from" "$@" >"$report"
+}
+
+# losses NAME TEXT OPTION...: $out/NAME.TEXT.losses, a line a line of the text: log p and tokens of each direction.
 losses() {
     name=$1 on=$2
     shift 2
     [ ! -s "$out/$name.$on.losses" ] || return 0
-    from=$model
-    if [ $# -gt 0 ]; then
-        from=$work/model
-        rm -rf "$from"
-        "$program" sparsify -m "$model" -o "$from" "$@" >"$out/$name.txt"
-    fi
+    sparse "$name" "$@"
     set --
     for s in en de fr cs; do
         for t in en de fr cs; do
@@ -72,6 +80,56 @@ losses() {
     done
     paste "$@" >"$work/losses"
     mv "$work/losses" "$out/$name.$on.losses"
+}
+
+# translations NAME OPTION...: $out/NAME.hyp/S-T of the test set.
+translations() {
+    name=$1
+    [ ! -e "$out/$name.hyp" ] || return 0
+    sparse "$@"
+    rm -rf "$work/hyp"
+    mkdir "$work/hyp"
+    for s in en de fr cs; do
+        for t in en de fr cs; do
+            [ "$s" != "$t" ] || continue
+            "$program" translate -m "$from" -s "$s" -t "$t" -i "$out/test.$s" >"$work/hyp/$s-$t" 2>"$work/said" || [ $? -eq 1 ]
+        done
+    done
+    mv "$work/hyp" "$out/$name.hyp"
+}
+
+# each WHAT KIND OPTIONS [ARG]: `WHAT NAME ARG OPTION...` for each method, at KIND zeros; or at 50 %, each language into itself, with
+# the text KIND. $names becomes the models' names, the baseline first.
+each() {
+    ours=after-m-wanda$(name_of "$3")-$2
+    # shellcheck disable=SC2046,SC2086 # options are words
+    case $2 in
+    alike | most)
+        names="wanda-$2 owl-$2 $ours"
+        set -- "$1" "$2" "$3" "${4-}" --samples 0 --calibration-target self $(text "$2")
+        ;;
+    *)
+        names="wanda-$2 magnitude-$2 wanda-en-$2 owl-$2 $ours"
+        "$1" "magnitude-$2" ${4-} --method magnitude --sparsity "$2"
+        "$1" "wanda-en-$2" ${4-} --method wanda --sparsity "$2" --seed "$seed" --calibration "eng_Latn=$out/calib.en" --calibration-target self
+        set -- "$1" "$2" "$3" "${4-}" --sparsity "$2" $(text calib)
+        ;;
+    esac
+    run=$1 zeros=$2 options=$3 where=$4
+    shift 4
+    # shellcheck disable=SC2086
+    {
+        "$run" "wanda-$zeros" $where --method wanda "$@"
+        "$run" "owl-$zeros" $where --method owl "$@"
+        "$run" "$ours" $where --method m-wanda $options "$@"
+    }
+}
+
+# print_table TITLE COMMAND...
+print_table() {
+    printf '\n%s:\n\n' "$1"
+    shift
+    "$@"
 }
 
 name_of() {
@@ -94,70 +152,30 @@ tune)
     # shellcheck disable=SC2046
     python3 "$ROOT/tests/bench/sparsify_loss.py" "$out" tune dense wanda-0.5 $(cat "$work/names")
     ;;
-table)
-    mine=$(name_of "$1")
+table | english)
+    mine=$1
+    set -- alike most
+    [ "$what" = english ] || set -- 0.3 0.4 0.5 0.6 0.7
     losses dense test
-    for share in 0.3 0.4 0.5 0.6 0.7; do
-        # shellcheck disable=SC2046,SC2086
-        {
-            losses "magnitude-$share" test --method magnitude --sparsity $share
-            losses "wanda-en-$share" test --method wanda --sparsity $share --calibration "eng_Latn=$out/calib.en" --calibration-target self
-            losses "wanda-$share" test --method wanda --sparsity $share $(text calib)
-            losses "owl-$share" test --method owl --sparsity $share $(text calib)
-            losses "after-m-wanda$mine-$share" test --method m-wanda --sparsity $share $1 $(text calib)
-        }
-    done
-    for share in 0.3 0.4 0.5 0.6 0.7; do
-        echo
-        echo "$share zeros:"
-        echo
-        python3 "$ROOT/tests/bench/sparsify_loss.py" "$out" test dense "wanda-$share" "magnitude-$share" "wanda-en-$share" "owl-$share" "after-m-wanda$mine-$share"
-    done
-    ;;
-english)
-    mine=$(name_of "$1")
-    losses dense test
-    for kind in alike most; do
-        # shellcheck disable=SC2046,SC2086
-        {
-            losses "wanda-$kind" test --method wanda --samples 0 --calibration-target self $(text $kind)
-            losses "owl-$kind" test --method owl --samples 0 --calibration-target self $(text $kind)
-            losses "after-m-wanda$mine-$kind" test --method m-wanda --samples 0 $1 --calibration-target self $(text $kind)
-        }
-        echo
-        echo "$kind:"
-        echo
-        python3 "$ROOT/tests/bench/sparsify_loss.py" "$out" test dense "wanda-$kind" "owl-$kind" "after-m-wanda$mine-$kind"
+    for kind; do each losses "$kind" "$mine" test; done
+    for kind; do
+        each : "$kind" "$mine"
+        # shellcheck disable=SC2086
+        print_table "$kind" python3 "$ROOT/tests/bench/sparsify_loss.py" "$out" test dense $names
     done
     ;;
 chrf)
-    echo "| 50 % zeros, chrF++ into | en | de | fr | cs | mean |"
-    echo "| --- | --- | --- | --- | --- | --- |"
-    for method in dense magnitude wanda-en wanda owl m-wanda; do
-        # shellcheck disable=SC2046,SC2086
-        case $method in
-        dense) set -- "$1" ;;
-        magnitude) set -- "$1" --method magnitude ;;
-        wanda-en) set -- "$1" --method wanda --calibration "eng_Latn=$out/calib.en" --calibration-target self ;;
-        m-wanda) set -- "$1" --method m-wanda $1 $(text calib) ;;
-        *) set -- "$1" --method $method $(text calib) ;;
-        esac
-        options=$1 from=$model
-        shift
-        if [ $# -gt 0 ]; then
-            from=$work/model
-            rm -rf "$from"
-            "$program" sparsify -m "$model" -o "$from" "$@" >/dev/null
-        fi
-        for t in en de fr cs; do
-            for s in en de fr cs; do
-                [ "$s" != "$t" ] || continue
-                "$program" translate -m "$from" -s "$s" -t "$t" -i "$out/test.$s" >"$work/hyp" || [ $? -eq 1 ]
-                "$program" score-text -m "$model" "$work/hyp" "$out/test.$t" | awk '$1 == "chrF++" { print $2 }'
-            done | awk '{ sum += $1 } END { printf "%.2f\n", sum / NR }'
-        done >"$work/chrf"
-        awk -v method="$method" 'BEGIN { printf "| %s |", method } { printf " %.2f |", $1; sum += $1 } END { printf " %.2f |\n", sum / NR }' "$work/chrf"
-        set -- "$options"
+    # shellcheck source=tests/bench/python_env.sh
+    . "$ROOT/tests/bench/python_env.sh"
+    python_env numpy sacrebleu
+    mine=$1
+    shift
+    [ $# -gt 0 ] || set -- 0.5
+    translations dense
+    for kind; do
+        each translations "$kind" "$mine"
+        # shellcheck disable=SC2086
+        print_table "$kind" "$PYTHON" "$ROOT/tests/bench/sparsify_chrf.py" "$out" dense $names
     done
     ;;
 *)

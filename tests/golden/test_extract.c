@@ -53,7 +53,7 @@ static void open_run(run *r, const char *dir)
                       dgm_block_scratch_bytes(m, N_TARGET, N_TARGET, 2) +
                       dgm_decoder_scratch_bytes(m, N_TARGET, N_TARGET, N_TARGET, N_TARGET, 1, 2) +
                       (1U << 20)));
-    check(dgm_kvcache_init(&r->kv, m, 1, 1, N_TARGET, N_TARGET, false));
+    check(dgm_kvcache_init(&r->kv, m, &(dgm_kv_limits){1, 1, 1, N_TARGET, N_TARGET}, false));
     check(dgm_tasks_find(&task, &m->tasks, source, target));
     r->f = (dgm_forward){.model = m,
                          .kern = &r->g.kern,

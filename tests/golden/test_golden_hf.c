@@ -35,8 +35,8 @@ typedef struct tally {
 static void open_engine(int beam)
 {
     const dgm_model_config *c = &loaded.model->cfg;
-    const dgm_engine_config cfg = {.batch_tokens = 512,
-                                   .batch_rows = 256,
+    const dgm_engine_config cfg = {.batch_tokens = 4096,
+                                   .batch_rows = 1024,
                                    .max_source = c->max_source < 256 ? c->max_source : 256,
                                    .max_target = 200,
                                    .max_beam = beam,

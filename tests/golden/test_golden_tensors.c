@@ -43,7 +43,8 @@ static int set_up(void **state)
     f = (dgm_forward){
         .model = m, .kern = &loaded.kern, .pool = loaded.pool, .comm = loaded.comm, .step = &step};
     if (dgm_arena_init(&step, bytes) != DGM_OK ||
-        dgm_kvcache_init(&kv, m, 1, 1, MAX_TOKENS, MAX_TOKENS, false) != DGM_OK)
+        dgm_kvcache_init(&kv, m, &(dgm_kv_limits){1, 1, 1, MAX_TOKENS, MAX_TOKENS}, false) !=
+            DGM_OK)
         goto err;
     if (dgm_config_most_experts(&m->cfg) > 0 &&
         dgm_moe_create(&f.moe, m, loaded.comm, MAX_TOKENS, 2, DGM_COMPUTE_F32) != DGM_OK)

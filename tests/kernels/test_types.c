@@ -103,7 +103,7 @@ static void naive_quantise(int8_t *q, float *scale, const float *x, int n)
 }
 
 /* counted - an output with its bias, rows as integers. */
-static float counted(const matrix *m, const int8_t *x, float x_scale, float bias, int c)
+NAIVE_LOOP static float counted(const matrix *m, const int8_t *x, float x_scale, float bias, int c)
 {
     const int k = m->w.k, groups = dgm_packed_groups(k, m->w.group);
     const int each = groups == 1 ? k : m->w.group;
@@ -510,7 +510,7 @@ static void tiles_of_groups(void **state)
 }
 
 /* What a dot product leaves: int32, or with groups a float. */
-static float naive_dots(const matrix *m, const int8_t *q, int c)
+NAIVE_LOOP static float naive_dots(const matrix *m, const int8_t *q, int c)
 {
     const int k = m->w.k, groups = dgm_packed_groups(k, m->w.group);
     const int each = groups == 1 ? k : m->w.group;

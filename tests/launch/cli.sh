@@ -86,11 +86,13 @@ refuses "--dense-ranks: want all or .*, found '2x'" translate --dense-ranks 2x
 refuses '--n-best: want at most --beam-size (4), found 5' translate --n-best 5
 refuses '--beam-size: want 1 with sampling' translate --sampling-topk 5 --beam-size 2
 refuses '--n-best: want at most --beam-size (1)' translate --sampling-topp 0.9 --n-best 2
+refuses "--retry: want none or checks, found 'always'" translate --retry always
+refuses '--record-stats: want --retry none with it, found checks' translate --retry checks --record-stats x
+refuses '--retry: not an option of score' score --retry checks
 refuses '--comm-stall-ms: want at most --comm-deadline-ms' translate --comm-stall-ms 900 --comm-deadline-ms 800
 
 # ---- not yet ----
 refuses '--compute: want auto, f32 or int8' translate --compute int4
-refuses '--retry: checks is not in this version' translate --retry checks
 
 # ---- where values come from ----
 m=$here/models/multi30k-token

@@ -38,6 +38,12 @@ says() {
     grep -qF -- "$1" "$dir/err" || fail "does not say: $1"
 }
 
+# ---- every option of translate, but for those that are the server's (docs/serving.md) ----
+options() { "$dragoman" "$1" --help | grep -oE '^ +(-[a-z], )?--[a-z-]+' | grep -oE -- '--[a-z-]+' | sort; }
+not_here=$(comm -23 <(options translate) <(options client) | tr '\n' ' ')
+[ "$not_here" = '--batch-rows --batch-tokens --comm --comm-deadline-ms --comm-stall-ms --compute --dense-ranks --device --dropless --isa --keep --keep-missing --kv '\
+'--max-input-length --model --overlap --record-stats --source-order --task-ranks --threads --verify --vmap ' ] || fail "options that translate has and client lacks: $not_here"
+
 seq 9000 | sed 's/$/ sheep/' >"$dir/many"
 sed 's/^/deu_Latn:/' "$dir/many" >"$dir/many.want"
 
@@ -71,12 +77,38 @@ says 'want as many lines as standard input, found only 1'
 : >"$dir/in"
 runs 0
 [ ! -s "$dir/out" ] || fail "output without input"
+# several targets: in one output each line says its language, by the code that the server has for it
+printf 'one\n\ntwo\n' >"$dir/in"
+runs 0 -t de,ces_Latn
+printf '%s\t%s\n' deu_Latn deu_Latn:one ces_Latn ces_Latn:one deu_Latn '' ces_Latn '' deu_Latn deu_Latn:two ces_Latn ces_Latn:two >"$dir/want"
+same "$dir/want"
+runs 0 -t de,ces_Latn -o "$dir/to.{lang}" --report "$dir/report"
+[ "$(cat "$dir/to.deu_Latn")" = $'deu_Latn:one\n\ndeu_Latn:two' ] || fail "{lang}: $(cat "$dir/to.deu_Latn")"
+[ "$(cat "$dir/to.ces_Latn")" = $'ces_Latn:one\n\nces_Latn:two' ] || fail "{lang}: $(cat "$dir/to.ces_Latn")"
+[ "$(jq -r '"\(.line) \(.target) \(.status)"' "$dir/report" | tr '\n' ' ')" = \
+    '1 deu_Latn ok 1 ces_Latn ok 2 deu_Latn empty 2 ces_Latn empty 3 deu_Latn ok 3 ces_Latn ok ' ] || fail "report: $(cat "$dir/report")"
+runs 2 -t de,deu_Latn
+says '--tgt-lang: deu_Latn is there twice'
+runs 2 -t de,
+says 'want language codes between commas, found none'
 "$dragoman" client --connect "unix:$sock" health >"$dir/out" 2>"$dir/err" || fail "client health"
 grep -qx ready "$dir/out" || fail "health: $(cat "$dir/out")"
 "$dragoman" client --connect "unix:$sock" languages 2>"$dir/err" | grep -q '^deu_Latn	German	target' || fail "client languages"
 "$dragoman" client --connect "unix:$sock" drain 2>"$dir/err"
 [ $? -eq 2 ] || fail "drain that the server does not know"
 stop_server
+
+# ---- health: for scripts and probes, by the exit code ----
+for state in 1:starting:8 2:ready:0 3:draining:8 4:stalled:6; do
+    IFS=: read -r number word code <<<"$state"
+    serve state="$number"
+    timeout 20 "$dragoman" client --connect "unix:$sock" health >"$dir/out" 2>"$dir/err"
+    got=$?
+    [ "$got:$(head -n 1 "$dir/out")" = "$code:$word" ] || fail "health: want $word and exit code $code, found $got, $(cat "$dir/out")"
+    stop_server
+done
+timeout 5 "$dragoman" client --connect "unix:$sock" health >"$dir/out" 2>"$dir/err"
+[ $? -eq 6 ] || fail "health of no server: not exit code 6, or not at once"
 
 # ---- a line that is typed is answered at once ----
 serve
@@ -89,7 +121,7 @@ for _ in $(seq 300); do
     [ -s "$dir/out" ] && break
     sleep 0.01
 done
-[ "$(cat "$dir/out")" = 'de:one' ] || fail "a typed line: '$(cat "$dir/out")'"
+[ "$(cat "$dir/out")" = 'deu_Latn:one' ] || fail "a typed line: '$(cat "$dir/out")'"
 exec 5>&-
 wait $client || fail "typed: exit code $?"
 stop_server
@@ -122,6 +154,26 @@ sleep 1.1 # the state is saved once a second
 "$dragoman" client --connect "unix:$sock" -s eng_Latn -t deu_Latn -i "$dir/many" -o "$runs_to" 2>>"$dir/kills" || fail "the last run: $?"
 same "$dir/many.want" "$runs_to"
 [ -z "$(ls "$runs_to".part* 2>/dev/null)" ] || fail "FILE.part stays"
+
+# ---- the same at random moments, with several targets and a report ----
+head -n 2500 "$dir/many" >"$dir/in"
+for lang in deu_Latn ces_Latn; do sed "s/^/$lang:/" "$dir/in" >"$dir/want.$lang"; done
+several=(client --connect "unix:$sock" -s eng_Latn -t "deu_Latn,ces_Latn" -i "$dir/in" -o "$dir/to.{lang}" --report "$dir/told")
+rm -f "$dir/to".*
+kills=0
+for _ in 1 2 3 4 5; do
+    "$dragoman" "${several[@]}" 2>>"$dir/kills" &
+    client=$!
+    sleep "0.$((RANDOM % 3))$((RANDOM % 10))"
+    kill -KILL $client 2>/dev/null && kills=$((kills + 1))
+    wait $client 2>/dev/null
+done
+[ $kills -gt 0 ] || fail "several targets: it was never killed"
+"$dragoman" "${several[@]}" 2>"$dir/err" || fail "several targets, the last run: $?"
+for lang in deu_Latn ces_Latn; do same "$dir/want.$lang" "$dir/to.$lang"; done
+awk '{ print int((NR + 1) / 2) }' <(seq 5000) >"$dir/want"
+same "$dir/want" <(jq .line "$dir/told")
+[ -z "$(ls "$dir"/*.part* 2>/dev/null)" ] || fail "several targets: FILE.part stays"
 
 # ---- a signal: what is in flight is finished ----
 "$dragoman" client --connect "unix:$sock" -s eng_Latn -t deu_Latn -i "$dir/many" -o "$dir/stopped" 2>"$dir/err" &

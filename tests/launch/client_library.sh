@@ -29,9 +29,43 @@ flags=$(PKG_CONFIG_PATH=$library/pkgconfig pkg-config --cflags --libs dragoman_c
 # shellcheck disable=SC2086 # several words
 cc -Wall -Wextra -Werror -std=c11 "$example/example.c" -o "$dir/by_pkg_config" $flags 2>"$dir/err" || fail "pkg-config's flags: $flags"
 says pkg-config "$dir/by_pkg_config"
+cat >"$dir/example.cc" <<'CC'
+#include "proto/client.h"
+
+#include <cstdio>
+#include <cstring>
+
+int main(int, char **argv)
+{
+    dgm_client_config config = {};
+    dgm_wire_segment segment = {};
+    const dgm_wire_answer *answer = nullptr;
+    dgm_client *client = nullptr;
+    config.address = argv[1];
+    segment.src = argv[2];
+    segment.tgt = argv[3];
+    segment.text = argv[4];
+    segment.text_len = std::strlen(argv[4]);
+    if (dgm_client_create(&client, &config) != DGM_OK || dgm_client_call(client, &answer, &segment) != DGM_OK)
+        return 1;
+    std::puts(answer->n_hyps > 0 ? answer->hyps[0].text : answer->message);
+    dgm_client_destroy(client);
+}
+CC
+# shellcheck disable=SC2086
+c++ -Wall -Wextra -Werror -std=c++11 "$dir/example.cc" -o "$dir/by_cxx" $flags 2>"$dir/err" || fail 'the headers in C++'
+says 'C++' "$dir/by_cxx"
 cmake -S "$example" -B "$dir/by_cmake" -DCMAKE_PREFIX_PATH="$dir/moved" >"$dir/out" 2>"$dir/err" || fail "find_package: exit code $?"
 cmake --build "$dir/by_cmake" >"$dir/out" 2>&1 || fail "find_package, build: $(tail -n 3 "$dir/out")"
 says cmake "$dir/by_cmake/example"
+# ... and what needs no building: one line through the clients that are installed beside it
+for program in "/usr/bin/python3 dragoman_client.py" "node dragoman_client.mjs"; do
+    command -v "${program%% *}" >/dev/null || continue
+    [ "${program##* }" != dragoman_client.py ] || /usr/bin/python3 -c 'import google.protobuf' 2>/dev/null || continue
+    # shellcheck disable=SC2086 # program and its file
+    got=$(cd "$dir/moved/share/dragoman/proto" && echo 'a line' | timeout 20 $program "unix:$dir/s.sock" eng_Latn deu_Latn 2>"$dir/err")
+    [ "$got" = 'deu_Latn:a line' ] || fail "installed: $program: '$got'"
+done
 hidden=$(nm -D --defined-only "$library/libdragoman_client.so" | awk '{ print $3 }' | grep -vE '^(dgm_(client|wire|frame)_|dgm_(error_text|status_name|status_text|exit_code)|DRAGOMAN_CLIENT_0)' || true)
 [ -z "$hidden" ] || fail "visible and not in a header: $hidden"
 kill "$server" && wait "$server"

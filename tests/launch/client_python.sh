@@ -75,11 +75,47 @@ PY
 timeout 60 $python "$dir/try.py" "unix:$sock" 2>"$dir/err" || fail "try.py: exit code $?: $(tail -n 1 "$dir/err")"
 stop_server
 
+starts "$fake" "$sock" slow=slow
+cat >"$dir/try.py" <<'PY'
+import asyncio, sys
+from dragoman_client import AsyncClient
+
+async def impatient():
+    async with AsyncClient(sys.argv[1]) as c:
+        other = asyncio.ensure_future(c.translate(["quick", "slow"], "en", "de"))
+        try:
+            await asyncio.wait_for(c.translate(["slow", "quick", "slow"], "en", "de"), 0.2)
+            sys.exit("slow: want a time-out")
+        except asyncio.TimeoutError:
+            pass
+        assert (await c.translate(["z"], "en", "de"))[0].text == "de:z" and not other.done()
+
+asyncio.run(impatient())
+PY
+timeout 60 $python "$dir/try.py" "unix:$sock" 2>"$dir/err" || fail "try.py: exit code $?: $(tail -n 1 "$dir/err")"
+stop_server
+grep -q 'answers 5 .*cancels 1$' "$dir/counts" || fail "what nobody waits for is not cancelled: $(cat "$dir/counts")"
+
 starts "$dragoman" serve -m "$here/models/multi30k-token" --listen "unix:$sock"
 head -n 8 "$here/models/sample/pictures.eng_Latn.txt" >"$dir/in"
 "$dragoman" translate -m "$here/models/multi30k-token" -s en -t de <"$dir/in" >"$dir/want" 2>"$dir/err" || fail "translate: exit code $?"
 timeout 60 $python "$here/proto/python/dragoman_client.py" "unix:$sock" en de <"$dir/in" >"$dir/out" 2>"$dir/err" || fail "serve: exit code $?"
 cmp -s "$dir/want" "$dir/out" || fail "serve: another text than translate"
+cat >"$dir/retry.py" <<'PY'
+import sys
+from dragoman_client import Client
+
+lines = open(sys.argv[2], encoding="utf-8").read().splitlines()
+with Client(sys.argv[1]) as c:
+    once, twice = c.translate(lines, "en", "de"), c.translate(lines, "en", "de", retry="checks", priority="bulk")
+assert not any(a.retried or a.second for a in once)
+for a, b in zip(once, twice):
+    assert b.retried == (a.checks != 0) and b.second == (b.retried and b.second_checks == 0), b
+    assert not b.retried or (b.first_checks, b.first_score) == (a.checks, a.hypotheses[0].score), b
+    assert not b.retried or b.hypotheses[0].score == (b.second_score if b.second else b.first_score), b
+assert any(b.second for b in twice) and any(b.retried and not b.second for b in twice)
+PY
+timeout 60 $python "$dir/retry.py" "unix:$sock" "$here/tests/launch/odd_lines.txt" 2>"$dir/err" || fail "retry.py: exit code $?: $(tail -n 1 "$dir/err")"
 mkdir "$dir/docs"
 protoc --proto_path="$here/proto" --python_out="$dir/docs" dragoman.proto || fail "protoc --python_out"
 awk '/^```python$/ { on = 1; next } /^```$/ { on = 0 } on' "$here/docs/protocol.md" >"$dir/docs/client.py"

@@ -36,6 +36,48 @@ same --beam-size 3 --n-best 3 --with-score --length-penalty 0
 same --split always --format marian --no-repeat-ngram-size 3
 same --alignment --token-scores
 same --sampling-topk 5 --seed 7 --max-length 9
+# ... and with several targets: together, in files of their own, and in the report
+both() {
+    "$dragoman" translate -s en -t de,fr,ces_Latn "$@" -i "$dir/in" -o "$dir/want.{lang}" --report "$dir/want.report" 2>/dev/null
+    "$dragoman" client --connect "unix:$sock" -s en -t de,fr,ces_Latn "$@" -i "$dir/in" -o "$dir/got.{lang}" --report "$dir/got.report" 2>"$dir/err"
+    for lang in deu_Latn fra_Latn ces_Latn; do
+        cmp -s "$dir/want.$lang" "$dir/got.$lang" || fail "client, several targets $*: another text in $lang"
+    done
+    # when a line was done, and which sentence says where it is bad, are each one's own
+    cmp -s <(jq -c 'del(.seconds, .message)' "$dir/want.report") <(jq -c 'del(.seconds, .message)' "$dir/got.report") || fail "client $*: another report"
+}
+both
+both --n-best 2 --with-score --max-length 9
+"$dragoman" translate -s en -t de,fr -i "$dir/in" --format marian >"$dir/want" 2>/dev/null
+"$dragoman" client --connect "unix:$sock" -s en -t de,fr -i "$dir/in" --format marian >"$dir/out" 2>"$dir/err"
+cmp -s "$dir/want" "$dir/out" || fail "client, several targets in one output: another text"
+
+# A second decoding: by a request, by the server's default, or in spite of that; the answer tells what the report does.
+cat "$here/tests/launch/odd_lines.txt" "$dir/in" >"$dir/odd"
+mv "$dir/odd" "$dir/in"
+reports() {
+    "$dragoman" translate -s en -t de "$@" --report "$dir/want.report" <"$dir/in" >/dev/null 2>&1
+    "$dragoman" client --connect "unix:$sock" -s en -t de "$@" --report "$dir/report" <"$dir/in" >/dev/null 2>&1
+    for f in want.report report; do jq -c 'del(.seconds, .message)' "$dir/$f" >"$dir/$f.plain"; done
+    cmp -s "$dir/want.report.plain" "$dir/report.plain" || fail "client $*: another report"
+}
+same
+same --retry checks --with-score
+same --retry checks --with-score # now from what was answered before
+same
+reports --retry checks
+grep -q '"retry":{"taken":"second"' "$dir/report" || fail "client --retry checks: nothing was retried"
+reports --retry none
+kill $server
+wait $server
+"$dragoman" translate -s en -t de --retry checks <"$dir/in" >"$dir/want" 2>/dev/null
+serve --retry checks
+"$dragoman" client --connect "unix:$sock" -s en -t de <"$dir/in" >"$dir/out" 2>"$dir/err"
+cmp -s "$dir/want" "$dir/out" || fail "serve --retry checks: another text than translate's"
+same --retry none
+kill $server
+wait $server
+serve
 "$dragoman" client --connect "unix:$sock" -s en -t xx <"$dir/in" >"$dir/out" 2>"$dir/err"
 [ $? -eq 2 ] || fail "an unknown language"
 grep -q "the server says: .*'xx' is unknown" "$dir/err" || fail "an unknown language: no sentence"

@@ -11,7 +11,7 @@ trap 'rm -rf "$dir"' EXIT
 bad=0 checks=0
 unset DGM_DEVICE
 
-gzip -dc "$here/tests/data/multi30k/test_2016_flickr.en.gz" | head -n 2 >"$dir/in"
+gzip -dc "$here/tests/data/multi30k/test_2016_flickr.en.gz" | awk "length < 30" | head -n 2 >"$dir/in"
 
 # refuses PATTERN COMMAND...: exit code 2, a last line that matches, nothing on standard output.
 refuses() {

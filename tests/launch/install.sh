@@ -30,7 +30,7 @@ for conf in "$share"/dragoman/configs/*.conf; do
     grep -q '# file$' "$dir/out" || fail "$conf: not used"
 done
 for file in ../lib/systemd/system/dragoman.service ../lib/systemd/system/dragoman.socket doc/dragoman/README.md doc/dragoman/LICENSE doc/dragoman/docs/exit-codes.md dragoman/models/sample/pictures.deu_Latn.txt \
-    dragoman/slurm/translate.sbatch dragoman/grafana/dragoman.json; do
+    dragoman/web/page.html dragoman/slurm/translate.sbatch dragoman/grafana/dragoman.json; do
     [ -s "$share/$file" ] || fail "$file is not there"
 done
 exit $bad

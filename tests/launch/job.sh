@@ -73,21 +73,23 @@ worker() {
     done
 }
 
-# Sets $workers to the pids of ranks 0 .. $1-1 once all are there and rank 0 has said that work begins: a host whose
+# Sets $workers to the pids of ranks 0 .. $1-1 once rank 0 has said that work begins and all are there: a host whose
 # name does not resolve takes MPI ten seconds to start on.
 await_workers() {
     local ranks=$1 r
-    for _ in $(seq 300); do
-        workers=()
-        for r in $(seq 0 $((ranks - 1))); do
-            workers[r]=$(worker "$r")
-        done
-        if [ "$(printf '%s\n' "${workers[@]}" | grep -c .)" = "$ranks" ] && grep -q " start $ranks ranks" "$dir/err"; then
-            sleep 0.5
-            return 0
+    for _ in $(seq 600); do
+        if grep -q " start $ranks ranks" "$dir/err"; then
+            workers=()
+            for r in $(seq 0 $((ranks - 1))); do
+                workers[r]=$(worker "$r")
+            done
+            if [ "$(printf '%s\n' "${workers[@]}" | grep -c .)" = "$ranks" ]; then
+                sleep 0.2
+                return 0
+            fi
         fi
         kill -0 "$job" 2>/dev/null || return 1
-        sleep 0.1
+        sleep 0.05
     done
     return 1
 }
@@ -115,12 +117,12 @@ start() {
 # end_within SECONDS: waits for $job, sets $code; a job that does not end is killed and is 124
 end_within() {
     local tick
-    for tick in $(seq $(($1 * 10))); do
+    for tick in $(seq $(($1 * 20))); do
         kill -0 "$job" 2>/dev/null || break
-        sleep 0.1
+        sleep 0.05
     done
     if kill -0 "$job" 2>/dev/null; then
-        echo "still running after $((tick / 10)) s"
+        echo "still running after $((tick / 20)) s"
         kill_job
         kill -KILL "$job" 2>/dev/null
         wait "$job"

@@ -20,8 +20,11 @@ translated() {
 
 ranks=("$here/launch/dragoman-mpirun" -n)
 command -v mpirun >/dev/null || { echo "skip: ranks, mpirun is not installed"; ranks=(); }
-for model in "$here/models/multi30k-task" "$golden/sentence-pair" "$golden/task-static" "$golden/token-sentence"; do
-    name=${model##*/}
+# One task: a table of one row.
+"$dragoman" synth --like demo --d-model 48 --heads 4 --ffn 72 --layers 2,2 --experts 8 --decoder-routing task --tasks 1 -o "$dir/one" 2>"$dir/err" || fail "one task"
+jq '.routing_tasks = ["deu_Latn"]' "$dir/one/config.json" >"$dir/config" && mv "$dir/config" "$dir/one/config.json"
+for model in "$dir/one" "$here/models/multi30k-task" "$golden/sentence-pair" "$golden/task-static" "$golden/token-sentence"; do
+    name=${model##*/}.q
     more=(-t deu_Latn)
     translated "$model" "$dragoman" >"$dir/want"
     [ -s "$dir/want" ] || fail "$name: nothing was translated"
@@ -89,8 +92,11 @@ says() {
     got=$?
     [ "$got" -eq "$code" ] || fail "$*: exit code $got, not $code"
     grep -Eq -- "^dragoman: .*$pattern" "$dir/err" || fail "$*: no '$pattern'"
+    [ "$(wc -l <"$dir/err")" -eq 1 ] || fail "$*: not one sentence"
+    [ ! -s "$dir/out" ] || fail "$*: standard output is not empty"
 }
 says 4 'ita_Latn: .* wanted one of ces_Latn, deu_Latn, eng_Latn, fra_Latn' translate -m "$here/models/multi30k-task" -s eng_Latn -t ita_Latn
+says 4 'eng_Latn-fra_Latn: the model has no such task' score -m "$golden/sentence-pair" -s eng_Latn -t fra_Latn --reference "$dir/in"
 says 4 'eng_Latn-fra_Latn: .* wanted one of eng_Latn-deu_Latn, fra_Latn' translate -m "$golden/sentence-pair" -s eng_Latn -t fra_Latn
 
 # config FILTER: config.json of $dir/bad is that of task-static, changed

@@ -61,9 +61,24 @@ else
     echo "skip: ranks, mpirun is not installed"
 fi
 
+# Lines that are decoded twice, beside lines that are not.
+{ cat "$here/tests/launch/odd_lines.txt"; head -n 6 "$dir/in"; } >"$dir/odd"
+twice=(translate -m "$here/models/multi30k-token" -s eng_Latn -t "deu_Latn,ces_Latn" -i "$dir/odd" --with-score --n-best 2 --alignment)
+cp "$dir/want" "$dir/f32"
+"$dragoman" "${twice[@]}" >"$dir/once" 2>"$dir/err"
+twice+=(--retry checks)
+"$dragoman" "${twice[@]}" --threads 1 >"$dir/want" 2>"$dir/err" || { cat "$dir/err"; exit 1; }
+! cmp -s "$dir/want" "$dir/once" || { echo "--retry checks: the text without it"; bad=1; }
+same "--retry checks, isa ref" env DGM_ISA=ref "$dragoman" "${twice[@]}"
+same "--retry checks, 2 threads, --batch-tokens 1" "$dragoman" "${twice[@]}" --threads 2 --batch-tokens 1
+same "--retry checks, --batch-rows 4" "$dragoman" "${twice[@]}" --batch-rows 4
+if command -v mpirun >/dev/null; then
+    same "--retry checks, 2 ranks" "$here/launch/dragoman-mpirun" -n 2 "${twice[@]}" --threads 1
+    same "--retry checks, 3 ranks, 1 dense" "$here/launch/dragoman-mpirun" -n 3 "${twice[@]}" --threads 1 --dense-ranks 1 --batch-rows 64
+fi
+
 # A cache in bf16 is another text, maybe, but it is one text, too.
 base+=(--kv bf16)
-cp "$dir/want" "$dir/f32"
 "$dragoman" "${base[@]}" --threads 1 >"$dir/want" 2>"$dir/err" || { cat "$dir/err"; exit 1; }
 ! cmp -s "$dir/want" "$dir/f32" || { echo "--kv bf16: the scores of f32"; bad=1; }
 same "--kv bf16, isa ref" env DGM_ISA=ref "$dragoman" "${base[@]}"

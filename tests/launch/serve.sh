@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# `dragoman serve`: many clients at once get the bytes that translate gives, on 1 and 2 ranks; bad peers are their own problem;
+# `dragoman serve`: many clients at once get the bytes that translate gives, on 1, 2 and 4 ranks; bad peers are their own problem;
 # drained, stopped or robbed of a rank it says so to all.
 # usage: serve.sh DRAGOMAN_BINARY SERVE_CLIENT
 set -u
@@ -228,12 +228,14 @@ if ! command -v mpirun >/dev/null; then
     echo 'SKIP serve: ranks: mpirun is not installed'
     exit $bad
 fi
-starts "$here/launch/dragoman-mpirun" -n 2 serve --listen "$at" --cache-mib 0
-same 1 1000
-same 20 2
-says 'timed_out' "$(ask status en de deadline_ms=1 <<<"$long" | cut -d' ' -f1)"
-says 'state 3' "$(ask drain)"
-ends 0
+for ranks in 2 4; do
+    starts "$here/launch/dragoman-mpirun" -n $ranks serve --listen "$at" --cache-mib 0
+    same 1 1000
+    same 20 2
+    says 'timed_out' "$(ask status en de deadline_ms=1 <<<"$long" | cut -d' ' -f1)"
+    says 'state 3' "$(ask drain)"
+    ends 0
+done
 
 # a rank that is lost: each request is answered with an error that says retry
 starts "$here/launch/dragoman-mpirun" -n 2 serve --listen "$at"

@@ -268,10 +268,12 @@ static void take_option(dgm_wire_options *o, const char *word)
     }
     const size_t n = (size_t)(equals - word);
     const uint32_t value = (uint32_t)strtoul(equals + 1, NULL, 10);
-    static const char *const names[] = {"beam_size", "n_best",   "max_length", "deadline_ms",
-                                        "split",     "priority", "seed",       "sampling_topk"};
-    uint32_t *const places[] = {&o->beam_size, &o->n_best,   &o->max_length, &o->deadline_ms,
-                                &o->split,     &o->priority, NULL,           &o->sampling_topk};
+    static const char *const names[] = {"beam_size",   "n_best", "max_length",
+                                        "deadline_ms", "split",  "priority",
+                                        "seed",        "retry",  "sampling_topk"};
+    uint32_t *const places[] = {&o->beam_size,    &o->n_best,   &o->max_length, &o->deadline_ms,
+                                &o->split,        &o->priority, NULL,           &o->retry,
+                                &o->sampling_topk};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (strlen(names[i]) != n || strncmp(names[i], word, n) != 0)
             continue;

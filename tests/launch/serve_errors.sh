@@ -65,7 +65,8 @@ provokes bad_request 2 "$hello" "id: 1 translate { $ask }"
 provokes language 2 "$hello" "id: 1 translate { src: \"en\" tgt: \"xx\" $segment }"
 provokes id 3 "$hello" 'id: 7 health_request {}' 'id: 7 health_request {}'
 provokes credit 2 "$hello" "id: 1 translate { $ask $segment $segment $segment }"
-provokes unsupported 2 "$hello" "id: 1 translate { $ask options { retry: RETRY_CHECKS } $segment }"
+{ frame "$hello"; printf '\0\0\0\5\10\1\242\6\0'; } | timeout 20 "$client" "$at" raw 2 >"$dir/got" 2>"$dir/err" # a kind of number 100
+saw unsupported
 provokes time_out 2 "$hello"
 (sleep 5) | "$client" "$at" hold 2 >"$dir/held" 2>/dev/null &
 for _ in $(seq 100); do grep -q held "$dir/held" && break; sleep 0.02; done
@@ -82,16 +83,32 @@ for _ in $(seq 200); do [ -S "$sock" ] && break; sleep 0.02; done
 provokes token 1 "$hello"
 stops
 
+# health NAME CODE: what `dragoman client health` says, and ends with.
+health() {
+    timeout 20 "$dragoman" client --connect "$at" health >"$dir/health" 2>"$dir/err"
+    local got=$?
+    [ $got -eq "$2" ] || fail "health of a server that is $1: exit code $got, not $2"
+    [ "$1" = dead ] || [ "$(head -n 1 "$dir/health")" = "$1" ] || fail "health of a server that is $1: $(cat "$dir/health")"
+}
+
 # ---- where there is work, and TCP ----
 port=$((20000 + RANDOM % 20000))
 many=$(for i in $(seq 60); do echo "segments { text: \"$i men in red shirts and a woman in a blue dress walk with two dogs.\" }"; done)
 starts "$dragoman" serve --listen "$at" --listen "tcp:127.0.0.1:$port" --max-queue-tokens 200 --cache-mib 0
 provokes too_large 2 "$hello" "id: 1 translate { $ask $(for _ in $(seq 1025); do echo "$segment"; done) }"
 provokes busy 62 "$hello" "id: 1 translate { $ask $many }" "id: 2 translate { $ask $many }"
+health ready 0
+# one of several lines is cancelled, another has long been answered: the rest is translated
+frames=("$hello" "id: 1 translate { $ask segments { text: \"\" } $(for i in 1 2 3; do echo "segments { text: \"$i $(for _ in $(seq 20); do printf 'A man walks with %s dogs. ' "$i"; done)\" }"; done) }"
+    'cancel { request: 1 segments: [0, 2, 7] }' 'cancel { request: 9 segments: 0 }')
+for f in "${frames[@]}"; do frame "$f"; done >"$dir/frames" # in one go: before the lines are done
+timeout 20 "$client" "$at" raw 5 <"$dir/frames" >"$dir/got" 2>"$dir/err"
+[ "$(cut -d' ' -f1 "$dir/got" | sort | tr '\n' ' ')" = 'cancelled empty ok ok welcome ' ] || { cp "$dir/got" "$dir/err"; fail 'one of several lines cancelled: not the others translated'; }
 at=tcp:127.0.0.1:$port provokes forbidden 2 "$hello" 'id: 1 drain {}'
 provokes draining 63 "$hello" "id: 1 translate { $ask $many }" 'id: 2 drain {}' "id: 3 translate { $ask $segment }"
 wait $pid || fail "a drained server ends with $?"
 pid=''
+health dead 6
 
 # ---- a client that comes while the server reads its model: the socket is there first, as with systemd ----
 for _ in 1 2 3 4 5; do
@@ -100,6 +117,8 @@ for _ in 1 2 3 4 5; do
     pid=$!
     for _ in $(seq 200); do [ -S "$sock" ] && break; sleep 0.01; done
     for f in "$hello" "id: 1 translate { $ask $segment }"; do frame "$f"; done | timeout 20 "$client" "$at" raw 2 >"$dir/got" 2>/dev/null
+    "$dragoman" client --connect "$at" health >"$dir/health" 2>"$dir/err"
+    case $?:$(head -n 1 "$dir/health") in 8:starting | 0:ready) ;; *) fail "health while the server starts: $(cat "$dir/health")" ;; esac
     for _ in $(seq 200); do ready && break; sleep 0.05; done
     stops
     grep -q '^error not_ready:' "$dir/got" && break

@@ -1,24 +1,41 @@
 #!/usr/bin/env bash
 # The load generators of tests/bench/serve.sh, in short: closed and open loop give the bytes of translate; clients that cancel, set
-# deadlines and go away in the middle leave nothing behind.
+# deadlines and go away in the middle leave nothing behind, on 1, 2 and 4 ranks; and when a rank is killed, each line in work is answered.
 # usage: serve_soak.sh DRAGOMAN_BINARY SERVE_LOAD SERVE_SOAK
 set -u
 # shellcheck source=tests/launch/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 dragoman=$1 load=$2 soak=$3
-export DGM_MODEL=$here/models/multi30k-token DGM_LOG_LEVEL=info
+export DGM_MODEL=$here/models/multi30k-token DGM_LOG_LEVEL=info DRAGOMAN=$dragoman
 at=unix:$dir/socket
 pid=''
 trap '[ -z "$pid" ] || kill -KILL $pid 2>/dev/null; rm -rf "$dir"' EXIT
 text=$here/models/sample/pictures.eng_Latn.txt
 
-"$dragoman" serve --listen "$at" --beam-size 1 --threads 1 --cache-mib 1 2>"$dir/server" &
-pid=$!
-for _ in $(seq 600); do
-    "$dragoman" client --connect "$at" --attempts 1 health 2>/dev/null | grep -q ready && break
-    kill -0 $pid 2>/dev/null || break
-    sleep 0.05
-done
+# starts COMMAND...: a server, until it is ready
+starts() {
+    "$@" serve --listen "$at" --beam-size $beam --threads 1 --cache-mib 1 2>"$dir/server" &
+    pid=$!
+    for _ in $(seq 600); do
+        "$dragoman" client --connect "$at" --attempts 1 health 2>/dev/null | grep -q ready && return
+        kill -0 $pid 2>/dev/null || break
+        sleep 0.05
+    done
+    cp "$dir/server" "$dir/err"
+    fail "the server does not start: $*"
+    exit 1
+}
+# ends CODE: and no sanitizer has anything to report
+ends() {
+    wait $pid
+    [ $? -eq "$1" ] || { tail -n 8 "$dir/server" >"$dir/err"; fail "the server does not end with $1"; }
+    pid=''
+    grep -qE 'Sanitizer|runtime error:' "$dir/server" || return
+    cp "$dir/server" "$dir/err"
+    fail 'a report of a sanitizer'
+}
+beam=1
+starts "$dragoman"
 
 for i in 0 1 2; do sed "s/^/$i /;s/^0 //" "$text"; done >"$dir/in"
 "$dragoman" translate -s en -t de --beam-size 1 -i "$dir/in" -o "$dir/want" 2>"$dir/err" || fail 'translate'
@@ -39,14 +56,38 @@ awk '$1 == "seconds" { exit !($2 > 0.2) }' "$dir/out" || fail 'open loop: 72 lin
 
 mib=16
 grep -q '__[at]san_init' "$dragoman" && mib=0 # their own memory grows
-timeout 300 "$soak" "$at" -s en -t de -i "$text" -p $pid -n 50 -k 1500 -d 8 -l 1000 -m $mib >"$dir/soak" 2>&1 || {
+# soaked PID OPTION...: nothing is lost, nor answered twice, nor left
+soaked() {
+    timeout 300 "$soak" "$at" -s en -t de -i "$text" -p "$@" -l 1000 -m $mib >"$dir/soak" 2>&1 && { tail -n 12 "$dir/soak"; return; }
     cp "$dir/soak" "$dir/err"
     tail -n 4 "$dir/soak"
     fail 'soak'
 }
-tail -n 12 "$dir/soak"
+soaked $pid -n 50 -k 1500 -d 8
 kill -TERM $pid
-wait $pid
-[ $? -eq 143 ] || fail 'the server does not end with 143'
-pid=''
+ends 143
+
+if ! command -v mpirun >/dev/null || [ "${DGM_COMM:-auto}" = local ]; then
+    echo 'SKIP serve_soak: ranks: mpirun is not installed'
+    exit $bad
+fi
+# pid_of RANK
+pid_of() {
+    for p in $(pgrep -f "dragoman serve --listen $at"); do
+        { tr '\0' '\n' <"/proc/$p/environ"; } 2>/dev/null | grep -qx "OMPI_COMM_WORLD_RANK=$1" && echo "$p"
+    done | tail -n 1 # the first is the guard beside it
+}
+beam=4
+for ranks in 2 4; do
+    starts "$here/launch/dragoman-mpirun" -n $ranks
+    soaked "$(pid_of 0)" -n 12 -k 120 -d 2
+    # the last rank is killed when 600 lines are with the server
+    timeout 120 "$load" "$at" -s en -t de -i "$text" -k 600 -n 20 -L >"$dir/out" 2>"$dir/err" &
+    asker=$!
+    for _ in $(seq 3000); do grep -q sent "$dir/out" && break; kill -0 $asker 2>/dev/null || break; sleep 0.02; done
+    kill -KILL "$(pid_of $((ranks - 1)))"
+    wait $asker || fail "$ranks ranks, one is killed: exit code $?"
+    grep '^lost' "$dir/out" | sed "s/^/$ranks ranks, one is killed: /"
+    ends 6
+done
 exit $bad

@@ -40,7 +40,10 @@ head -n 4 "$here/models/sample/pictures.eng_Latn.txt" >"$dir/four"
 
 # ---- a filter ----
 cp "$dir/four" "$dir/in"
+isa=${DGM_ISA:-}
+unset DGM_ISA # once with the kernels that this CPU is for, under ThreadSanitizer too
 runs 0
+[ -z "$isa" ] || export DGM_ISA=$isa
 lines 4
 line 1 '^[A-Z].* .*\.$'
 cp "$dir/out" "$dir/plain"
@@ -150,6 +153,53 @@ sed -n 1p "$dir/report" | grep -Eq '^\{"line":1,"status":"ok","src_tokens":[0-9]
 sed -n 5p "$dir/report" | grep -q '"status":"empty"' || fail "report line 5"
 sed -n 6p "$dir/report" | grep -q '"status":"bad_input".*byte 2 (0xff) is not UTF-8' || fail "report line 6"
 
+# ---- a second decoding ----
+# The first and the second are what a run with their options gives, and the rule says which is taken. $dir/odd has lines that no
+# check strikes, that the second decoding mends, and that it does not.
+cat "$dir/four" "$here/tests/launch/odd_lines.txt" >"$dir/in"
+cp "$dir/in" "$dir/odd"
+"$dragoman" translate -s en -t de --with-score --report "$dir/first.report" <"$dir/odd" >"$dir/first" 2>"$dir/err"
+code=$?
+runs $code --with-score --retry none --report "$dir/report"
+same "$dir/first"
+sed -i 's/"seconds":[^,]*,//' "$dir/first.report" "$dir/report"
+cmp -s "$dir/first.report" "$dir/report" || fail "--retry none changes the report"
+"$dragoman" translate -s en -t de --with-score --beam-size 8 --no-repeat-ngram-size 4 --report "$dir/second.report" <"$dir/odd" >"$dir/second" 2>"$dir/err"
+DGM_LOG_LEVEL=info "$dragoman" translate -s en -t de --with-score --retry checks --report "$dir/report" <"$dir/odd" >"$dir/out" 2>"$dir/err"
+jq -s 'map(del(.seconds))' "$dir/first.report" >"$dir/first.json"
+jq -s 'map(del(.seconds))' "$dir/second.report" >"$dir/second.json"
+jq -s 'map(del(.seconds))' "$dir/report" | jq -e --slurpfile first "$dir/first.json" --slurpfile second "$dir/second.json" '
+    [., $first[0], $second[0]] | transpose | all(.[];
+        . as [$got, $a, $b] |
+        if $a.checks == null then $got == $a else
+            ($b.checks == null) as $better |
+            $got.retry == {taken: (if $better then "second" else "first" end), first_score: $a.score, second_score: $b.score,
+                           first_checks: $a.checks, second_checks: ($b.checks // [])} and
+            ($got | del(.retry)) == (if $better then $b else $a end)
+        end)' >/dev/null || fail "--retry checks: the report is not that of the better of both"
+jq -r '.retry.taken // "once"' "$dir/report" >"$dir/taken"
+for taken in once first second; do
+    grep -qx "$taken" "$dir/taken" || fail "--retry checks: no line for which '$taken'"
+done
+paste -d'\t' "$dir/taken" "$dir/first" "$dir/second" | awk -F'\t' '{ print $1 == "second" ? $3 : $2 }' >"$dir/want"
+same "$dir/want"
+grep -q "end $(grep -vxc once "$dir/taken") translations were decoded once more, $(grep -xc second "$dir/taken") got better" "$dir/err" ||
+    fail "--retry checks: does not say how many"
+for options in '--batch-tokens 1 --batch-rows 4' '--batch-rows 4096 --threads 2'; do
+    # shellcheck disable=SC2086 # several
+    "$dragoman" translate -s en -t de --with-score --retry checks $options <"$dir/odd" >"$dir/out" 2>"$dir/err"
+    same "$dir/want"
+done
+# What was drawn is searched; into several languages, those are decoded again that need it.
+"$dragoman" translate -s en -t de --sampling-topk 50 --seed 3 <"$dir/odd" >"$dir/drawn" 2>"$dir/err"
+"$dragoman" translate -s en -t de --beam-size 4 --no-repeat-ngram-size 4 <"$dir/odd" >"$dir/searched" 2>"$dir/err"
+"$dragoman" translate -s en -t de --sampling-topk 50 --seed 3 --retry checks --report "$dir/report" <"$dir/odd" >"$dir/out" 2>"$dir/err"
+jq -r '.retry.taken // "once"' "$dir/report" | paste -d'\t' - "$dir/drawn" "$dir/searched" | awk -F'\t' '{ print $1 == "second" ? $3 : $2 }' >"$dir/want2"
+same "$dir/want2"
+grep -q '"taken":"second"' "$dir/report" || fail "--retry checks: nothing drawn got better"
+"$dragoman" translate -s en -t fr,de --with-score --retry checks -o "$dir/odd.{lang}" <"$dir/odd" 2>"$dir/err"
+cmp -s "$dir/odd.deu_Latn" "$dir/want" || fail "--retry checks -t fr,de changes the German"
+
 # ---- what it says ----
 cp "$dir/four" "$dir/in"
 DGM_LOG_LEVEL=info runs 0
@@ -163,12 +213,14 @@ grep -q 'demonstration' "$dir/err" && fail "a named model is called the demonstr
 several() { for i in $(seq "$1"); do sed "s/^/$i /" "$2"; done; }
 
 # On a terminal a line of progress comes and goes: lines, tokens/s, time left. In a file there is none.
-several 15 "$dir/four" >"$dir/in"
+n=15
+[ -z "${TSAN_OPTIONS:-}" ] || n=4 # more than half a second of work, there
+several $n "$dir/four" >"$dir/in"
 DGM_LOG_LEVEL=info script -qec "'$dragoman' translate -s eng_Latn -t deu_Latn --batch-tokens 16 --isa ref -i '$dir/in' -o '$dir/out'" \
     /dev/null </dev/null >"$dir/screen" 2>"$dir/err" || fail "on a terminal: exit code $?"
 tr '\r' '\n' <"$dir/screen" | grep -Eq '^[0-9]+ lines  [0-9,]+ tokens/s  [0-9]+:[0-9]{2}:[0-9]{2} left' || fail "no line of progress on a terminal"
-tr '\r' '\n' <"$dir/screen" | grep -q 'end 60 lines, 60 sentences' || fail "no summary on a terminal"
-lines 60
+tr '\r' '\n' <"$dir/screen" | grep -q "end $((4 * n)) lines, $((4 * n)) sentences" || fail "no summary on a terminal"
+lines $((4 * n))
 DGM_LOG_LEVEL=info runs 0
 grep -q 'lines  [0-9,]* tokens' "$dir/err" && fail "progress in a file"
 cp "$dir/four" "$dir/in"

@@ -12,11 +12,8 @@ int main(int argc, char **argv)
     const struct {
         const char *key;
         int *value;
-    } numbers[] = {{"drop_after", &s.drop_after},
-                   {"drops", &s.drops},
-                   {"busy", &s.busy},
-                   {"lost_ranks", &s.lost_ranks},
-                   {"pause_us", &s.pause_us}};
+    } numbers[] = {{"drop_after", &s.drop_after}, {"drops", &s.drops},       {"busy", &s.busy},
+                   {"lost_ranks", &s.lost_ranks}, {"pause_us", &s.pause_us}, {"state", &s.state}};
     sigset_t set;
     int number;
     if (argc < 2)
@@ -32,6 +29,8 @@ int main(int argc, char **argv)
             s.token = is + 1;
         if (strncmp(argv[i], "refused=", 8) == 0)
             s.refused = is + 1;
+        if (strncmp(argv[i], "slow=", 5) == 0)
+            s.slow = is + 1;
         if (strncmp(argv[i], "credits=", 8) == 0)
             s.credits = (unsigned)atoi(is + 1);
     }
@@ -41,7 +40,7 @@ int main(int argc, char **argv)
     fake_server *f = fake_start(argv[1], &s);
     (void)sigwait(&set, &number);
     const fake_counts n = fake_stop(f);
-    (void)printf("connections %d segments %d answers %d overdrawn %d bad_ids %d\n", n.connections,
-                 n.segments, n.answers, n.overdrawn, n.bad_ids);
+    (void)printf("connections %d segments %d answers %d overdrawn %d bad_ids %d cancels %d\n",
+                 n.connections, n.segments, n.answers, n.overdrawn, n.bad_ids, n.cancels);
     return 0;
 }

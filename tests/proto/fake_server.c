@@ -23,8 +23,11 @@ struct fake_server {
     dgm_wire_memory memory, scratch;
     dgm_frame_reader reader;
     dgm_frame_buffer out;
-    uint64_t last_id, slow_id;
-    uint32_t slow_segment;
+    uint64_t last_id;
+    struct {
+        uint64_t id; /* 0: none */
+        uint32_t segment;
+    } slow[8];
     int64_t credits;
     int answered; /* on this connection */
     bool ended;   /* this connection */
@@ -144,8 +147,11 @@ static void translate_one(fake_server *f, uint64_t id, uint32_t i, const dgm_wir
     if (is(f->script.poison, s)) {
         f->ended = true;
     } else if (is(f->script.slow, s)) {
-        f->slow_id = id;
-        f->slow_segment = i;
+        size_t k = 0;
+        while (f->slow[k].id != 0)
+            DGM_ASSERT(++k < sizeof f->slow / sizeof f->slow[0]);
+        f->slow[k].id = id;
+        f->slow[k].segment = i;
     } else if (f->script.lost_ranks > 0) {
         f->script.lost_ranks--;
         answer(f, id, i, s, DGM_WIRE_STATUS_FAILED);
@@ -179,14 +185,25 @@ static void translate(fake_server *f, const dgm_wire_frame *frame)
         translate_one(f, frame->id, (uint32_t)i, &t->segments[i]);
 }
 
-static void cancel(fake_server *f, uint64_t id)
+static bool named(const dgm_wire_cancel *c, uint32_t segment)
 {
-    f->counts.cancels++;
-    if (f->slow_id != id)
-        return;
-    f->slow_id = 0;
+    for (size_t i = 0; i < c->n_segments; i++)
+        if (c->segments[i] == segment)
+            return true;
+    return c->n_segments == 0;
+}
+
+static void cancel(fake_server *f, const dgm_wire_cancel *c)
+{
     const dgm_wire_segment none = {.text = ""};
-    answer(f, id, f->slow_segment, &none, DGM_WIRE_STATUS_CANCELLED);
+    f->counts.cancels++;
+    for (size_t k = 0; k < sizeof f->slow / sizeof f->slow[0]; k++) {
+        if (f->slow[k].id != c->request ||
+            !(f->script.whole_cancels || named(c, f->slow[k].segment)))
+            continue;
+        f->slow[k].id = 0;
+        answer(f, c->request, f->slow[k].segment, &none, DGM_WIRE_STATUS_CANCELLED);
+    }
 }
 
 static void take(fake_server *f, const dgm_wire_frame *frame)
@@ -206,7 +223,7 @@ static void take(fake_server *f, const dgm_wire_frame *frame)
         translate(f, frame);
         break;
     case DGM_WIRE_CANCEL:
-        cancel(f, frame->as.cancel.request);
+        cancel(f, &frame->as.cancel);
         break;
     case DGM_WIRE_LANGUAGES_REQUEST:
         reply.kind = DGM_WIRE_LANGUAGES;
@@ -216,6 +233,8 @@ static void take(fake_server *f, const dgm_wire_frame *frame)
     case DGM_WIRE_HEALTH_REQUEST:
         reply.kind = DGM_WIRE_HEALTH;
         reply.as.health = (dgm_wire_health){.state = DGM_WIRE_STATE_READY, .in_flight = 7};
+        if (f->script.state != 0)
+            reply.as.health.state = (uint32_t)f->script.state;
         say(f, &reply);
         break;
     default:
@@ -255,6 +274,7 @@ static void serve_connection(fake_server *f)
     f->ended = false;
     f->answered = 0;
     f->last_id = 0;
+    memset(f->slow, 0, sizeof f->slow);
     while (!f->ended && !atomic_load(&f->stop)) {
         struct pollfd p = {.fd = f->fd, .events = POLLIN};
         if (poll(&p, 1, 5) <= 0)

@@ -21,8 +21,10 @@ typedef struct fake_script {
     bool silent;         /* never says Welcome */
     const char *poison;  /* a text at which the connection is cut */
     const char *refused; /* a text whose request is refused for good */
-    const char *slow;    /* a text that is answered only when its request is cancelled */
+    const char *slow;    /* a text that is answered only when it is cancelled */
+    bool whole_cancels;  /* cancels a whole request whenever a part of it should be */
     int pause_us;        /* before each answer */
+    int state;           /* what it says of its health; 0: READY */
     bool drains;         /* says so after the first answer, and closes when all is answered */
 } fake_script;
 

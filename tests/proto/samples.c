@@ -19,7 +19,7 @@ static const dgm_wire_segment segments[] = {
 static const char *const sources[] = {"eng_Latn", "deu_Latn"}, *const targets[] = {"ces_Latn"};
 static const char *const tokens[] = {"\342\226\201Ein", "</s>"};
 static const float token_scores[] = {-0.5F, -0.25F};
-static const uint32_t alignment[] = {0, 1, 2, 300};
+static const uint32_t alignment[] = {0, 1, 2, 300}, cancelled[] = {0, 300};
 static const dgm_wire_hypothesis hyps[] = {
     {TEXT("Ein Mann reitet auf einem Pferd \360\237\220\216."), -0.40625, tokens, token_scores, 2,
      alignment, 2},
@@ -61,7 +61,8 @@ const sample samples[] = {
                                  .deadline_ms = 1500},
                      .segments = segments,
                      .n_segments = 3}}}},
-    {"cancel", {0, DGM_WIRE_CANCEL, {.cancel = {9007199254740993}}}},
+    {"cancel", {0, DGM_WIRE_CANCEL, {.cancel = {.request = 9007199254740993}}}},
+    {"cancel_segments", {0, DGM_WIRE_CANCEL, {.cancel = {7, cancelled, 2}}}},
     {"languages_request", {8, DGM_WIRE_LANGUAGES_REQUEST, {.hello = {0}}}},
     {"statistics_request", {9, DGM_WIRE_STATISTICS_REQUEST, {.hello = {0}}}},
     {"health_request", {10, DGM_WIRE_HEALTH_REQUEST, {.hello = {0}}}},
@@ -105,6 +106,23 @@ const sample samples[] = {
                   .cached = true,
                   .last = true,
                   .credits = 1}}}},
+    {"answer_retried",
+     {8,
+      DGM_WIRE_ANSWER,
+      {.answer = {.status = DGM_WIRE_STATUS_OK,
+                  .hyps = hyps + 1,
+                  .n_hyps = 1,
+                  .src_tokens = 4,
+                  .tgt_tokens = 1,
+                  .parts = 1,
+                  .retried = true,
+                  .first_score = -0.25,
+                  .second_score = -1.5,
+                  .first_checks = DGM_WIRE_CHECK_COPIED,
+                  .last = true,
+                  .credits = 1,
+                  .second = true,
+                  .second_checks = DGM_WIRE_CHECK_LENGTH_RATIO}}}},
     {"answer_failed",
      {UINT64_MAX,
       DGM_WIRE_ANSWER,

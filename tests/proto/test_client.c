@@ -232,6 +232,39 @@ static void cancelled_segments_are_answered(void **state)
     assert_int_equal(n.segments, 1);
 }
 
+/* Two of a frame are cancelled, one after the other; also by a server that knows whole requests only. */
+static void a_cancel_is_its_segments_own(void **state)
+{
+    (void)state;
+    for (int whole = 0; whole < 2; whole++) {
+        fake_server *f =
+            fake_start(path, &(fake_script){.slow = "slow", .whole_cancels = whole == 1});
+        dgm_client *c = open_client(NULL);
+        uint32_t status[4] = {0};
+        for (uint64_t i = 0; i < 3; i++)
+            assert_int_equal(submit(c, i, i == 1 ? "quick" : "slow", NULL), DGM_OK);
+        collect(c, status, 1);
+        assert_int_equal(status[1], DGM_WIRE_STATUS_OK);
+        dgm_client_cancel(c, 2);
+        collect(c, status, 1);
+        assert_int_equal(status[2], DGM_WIRE_STATUS_CANCELLED);
+        for (const double end = dgm_now_s() + 0.1; dgm_now_s() < end;) {
+            dgm_client_event e;
+            assert_int_equal(dgm_client_wait(c, 10), DGM_OK);
+            assert_int_equal(dgm_client_next(c, &e), 0); /* nobody cancelled the other */
+        }
+        assert_int_equal(dgm_client_pending(c), 1);
+        dgm_client_cancel(c, 0);
+        collect(c, status, 1);
+        assert_int_equal(status[0], DGM_WIRE_STATUS_CANCELLED);
+        dgm_client_destroy(c);
+        const fake_counts n = fake_stop(f);
+        assert_int_equal(n.cancels, 2);
+        assert_int_equal(n.segments, 3 + whole);
+        assert_int_equal(n.bad_ids, 0);
+    }
+}
+
 static void deadlines_count_from_submission(void **state)
 {
     (void)state;
@@ -329,6 +362,7 @@ int main(void)
         cmocka_unit_test(a_refusal_is_the_requests_own),
         cmocka_unit_test(requests_of_other_kinds),
         cmocka_unit_test(cancelled_segments_are_answered),
+        cmocka_unit_test(a_cancel_is_its_segments_own),
         cmocka_unit_test(deadlines_count_from_submission),
         cmocka_unit_test(gives_up_with_a_sentence),
         cmocka_unit_test(the_right_token_is_taken),

@@ -9,7 +9,7 @@ void fake_engine_init(dgm_engine *e)
     e->random = 12345;
     e->finish_each_step = 7;
     e->eos_id = 2;
-    e->poison = e->refuse = -1;
+    e->poison = e->refuse = e->mends = -1;
 }
 
 static uint32_t draw(dgm_engine *e)
@@ -41,6 +41,7 @@ int dgm_engine_submit(dgm_engine *e, const dgm_job *job)
     e->submitted++;
     for (int t = 0; t < job->n_targets; t++) {
         fake_job *j = &e->jobs[e->n_jobs++];
+        e->blocked += job->options.no_repeat_ngram > 0;
         *j = (fake_job){.id = job->id,
                         .n_source = job->n_source,
                         .n_prompt = job->targets[t].n_prompt,
@@ -68,7 +69,46 @@ int dgm_engine_step(dgm_engine *e)
     if (e->n_jobs > 0)
         e->n_ready = 1 + (int)(draw(e) % (uint32_t)e->finish_each_step);
     e->n_ready = e->n_ready < e->n_jobs ? e->n_ready : e->n_jobs;
+    if (e->on_step != NULL)
+        e->on_step(e->on_step_ctx);
     return DGM_OK;
+}
+
+/* What a server asks beside that. */
+int dgm_engine_slots(const dgm_engine *e)
+{
+    (void)e;
+    return FAKE_QUEUE;
+}
+
+void dgm_engine_set_pace(dgm_engine *e, const dgm_engine_pace *pace)
+{
+    (void)e;
+    (void)pace;
+}
+
+void dgm_engine_set_clock(dgm_engine *e, dgm_stage_clock *clock)
+{
+    (void)e;
+    (void)clock;
+}
+
+const dgm_engine_stats *dgm_engine_all_stats(const dgm_engine *e)
+{
+    static const dgm_engine_stats none;
+    (void)e;
+    return &none;
+}
+
+bool dgm_engine_cancel(dgm_engine *e, uint64_t id)
+{
+    int n = 0;
+    for (int i = 0; i < e->n_jobs; i++)
+        if (e->jobs[i].id != id)
+            e->jobs[n++] = e->jobs[i];
+    const bool found = n < e->n_jobs;
+    e->n_jobs = n;
+    return found;
 }
 
 /* The buffers of the result being polled. */
@@ -87,6 +127,8 @@ static void copy_hyp(dgm_engine *e, const fake_job *j, int i)
         ids[n++] = j->prompt[p];
     }
     for (int p = 1; !j->score && p < j->n_source - 1; p++) {
+        if (j->options.no_repeat_ngram > 0 && j->source[p] == e->mends)
+            continue;
         out_look[i][n] = (int16_t)p;
         ids[n++] = j->source[p];
     }
@@ -104,12 +146,13 @@ static void copy_hyp(dgm_engine *e, const fake_job *j, int i)
     }
     for (int k = 0; k < n; k++)
         out_logp[k] = k < 1 ? 0 : -0.5f;
-    out_hyps[i] =
-        (dgm_hypothesis){.ids = ids,
-                         .logp = out_logp,
-                         .n = n,
-                         .score = e->score_by_length ? -(float)j->n_source : -1 - (float)i,
-                         .ended = !cut};
+    out_hyps[i] = (dgm_hypothesis){.ids = ids,
+                                   .logp = out_logp,
+                                   .n = n,
+                                   .score = e->score_by_length               ? -(float)j->n_source
+                                            : j->options.no_repeat_ngram > 0 ? -3 - (float)i
+                                                                             : -1 - (float)i,
+                                   .ended = !cut};
     out_looks[i] = out_look[i];
 }
 

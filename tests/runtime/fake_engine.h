@@ -35,6 +35,11 @@ struct dgm_engine {
     atomic_int *idle_steps; /* steps with nothing in flight; shared with another process, or NULL */
 
     bool score_by_length; /* a hypothesis scores minus the length of its source */
+    int32_t mends;        /* with an n-gram block a source comes out without this id, */
+    int blocked;          /* and how many targets with one came */
+    /* after each step; NULL: nothing */
+    void (*on_step)(void *ctx);
+    void *on_step_ctx;
 
     /* trouble to make */
     int32_t poison;      /* a source with this id fails alone */

@@ -64,6 +64,26 @@ static void a_cancelled_slot_is_free_at_once(void **state)
     close_rig(&g);
 }
 
+/* A batch of narrow slots takes wider beams, too, and they become what they always become. */
+static void beams_may_be_wider_than_usual(void **state)
+{
+    (void)state;
+    dgm_engine_config c = usual();
+    for (int rows = 1; rows < 4; rows++) {
+        dgm_engine_config narrow = c;
+        rig g;
+        narrow.usual_beam = rows;
+        open_rig(&g, &narrow, 1, false);
+        assert_int_equal(dgm_engine_slots(g.engine), c.batch_rows / rows);
+        close_rig(&g);
+        for (int beam = 1; beam <= 4; beam++) {
+            run(want, &c, 1, 1, beam);
+            run(got, &narrow, 2, 1, beam);
+            same();
+        }
+    }
+}
+
 /* How many take part in a step, and which, changes nothing but when they end: what is urgent first. */
 static void pace_does_not_matter(void **state)
 {
@@ -107,6 +127,7 @@ static void pace_does_not_matter(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(beams_may_be_wider_than_usual),
         cmocka_unit_test(cancelled_jobs_leave_the_others_alone),
         cmocka_unit_test(a_cancelled_slot_is_free_at_once),
         cmocka_unit_test(pace_does_not_matter),

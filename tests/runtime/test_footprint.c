@@ -41,6 +41,19 @@ static void test_plenty(void **state)
     assert_int_equal(c.batch_rows, 3 * DGM_USUAL_ROWS);
 }
 
+/* Room for a wider beam now and then is reserved, not counted: the batch is that of the usual beam. */
+static void test_wider_beams(void **state)
+{
+    (void)state;
+    const dgm_model m = big();
+    dgm_engine_config c = wanted(), wide = wanted();
+    wide.usual_beam = c.max_beam;
+    wide.max_beam = 2 * c.max_beam;
+    assert_true(dgm_choose_batch(&c, &m, 1, 2, 1e15) && dgm_choose_batch(&wide, &m, 1, 2, 1e15));
+    assert_int_equal(wide.batch_rows, c.batch_rows);
+    assert_true(dgm_footprint(&wide, &m, 1, 2) < 1.01 * dgm_footprint(&c, &m, 1, 2));
+}
+
 static void test_short(void **state)
 {
     (void)state;
@@ -106,9 +119,9 @@ static void test_grows(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_plenty),    cmocka_unit_test(test_short),
-        cmocka_unit_test(test_too_short), cmocka_unit_test(test_given),
-        cmocka_unit_test(test_grows),
+        cmocka_unit_test(test_plenty), cmocka_unit_test(test_wider_beams),
+        cmocka_unit_test(test_short),  cmocka_unit_test(test_too_short),
+        cmocka_unit_test(test_given),  cmocka_unit_test(test_grows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,13 +10,15 @@
 
 enum { LAYERS = 3, HEADS = 2, HD = 5, ROWS = 3, SLOTS = 4, TARGET = 50, SOURCE = 33 };
 
-static dgm_kvcache set_up(bool bf16)
+/* rows: of a chunk. */
+static dgm_kvcache set_up(int rows, bool bf16)
 {
     dgm_model m = {.cfg = {.d_model = HEADS * HD}};
     m.cfg.n_heads[DGM_DECODER] = HEADS;
     m.cfg.n_layers[DGM_DECODER] = LAYERS;
     dgm_kvcache c;
-    assert_int_equal(dgm_kvcache_init(&c, &m, SLOTS, ROWS, TARGET, SOURCE, bf16), DGM_OK);
+    const dgm_kv_limits most = {SLOTS, rows, ROWS, TARGET, SOURCE};
+    assert_int_equal(dgm_kvcache_init(&c, &m, &most, bf16), DGM_OK);
     return c;
 }
 
@@ -47,36 +49,61 @@ static void check(const dgm_kvpool *p, int slot, int pos, int row)
         }
 }
 
-static void every_position_has_a_place_of_its_own(void **state)
+static void places_are_apart(int rows)
 {
-    (void)state;
-    dgm_kvcache c = set_up(false);
+    dgm_kvcache c = set_up(rows, false);
     for (int n = 1; n <= TARGET; n++)
-        for (int s = 0; s < SLOTS; s++) {
-            dgm_kv_grow(&c.self, s, n);
-            for (int r = 0; r < ROWS; r++)
+        for (int s = 0; s < SLOTS; s++)
+            for (int r = 0; r < ROWS; r++) {
+                dgm_kv_grow(&c.self, s, n, r);
                 put(&c.self, s, n - 1, r);
-        }
+            }
     for (int s = 0; s < SLOTS; s++)
         for (int p = 0; p < TARGET; p++)
             for (int r = 0; r < ROWS; r++)
                 check(&c.self, s, p, r);
     assert_int_equal(c.self.n_free, 0);
+    for (int s = 0; s < SLOTS; s++)
+        dgm_kv_drop(&c.self, s);
+    assert_int_equal(c.self.n_free, SLOTS * c.self.bands * c.self.per_slot);
+    dgm_kvcache_fini(&c);
+}
+
+static void every_position_has_a_place_of_its_own(void **state)
+{
+    (void)state;
+    for (int rows = 1; rows <= ROWS; rows++) /* bands of 1, of 2 and what is left, of all */
+        places_are_apart(rows);
+}
+
+/* Who needs no more than the usual rows takes no more. */
+static void a_band_is_taken_when_a_row_of_it_is(void **state)
+{
+    (void)state;
+    dgm_kvcache c = set_up(2, false);
+    const int all = c.self.n_free;
+    dgm_kv_grow(&c.self, 0, 40, 0);
+    dgm_kv_grow(&c.self, 0, 40, 1);
+    assert_int_equal(c.self.n_free, all - 3);
+    dgm_kv_grow(&c.self, 0, 20, 2);
+    assert_int_equal(c.self.n_free, all - 5);
+    dgm_kv_drop(&c.self, 0);
+    assert_int_equal(c.self.n_free, all);
     dgm_kvcache_fini(&c);
 }
 
 static void chunks_are_used_again(void **state)
 {
     (void)state;
-    dgm_kvcache c = set_up(false);
+    dgm_kvcache c = set_up(ROWS, false);
     const int all = c.cross.n_free;
-    dgm_kv_grow(&c.cross, 0, 1);
-    dgm_kv_grow(&c.cross, 1, SOURCE);
+    dgm_kv_grow(&c.cross, 0, 1, 0);
+    dgm_kv_grow(&c.cross, 1, SOURCE, 0);
     for (int p = 0; p < SOURCE; p++)
         put(&c.cross, 1, p, 0);
     const int32_t at = dgm_kv_index(&c.cross, 0, 0, 0);
     dgm_kv_drop(&c.cross, 0);
-    dgm_kv_grow(&c.cross, 3, SOURCE); /* what was freed last comes first */
+    dgm_kv_grow(&c.cross, 3, SOURCE, 0); /* what was freed last comes first */
     assert_int_equal(dgm_kv_index(&c.cross, 3, 0, 0), at);
     for (int p = 0; p < SOURCE; p++)
         put(&c.cross, 3, p, 0);
@@ -94,11 +121,11 @@ static void chunks_are_used_again(void **state)
 static void half_the_width_is_rounded(void **state)
 {
     (void)state;
-    dgm_kvcache c = set_up(true);
+    dgm_kvcache c = set_up(ROWS, true);
     float kv[2 * HEADS * HD];
     for (int i = 0; i < 2 * HEADS * HD; i++)
         kv[i] = 1.0f + (float)i / 4096;
-    dgm_kv_grow(&c.cross, 2, 20);
+    dgm_kv_grow(&c.cross, 2, 20, 0);
     const int32_t at = dgm_kv_index(&c.cross, 2, 19, 0);
     dgm_kv_put(&c.cross, LAYERS - 1, at, kv, kv + HEADS * HD);
     const uint16_t *k = (const uint16_t *)dgm_kv_at(&c.cross, LAYERS - 1) + (size_t)at * 2 * HD;
@@ -117,7 +144,8 @@ static void what_cannot_be_reserved_is_said(void **state)
     m.cfg.n_heads[DGM_DECODER] = 1 << 10;
     m.cfg.n_layers[DGM_DECODER] = 256;
     dgm_kvcache c;
-    assert_int_equal(dgm_kvcache_init(&c, &m, 1 << 10, 64, 1 << 12, 1 << 12, false), DGM_ENOMEM);
+    const dgm_kv_limits most = {1 << 10, 64, 64, 1 << 12, 1 << 12};
+    assert_int_equal(dgm_kvcache_init(&c, &m, &most, false), DGM_ENOMEM);
     assert_non_null(strstr(dgm_error_text(), "--batch-rows"));
 }
 
@@ -125,6 +153,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_position_has_a_place_of_its_own),
+        cmocka_unit_test(a_band_is_taken_when_a_row_of_it_is),
         cmocka_unit_test(chunks_are_used_again),
         cmocka_unit_test(half_the_width_is_rounded),
         cmocka_unit_test(what_cannot_be_reserved_is_said),

@@ -178,6 +178,35 @@ static void what_somebody_waits_for_is_found(void **state)
     dgm_requests_destroy(q);
 }
 
+/* What is left of many lines is few: the last of them no longer wait for those of others, and the newest do not overtake them. */
+static void the_last_of_many_are_urgent(void **state)
+{
+    (void)state;
+    dgm_requests *q = create(1000000);
+    dgm_requests_client *c = join(q);
+    dgm_request *r[20];
+    for (int i = 0; i < 20; i++)
+        r[i] = admit(q, c, 20, DGM_PRIORITY_NORMAL);
+    for (int i = 0; i < 11; i++)
+        dgm_requests_finish(q, dgm_requests_next(q, false), DGM_REQUEST_DONE);
+    assert_int_equal(take_all(q), 11);
+    assert_null(dgm_requests_next(q, true)); /* 9 are left */
+    dgm_requests_cancel(q, r[19]);
+    assert_int_equal(take_all(q), 1);
+    (void)admit(q, c, 20, DGM_PRIORITY_BULK); /* 9 again, but these were urgent before */
+    for (int i = 11; i < 19; i++) {
+        assert_ptr_equal(dgm_requests_next(q, true), r[i]);
+        assert_true(r[i]->urgent);
+        dgm_requests_finish(q, r[i], DGM_REQUEST_DONE);
+    }
+    assert_int_equal(take_all(q), 8);
+    assert_null(dgm_requests_next(q, true)); /* bulk never is */
+    finish_all(q);
+    assert_int_equal(take_all(q), 1);
+    dgm_requests_leave(q, c);
+    dgm_requests_destroy(q);
+}
+
 static void a_full_queue_says_when_to_come_again(void **state)
 {
     (void)state;
@@ -253,6 +282,103 @@ static void deadlines_and_cancels(void **state)
     dgm_requests_destroy(q);
 }
 
+/* What is decoded once more waits first in its client's queue, pays again, and counts on. */
+static void again_is_the_next_turn(void **state)
+{
+    (void)state;
+    dgm_requests *q = create(100);
+    dgm_requests_client *c = join(q), *other = join(q);
+    dgm_request *first = admit(q, c, 20, DGM_PRIORITY_NORMAL),
+                *second = admit(q, c, 20, DGM_PRIORITY_NORMAL),
+                *third = admit(q, other, 60, DGM_PRIORITY_NORMAL);
+    assert_ptr_equal(dgm_requests_next(q, false), third);
+    assert_ptr_equal(dgm_requests_next(q, false), first);
+    dgm_requests_again(q, first);
+    dgm_requests_again(q, third);
+    dgm_requests_state look = dgm_requests_look(q);
+    assert_int_equal(look.waiting, 3);
+    assert_int_equal(look.computing, 0);
+    assert_int_equal(look.tokens, 100);
+    dgm_request *r = request(20, DGM_PRIORITY_NORMAL);
+    int retry_ms;
+    assert_int_equal(dgm_requests_admit(q, c, &r, 1, &retry_ms), DGM_EBUSY);
+    free_request(r);
+    assert_ptr_equal(dgm_requests_next(q, false), first); /* third has had 60, these 20 */
+    dgm_requests_finish(q, first, DGM_REQUEST_DONE);
+    assert_ptr_equal(dgm_requests_next(q, false), second);
+    dgm_requests_finish(q, second, DGM_REQUEST_DONE);
+    assert_ptr_equal(dgm_requests_next(q, false), third);
+    dgm_requests_finish(q, third, DGM_REQUEST_DONE);
+    assert_int_equal(take_all(q), 3);
+    dgm_requests_leave(q, c);
+    dgm_requests_leave(q, other);
+    dgm_requests_destroy(q);
+}
+
+/* Of many, the one that comes back when the others are done is what its client waits for. */
+static void again_may_have_become_urgent(void **state)
+{
+    (void)state;
+    enum { MANY = 20 };
+    dgm_requests *q = create(100000);
+    dgm_requests_client *c = join(q);
+    dgm_request *r[MANY];
+    int retry_ms;
+    for (int i = 0; i < MANY; i++)
+        r[i] = request(20, DGM_PRIORITY_NORMAL);
+    assert_int_equal(dgm_requests_admit(q, c, r, MANY, &retry_ms), DGM_OK);
+    for (int i = 0; i < MANY; i++)
+        assert_ptr_equal(dgm_requests_next(q, false), r[i]);
+    for (int i = 1; i < MANY; i++)
+        dgm_requests_finish(q, r[i], DGM_REQUEST_DONE);
+    assert_int_equal(take_all(q), MANY - 1);
+    assert_false(r[0]->urgent);
+    dgm_requests_again(q, r[0]);
+    assert_ptr_equal(dgm_requests_next(q, true), r[0]);
+    dgm_requests_finish(q, r[0], DGM_REQUEST_DONE);
+    assert_int_equal(take_all(q), 1);
+    dgm_requests_leave(q, c);
+    dgm_requests_destroy(q);
+}
+
+/* Between its two decodings, and in the second, a request is cancelled or late like any other. */
+static void again_can_be_stopped(void **state)
+{
+    (void)state;
+    dgm_requests *q = create(1000);
+    dgm_requests_client *c = join(q);
+    dgm_request *r[6];
+    for (int i = 0; i < 6; i++) {
+        int retry_ms;
+        r[i] = request(20, DGM_PRIORITY_NORMAL);
+        r[i]->deadline_ns = i < 2 ? 1000 : 0;
+        assert_int_equal(dgm_requests_admit(q, c, &r[i], 1, &retry_ms), DGM_OK);
+        assert_ptr_equal(dgm_requests_next(q, false), r[i]);
+    }
+    dgm_requests_again(q, r[0]);
+    dgm_requests_expire(q, 1000); /* r[0] in the queue, r[1] in the engine */
+    assert_int_equal(r[0]->end, DGM_REQUEST_TIMED_OUT);
+    dgm_requests_again(q, r[1]); /* too late: it stays, and is heard of */
+    assert_ptr_equal(dgm_requests_stopped(q), r[1]);
+    assert_null(dgm_requests_next(q, false));
+    dgm_requests_finish(q, r[1], r[1]->stop_as);
+    dgm_requests_again(q, r[2]);
+    dgm_requests_cancel(q, r[2]);
+    assert_int_equal(r[2]->end, DGM_REQUEST_CANCELLED);
+    dgm_requests_again(q, r[3]);
+    assert_ptr_equal(dgm_requests_next(q, false), r[3]);
+    dgm_requests_cancel(q, r[3]);
+    assert_ptr_equal(dgm_requests_stopped(q), r[3]);
+    dgm_requests_finish(q, r[3], r[3]->stop_as);
+    dgm_requests_again(q, r[4]);
+    dgm_requests_leave(q, c);    /* of r[4] at once, */
+    dgm_requests_again(q, r[5]); /* of r[5] when it wants to wait for nobody */
+    assert_int_equal(dgm_requests_look(q).by_end[DGM_REQUEST_CANCELLED], 4);
+    assert_int_equal(take_all(q), 6);
+    assert_int_equal(dgm_requests_look(q).clients, 0);
+    dgm_requests_destroy(q);
+}
+
 /* ---- two threads ---- */
 
 static void *engine(void *ctx)
@@ -263,7 +389,10 @@ static void *engine(void *ctx)
         for (dgm_request *r; (r = dgm_requests_stopped(q)) != NULL;)
             dgm_requests_finish(q, r, r->stop_as);
         for (dgm_request *r; (r = dgm_requests_next(q, false)) != NULL;)
-            dgm_requests_finish(q, r, DGM_REQUEST_DONE);
+            if (r->sent++ == 0 && r->priority == DGM_PRIORITY_BULK)
+                dgm_requests_again(q, r); /* and then, maybe, it was stopped */
+            else
+                dgm_requests_finish(q, r, DGM_REQUEST_DONE);
         dgm_requests_flush(q);
         dgm_requests_wait(q, 1);
     }
@@ -323,8 +452,12 @@ int main(void)
         cmocka_unit_test(turns_are_shared_by_tokens),
         cmocka_unit_test(newcomers_do_not_starve),
         cmocka_unit_test(what_somebody_waits_for_is_found),
+        cmocka_unit_test(the_last_of_many_are_urgent),
         cmocka_unit_test(a_full_queue_says_when_to_come_again),
         cmocka_unit_test(deadlines_and_cancels),
+        cmocka_unit_test(again_is_the_next_turn),
+        cmocka_unit_test(again_may_have_become_urgent),
+        cmocka_unit_test(again_can_be_stopped),
         cmocka_unit_test(each_comes_back_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

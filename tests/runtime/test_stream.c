@@ -287,6 +287,115 @@ static void test_score(void **state)
                  "a:-0.500000 </s>:-0.500000\n");
 }
 
+static int32_t piece(const bench *b, const char *word)
+{
+    int32_t *ids = NULL;
+    int n = 0;
+    assert_int_equal(dgm_tok_pieces(b->tok, &ids, &n, word, strlen(word)), DGM_OK);
+    assert_int_equal(n, 1);
+    const int32_t id = ids[0];
+    free(ids);
+    return id;
+}
+
+/* expect_report - runs input `text`, and wants each of `want` [n] in its line of the report. */
+static void expect_report(bench *b, const char *text, const char *const *want, int n)
+{
+    char path[128];
+    dgm_writer *report;
+    (void)snprintf(path, sizeof path, "%s/report", b->dir);
+    assert_int_equal(dgm_writer_open(&report, path), DGM_OK);
+    b->cfg.report = report;
+    bench_input(b, text, strlen(text));
+    assert_int_equal(bench_run(b), DGM_OK);
+    dgm_writer_close(report);
+    b->cfg.report = NULL;
+    char *got = bench_read(b, "report"), *at = got;
+    for (int i = 0; i < n; i++) {
+        char *end = strchr(at, '\n');
+        assert_non_null(end);
+        *end = '\0';
+        if (strstr(at, want[i]) == NULL)
+            fail_msg("want %s in %s", want[i], at);
+        at = end + 1;
+    }
+    assert_string_equal(at, "");
+    free(got);
+}
+
+/* Lines of four pieces and more are copies here, which a check strikes; a horse is left out the second time. */
+static void test_retry(void **state)
+{
+    bench *b = *state;
+    static const char text[] = "a dog\na man and a dog\na man and a horse\n\n";
+    b->engine->mends = piece(b, "horse");
+    bench_expect(b, text, text);
+    assert_int_equal(b->engine->blocked, 0);
+    b->cfg.retry = true;
+    bench_expect(b, text, "a dog\na man and a dog\na man and a\n\n");
+    assert_int_equal(b->engine->blocked, 2);
+    assert_int_equal(b->totals.sentences, 3 + 2);
+    assert_int_equal(b->totals.retried, 2);
+    assert_int_equal(b->totals.retries_taken, 1);
+    const char *const want[] = {
+        "\"status\":\"ok\",\"src_tokens\":2",
+        "\"message\":\"\",\"checks\":[\"copied\"],\"retry\":{\"taken\":\"first\",\"first_score\":-"
+        "1.0,"
+        "\"second_score\":-3.0,\"first_checks\":[\"copied\"],\"second_checks\":[\"copied\"]}}",
+        "\"score\":-3.0,\"seconds\":0.5,\"absent_mass\":0,\"absent_most\":0,\"worst_layer\":null,"
+        "\"segments\":1,\"message\":\"\",\"retry\":{\"taken\":\"second\",\"first_score\":-1.0,"
+        "\"second_score\":-3.0,\"first_checks\":[\"copied\"],\"second_checks\":[]}}",
+        "\"status\":\"empty\""};
+    expect_report(b, text, want, 4);
+}
+
+/* A line is decoded again as a whole, into those of its targets that need it. */
+static void test_retry_of_parts(void **state)
+{
+    bench *b = *state;
+    b->cfg.retry = true;
+    b->engine->mends = piece(b, "horse");
+    b->cfg.source.split = DGM_SPLIT_ALWAYS;
+    bench_expect(b, "A man has a horse. A dog.\n", "A man has a. A dog.\n");
+    assert_int_equal(b->totals.sentences, 4);
+    b->targets[0].lang = "eng_Latn";
+    b->targets[1].lang = "deu_Latn";
+    b->cfg.n_targets = 2;
+    bench_expect(b, "A man has a horse. A dog.\n",
+                 "eng_Latn\tA man has a horse. A dog.\ndeu_Latn\tA man has a. A dog.\n");
+    assert_int_equal(b->totals.retried, 1);
+    assert_int_equal(b->engine->blocked, 4);
+    b->targets[0].lang = "deu_Latn";
+    b->targets[1].lang = "zho_Hans"; /* in Latin letters, with or without a horse */
+    bench_expect(b, "A man has a horse. A dog.\n",
+                 "deu_Latn\tA man has a. A dog.\nzho_Hans\tA man has a horse.A dog.\n");
+    assert_int_equal(b->totals.retries_taken, 1);
+}
+
+/* Lines stay in order, and what is stopped goes on: a line between its decodings is not done. */
+static void test_retry_stops_and_goes_on(void **state)
+{
+    bench *b = *state;
+    char *text = many_lines(4000);
+    b->cfg.retry = true;
+    bench_expect(b, text, text);
+    assert_true(b->totals.retried > 2000);
+    bench_discard(b);
+    b->engine->finished = 0;
+    b->engine->stop_after = 3000;
+    bench_input(b, text, strlen(text));
+    assert_int_equal(bench_run(b), DGM_OK);
+    assert_true(b->totals.stopped);
+    char *got = bench_read(b, "out.part");
+    assert_in_range(b->totals.lines, 1, 3999);
+    assert_memory_equal(got, text, strlen(got));
+    free(got);
+    b->stop = 0;
+    b->engine->stop_after = 0;
+    bench_expect(b, text, text);
+    free(text);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(test_##name, bench_setup, bench_teardown)
@@ -310,6 +419,9 @@ int main(void)
         TEST(one_file_a_target),
         TEST(prefix),
         TEST(score),
+        TEST(retry),
+        TEST(retry_of_parts),
+        TEST(retry_stops_and_goes_on),
     };
     return cmocka_run_group_tests(tests, bench_open_tokenizer, bench_close_tokenizer);
 }

@@ -1,0 +1,200 @@
+#!/usr/bin/env bash
+# `dragoman serve --web` as programs see it: the bytes of translate as JSON, what is refused and in which words, whoever asks from
+# elsewhere, and clients that hang up. The page in a browser is web_page.sh's.
+# usage: web.sh DRAGOMAN_BINARY
+set -u
+# shellcheck source=tests/launch/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+# shellcheck source=tests/launch/serving.sh
+source "$here/tests/launch/serving.sh"
+dragoman=$1
+at=unix:$dir/socket
+: >"$dir/err"
+
+# port_of_web: of the server that was started, which was told port 0.
+port_of_web() { sed -n 's|.*a page to try translations: http://[^ ]*:\([0-9]*\)/.*|\1|p' "$dir/server"; }
+# web CODE PATH CURL_ARGS...: $dir/out has the body, $dir/head the headers.
+web() {
+    local code=$1 path=$2 got
+    shift 2
+    got=$(curl -s --max-time 60 -o "$dir/out" -D "$dir/head" -w '%{http_code}' "$@" "http://127.0.0.1:$port$path")
+    [ "$got" = "$code" ] || { cp "$dir/out" "$dir/err"; fail "$path $*: $got, not $code"; }
+}
+# post CODE CURL_ARGS... <BODY: as the page does.
+post() {
+    local code=$1
+    shift
+    web "$code" /translate -H "Origin: http://127.0.0.1:$port" -H 'Content-Type: application/json' --data-binary @- "$@"
+}
+# says FILTER: of the JSON that came last.
+says() { jq -e "$1" "$dir/out" >/dev/null || { cp "$dir/out" "$dir/err"; fail "not so: $1"; }; }
+# error CODE WORDS
+error() { says ".error.code == \"$1\" and (.error.message | contains(\"$2\"))"; }
+# body LINES...: a request for German.
+body() { jq -nc '{src: "eng_Latn", tgt: "deu_Latn", lines: $ARGS.positional}' --args "$@"; }
+# many: what keeps the server busy for a while: 64 long lines, no two alike.
+many() { gzip -dc "$here/tests/data/multi30k/val.en.gz" | jq -Rnc '{src: "en", tgt: "de", lines: [[inputs] | _nwise(16) | join(" ")]}'; }
+
+serves --web 127.0.0.1:0 --cache-mib 0 --http "127.0.0.1:$((20000 + RANDOM % 20000))"
+port=$(port_of_web)
+http=$(sed -n 's|.* \(http://[0-9.:]*\)/metrics.*|\1|p' "$dir/server")
+
+# ---- the same as translate ----
+head -n 6 "$here/models/sample/pictures.eng_Latn.txt" >"$dir/in"
+echo >>"$dir/in"
+"$dragoman" translate -s eng_Latn -t deu_Latn --n-best 3 --with-score --alignment -i "$dir/in" >"$dir/want" 2>"$dir/err" || fail 'translate'
+: >"$dir/err"
+jq -Rnc '{src: "en", tgt: "deu_Latn", n_best: 3, alignment: true, lines: [inputs]}' <"$dir/in" | post 200
+jq -r '.answers[] | .hypotheses[]? | [.score, .text, (.alignment | map("\(.[0])-\(.[1])") | join(" "))] | @tsv' "$dir/out" |
+    awk -F '\t' '{ printf "%.6f ||| %s ||| %s\n", $1, $2, $3 }' >"$dir/got"
+grep '[a-z]' "$dir/want" | cmp -s - "$dir/got" || { diff "$dir/want" "$dir/got" >"$dir/err"; fail 'another text, score or alignment than of translate'; }
+[ "$(wc -l <"$dir/got")" -eq 18 ] || fail 'alternatives are missing'
+says '.answers | length == 7 and .[0].status == "ok" and .[0].src_tokens > 5 and .[0].compute_us > 0 and .[0].cached == false and .[0].checks == [] and .[6].status == "empty"'
+body 'A man.' 'A man.' | post 200
+says '.answers[0].hypotheses == .answers[1].hypotheses and .answers[0].hypotheses[0].text == "Ein Mann."'
+
+# ---- the page, and what there is to look at ----
+web 200 /
+grep -q '<title>dragoman' "$dir/out" || fail 'no page'
+grep -Eqi 'https?://|src=|@import|url\(' "$dir/out" && fail 'the page names something outside'
+grep -Eq '^Content-Security-Policy: .*default-src .none.;.*script-src .sha256-' "$dir/head" || fail 'no policy'
+grep -qi '^Access-Control' "$dir/head" && fail 'other sites may read'
+web 200 / --head
+web 200 /health
+says '.health.state == "ready" and .health.tick_age_ms < 5000'
+web 200 /about
+says '.model == "multi30k-token" and (.languages | map(select(.code == "deu_Latn"))[0] | .name == "German" and .source and .target and (.aliases | index("de") != null)) and .beam_size >= 4'
+
+# ---- refused ----
+web 404 /nothing
+web 405 /translate
+error bad_request 'want POST'
+web 405 / -X POST -d x
+web 405 /health -X DELETE
+for host in evil.example "evil.example:$port" 127.0.0.1.evil.example ''; do
+    web 403 / -H "Host: $host"
+    error forbidden 'want a Host that is an address'
+    body x | post 403 -H "Host: $host"
+done
+web 200 / -H 'Host: localhost:9999'
+ask() { body 'A man.' | web "$1" /translate -H 'Content-Type: application/json' --data-binary @- "${@:2}"; }
+ask 403
+error forbidden 'want an Origin'
+for origin in null http://evil.example "http://evil.example:$port" "http://127.0.0.1:$((port + 1))" "https://127.0.0.1:$port" "http://localhost:$port"; do
+    ask 403 -H "Origin: $origin"
+    error forbidden 'want an Origin'
+done
+ask 200 -H 'Host: localhost:9' -H 'Origin: http://localhost:9' # by a tunnel
+body x | web 415 /translate -H "Origin: http://127.0.0.1:$port" -H 'Content-Type: text/plain' --data-binary @-
+post 400 <<<'{"src":'
+error bad_request 'want JSON, found at line'
+post 400 </dev/null
+error bad_request 'want JSON'
+printf '{"src":"en","tgt":"de","lines":["\xff"]}' | post 400
+error bad_request 'want JSON, found at line 1'
+post 400 <<<'{"src":"en","tgt":"de","lines":["x"],"colour":1}'
+error bad_request "no such key: 'colour'"
+post 400 <<<'{"src":"en","tgt":"de","lines":["x"],"n_best":1000}'
+error bad_request 'n_best: want 1 to'
+post 400 <<<'{"src":"en","tgt":"klingon","lines":["x"]}'
+error language klingon
+jq -nc '{src: "en", tgt: "de", lines: [range(65) | "x"]}' | post 400
+error bad_request 'lines: want at most 64, found 65'
+post 200 <<<'{"src":"en","tgt":"de","lines":["a\u0000b","A man."]}'
+says '.answers[0].status == "bad_input" and .answers[0].hypotheses == [] and .answers[1].hypotheses[0].text == "Ein Mann."'
+post 200 <<<'{"src":"en","tgt":"de","lines":["<img src=x onerror=alert(1)>"]}'
+says '.answers[0].status | length > 0'
+head -c 300000 /dev/zero | post 413
+error too_large 'want at most 262144 bytes, found 300000'
+head -c 5000000 /dev/zero | post 413
+error too_large 'far too long'
+many | jq -c '.deadline_ms = 1' | post 200
+says '.answers[0].status == "timed_out" and .answers[0].hypotheses == []'
+
+# ---- beside others, and who hangs up ----
+metric() { curl -s --max-time 10 "$http/metrics" | sed -n "s/^$1 //p"; }
+# starts_many FILE CURL_ARGS...: on their way in the background; $asked has its number. computing: until some are in work.
+starts_many() {
+    curl -s --max-time 60 -o "$1" -H "Origin: http://127.0.0.1:$port" -H 'Content-Type: application/json' --data-binary @"$dir/many" "${@:2}" \
+        "http://127.0.0.1:$port/translate" &
+    asked=$!
+}
+computing() {
+    for _ in $(seq 200); do [ "$(metric dragoman_computing_segments)" != 0 ] && return; sleep 0.02; done
+    fail 'nothing is in work'
+}
+many >"$dir/many"
+gone=$(metric 'dragoman_segments_total{end="cancelled"}')
+starts_many "$dir/cut"
+computing
+kill $asked
+wait $asked 2>/dev/null
+[ ! -s "$dir/cut" ] || fail 'many lines take no time: what follows proves nothing'
+for _ in $(seq 200); do [ "$(metric dragoman_connections)" = 0 ] && break; sleep 0.02; done
+[ "$(metric 'dragoman_segments_total{end="cancelled"}')" -gt "$gone" ] || fail 'who hangs up goes on being computed for'
+[ "$(metric dragoman_queue_tokens)" = 0 ] || fail 'something of it is left'
+exec 5<>"/dev/tcp/127.0.0.1/$port" # half a request, and silence
+printf 'POST /translate HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\n{"src' >&5
+all=()
+for _ in 1 2 3; do
+    starts_many "$dir/busy"
+    all+=("$asked")
+done
+computing
+web 200 /health
+says '.health.in_flight > 0'
+curl -sf --max-time 5 "$http/healthz" >/dev/null || fail '/healthz'
+[ "$(metric dragoman_computing_segments)" -gt 0 ] || fail 'looking takes as long as translating'
+exec 5>&-
+kill "${all[@]}"
+wait "${all[@]}" 2>/dev/null
+
+# ---- the end: what was taken is answered, nothing new is ----
+starts_many "$dir/last"
+computing
+kill -TERM "$server"
+logs 'draining'
+body 'A man.' | post 503
+error draining 'draining'
+wait $asked
+jq -e '.answers | length == 64 and all(.hypotheses[0].text | length > 100)' "$dir/last" >/dev/null || { head -c 300 "$dir/last" >"$dir/err"; fail 'what was taken before is not answered'; }
+wait "$server"
+[ $? -eq 143 ] || { cp "$dir/server" "$dir/err"; fail 'the server does not end as it should'; }
+server=''
+
+# ---- a full queue, a token ----
+printf 'alice:%s\n' "$(printf secret | sha256sum | cut -d' ' -f1)" >"$dir/tokens"
+serves --web 127.0.0.1:0 --tokens "$dir/tokens" --max-queue-tokens 100
+port=$(port_of_web)
+web 200 /
+for path in /about /health; do
+    web 401 $path
+    error token 'wants a token'
+done
+grep -qi '^WWW-Authenticate: Bearer' "$dir/head" || fail 'no WWW-Authenticate'
+body 'A man.' | post 401 -H 'Authorization: Bearer wrong'
+error token 'not known'
+for cached in false true; do
+    body 'A man.' | post 200 -H 'Authorization: Bearer secret'
+    says ".answers[0].cached == $cached"
+done
+starts_many "$dir/last" -H 'Authorization: Bearer secret'
+for _ in $(seq 200); do
+    web 200 /health -H 'Authorization: Bearer secret'
+    jq -e '.health.queued_tokens > 0' "$dir/out" >/dev/null && break
+    sleep 0.02
+done
+body 'A dog.' | post 503 -H 'Authorization: Bearer secret'
+error busy 'the queue is full'
+says '.error.retry and .error.retry_after_ms > 0'
+grep -qi '^Retry-After: [0-9]' "$dir/head" || fail 'no Retry-After'
+kill $asked
+wait $asked 2>/dev/null
+
+# ---- addresses ----
+at=unix:$dir/other
+refuses '--web 0.0.0.0:0: is not on loopback, and lacks TLS' --web 0.0.0.0:0
+refuses "--web 127.0.0.1:$port: " --web "127.0.0.1:$port"
+refuses '--web here: want HOST:PORT' --web here
+stops
+exit $bad
