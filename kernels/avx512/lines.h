@@ -145,7 +145,9 @@ V_INLINE vline v_whole_line(const unsigned char **src, const uint16_t *mask, con
     vline all = _mm512_loadu_si512(*src);
     uint64_t bits = 0;
 #ifdef __AVX512F__
-    __asm__("" : "+v"(all)); /* else compilers expand from memory, which is slow where lines are crossed */
+    __asm__(
+        ""
+        : "+v"(all)); /* else compilers expand from memory, which is slow where lines are crossed */
 #endif
     memcpy(&bits, mask, (size_t)(8 / size));
     *src += __builtin_popcountll(bits) * size;
