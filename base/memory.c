@@ -1,9 +1,11 @@
 #include "base/memory.h"
 
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { PATH_BYTES = 4096 };
 
@@ -123,6 +125,20 @@ uint64_t dgm_memory_free(const char *root)
     const uint64_t available = field(f, "MemAvailable") << 10;
     (void)fclose(f);
     return available > 0 && available < bytes ? available : bytes;
+}
+
+uint64_t dgm_memory_resident(void)
+{
+    char text[128];
+    const int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    const ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (fd >= 0)
+        (void)close(fd);
+    if (n <= 0)
+        return 0;
+    text[n] = '\0';
+    const char *space = strchr(text, ' '); /* the second number, in pages */
+    return space == NULL ? 0 : strtoull(space, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 uint64_t dgm_memory_peak(void)

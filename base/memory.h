@@ -11,6 +11,9 @@
  */
 uint64_t dgm_memory_free(const char *root);
 
+/* dgm_memory_resident - bytes of this program that are in memory now; 0 if unknown. Allocates nothing. */
+uint64_t dgm_memory_resident(void);
+
 /* dgm_memory_peak - most bytes ever resident in this program; 0 if unknown. Not ru_maxrss: exec hands that on. */
 uint64_t dgm_memory_peak(void);
 

@@ -192,6 +192,12 @@ void dgm_comm_set_limits(dgm_comm *c, int stall_ms, int deadline_ms)
     c->deadline_ms = deadline_ms;
 }
 
+void dgm_comm_on_stall(dgm_comm *c, void (*tell)(void *ctx, const char *sentence), void *ctx)
+{
+    c->on_stall = tell;
+    c->on_stall_ctx = ctx;
+}
+
 void dgm_comm_at(dgm_comm *c, const char *stage, int layer)
 {
     c->stage = stage;

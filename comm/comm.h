@@ -53,8 +53,15 @@ const char *dgm_comm_backend(const dgm_comm *c);        /* "local", "mpi" */
 const char *dgm_comm_host(const dgm_comm *c, int rank); /* host name of a rank */
 int dgm_comm_ranks_on_host(const dgm_comm *c); /* ranks that share this host, this one included */
 
+/* dgm_comm_tell_launcher - leaves a number for dragoman-mpirun, if it runs on this host: "reload" is the process that takes its SIGHUP. */
+void dgm_comm_tell_launcher(const char *name, int number);
+
 /* dgm_comm_set_limits - new stall and deadline times (options are read after open). */
 void dgm_comm_set_limits(dgm_comm *c, int stall_ms, int deadline_ms);
+
+/* dgm_comm_on_stall - when this rank warns that it waits, tell(ctx, sentence) is called on the engine thread, and tell(ctx, NULL)
+ * when that wait has ended well. NULL, as at first: nobody is told. */
+void dgm_comm_on_stall(dgm_comm *c, void (*tell)(void *ctx, const char *sentence), void *ctx);
 
 /* dgm_comm_at - what this rank does now, for messages: stage "plan", "encode", "decode", ... (a
  * literal: the pointer is kept); layer or -1. Cheap. */

@@ -75,6 +75,11 @@ void dgm_end_mark(const char *name, int code)
     (void)close(fd);
 }
 
+void dgm_comm_tell_launcher(const char *name, int number)
+{
+    dgm_end_mark(name, number);
+}
+
 _Noreturn void dgm_comm_end(dgm_comm *c, int status)
 {
     if (c->verdict.code == DGM_OK) {

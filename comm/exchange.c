@@ -192,6 +192,8 @@ static int end(dgm_xchg *x, const char *what)
     const int64_t before = x->comm->waited_ns;
     const int rc = dgm_round_end(x->comm, what, x->lane);
     x->stats.wait_s += (double)(x->comm->waited_ns - before) * 1e-9;
+    for (int i = 0; rc == DGM_OK && i < x->n_recvs; i++)
+        x->stats.bytes_received += x->recvs[i].bytes;
     return rc;
 }
 

@@ -74,10 +74,10 @@ DGM_MUST_CHECK int dgm_xchg_combine_begin(dgm_xchg *x);
 DGM_MUST_CHECK int dgm_xchg_combine_end(dgm_xchg *x);
 const float *dgm_xchg_back(dgm_xchg *x, int peer); /* valid until the next dispatch */
 
-/* What travelled to other ranks so far (rows to oneself are not counted) and the time spent
+/* What travelled to and from other ranks so far (rows to oneself are not counted) and the time spent
  * waiting in the ends (the first microseconds of a wait are not counted: they are cheaper than the clock). */
 typedef struct dgm_xchg_stats {
-    uint64_t rounds, rows_sent, bytes_sent;
+    uint64_t rounds, rows_sent, bytes_sent, bytes_received;
     double wait_s;
 } dgm_xchg_stats;
 dgm_xchg_stats dgm_xchg_get_stats(const dgm_xchg *x);

@@ -49,6 +49,8 @@ struct dgm_comm {
     bool crowded; /* more ranks than CPUs on this host: give the CPU away early */
 
     int stall_ms, deadline_ms;
+    void (*on_stall)(void *ctx, const char *sentence); /* or NULL */
+    void *on_stall_ctx;
     const char *stage;
     int layer;
     int64_t told_busy_ns;

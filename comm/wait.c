@@ -153,6 +153,23 @@ static const char *state_of(const dgm_peer *p)
     return p->here ? dgm_proc_state(&p->proc) : "or the network to it does not answer";
 }
 
+static void tell_stall(const dgm_comm *c, const char *sentence)
+{
+    if (c->on_stall != NULL)
+        c->on_stall(c->on_stall_ctx, sentence);
+}
+
+static void warn(const dgm_comm *c, const struct wait *w, int root, int64_t quiet)
+{
+    const dgm_peer *p = &c->peers[root];
+    char text[DGM_VERDICT_LEN];
+    (void)snprintf(text, sizeof text,
+                   "rank %d waits for rank %d (host %s) since %.1f s %s: its process %s", c->rank,
+                   root, p->host, (double)quiet * 1e-9, place(c, w->what), state_of(p));
+    dgm_log(DGM_LOG_WARN, "comm", "%s", text);
+    tell_stall(c, text);
+}
+
 static int judge(dgm_comm *c, struct wait *w, int peer, int64_t now)
 {
     const int root = follow(c, peer);
@@ -168,9 +185,7 @@ static int judge(dgm_comm *c, struct wait *w, int peer, int64_t now)
     /* One rank speaks for all that wait. */
     if (!w->warned && quiet > stall && c->rank == (root == 0 ? 1 : 0)) {
         w->warned = true;
-        dgm_log(DGM_LOG_WARN, "comm",
-                "waiting for rank %d (host %s) since %.1f s %s: its process %s", root, p->host,
-                (double)quiet * 1e-9, place(c, w->what), state_of(p));
+        warn(c, w, root, quiet);
     }
     /* Those next to the culprit go first: they know best. */
     if (quiet <= (root == peer ? deadline : deadline + deadline / 4))
@@ -243,6 +258,11 @@ int dgm_wait_for(dgm_comm *c, const char *what, dgm_poll_fn poll, void *ctx)
     }
     if (w.began != 0)
         c->waited_ns += dgm_now_ns() - w.began;
+    if (w.warned) {
+        dgm_log(DGM_LOG_WARN, "comm", "rank %d waits no longer, after %.1f s", c->rank,
+                (double)(dgm_now_ns() - w.began) * 1e-9);
+        tell_stall(c, NULL);
+    }
     if (w.told >= 0) {
         const dgm_notice go = {.kind = DGM_NOTICE_GO};
         dgm_notice_tell(c, &go, -1);

@@ -1,5 +1,6 @@
 /* `dragoman serve`: rank 0 listens and coordinates, the others serve their part of the model. docs/serving.md. */
 #include "base/log.h"
+#include "base/memory.h"
 #include "launch/commands.h"
 #include "launch/filter_direction.h"
 #include "launch/page_parts.h"
@@ -17,6 +18,8 @@ enum {
     SPARE_SLOTS = 8, /* of a rank, which a job of many lines leaves to others */
     REQUEST_SEGMENTS = 1024,
     FLUSH_MS = 2000, /* what was answered at the end is sent in this time */
+    CLIENT_MIB_MIN = 64,
+    CLIENT_MIB_MAX = 4096,
 };
 
 typedef struct serve {
@@ -43,6 +46,18 @@ static const char *default_address(serve *v)
         (void)snprintf(v->address, sizeof v->address, "unix:/tmp/dragoman-%u.sock",
                        (unsigned)getuid());
     return v->address;
+}
+
+/* client_memory - as asked, or of what is free before the weights are read. */
+static size_t client_memory(const dgm_options *o)
+{
+    const uint64_t eighth = dgm_memory_free("") / 8 >> 20;
+    const int mib = o->max_memory_mib > 0     ? o->max_memory_mib
+                    : eighth < CLIENT_MIB_MIN ? CLIENT_MIB_MIN
+                    : eighth > CLIENT_MIB_MAX ? CLIENT_MIB_MAX
+                                              : (int)eighth;
+    dgm_log(DGM_LOG_INFO, "serve", "clients may take %d MiB in all (--max-memory-mib)", mib);
+    return (size_t)mib << 20;
 }
 
 static const char *base_name(const char *path)
@@ -82,6 +97,7 @@ static int open_server(serve *v, const dgm_options *o)
         .segment_bytes = DGM_STREAM_MAX_LINE_BYTES,
         .max_queue_tokens = o->max_queue_tokens,
         .cache_bytes = (size_t)o->cache_mib << 20,
+        .memory_bytes = client_memory(o),
         .hello_ms = DGM_WIRE_HELLO_MS,
         .idle_ms = o->idle_ms,
         .write_ms = o->write_ms,
@@ -104,10 +120,13 @@ static int open_server(serve *v, const dgm_options *o)
                                       .insecure = o->insecure,
                                       .requests = dgm_server_requests(v->server),
                                       .gauge = &v->gauge,
-                                      .connections = dgm_server_connections(v->server),
-                                      .version = DGM_VERSION};
+                                      .server = v->server,
+                                      .version = DGM_VERSION,
+                                      .isa = s->kern.isa};
         DGM_TRY(dgm_http_open(&v->http, &http));
     }
+    if (o->tokens[0] != '\0' || o->tls_cert[0] != '\0')
+        dgm_comm_tell_launcher("reload", (int)getpid());
     if (o->web[0] != '\0')
         DGM_TRY(open_web(v, o));
     return dgm_server_start(v->server);
@@ -117,13 +136,15 @@ static int open_server(serve *v, const dgm_options *o)
 static int serve_clients(serve *v)
 {
     const dgm_session *s = &v->session;
-    const dgm_serving_config cfg = {.engine = s->engine,
-                                    .requests = dgm_server_requests(v->server),
-                                    .ranks = s->ranks,
-                                    .dense_ranks = s->dense_ranks,
-                                    .spare = SPARE_SLOTS * s->dense_ranks,
-                                    .stop = &dgm_session_signal,
-                                    .drain_ms = s->options->drain_ms};
+    const dgm_serving_config cfg = {
+        .engine = s->engine,
+        .requests = dgm_server_requests(v->server),
+        .ranks = s->ranks,
+        .dense_ranks = s->dense_ranks,
+        .n_experts = {s->model->cfg.n_experts[DGM_ENCODER], s->model->cfg.n_experts[DGM_DECODER]},
+        .spare = SPARE_SLOTS * s->dense_ranks,
+        .stop = &dgm_session_signal,
+        .drain_ms = s->options->drain_ms};
     const int rc = dgm_serving_run(&cfg, &v->gauge);
     char why[1024];
     (void)snprintf(why, sizeof why, "%s", dgm_error_text());
@@ -140,8 +161,11 @@ static int run(serve *v, const dgm_options *o)
     int rc = dgm_filter_engine(&v->engine, &v->decode, s);
     v->engine.spare_slots = SPARE_SLOTS;
     v->engine.prompt_rows = DGM_FILTER_PREFIX_ROWS;
+    v->engine.fail_lines = true;
     if (rc == DGM_OK && s->rank == 0)
         rc = open_server(v, o);
+    if (s->rank == 0)
+        dgm_comm_on_stall(s->comm, dgm_serving_stall, &v->gauge);
     DGM_TRY(dgm_session_load(s, rc, &v->engine));
     return s->rank == 0 ? serve_clients(v) : dgm_session_serve(s);
 }
@@ -166,6 +190,7 @@ int dgm_cmd_serve(const dgm_options *o)
         (void)fprintf(stderr, "dragoman: out of memory\n");
         return dgm_exit_code(DGM_ENOMEM);
     }
+    dgm_serving_gauge_init(&v->gauge);
     const int rc = run(v, o);
     const int code = dgm_session_leave(&v->session, rc);
     if (v->server != NULL && rc >= 0)

@@ -175,7 +175,8 @@ typedef struct dgm_options {
     bool insecure;
     const char *tokens;                             /* "": none */
     const char *tls_cert, *tls_key, *tls_client_ca; /* "": none; the first two client's also */
-    int max_queue_tokens, cache_mib, max_connections, max_in_flight, idle_ms, write_ms, drain_ms;
+    int max_queue_tokens, cache_mib, max_memory_mib, max_connections, max_in_flight, idle_ms,
+        write_ms, drain_ms;
 
     /* what is left: positional arguments */
     const char *const *args;

@@ -554,6 +554,11 @@ const dgm_opt dgm_option_rows[] = {
         "Large lets clients wait long, small turns them away early"),
     INT("cache-mib", 0, serve_group, cache_mib, "64", 0, 1048576, "MIB", V, NONE,
         "answers kept for when the same line is asked again; 0: none", NULL),
+    INT("max-memory-mib", 0, serve_group, max_memory_mib, "0", 0, 1048576, "MIB", V, NONE,
+        "memory for connections and lines that wait, in all; beyond it requests are refused, and "
+        "who "
+        "holds most is let go; 0: an eighth of what is free, 64 to 4096",
+        "Not the model's, the engine's or --cache-mib's"),
     INT("max-connections", 0, serve_group, max_connections, "1024", 1, 1000000, "N", V, NONE,
         "clients at once", "Each takes a file descriptor: ulimit -n"),
     INT("max-in-flight", 0, serve_group, max_in_flight, "2048", 1, 1000000, "N", V, NONE,

@@ -300,7 +300,7 @@ typedef struct dgm_wire_memory {
 void dgm_wire_memory_fini(dgm_wire_memory *m);
 
 /*
- * dgm_wire_decode - body [len], without the length, into *out; valid until the next use of m. A kind that this version does
+ * dgm_wire_decode - body [len], without the length, into *out; valid until the next use of m, where all lies that *out points to. A kind that this version does
  * not know is DGM_OK and DGM_WIRE_UNKNOWN, so that it can be answered. On failure *code is what an Error to the peer should
  * carry beside dgm_error_text(), and out->id the frame's id if that could be read, else 0:
  *   DGM_EINPUT   BAD_FRAME: no Frame, or a text field with NUL or bytes that are not UTF-8

@@ -96,7 +96,7 @@ static void get_options(dgm_wire_options *o, const Dragoman__V1__Options *p)
 }
 
 static void get_segment(dgm_wire_segment *s, const Dragoman__V1__Segment *p,
-                        const dgm_wire_translate *t, decoding *d)
+                        const dgm_wire_translate *t, const dgm_wire_options *of_all, decoding *d)
 {
     dgm_wire_options *own = p->options == NULL ? NULL : take_array(1, sizeof *own, d);
     if (own != NULL)
@@ -110,7 +110,7 @@ static void get_segment(dgm_wire_segment *s, const Dragoman__V1__Segment *p,
         .prefix_bad = bad_at(&p->prefix),
         .src = p->src.len > 0 ? text(&p->src, "src of a segment", d) : t->src,
         .tgt = p->tgt.len > 0 ? text(&p->tgt, "tgt of a segment", d) : t->tgt,
-        .options = own != NULL ? own : &t->options,
+        .options = own != NULL ? own : of_all,
         .number = p->number,
     };
 }
@@ -120,9 +120,13 @@ static void get_translate(dgm_wire_translate *t, const Dragoman__V1__Translate *
     *t = (dgm_wire_translate){.src = text(&p->src, "src", d), .tgt = text(&p->tgt, "tgt", d)};
     if (p->options != NULL)
         get_options(&t->options, p->options);
+    /* segments are to be of use wherever t itself lies */
+    dgm_wire_options *of_all = take_array(1, sizeof *of_all, d);
+    if (of_all != NULL)
+        *of_all = t->options;
     dgm_wire_segment *s = take_array(p->n_segments, sizeof *s, d);
     for (size_t i = 0; s != NULL && d->rc == DGM_OK && i < p->n_segments; i++)
-        get_segment(&s[i], p->segments[i], t, d);
+        get_segment(&s[i], p->segments[i], t, of_all, d);
     t->segments = s;
     t->n_segments = p->n_segments;
 }

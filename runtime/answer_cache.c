@@ -1,5 +1,6 @@
 #include "runtime/answer_cache.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
@@ -28,7 +29,9 @@ struct dgm_answer_cache {
     entry *newest, *oldest;
     char *asked; /* [cap] the key being looked for */
     size_t cap;
-    dgm_answer_cache_state state;
+    atomic_size_t bytes; /* these four others look at */
+    atomic_int entries;
+    atomic_uint_least64_t hits, misses;
 };
 
 int dgm_answer_cache_create(dgm_answer_cache **out, size_t bytes)
@@ -61,8 +64,8 @@ static void drop(dgm_answer_cache *c, entry *e)
         at = &(*at)->next;
     *at = e->next;
     unlink_use(c, e);
-    c->state.bytes -= e->bytes;
-    c->state.entries--;
+    atomic_fetch_sub(&c->bytes, e->bytes);
+    atomic_fetch_sub(&c->entries, 1);
     free(e);
 }
 
@@ -122,8 +125,7 @@ bool dgm_answer_cache_find(dgm_answer_cache *c, dgm_wire_answer *out, const dgm_
 {
     const size_t bytes = describe(c, r);
     entry *e = bytes == 0 ? NULL : find(c, XXH3_64bits(c->asked, bytes), bytes);
-    c->state.hits += e != NULL;
-    c->state.misses += e == NULL;
+    atomic_fetch_add(e != NULL ? &c->hits : &c->misses, 1);
     if (e == NULL)
         return false;
     unlink_use(c, e);
@@ -170,7 +172,7 @@ void dgm_answer_cache_keep(dgm_answer_cache *c, const dgm_request *r, const dgm_
         bytes += a->hyps[i].text_len + 1;
     if (bytes > c->most / 4)
         return;
-    for (entry *old = c->oldest, *next; old != NULL && c->state.bytes + bytes > c->most;
+    for (entry *old = c->oldest, *next; old != NULL && atomic_load(&c->bytes) + bytes > c->most;
          old = next) {
         next = old->newer;
         drop(c, old);
@@ -184,11 +186,14 @@ void dgm_answer_cache_keep(dgm_answer_cache *c, const dgm_request *r, const dgm_
     fill(e, a);
     c->bucket[hash % BUCKETS] = e;
     link_use(c, e);
-    c->state.bytes += bytes;
-    c->state.entries++;
+    atomic_fetch_add(&c->bytes, bytes);
+    atomic_fetch_add(&c->entries, 1);
 }
 
 dgm_answer_cache_state dgm_answer_cache_look(const dgm_answer_cache *c)
 {
-    return c->state;
+    return (dgm_answer_cache_state){.bytes = atomic_load(&c->bytes),
+                                    .entries = atomic_load(&c->entries),
+                                    .hits = atomic_load(&c->hits),
+                                    .misses = atomic_load(&c->misses)};
 }

@@ -30,6 +30,7 @@ bool dgm_answer_cache_find(dgm_answer_cache *c, dgm_wire_answer *out, const dgm_
 /* dgm_answer_cache_keep - a copy. No memory: it is not kept. */
 void dgm_answer_cache_keep(dgm_answer_cache *c, const dgm_request *r, const dgm_wire_answer *a);
 
+/* dgm_answer_cache_look - any thread. */
 dgm_answer_cache_state dgm_answer_cache_look(const dgm_answer_cache *c);
 
 #endif

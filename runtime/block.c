@@ -3,6 +3,7 @@
 #include "kernels/gemm.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 /* A region of the pool costs a few microseconds: below this many elements one thread is faster. */
@@ -36,6 +37,13 @@ static void embed_part(void *ctx, int part, int n_parts)
         a->f->kern->embed(y, y, 1, m->cfg.embed_scale,
                           m->positions + (size_t)(a->pos[r] + 2) * (size_t)d, d);
     }
+}
+
+void dgm_forward_bad(const dgm_forward *f, int row)
+{
+    f->bad[row] = 1;
+    if (f->bad_text[0] == '\0')
+        (void)snprintf(f->bad_text, DGM_BAD_TEXT, "%s", dgm_error_text());
 }
 
 void dgm_block_embed(const dgm_forward *f, float *x, const int32_t *ids, const int32_t *pos,

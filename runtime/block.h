@@ -42,9 +42,17 @@ typedef struct dgm_forward {
         means; /* [rows of a decode step] what stands for the sentence, where the decoder is routed by it */
     /* [rows of the step] where a row leaves what its gates lost by that, of the stack's MoE layers; NULL: nowhere */
     float *const *absent;
+    /* [rows of the step] set to 1 where a number of a row is none: it goes to no expert, and the others go on. NULL: then the step fails */
+    uint8_t *bad;
+    char *bad_text; /* [DGM_BAD_TEXT] with bad: about the first of them, or "" */
     /* [rows of the step] where a row marks the experts that it goes to, of all MoE layers; NULL: nowhere */
     uint8_t *const *marks;
 } dgm_forward;
+
+enum { DGM_BAD_TEXT = 512 };
+
+/* dgm_forward_bad - row `row` is bad, with this thread's dgm_error_text. */
+void dgm_forward_bad(const dgm_forward *f, int row);
 
 /* dgm_block_embed - x[r] = E[ids[r]] * scale + position[pos[r] + 2]: the first token (pos 0) has position 2. */
 void dgm_block_embed(const dgm_forward *f, float *x, const int32_t *ids, const int32_t *pos,

@@ -225,13 +225,19 @@ static int project(const dgm_forward *f, const step_rows *s, dgm_vocab_row *want
     }
     for (int r = 0; f->observer != NULL && r < n; r++)
         dgm_observe(f->observer, &f->model->embed, want[r].x, 1);
-    DGM_TRY(dgm_vocab(f->kern, f->pool, want, n, list == NULL ? &f->model->embed : &list->w,
-                      f->compute, f->step));
+    const int rc = dgm_vocab(f->kern, f->pool, want, n, list == NULL ? &f->model->embed : &list->w,
+                             f->compute, f->step);
+    if (rc != DGM_OK && (rc != DGM_ENAN || f->bad == NULL))
+        return rc;
     n = 0;
     for (int r = 0; r < s->n; r++) {
         if (s->rows[r].best == NULL || s->rows[r].list != list)
             continue;
         *s->rows[r].best = want[n++];
+        if (rc != DGM_OK && s->rows[r].best->max != s->rows[r].best->max) {
+            dgm_forward_bad(f, r);
+            continue;
+        }
         if (list != NULL)
             dgm_shortlist_name(list, s->rows[r].best, f->model->cfg.vocab_size);
     }

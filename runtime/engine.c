@@ -9,6 +9,7 @@
 #include "base/arena.h"
 #include "runtime/batch.h"
 #include "runtime/gate_stats.h"
+#include "runtime/moe.h"
 #include "runtime/task_experts.h"
 #include "runtime/twins.h"
 #include "runtime/worker.h"
@@ -42,8 +43,10 @@ struct dgm_engine {
     int n_cancels;
     dgm_target *targets;     /* [max_targets] of the job being submitted */
     dgm_engine_stats *stats; /* [ranks] */
-    dgm_hypothesis *hyps;    /* [max_beam] */
-    const int16_t **align;   /* [max_beam] */
+    dgm_engine_load loads[DGM_STACKS];
+    int n_encoder;         /* MoE layers of the encoder */
+    dgm_hypothesis *hyps;  /* [max_beam] */
+    const int16_t **align; /* [max_beam] */
 };
 
 static int check_config(const dgm_engine_config *c, int ranks)
@@ -94,6 +97,8 @@ static int open_rank(dgm_engine **out, const dgm_engine_config *cfg, const dgm_m
     const int dense = cfg->dense_ranks == 0 ? ranks : cfg->dense_ranks;
     const int slots = cfg->batch_rows / dgm_engine_usual_beam(cfg) / dense;
     *e = (dgm_engine){.cfg = *cfg, .model = model, .comm = comm, .rank = rank, .ranks = ranks};
+    for (int l = 0; l < model->stack[DGM_ENCODER].n_layers; l++)
+        e->n_encoder += model->stack[DGM_ENCODER].layers[l].sparse;
     e->slots = (slots < cfg->max_targets ? cfg->max_targets : slots) + cfg->spare_slots;
     *out = e;
     DGM_TRY(dgm_worker_create(&e->worker, cfg, rank < dense ? e->slots : 0, e->slots, model, kern,
@@ -266,6 +271,29 @@ static void put_cancels(dgm_engine *e)
     e->n_cancels = 0;
 }
 
+/* loads_of - what the experts of a rank had to do; *at follows its report's head. */
+static const dgm_layer_load *loads_of(const dgm_engine *e, int rank, size_t *at)
+{
+    return dgm_buf_get(&e->reports[rank], at,
+                       (size_t)e->model->placement.n_layers * sizeof(dgm_layer_load));
+}
+
+/* add_load - of layer l, over all ranks. */
+static void add_load(dgm_engine *e, int l)
+{
+    dgm_engine_load *sum = &e->loads[l < e->n_encoder ? DGM_ENCODER : DGM_DECODER];
+    uint32_t expert = 0, rank = 0;
+    for (int r = 0; r < e->ranks; r++) {
+        size_t at = sizeof(dgm_report_head);
+        const dgm_layer_load *load = &loads_of(e, r, &at)[l];
+        sum->rows += load->rows;
+        expert = load->busiest > expert ? load->busiest : expert;
+        rank = load->rows > rank ? load->rows : rank;
+    }
+    sum->busiest_expert += expert;
+    sum->busiest_rank += rank;
+}
+
 /* Notes what each rank reported; the first failure is the step's. */
 static int read_reports(dgm_engine *e)
 {
@@ -284,6 +312,8 @@ static int read_reports(dgm_engine *e)
                                : dgm_fail(head->status, "rank %d (%s): %s", r,
                                           dgm_comm_host(e->comm, r), head->sentence);
     }
+    for (int l = 0; l < e->model->placement.n_layers; l++)
+        add_load(e, l);
     e->poll_rank = -1;
     e->poll_left = 0;
     return rc;
@@ -365,6 +395,7 @@ static void read_result(dgm_engine *e)
         e->poll_at = 0;
         const dgm_report_head *head =
             dgm_buf_get(&e->reports[e->poll_rank], &e->poll_at, sizeof *head);
+        (void)loads_of(e, e->poll_rank, &e->poll_at);
         e->poll_left = head->n_results;
     }
     const dgm_buf *b = &e->reports[e->poll_rank];
@@ -374,7 +405,7 @@ static void read_result(dgm_engine *e)
     for (int i = 0; i < res->n_hyps; i++)
         read_hyp(e, i, res, b);
     e->result = (dgm_result){.target = res->target,
-                             .status = DGM_OK,
+                             .status = res->status,
                              .n_hyps = res->n_hyps,
                              .hyps = e->hyps,
                              .align = res->has_align ? e->align : NULL,
@@ -396,6 +427,9 @@ bool dgm_engine_poll(dgm_engine *e, dgm_result *out)
     }
     *out = e->result;
     out->id = e->ids[e->at_id++];
+    if (out->status != DGM_OK)
+        (void)dgm_fail(out->status, "%s",
+                       ((const dgm_report_head *)e->reports[e->poll_rank].base)->sentence);
     return true;
 }
 
@@ -412,6 +446,11 @@ void dgm_engine_set_clock(dgm_engine *e, dgm_stage_clock *clock)
 void dgm_engine_set_observer(dgm_engine *e, const dgm_observer *observer)
 {
     dgm_worker_set_observer(e->worker, observer);
+}
+
+const dgm_engine_load *dgm_engine_loads(const dgm_engine *e)
+{
+    return e->loads;
 }
 
 const dgm_engine_stats *dgm_engine_all_stats(const dgm_engine *e)

@@ -38,7 +38,8 @@ typedef struct dgm_engine_config {
     /* of which jobs name one, or NULL; they outlive the engine; dgm_engine_share_sets */
     struct dgm_expert_sets *sets;
     struct dgm_gpu_experts
-        *gpu;   /* this rank's, or NULL; no bearing on results. It outlives the engine */
+        *gpu;        /* this rank's, or NULL; no bearing on results. It outlives the engine */
+    bool fail_lines; /* a number that is none fails its line (dgm_result.status), not the step */
     bool marks; /* results tell which experts they went to (dgm_result.marks), not what they lost */
     bool record;              /* statistics of the routers; equal jobs are then computed each */
     int prompt_rows;          /* prompt tokens that one sentence may feed in a step (score: more) */
@@ -158,13 +159,24 @@ typedef struct dgm_result {
 bool dgm_engine_poll(dgm_engine *e, dgm_result *out);
 
 typedef struct dgm_engine_stats {
-    uint64_t steps, encoded_tokens, decoded_rows,
-        exchange_bytes; /* this rank; exchange: sent to others */
+    uint64_t steps, encoded_tokens, decoded_rows, exchange_bytes,
+        exchange_received; /* this rank; exchange: sent to others, had from them */
     double exchange_wait_s;
+    uint64_t rss_bytes;      /* resident, about a second ago */
     uint64_t peak_rss_bytes; /* known after the stop */
 } dgm_engine_stats;
 /* dgm_engine_all_stats - rank 0, after the last step: one entry a rank (gathered with the stop). */
 const dgm_engine_stats *dgm_engine_all_stats(const dgm_engine *e);
+/*
+ * dgm_engine_load - how evenly the rows of a stack fall on experts and ranks, summed over steps and MoE layers: rows (one for each
+ * expert that a row goes to), and what the busiest expert of each step and layer had, and the busiest rank. With E experts in a
+ * layer, busiest_expert * E / rows is the most over the mean: 1 when all had the same.
+ */
+typedef struct dgm_engine_load {
+    uint64_t rows, busiest_expert, busiest_rank;
+} dgm_engine_load;
+/* dgm_engine_loads - rank 0: [DGM_STACKS], after each step. */
+const dgm_engine_load *dgm_engine_loads(const dgm_engine *e);
 /* dgm_engine_gather_gates - Collective, after the stop, with cfg.record: dgm_gate_record_gather. */
 struct dgm_gate_stats;
 DGM_MUST_CHECK int dgm_engine_gather_gates(dgm_engine *e, struct dgm_gate_stats *out);

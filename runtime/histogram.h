@@ -5,11 +5,11 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-enum { DGM_HISTOGRAM_BOUNDS = 12 };
+enum { DGM_HISTOGRAM_BOUNDS = 15 };
 
 /* Upper bounds in seconds; beyond the last is one more place. */
 static const double dgm_histogram_bounds[DGM_HISTOGRAM_BOUNDS] = {
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 25};
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 25};
 
 typedef struct dgm_histogram {
     atomic_uint_least64_t at[DGM_HISTOGRAM_BOUNDS + 1];

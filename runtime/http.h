@@ -7,7 +7,7 @@
 #ifndef DGM_RUNTIME_HTTP_H
 #define DGM_RUNTIME_HTTP_H
 
-#include "runtime/serving.h"
+#include "runtime/server.h"
 
 typedef struct dgm_http dgm_http;
 
@@ -15,9 +15,9 @@ typedef struct dgm_http_config {
     const char *address; /* HOST:PORT */
     bool insecure;       /* beyond loopback is allowed */
     dgm_requests *requests;
-    const dgm_serving_gauge *gauge;
-    const atomic_int *connections;
-    const char *version;
+    dgm_serving_gauge *gauge;
+    const dgm_server *server;
+    const char *version, *isa;
 } dgm_http_config;
 
 /* dgm_http_open - answers from now on. DGM_EUSAGE: the address. */

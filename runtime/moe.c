@@ -37,12 +37,13 @@ struct dgm_moe {
     const dgm_model *model;
     half halves[DGM_HALVES];
     int ranks, max_ffn, bad;
-    int n_encoder; /* MoE layers of the encoder */
-    bool int8;     /* rows travel as int8 */
+    int n_encoder, n_layers; /* MoE layers of the encoder, and of both stacks */
+    bool int8;               /* rows travel as int8 */
     size_t row_bytes;
     char bad_text[512];
     int32_t *n_to;        /* [ranks] */
     int32_t *n_for;       /* [most experts + 1] first place of each expert in the order by expert */
+    uint32_t *load;       /* [experts of all layers] rows that each had since dgm_moe_take_load */
     dgm_gemm_job *jobs;   /* [most experts] */
     dgm_gpu_experts *gpu; /* NULL: this rank's experts run on the CPU */
 };
@@ -96,11 +97,15 @@ int dgm_moe_create(dgm_moe **out, const dgm_model *model, dgm_comm *comm, int ma
     m->max_ffn = widest_ffn(model);
     for (int l = 0; l < model->stack[DGM_ENCODER].n_layers; l++)
         m->n_encoder += model->stack[DGM_ENCODER].layers[l].sparse;
+    m->n_layers = m->n_encoder;
+    for (int l = 0; l < model->stack[DGM_DECODER].n_layers; l++)
+        m->n_layers += model->stack[DGM_DECODER].layers[l].sparse;
     m->n_to = calloc((size_t)m->ranks, sizeof *m->n_to);
     m->n_for = calloc(n_experts + 1, sizeof *m->n_for);
     m->jobs = calloc(n_experts, sizeof *m->jobs);
+    m->load = calloc((size_t)m->n_layers * n_experts + 1, sizeof *m->load);
     int rc = DGM_OK;
-    if (m->n_to == NULL || m->n_for == NULL || m->jobs == NULL)
+    if (m->n_to == NULL || m->n_for == NULL || m->jobs == NULL || m->load == NULL)
         rc = dgm_fail(DGM_ENOMEM, "out of memory for %zu experts", n_experts);
     for (int i = 0; rc == DGM_OK && i < DGM_HALVES; i++) {
         half *b = &m->halves[i];
@@ -127,6 +132,7 @@ void dgm_moe_destroy(dgm_moe *m)
     free(m->n_to);
     free(m->n_for);
     free(m->jobs);
+    free(m->load);
     free(m);
 }
 
@@ -316,20 +322,24 @@ static int route(dgm_moe *m, half *b, const dgm_forward *f, dgm_row_tag *tags, c
     for (int r = 0; r < rows; r++) {
         const int rc =
             route_row(m, f, &tags[r], logits + (size_t)r * (size_t)n_experts, layer, first + r);
-        if (rc != DGM_OK)
-            return dgm_fail(rc,
-                            "mixture-of-experts layer %d, row %d: a router logit is not a number",
-                            layer->moe_index, first + r);
+        if (rc == DGM_OK)
+            continue;
+        (void)dgm_fail(rc, "mixture-of-experts layer %d, row %d: a router logit is not a number",
+                       layer->moe_index, first + r);
+        if (f->bad == NULL)
+            return rc;
+        dgm_forward_bad(f, first + r);
+        tags[r] = (dgm_row_tag){.expert = {-1, -1}};
     }
     return DGM_OK;
 }
 
-/* The owners of a row's experts; the second is -1 when one rank has both (or there is one expert). */
+/* The owners of a row's experts; the second is -1 when one rank has both (or there is one expert), both of a bad row. */
 static void owners(int32_t owner[2], const dgm_moe *m, const dgm_row_tag *tag,
                    const dgm_layer *layer)
 {
     const dgm_placement *p = &m->model->placement;
-    owner[0] = dgm_placement_owner(p, layer->moe_index, tag->expert[0]);
+    owner[0] = tag->expert[0] < 0 ? -1 : dgm_placement_owner(p, layer->moe_index, tag->expert[0]);
     owner[1] = tag->expert[1] < 0 ? -1 : dgm_placement_owner(p, layer->moe_index, tag->expert[1]);
     if (owner[1] == owner[0])
         owner[1] = -1;
@@ -361,8 +371,11 @@ static void keep_rows(const dgm_moe *m, half *b, const dgm_forward *f, dgm_row_t
                               .tags = tags,
                               .rows = dgm_arena_push(&b->scratch, n * m->row_bytes),
                               .reply = dgm_arena_push(&b->scratch, n * d * sizeof(float))};
-    for (int r = 0; r < rows; r++)
+    for (int r = 0; r < rows; r++) {
         put_row(m, f, (char *)b->home.rows + (size_t)r * m->row_bytes, h + (size_t)r * d);
+        if (tags[r].expert[0] < 0) /* nobody writes it */
+            memset(b->home.reply + (size_t)r * d, 0, d * sizeof(float));
+    }
 }
 
 /* n_in, in_of - where the rows that this rank serves come from. */
@@ -543,6 +556,9 @@ static int serve_experts(dgm_moe *m, half *b, const dgm_forward *f, const dgm_la
     const int n = list_assignments(m, b, &list, layer->router.n);
     if (n == 0)
         return 0;
+    uint32_t *load = m->load + first_of(m, layer);
+    for (int e = 0; e < layer->router.n; e++)
+        load[e] += (uint32_t)(m->n_for[e + 1] - m->n_for[e]);
     float *x = m->gpu != NULL ? dgm_gpu_experts_room(m->gpu, (size_t)n * d) : NULL;
     if (x == NULL)
         x = dgm_arena_push(&b->scratch, (size_t)n * d * sizeof *x);
@@ -580,6 +596,8 @@ static void combine(const dgm_moe *m, half *b, const dgm_forward *f, float *x)
     }
     for (int r = 0; !b->at_home && r < b->rows; r++) {
         const trip *t = &b->trips[r];
+        if (t->peer[0] < 0)
+            continue;
         const float *y = dgm_xchg_back(b->xchg, t->peer[0]) + (size_t)t->at[0] * (size_t)d;
         if (t->peer[1] >= 0) {
             f->kern->add(sum, y, dgm_xchg_back(b->xchg, t->peer[1]) + (size_t)t->at[1] * (size_t)d,
@@ -682,7 +700,23 @@ dgm_xchg_stats dgm_moe_exchange_stats(const dgm_moe *m)
         sum.rounds += s.rounds;
         sum.rows_sent += s.rows_sent;
         sum.bytes_sent += s.bytes_sent;
+        sum.bytes_received += s.bytes_received;
         sum.wait_s += s.wait_s;
     }
     return sum;
+}
+
+void dgm_moe_take_load(dgm_moe *m, dgm_layer_load *out)
+{
+    uint32_t *load = m->load;
+    for (int l = 0; l < m->n_layers; l++) {
+        const int n = m->model->cfg.n_experts[l < m->n_encoder ? DGM_ENCODER : DGM_DECODER];
+        out[l] = (dgm_layer_load){0};
+        for (int e = 0; e < n; e++) {
+            out[l].rows += load[e];
+            out[l].busiest = load[e] > out[l].busiest ? load[e] : out[l].busiest;
+        }
+        memset(load, 0, (size_t)n * sizeof *load);
+        load += n;
+    }
 }

@@ -62,4 +62,13 @@ int dgm_moe_verdict(dgm_moe *m);
 
 dgm_xchg_stats dgm_moe_exchange_stats(const dgm_moe *m);
 
+/* dgm_layer_load - what this rank's experts had to do in a layer: rows (one that goes to two experts counts twice), and how
+ * many of them the busiest expert had. */
+typedef struct dgm_layer_load {
+    uint32_t rows, busiest;
+} dgm_layer_load;
+
+/* dgm_moe_take_load - of the rounds since it was last taken: out [MoE layers of encoder, then decoder]. */
+void dgm_moe_take_load(dgm_moe *m, dgm_layer_load *out);
+
 #endif

@@ -1,6 +1,7 @@
 #include "runtime/plan.h"
 
 #include "runtime/expert_sets.h"
+#include "runtime/moe.h"
 
 #include <string.h>
 
@@ -46,7 +47,7 @@ size_t dgm_plan_marks(const dgm_engine_config *cfg)
 size_t dgm_report_bytes(const dgm_engine_config *cfg, int slots)
 {
     const size_t hyp = sizeof(dgm_report_hyp) + (4 + 4 + 2) * (size_t)cfg->max_target + 24;
-    return sizeof(dgm_report_head) +
+    return sizeof(dgm_report_head) + DGM_PLAN_LAYERS * sizeof(dgm_layer_load) +
            (size_t)slots * (sizeof(dgm_report_result) + padded(dgm_plan_marks(cfg)) +
                             (size_t)cfg->max_beam * hyp) +
            64;

@@ -51,12 +51,15 @@ typedef struct dgm_report_head {
     char sentence[512];
 } dgm_report_head;
 
+/* Then what this rank's experts had to do in the step, layer by layer (dgm_layer_load [MoE layers of encoder, then decoder]). */
+
 /* Then for each result: this, its marks where kept (dgm_plan_marks), and for each hypothesis a dgm_report_hyp, ids, and logp and looks where kept. */
 typedef struct dgm_report_result {
     uint64_t id;
     double seconds;
     dgm_absent absent;
     int32_t target, n_hyps, has_logp, has_align;
+    int32_t status, pad; /* not DGM_OK: the head's sentence says why there are none */
 } dgm_report_result;
 
 typedef struct dgm_report_hyp {

@@ -45,7 +45,8 @@ struct dgm_requests {
     dgm_request *stopped, **stop_end; /* for the engine thread */
     dgm_request **heap;               /* [n_heap] those with a deadline, earliest first */
     int n_heap, cap_heap;
-    bool draining, told;
+    int n_announced;
+    bool draining, closed, told;
     int64_t drain_limit_ns;
     double tokens_s; /* how fast tokens leave, smoothed */
     int64_t left_ns, left_tokens;
@@ -349,7 +350,7 @@ static int admit(dgm_requests *q, dgm_requests_client *c, dgm_request *const *r,
     for (int i = 0; i < n; i++)
         more += r[i]->tokens = dgm_requests_tokens(r[i]);
     *retry_ms = 0;
-    if (q->draining)
+    if (q->closed || (q->draining && q->n_announced == 0))
         return dgm_fail(DGM_EUNSUPPORTED, "the server is draining: it takes nothing new");
     if (q->tokens > 0 && q->tokens + more > q->max_tokens) {
         *retry_ms = retry_after(q);
@@ -380,6 +381,24 @@ int dgm_requests_admit(dgm_requests *q, dgm_requests_client *c, dgm_request *con
     const int rc = admit(q, c, r, n, retry_ms);
     unlock(q);
     return rc;
+}
+
+int dgm_requests_announce(dgm_requests *q)
+{
+    lock(q);
+    const bool draining = q->draining;
+    q->n_announced += !draining;
+    unlock(q);
+    return draining ? dgm_fail(DGM_EUNSUPPORTED, "the server is draining: it takes nothing new")
+                    : DGM_OK;
+}
+
+void dgm_requests_arrived(dgm_requests *q)
+{
+    lock(q);
+    q->n_announced--;
+    (void)pthread_cond_signal(&q->work);
+    unlock(q);
 }
 
 bool dgm_requests_full(dgm_requests *q, int *retry_ms)
@@ -547,7 +566,8 @@ void dgm_requests_wait(dgm_requests *q, int timeout_ms)
 {
     const int64_t most = dgm_now_ns() + (int64_t)timeout_ms * 1000000;
     lock(q);
-    for (int rc = 0; rc == 0 && q->n_waiting == 0 && q->stopped == NULL && !q->draining;) {
+    for (int rc = 0; rc == 0 && q->n_waiting == 0 && q->stopped == NULL &&
+                     !(q->draining && q->n_announced == 0);) {
         const int64_t until =
             q->n_heap > 0 && q->heap[0]->deadline_ns < most ? q->heap[0]->deadline_ns : most;
         const struct timespec at = {.tv_sec = (time_t)(until / 1000000000),
@@ -560,6 +580,7 @@ void dgm_requests_wait(dgm_requests *q, int timeout_ms)
 void dgm_requests_fail_waiting(dgm_requests *q, int code)
 {
     lock(q);
+    q->closed = true;
     for (flow *f = q->active; f != NULL; f = q->active) {
         dgm_request *r = f->first;
         flow_drop(q, r);
@@ -600,6 +621,7 @@ dgm_requests_state dgm_requests_look(dgm_requests *q)
     s.tokens = q->tokens;
     s.waiting = q->n_waiting;
     s.computing = q->n_engine;
+    s.announced = q->n_announced;
     s.clients = q->n_clients;
     unlock(q);
     return s;

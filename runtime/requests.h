@@ -85,6 +85,11 @@ int dgm_requests_tokens(const dgm_request *r);
  */
 DGM_MUST_CHECK int dgm_requests_admit(dgm_requests *q, dgm_requests_client *c,
                                       dgm_request *const *r, int n, int *retry_ms);
+/* dgm_requests_announce - some that are to be admitted later are on their way, and draining waits for them. DGM_EUNSUPPORTED: draining already.
+ * dgm_requests_arrived - they were admitted, or will not be. */
+DGM_MUST_CHECK int dgm_requests_announce(dgm_requests *q);
+void dgm_requests_arrived(dgm_requests *q);
+
 /* dgm_requests_full - admission would say busy now; retry_ms as above. */
 bool dgm_requests_full(dgm_requests *q, int *retry_ms);
 
@@ -112,7 +117,7 @@ void dgm_requests_flush(dgm_requests *q);
 void dgm_requests_expire(dgm_requests *q, int64_t now_ns);
 /* dgm_requests_wait - until something waits or was stopped, at most timeout_ms. */
 void dgm_requests_wait(dgm_requests *q, int timeout_ms);
-/* dgm_requests_fail_waiting - all that waits ends as FAILED with this code and dgm_error_text(). */
+/* dgm_requests_fail_waiting - all that waits ends as FAILED with this code and dgm_error_text(), and nothing comes after it. */
 void dgm_requests_fail_waiting(dgm_requests *q, int code);
 
 /* ---- either ---- */
@@ -123,7 +128,7 @@ bool dgm_requests_draining(dgm_requests *q, int64_t *limit_ns);
 
 typedef struct dgm_requests_state {
     int64_t tokens; /* admitted and not back */
-    int waiting, computing, clients;
+    int waiting, computing, announced, clients;
     uint64_t admitted, refused, by_end[DGM_REQUEST_FAILED + 1];
 } dgm_requests_state;
 dgm_requests_state dgm_requests_look(dgm_requests *q);

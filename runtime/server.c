@@ -1,5 +1,5 @@
 /*
- * The net thread: libuv calls dgm_conn_accept and the read callback (server_conn.c), a whole frame goes to dgm_server_frame
+ * The net thread: libuv calls dgm_server_accept (server_accept.c) and the read callback (server_conn.c), a whole frame goes to dgm_server_frame
  * (server_frames.c) and its lines to the queue (server_translate.c); results come back through on_wake.
  */
 #include "base/clock.h"
@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* wake - on the engine thread: there are results. */
 static void wake(void *ctx)
@@ -32,7 +33,7 @@ static void end_all(dgm_server *s)
         s->stop_ns = dgm_now_ns() + (int64_t)(atomic_load(&s->stopping) - 1) * 1000000;
         dgm_server_detach(s);
         for (int i = 0; i < s->n_listeners; i++)
-            close_handle(&s->listeners[i].socket.handle, NULL);
+            dgm_server_unlisten(&s->listeners[i]);
         for (dgm_conn *c = s->conns, *next; c != NULL; c = next) {
             next = c->next;
             dgm_conn_end(c);
@@ -67,6 +68,7 @@ static void on_wake(uv_async_t *a)
         c->answered = false;
         dgm_conn_flush(c);
     }
+    dgm_server_shed(s);
     if (atomic_load(&s->stopping) > 0)
         end_all(s);
 }
@@ -79,6 +81,8 @@ static void on_tick(uv_timer_t *t)
         next = c->next;
         dgm_conn_tick(c, now);
     }
+    dgm_server_shed(s);
+    dgm_server_accept_again(s);
     if (atomic_load(&s->stopping) > 0)
         end_all(s);
 }
@@ -167,6 +171,9 @@ int dgm_server_open(dgm_server **out, const dgm_server_config *cfg)
     }
     (void)pthread_mutex_init(&s->attached.lock, NULL);
     s->loop.data = s;
+    s->to_read_end = &s->to_read;
+    s->spare = -1;
+    dgm_server_open_spare(s);
     s->wake.data = s->tick.data = s;
     int rc =
         uv_async_init(&s->loop, &s->wake, on_wake) == 0 && uv_timer_init(&s->loop, &s->tick) == 0
@@ -200,9 +207,21 @@ dgm_requests *dgm_server_requests(dgm_server *s)
     return s->requests;
 }
 
-const atomic_int *dgm_server_connections(const dgm_server *s)
+dgm_server_counts dgm_server_look(const dgm_server *s)
 {
-    return &s->n_conns;
+    return (dgm_server_counts){.connections = atomic_load(&s->n_conns),
+                               .accepted = atomic_load(&s->accepted),
+                               .refused = atomic_load(&s->refused),
+                               .received_bytes = atomic_load(&s->received_bytes),
+                               .sent_bytes = atomic_load(&s->sent_bytes),
+                               .memory_bytes = atomic_load(&s->held) + atomic_load(&s->work_held),
+                               .memory_max_bytes = s->cfg.memory_bytes,
+                               .cache = dgm_answer_cache_look(s->cache)};
+}
+
+const dgm_histogram *dgm_server_request_times(const dgm_server *s)
+{
+    return &s->request_times;
 }
 
 int dgm_server_start(dgm_server *s)
@@ -244,9 +263,13 @@ void dgm_server_close(dgm_server *s)
         return;
     dgm_server_stop(s, 0);
     dgm_server_detach(s);
+    for (int i = 0; i < s->n_listeners; i++)
+        dgm_server_unlisten(&s->listeners[i]);
     uv_walk(&s->loop, close_handle, NULL);
     (void)uv_run(&s->loop, UV_RUN_DEFAULT);
     (void)uv_loop_close(&s->loop);
+    if (s->spare >= 0)
+        (void)close(s->spare);
     if (s->requests != NULL)
         take_rest(s);
     dgm_requests_destroy(s->requests);

@@ -9,6 +9,7 @@
 #define DGM_RUNTIME_SERVER_H
 
 #include "proto/wire.h"
+#include "runtime/answer_cache.h"
 #include "runtime/requests.h"
 #include "runtime/server_tls.h"
 #include "runtime/serving.h"
@@ -28,7 +29,9 @@ typedef struct dgm_server_config {
     int max_connections, in_flight, request_segments, segment_bytes;
     int spare_files; /* descriptors that others in this process will want; may be 0 */
     int64_t max_queue_tokens;
-    size_t cache_bytes;                        /* of answers; 0: none are kept */
+    size_t cache_bytes; /* of answers; 0: none are kept */
+    size_t
+        memory_bytes; /* of connections and of lines that wait, in all (runtime/server_memory.c) */
     int hello_ms, idle_ms, write_ms, drain_ms; /* idle 0: never */
 
     /* what a welcome says */
@@ -44,7 +47,7 @@ typedef struct dgm_server_config {
     int (*direction)(void *ctx, dgm_segment_config *source, dgm_stream_target *target,
                      const char *src, const char *tgt);
     void *direction_ctx;
-    const dgm_serving_gauge *gauge;
+    dgm_serving_gauge *gauge;
 } dgm_server_config;
 
 /* dgm_server_inherited - listening sockets that systemd passed to this process (LISTEN_PID, LISTEN_FDS), from descriptor 3 on. */
@@ -57,7 +60,18 @@ int dgm_server_inherited(void);
  */
 DGM_MUST_CHECK int dgm_server_open(dgm_server **out, const dgm_server_config *cfg);
 dgm_requests *dgm_server_requests(dgm_server *s);
-const atomic_int *dgm_server_connections(const dgm_server *s);
+
+/* What there is to tell of clients. */
+typedef struct dgm_server_counts {
+    int connections;
+    uint64_t accepted, refused, received_bytes, sent_bytes;
+    size_t memory_bytes, memory_max_bytes;
+    dgm_answer_cache_state cache;
+} dgm_server_counts;
+
+/* dgm_server_look, dgm_server_request_times (from a Translate frame to its last answer) - any thread. */
+dgm_server_counts dgm_server_look(const dgm_server *s);
+const dgm_histogram *dgm_server_request_times(const dgm_server *s);
 
 /* dgm_server_start - the net thread begins. */
 DGM_MUST_CHECK int dgm_server_start(dgm_server *s);

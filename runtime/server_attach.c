@@ -48,7 +48,7 @@ void dgm_server_take_attached(dgm_server *s)
     a->n = 0;
     (void)pthread_mutex_unlock(&a->lock);
     for (int i = 0; i < n; i++)
-        dgm_conn_adopt(s, fds[i]);
+        dgm_conn_open(s, fds[i], true);
 }
 
 void dgm_server_detach(dgm_server *s)

@@ -50,6 +50,7 @@ void dgm_conn_close(dgm_conn *c)
     if (c->client != NULL)
         dgm_requests_leave(c->server->requests, c->client);
     c->client = NULL;
+    dgm_conn_weigh_nothing(c); /* it will be free before anything else is taken */
     dgm_log_of(DGM_LOG_DEBUG, "serve", about(c), "(%s) is closed", c->name);
     uv_close(&c->socket.handle, on_closed);
 }
@@ -80,7 +81,7 @@ static void take_frames(dgm_conn *c)
         int found;
         const uint8_t *body;
         size_t len;
-        if (c->ending || c->closing || unsent(c) > DGM_SERVER_READ_LIMIT)
+        if (c->ending || c->closing || c->reading != NULL || unsent(c) > DGM_SERVER_READ_LIMIT)
             return;
         if (dgm_frame_reader_next(&c->in, &found, &body, &len) != DGM_OK) {
             dgm_conn_error(c, 0, DGM_WIRE_ERROR_BAD_FRAME, dgm_error_text(), 0, 0);
@@ -127,24 +128,33 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
         return;
     }
     c->heard_ns = dgm_now_ns();
+    atomic_fetch_add_explicit(&c->server->received_bytes, (uint64_t)n, memory_order_relaxed);
     if (c->tls == NULL)
         dgm_frame_reader_filled(&c->in, (size_t)n);
     else if (!open_sealed(c, buf->base, (size_t)n))
         return;
+    dgm_conn_go_on(c);
+    dgm_server_shed(c->server);
+}
+
+void dgm_conn_go_on(dgm_conn *c)
+{
     take_frames(c);
     dgm_conn_flush(c);
     if (!c->closing)
         pace_reading(c);
+    dgm_conn_weigh(c);
 }
 
-/* pace_reading - reads while there is room for answers. */
+/* pace_reading - reads while there is room for answers, and its last frame was taken. */
 static void pace_reading(dgm_conn *c)
 {
     const size_t n = unsent(c);
-    if (!c->paused && n > DGM_SERVER_READ_LIMIT) {
+    if (!c->paused && (n > DGM_SERVER_READ_LIMIT || c->reading != NULL)) {
         c->paused = true;
         (void)uv_read_stop(&c->socket.stream);
-    } else if (c->paused && !c->ending && n < DGM_SERVER_READ_LIMIT / 2) {
+    } else if (c->paused && !c->ending && c->reading == NULL && n < DGM_SERVER_READ_LIMIT / 2) {
+        c->heard_ns = dgm_now_ns(); /* it was not listened to */
         c->paused = false;
         (void)uv_read_start(&c->socket.stream, on_alloc, on_read);
         take_frames(c); /* what had come before */
@@ -160,11 +170,14 @@ static void on_written(uv_write_t *w, int status)
         return;
     }
     c->moved_ns = dgm_now_ns();
+    atomic_fetch_add_explicit(&c->server->sent_bytes, c->flying.len - c->flying.at,
+                              memory_order_relaxed);
     dgm_frame_buffer_sent(&c->flying, c->flying.len - c->flying.at);
     if (c->closing)
         return;
     pace_reading(c);
     dgm_conn_flush(c);
+    dgm_conn_weigh(c);
 }
 
 /* load - what is to fly next, of what is queued. */
@@ -184,7 +197,7 @@ void dgm_conn_flush(dgm_conn *c)
 {
     if (c->closing || c->writing)
         return;
-    const bool last = c->ending && c->jobs == NULL;
+    const bool last = c->ending && c->jobs == NULL && c->reading == NULL;
     const int rc = load(c, last);
     if (rc != DGM_OK || c->flying.len == c->flying.at) {
         if (rc != DGM_OK || last)
@@ -219,6 +232,7 @@ void dgm_conn_send(dgm_conn *c, const dgm_wire_frame *f)
                    unsent(c));
         dgm_conn_close(c);
     }
+    dgm_conn_weigh(c);
 }
 
 void dgm_conn_error(dgm_conn *c, uint64_t id, enum dgm_wire_error_code code, const char *message,
@@ -228,8 +242,9 @@ void dgm_conn_error(dgm_conn *c, uint64_t id, enum dgm_wire_error_code code, con
                                   [DGM_WIRE_ERROR_TOKEN] = true,
                                   [DGM_WIRE_ERROR_TIME_OUT] = true,
                                   [DGM_WIRE_ERROR_CONNECTIONS] = true};
-    const bool closing = ((size_t)code < sizeof closes && closes[code]) ||
-                         (code == DGM_WIRE_ERROR_BAD_FRAME && id == 0);
+    const bool closing =
+        ((size_t)code < sizeof closes && closes[code]) ||
+        ((code == DGM_WIRE_ERROR_BAD_FRAME || code == DGM_WIRE_ERROR_BUSY) && id == 0);
     char text[512];
     (void)snprintf(text, sizeof text, "%s", message);
     const dgm_wire_frame f = {.id = id,
@@ -284,7 +299,7 @@ void dgm_conn_tick(dgm_conn *c, int64_t now_ns)
         }
         return;
     }
-    if (c->ending)
+    if (c->ending || c->reading != NULL)
         return;
     if (!c->greeted && longer(c->began_ns, now_ns, cfg->hello_ms))
         dgm_conn_error(c, 0, DGM_WIRE_ERROR_TIME_OUT, "no hello in time", 0, 0);
@@ -303,21 +318,26 @@ static void on_refused(uv_handle_t *h)
     free(h->data);
 }
 
-static int accept_socket(dgm_server_listener *l, dgm_conn *c)
+static int take_socket(dgm_conn *c, int fd)
 {
-    const int rc = l->local ? uv_pipe_init(&l->server->loop, &c->socket.pipe, 0)
-                            : uv_tcp_init(&l->server->loop, &c->socket.tcp);
-    if (rc != 0)
-        return rc;
+    uv_loop_t *loop = &c->server->loop;
+    int rc = c->local ? uv_pipe_init(loop, &c->socket.pipe, 0) : uv_tcp_init(loop, &c->socket.tcp);
+    DGM_ASSERT(rc == 0); /* neither does more than fill in a struct */
     c->socket.handle.data = c;
-    return uv_accept(&l->socket.stream, &c->socket.stream);
+    rc = c->local ? uv_pipe_open(&c->socket.pipe, fd) : uv_tcp_open(&c->socket.tcp, fd);
+    if (rc != 0) {
+        (void)close(fd);
+        return dgm_fail(DGM_EINTERNAL, "a client's socket: %s", uv_strerror(rc));
+    }
+    if (!c->local)
+        (void)(uv_tcp_nodelay(&c->socket.tcp, 1) +
+               uv_tcp_keepalive(&c->socket.tcp, 1, KEEPALIVE_S));
+    return DGM_OK;
 }
 
-/* begin - a connection whose socket is open: from now on it is one of the server's. */
-static void begin(dgm_conn *c, dgm_server *s, bool local)
+/* begin - it is one of the server's from now on. */
+static void begin(dgm_conn *c, dgm_server *s)
 {
-    c->server = s;
-    c->local = local;
     c->number = ++s->n_accepted;
     c->began_ns = c->heard_ns = c->moved_ns = dgm_now_ns();
     (void)snprintf(c->name, sizeof c->name, "-");
@@ -325,12 +345,14 @@ static void begin(dgm_conn *c, dgm_server *s, bool local)
     if (c->next != NULL)
         c->next->before = c;
     s->conns = c;
-    const bool sealed = local || s->keys == NULL || dgm_tls_begin(&c->tls, s->keys) == DGM_OK;
+    atomic_store(&s->accepted, s->n_accepted);
+    const bool sealed = c->local || s->keys == NULL || dgm_tls_begin(&c->tls, s->keys) == DGM_OK;
     if (atomic_fetch_add(&s->n_conns, 1) >= s->cfg.max_connections) {
         if (!s->full)
             dgm_log(DGM_LOG_WARN, "serve", "clients are refused: there are %d (--max-connections)",
                     s->cfg.max_connections);
         s->full = true;
+        atomic_fetch_add(&s->refused, 1);
         (void)dgm_fail(DGM_EBUSY, "too many connections: want at most %d", s->cfg.max_connections);
         dgm_conn_error(c, 0, DGM_WIRE_ERROR_CONNECTIONS, dgm_error_text(), 1000, 0);
     } else if (!sealed || dgm_requests_join(s->requests, &c->client) != DGM_OK) {
@@ -340,45 +362,22 @@ static void begin(dgm_conn *c, dgm_server *s, bool local)
         (void)uv_read_start(&c->socket.stream, on_alloc, on_read);
     }
     dgm_conn_flush(c);
+    dgm_conn_weigh(c);
 }
 
-/* give_up - one that never became a connection. */
-static void give_up(dgm_conn *c)
-{
-    if (c->socket.handle.data == c)
-        uv_close(&c->socket.handle, on_refused);
-    else
-        free(c);
-}
-
-void dgm_conn_accept(dgm_server_listener *l)
+void dgm_conn_open(dgm_server *s, int fd, bool local)
 {
     dgm_conn *c = calloc(1, sizeof *c);
-    if (c == NULL)
-        return; /* it waits in the backlog */
-    if (accept_socket(l, c) != 0) {
-        give_up(c);
-        return;
-    }
-    if (!l->local)
-        (void)(uv_tcp_nodelay(&c->socket.tcp, 1) +
-               uv_tcp_keepalive(&c->socket.tcp, 1, KEEPALIVE_S));
-    begin(c, l->server, l->local);
-}
-
-void dgm_conn_adopt(dgm_server *s, int fd)
-{
-    dgm_conn *c = calloc(1, sizeof *c);
-    if (c == NULL || uv_pipe_init(&s->loop, &c->socket.pipe, 0) != 0) {
-        free(c);
+    if (c == NULL) {
         (void)close(fd);
         return;
     }
-    c->socket.handle.data = c;
-    if (uv_pipe_open(&c->socket.pipe, fd) != 0) {
-        (void)close(fd);
-        give_up(c);
+    c->server = s;
+    c->local = local;
+    if (take_socket(c, fd) == DGM_OK) {
+        begin(c, s);
         return;
     }
-    begin(c, s, true);
+    dgm_log(DGM_LOG_WARN, "serve", "%s", dgm_error_text());
+    uv_close(&c->socket.handle, on_refused);
 }

@@ -105,25 +105,21 @@ static void hello(dgm_conn *c, const dgm_wire_frame *f)
 
 static void health(dgm_conn *c, uint64_t id)
 {
+    static const uint32_t states[] = {[DGM_SERVING_STARTING] = DGM_WIRE_STATE_STARTING,
+                                      [DGM_SERVING_READY] = DGM_WIRE_STATE_READY,
+                                      [DGM_SERVING_STALLED] = DGM_WIRE_STATE_STALLED,
+                                      [DGM_SERVING_DRAINING] = DGM_WIRE_STATE_DRAINING,
+                                      [DGM_SERVING_OVER] = DGM_WIRE_STATE_DRAINING};
     const dgm_server *s = c->server;
-    const dgm_serving_gauge *g = s->cfg.gauge;
     const dgm_requests_state q = dgm_requests_look(s->requests);
-    const int64_t age_ms = (dgm_now_ns() - atomic_load(&g->tick_ns)) / 1000000;
-    uint32_t state = DGM_WIRE_STATE_READY;
-    if (dgm_requests_draining(s->requests, NULL))
-        state = DGM_WIRE_STATE_DRAINING;
-    else if (!atomic_load(&g->ready))
-        state = DGM_WIRE_STATE_STARTING;
-    else if (age_ms > DGM_SERVING_STALL_MS)
-        state = DGM_WIRE_STATE_STALLED;
-    const dgm_wire_frame f = {
-        .id = id,
-        .kind = DGM_WIRE_HEALTH,
-        .as.health = {.state = state,
-                      .message = state == DGM_WIRE_STATE_STALLED ? "the engine takes no steps" : "",
-                      .queued_tokens = (uint64_t)q.tokens,
-                      .in_flight = (uint32_t)q.computing,
-                      .tick_age_ms = (uint64_t)age_ms}};
+    const dgm_serving_health h = dgm_serving_look(s->cfg.gauge, s->requests);
+    const dgm_wire_frame f = {.id = id,
+                              .kind = DGM_WIRE_HEALTH,
+                              .as.health = {.state = states[h.state],
+                                            .message = h.state == DGM_SERVING_STALLED ? h.why : "",
+                                            .queued_tokens = (uint64_t)q.tokens,
+                                            .in_flight = (uint32_t)q.computing,
+                                            .tick_age_ms = (uint64_t)h.tick_age_ms}};
     dgm_conn_send(c, &f);
 }
 

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,22 +16,35 @@
 
 enum { BACKLOG = 512, FIRST_INHERITED = 3 };
 
-static void on_connection(uv_stream_t *stream, int status)
+/* start - on l->fd, which is bound; the listener counts from now on, so that it is closed. */
+static int start(dgm_server *s, dgm_server_listener *l, const char *address)
 {
-    if (status == 0)
-        dgm_conn_accept(stream->data);
-    else
-        dgm_log(DGM_LOG_WARN, "serve", "a connection could not be taken: %s", uv_strerror(status));
-}
-
-static int start(dgm_server_listener *l, const char *address)
-{
-    l->socket.stream.data = l;
-    const int rc = uv_listen(&l->socket.stream, BACKLOG, on_connection);
+    int rc = uv_poll_init(&s->loop, &l->poll, l->fd); /* makes it non-blocking, too */
+    if (rc != 0) {
+        (void)close(l->fd);
+        return dgm_fail(DGM_EUSAGE, "--listen %s: %s", address, uv_strerror(rc));
+    }
+    s->n_listeners++;
+    l->poll.data = l;
+    if (listen(l->fd, BACKLOG) != 0)
+        return dgm_fail(DGM_EUSAGE, "--listen %s: %s", address,
+                        uv_strerror(uv_translate_sys_error(errno)));
+    rc = uv_poll_start(&l->poll, UV_READABLE, dgm_server_accept);
     if (rc != 0)
         return dgm_fail(DGM_EUSAGE, "--listen %s: %s", address, uv_strerror(rc));
     dgm_log(DGM_LOG_INFO, "serve", "listening on %s", address);
     return DGM_OK;
+}
+
+void dgm_server_unlisten(dgm_server_listener *l)
+{
+    if (l->fd < 0)
+        return;
+    uv_close((uv_handle_t *)&l->poll, NULL);
+    (void)close(l->fd);
+    l->fd = -1;
+    if (l->path[0] != '\0')
+        (void)unlink(l->path);
 }
 
 /* answers - somebody listens there. */
@@ -60,6 +74,15 @@ static int clear_stale(const struct sockaddr_un *at, const char *address)
     return DGM_OK;
 }
 
+static int cannot_bind(const dgm_server_listener *l, const char *address)
+{
+    const int why = errno;
+    if (l->fd >= 0)
+        (void)close(l->fd);
+    return dgm_fail(DGM_EUSAGE, "--listen %s: %s", address,
+                    l->local ? strerror(why) : uv_strerror(uv_translate_sys_error(why)));
+}
+
 static int listen_unix(dgm_server *s, dgm_server_listener *l, const char *address, const char *path)
 {
     struct sockaddr_un at = {.sun_family = AF_UNIX};
@@ -68,18 +91,17 @@ static int listen_unix(dgm_server *s, dgm_server_listener *l, const char *addres
                         address, sizeof at.sun_path - 1, strlen(path));
     (void)snprintf(at.sun_path, sizeof at.sun_path, "%s", path);
     DGM_TRY(clear_stale(&at, address));
-    (void)uv_pipe_init(&s->loop, &l->socket.pipe, 0);
-    s->n_listeners++;
     l->local = true;
+    l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     /* It must never be there with more rights than it shall have. */
     const mode_t before = umask(0177);
-    const int rc = uv_pipe_bind(&l->socket.pipe, path);
+    const int rc =
+        l->fd < 0 ? -1 : bind(l->fd, (const struct sockaddr *)(const void *)&at, sizeof at);
     (void)umask(before);
-    if (rc == UV_EACCES) /* so libuv calls a folder that is not there, too */
-        return dgm_fail(DGM_EUSAGE, "--listen %s: %s", address, strerror(errno));
     if (rc != 0)
-        return dgm_fail(DGM_EUSAGE, "--listen %s: %s", address, uv_strerror(rc));
-    return start(l, address);
+        return cannot_bind(l, address);
+    (void)snprintf(l->path, sizeof l->path, "%s", path);
+    return start(s, l, address);
 }
 
 /* lacking - what anybody in the network must not do without. */
@@ -97,12 +119,18 @@ static int listen_tcp(dgm_server *s, dgm_server_listener *l, const char *address
 {
     struct sockaddr_storage at;
     DGM_TRY(dgm_address_resolve(&at, "--listen", address, text, lacking(s)));
-    (void)uv_tcp_init(&s->loop, &l->socket.tcp);
-    s->n_listeners++;
-    const int rc = uv_tcp_bind(&l->socket.tcp, (const struct sockaddr *)&at, 0);
-    if (rc != 0)
-        return dgm_fail(DGM_EUSAGE, "--listen %s: %s", address, uv_strerror(rc));
-    return start(l, address);
+    const int on = 1, off = 0;
+    const socklen_t len =
+        at.ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+    l->fd = socket(at.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (l->fd < 0)
+        return cannot_bind(l, address);
+    (void)setsockopt(l->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (at.ss_family == AF_INET6) /* [::] is for both */
+        (void)setsockopt(l->fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
+    if (bind(l->fd, (const struct sockaddr *)(const void *)&at, len) != 0)
+        return cannot_bind(l, address);
+    return start(s, l, address);
 }
 
 /* next_listener - or NULL and DGM_EUSAGE's sentence. */
@@ -113,7 +141,7 @@ static dgm_server_listener *next_listener(dgm_server *s)
         return NULL;
     }
     dgm_server_listener *l = &s->listeners[s->n_listeners];
-    *l = (dgm_server_listener){.server = s};
+    *l = (dgm_server_listener){.server = s, .fd = -1};
     return l;
 }
 
@@ -172,19 +200,12 @@ int dgm_server_listen_inherited(dgm_server *s, int i)
     if (l == NULL)
         return DGM_EUSAGE;
     (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+    l->fd = fd;
     l->local = at.ss_family == AF_UNIX;
     if (!l->local && lacking(s) != NULL && !dgm_address_loopback((const struct sockaddr *)&at))
         return dgm_fail(DGM_EUSAGE,
                         "--listen: %s: is not on loopback, and lacks %s: anybody on the network "
                         "could read or ask (--insecure says that this is meant)",
                         shown, lacking(s));
-    int rc = l->local ? uv_pipe_init(&s->loop, &l->socket.pipe, 0)
-                      : uv_tcp_init(&s->loop, &l->socket.tcp);
-    if (rc != 0)
-        return dgm_fail(DGM_EUSAGE, "--listen: %s: %s", shown, uv_strerror(rc));
-    s->n_listeners++;
-    rc = l->local ? uv_pipe_open(&l->socket.pipe, fd) : uv_tcp_open(&l->socket.tcp, fd);
-    if (rc != 0)
-        return dgm_fail(DGM_EUSAGE, "--listen: %s: %s", shown, uv_strerror(rc));
-    return start(l, shown);
+    return start(s, l, shown);
 }

@@ -35,9 +35,12 @@ typedef struct dgm_server_attached {
 } dgm_server_attached;
 
 typedef struct dgm_server_listener {
-    dgm_server_socket socket;
+    uv_poll_t poll;
     dgm_server *server;
-    bool local; /* a Unix socket, which libuv removes when it is closed */
+    int fd;         /* -1: closed */
+    bool local;     /* a Unix socket */
+    bool resting;   /* nobody is taken for a while: there is no file descriptor */
+    char path[108]; /* of a Unix socket that goes when it is closed; "": not ours */
 } dgm_server_listener;
 
 /* What the log tells of a Translate frame. */
@@ -50,10 +53,13 @@ typedef struct dgm_server_told {
 /* One Translate frame on its way. */
 typedef struct dgm_server_job {
     struct dgm_server_job *next, *before; /* of its connection */
-    struct dgm_conn *conn;                /* NULL: gone */
-    uint64_t id, connection;              /* its number, which outlives it */
-    int n, left;                          /* requests; those not yet answered */
-    dgm_server_told told;                 /* of those that were */
+    struct dgm_server *server;
+    struct dgm_conn *conn;              /* NULL: gone */
+    uint64_t id, connection;            /* its number, which outlives it */
+    int n, left;                        /* requests; those not yet answered */
+    dgm_server_told told;               /* of those that were */
+    size_t bytes;                       /* that it counts, once it was admitted */
+    struct dgm_server_reading *reading; /* its lines are not all requests yet */
     dgm_request requests[];
 } dgm_server_job;
 
@@ -75,6 +81,8 @@ typedef struct dgm_conn {
     int credits; /* that the client has */
     dgm_requests_client *client;
     dgm_server_job *jobs;
+    dgm_server_job *reading; /* is not among jobs yet; nothing more is taken until it is */
+    size_t held;             /* bytes that it counts (server_memory.c) */
     int64_t began_ns, heard_ns, moved_ns; /* moved: bytes went out */
     size_t queued;                        /* bytes unsent when it was last looked at */
 } dgm_conn;
@@ -94,7 +102,14 @@ struct dgm_server {
     dgm_conn *conns;
     atomic_int n_conns; /* others look at it */
     uint64_t n_accepted;
-    bool full;                            /* clients are being refused, and it was said */
+    bool full;                 /* clients are being refused, and it was said; */
+    bool short_of_descriptors; /* the same, for another reason */
+    int spare;                 /* a file descriptor to refuse the next client with; -1: none */
+    atomic_uint_least64_t accepted, refused, received_bytes, sent_bytes;
+    atomic_size_t held, work_held; /* bytes of connections, and of jobs */
+    dgm_histogram request_times;
+    dgm_server_job *to_read, **to_read_end; /* [0] is being read */
+    uv_work_t read_work;
     dgm_tokens tokens;                    /* of none: not asked for */
     dgm_tls_keys *keys;                   /* NULL: no TLS */
     char sealed[DGM_SERVER_SEALED_BYTES]; /* what was just read */
@@ -110,6 +125,8 @@ struct dgm_server {
 
 /* server_listen.c: DGM_EUSAGE. */
 DGM_MUST_CHECK int dgm_server_listen(dgm_server *s, const char *address);
+/* dgm_server_unlisten - at once; the loop still has to run. */
+void dgm_server_unlisten(dgm_server_listener *l);
 /* dgm_server_listen_inherited - on the i-th socket that systemd opened; who opened it removes it, too. */
 DGM_MUST_CHECK int dgm_server_listen_inherited(dgm_server *s, int i);
 
@@ -120,9 +137,25 @@ DGM_MUST_CHECK int dgm_server_limit_connections(dgm_server *s);
 void dgm_server_take_attached(dgm_server *s);
 void dgm_server_detach(dgm_server *s);
 
-/* server_conn.c: bytes. dgm_conn_accept - on a listener's connection callback. dgm_conn_adopt - a socket that is connected; owns fd. */
-void dgm_conn_accept(dgm_server_listener *l);
-void dgm_conn_adopt(dgm_server *s, int fd);
+/* server_accept.c: dgm_server_accept - whoever waits at l, from its poll callback. dgm_server_accept_again - listeners that rest try again. */
+void dgm_server_accept(uv_poll_t *poll, int status, int events);
+void dgm_server_accept_again(dgm_server *s);
+void dgm_server_open_spare(dgm_server *s);
+
+/* server_memory.c: dgm_conn_weigh - after its buffers grew or shrank. dgm_server_shed - while all hold too much, who holds most is let go. */
+void dgm_conn_weigh(dgm_conn *c);
+void dgm_conn_weigh_nothing(dgm_conn *c);
+void dgm_server_shed(dgm_server *s);
+/* dgm_server_take_work - DGM_EBUSY: no room for the job. dgm_server_end_work - it is over. */
+DGM_MUST_CHECK int dgm_server_take_work(dgm_server *s, dgm_server_job *j);
+void dgm_server_end_work(dgm_server *s, const dgm_server_job *j);
+/* dgm_server_crowded - no work is taken now. */
+bool dgm_server_crowded(const dgm_server *s);
+
+/* server_conn.c: bytes. dgm_conn_open - of a connected socket, a Unix one or TCP; owns fd. */
+void dgm_conn_open(dgm_server *s, int fd, bool local);
+/* dgm_conn_go_on - frames that came meanwhile, and reading. */
+void dgm_conn_go_on(dgm_conn *c);
 /* dgm_conn_send - queues a frame; dgm_conn_flush writes what is queued. */
 void dgm_conn_send(dgm_conn *c, const dgm_wire_frame *f);
 void dgm_conn_error(dgm_conn *c, uint64_t id, enum dgm_wire_error_code code, const char *message,
@@ -138,7 +171,21 @@ void dgm_conn_tick(dgm_conn *c, int64_t now_ns);
 /* server_frames.c: what a frame asks for. */
 void dgm_server_frame(dgm_conn *c, const uint8_t *body, size_t len);
 
-/* server_translate.c: lines. */
+/*
+ * server_read.c: lines into requests. dgm_server_read - all of t, now. dgm_server_read_later - by another thread, so that other clients need
+ * not wait: takes the server's frame memory; then comes dgm_server_begin. *code for what is not DGM_OK.
+ */
+DGM_MUST_CHECK int dgm_server_read(dgm_server_job *j, enum dgm_wire_error_code *code,
+                                   const dgm_wire_translate *t, const dgm_server_config *cfg);
+DGM_MUST_CHECK int dgm_server_read_later(dgm_conn *c, dgm_server_job *j,
+                                         const dgm_wire_translate *t);
+/* dgm_server_read_is_long - other clients would notice. */
+bool dgm_server_read_is_long(const dgm_wire_translate *t);
+
+/* server_translate.c: dgm_server_begin - a job that was read: rc, code and dgm_error_text say how. */
+void dgm_server_begin(dgm_conn *c, dgm_server_job *j, int rc, enum dgm_wire_error_code code);
+void dgm_server_free_job(dgm_server_job *j);
+void dgm_server_free_request(dgm_request *r);
 void dgm_server_translate(dgm_conn *c, uint64_t id, const dgm_wire_translate *t);
 void dgm_server_cancel(dgm_conn *c, const dgm_wire_cancel *what);
 /* dgm_server_answer - a request that came back, to whoever asked. */

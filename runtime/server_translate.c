@@ -8,150 +8,30 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- options ---- */
-
-/* refuse - *code for a DGM_EINPUT. */
-static int refuse(enum dgm_wire_error_code *code, enum dgm_wire_error_code with)
-{
-    *code = with;
-    return DGM_EINPUT;
-}
-
-/* in_range - of an option that is not 0, or has no say. */
-static int in_range(const char *name, double value, double min, double max)
-{
-    if (value >= min && value <= max)
-        return DGM_OK;
-    return dgm_fail(DGM_EINPUT, "%s: want %g to %g, found %g", name, min, max, value);
-}
-
-static void set_int(int32_t *to, uint32_t value)
-{
-    if (value != 0)
-        *to = value > INT32_MAX ? INT32_MAX : (int32_t)value;
-}
-
-static void set_float(float *to, float value)
-{
-    if (value != 0)
-        *to = value;
-}
-
-static void set_switch(int32_t *to, uint32_t value)
-{
-    if (value != DGM_WIRE_SWITCH_SERVER)
-        *to = value == DGM_WIRE_SWITCH_ON;
-}
-
-static int check_options(const dgm_decode_options *d, const dgm_server_config *cfg)
-{
-    DGM_TRY(in_range("beam_size", d->beam, 1, d->sampling ? 1 : cfg->max_beam));
-    DGM_TRY(in_range("n_best", d->n_best, 1, d->beam));
-    DGM_TRY(in_range("max_length", d->max_length, 3, cfg->base.max_target));
-    DGM_TRY(in_range("min_length", d->min_length, 0, d->max_length));
-    DGM_TRY(in_range("no_repeat_ngram_size", d->no_repeat_ngram, 0, 1000000));
-    DGM_TRY(in_range("length_penalty", (double)d->length_penalty, -10, 10));
-    DGM_TRY(in_range("repetition_penalty", (double)d->repetition_penalty, 0.01, 100));
-    DGM_TRY(in_range("sampling_topk", d->sampling_topk, 0, 1000000));
-    DGM_TRY(in_range("sampling_topp", (double)d->sampling_topp, 0.000001, 1));
-    return in_range("temperature", (double)d->temperature, 0.001, 1000);
-}
-
-/* take_options - what a request asks of decoding, where it asks anything. */
-static int take_options(dgm_request *r, enum dgm_wire_error_code *code, const dgm_wire_options *o,
-                        const dgm_server_config *cfg)
-{
-    dgm_decode_options *d = &r->cfg.decode;
-    if (o->retry != DGM_WIRE_RETRY_SERVER)
-        r->cfg.retry = o->retry == DGM_WIRE_RETRY_CHECKS;
-    d->token_scores = r->cfg.token_scores = o->token_scores;
-    d->alignment = r->cfg.alignment = o->alignment;
-    set_int(&d->sampling_topk, o->sampling_topk);
-    set_float(&d->sampling_topp, o->sampling_topp);
-    set_float(&d->temperature, o->temperature);
-    d->sampling = d->sampling_topk > 0 || d->sampling_topp < 1 || d->temperature != 1;
-    if (d->sampling && !cfg->base.decode.sampling)
-        d->beam = d->n_best = 1;
-    set_int(&d->beam, o->beam_size);
-    if (d->n_best > d->beam)
-        d->n_best = d->beam;
-    set_int(&d->n_best, o->n_best);
-    if (o->has_length_penalty)
-        d->length_penalty = o->length_penalty;
-    set_int(&d->max_length, o->max_length);
-    set_int(&d->min_length, o->min_length);
-    set_int(&d->no_repeat_ngram, o->no_repeat_ngram_size);
-    set_float(&d->repetition_penalty, o->repetition_penalty);
-    set_switch(&d->penalty_skip_special, o->penalty_skip_special);
-    set_switch(&d->early_stopping, o->early_stopping);
-    if (o->seed != 0)
-        d->seed = o->seed;
-    if (o->split != DGM_WIRE_SPLIT_SERVER)
-        r->cfg.source.split = o->split == DGM_WIRE_SPLIT_ALWAYS  ? DGM_SPLIT_ALWAYS
-                              : o->split == DGM_WIRE_SPLIT_NEVER ? DGM_SPLIT_NEVER
-                                                                 : DGM_SPLIT_AUTO;
-    r->priority = o->priority == DGM_WIRE_INTERACTIVE ? DGM_PRIORITY_INTERACTIVE
-                  : o->priority == DGM_WIRE_BULK      ? DGM_PRIORITY_BULK
-                                                      : DGM_PRIORITY_NORMAL;
-    if (o->deadline_ms != 0)
-        r->deadline_ns = r->arrived_ns + (int64_t)o->deadline_ms * 1000000;
-    return check_options(d, cfg) == DGM_OK ? DGM_OK : refuse(code, DGM_WIRE_ERROR_BAD_REQUEST);
-}
+enum { CROWDED_RETRY_MS = 500 };
 
 /* ---- in ---- */
 
-/* line_of - bytes as the reader of a file would have them. */
-static dgm_line line_of(const char *text, size_t len, int64_t bad, uint64_t number, size_t most)
-{
-    dgm_line line = {.text = text, .len = len, .n_bytes = len, .number = number};
-    if (len > most) {
-        line.state = DGM_LINE_TOO_LONG;
-        line.text = "";
-        line.len = 0;
-    } else if (bad != DGM_WIRE_TEXT_GOOD) {
-        line.bad_at = (size_t)bad;
-        line.state = text[bad] == '\0' ? DGM_LINE_NUL : DGM_LINE_NOT_UTF8;
-    }
-    return line;
-}
-
-static int take_segment(dgm_request *r, enum dgm_wire_error_code *code, const dgm_wire_segment *s,
-                        const dgm_server_config *cfg)
-{
-    const size_t most = (size_t)cfg->segment_bytes;
-    r->cfg = cfg->base;
-    r->cfg.targets = &r->target;
-    r->cfg.n_targets = 1;
-    DGM_TRY(take_options(r, code, s->options, cfg));
-    if (cfg->direction(cfg->direction_ctx, &r->cfg.source, &r->target, s->src, s->tgt) != DGM_OK)
-        return refuse(code, DGM_WIRE_ERROR_LANGUAGE);
-    const dgm_line line = line_of(s->text, s->text_len, s->text_bad, r->number + 1, most),
-                   prefix = line_of(s->prefix, s->prefix_len, s->prefix_bad, r->number + 1, most);
-    *code = DGM_WIRE_ERROR_INTERNAL;
-    DGM_TRY(dgm_stream_line_fill(&r->line, &r->cfg, &line, s->prefix_len > 0 ? &prefix : NULL));
-    r->line.number = s->number != 0 ? s->number : 1; /* keys the draws of sampling from now on */
-    return DGM_OK;
-}
-
-static void free_request(dgm_request *r)
+void dgm_server_free_request(dgm_request *r)
 {
     dgm_stream_line_free(&r->line, 1);
     free(r->message);
     r->message = NULL;
 }
 
-static void free_job(dgm_server_job *j)
+void dgm_server_free_job(dgm_server_job *j)
 {
     for (int i = 0; i < j->n; i++)
-        free_request(&j->requests[i]);
+        dgm_server_free_request(&j->requests[i]);
     free(j);
 }
 
-static dgm_server_job *create_job(uint64_t id, int n)
+static dgm_server_job *create_job(dgm_server *s, uint64_t id, int n)
 {
     dgm_server_job *j = calloc(1, sizeof *j + (size_t)n * sizeof j->requests[0]);
     if (j == NULL)
         return NULL;
+    j->server = s;
     j->id = id;
     j->n = j->left = n;
     const int64_t now = j->told.began_ns = dgm_now_ns();
@@ -200,6 +80,10 @@ static enum dgm_wire_error_code busy_code(const dgm_server *s, int *retry_ms)
         (void)dgm_fail(DGM_EBUSY, "the server reads its model");
         return DGM_WIRE_ERROR_NOT_READY;
     }
+    if (dgm_server_crowded(s)) {
+        *retry_ms = CROWDED_RETRY_MS;
+        return DGM_WIRE_ERROR_BUSY;
+    }
     if (!dgm_requests_full(s->requests, retry_ms))
         return DGM_WIRE_ERROR_NONE;
     (void)dgm_fail(DGM_EBUSY, "the queue is full: want at most %lld tokens (--max-queue-tokens)",
@@ -228,50 +112,77 @@ static int admit(dgm_conn *c, dgm_server_job *j, enum dgm_wire_error_code *code,
     return rc;
 }
 
-/* begin - the whole of a request, or the error that it is answered with. */
-static int begin(dgm_conn *c, uint64_t id, const dgm_wire_translate *t, int n,
-                 enum dgm_wire_error_code *code, int *retry_ms)
+/* answer_at_once - lines that need no engine. The last answer frees the job. */
+static void answer_at_once(dgm_server_job *j, const bool *at_once)
 {
-    const dgm_server_config *cfg = &c->server->cfg;
+    for (int i = 0, n = j->n, left = n; i < n && left > 0; i++)
+        if (at_once[i]) {
+            left = j->left - 1;
+            j->requests[i].end = DGM_REQUEST_DONE;
+            dgm_server_answer(&j->requests[i]);
+        }
+}
+
+/* begin - the connection's from now on, unless it fails. */
+static int begin(dgm_conn *c, dgm_server_job *j, enum dgm_wire_error_code *code, int *retry_ms)
+{
+    dgm_server *s = c->server;
+    dgm_wire_answer before;
+    *code = DGM_WIRE_ERROR_INTERNAL;
+    bool *at_once = calloc((size_t)j->n, sizeof *at_once); /* read before others may write */
+    if (at_once == NULL)
+        return dgm_fail(DGM_ENOMEM, "out of memory for a request");
+    for (int i = 0; i < j->n; i++) {
+        dgm_request *r = &j->requests[i];
+        r->cached = r->line.left > 0 && dgm_answer_cache_find(s->cache, &before, r);
+        at_once[i] = r->line.left == 0 || r->cached;
+    }
+    int rc = dgm_server_take_work(s, j);
+    if (rc != DGM_OK) {
+        *code = DGM_WIRE_ERROR_BUSY;
+        *retry_ms = CROWDED_RETRY_MS;
+    } else if ((rc = admit(c, j, code, retry_ms)) != DGM_OK) {
+        dgm_server_end_work(s, j);
+    } else {
+        link_job(c, j);
+        answer_at_once(j, at_once);
+    }
+    free(at_once);
+    return rc;
+}
+
+void dgm_server_begin(dgm_conn *c, dgm_server_job *j, int rc, enum dgm_wire_error_code code)
+{
+    int retry_ms = 0;
+    if (rc == DGM_OK)
+        rc = begin(c, j, &code, &retry_ms);
+    if (rc == DGM_OK)
+        return;
+    dgm_conn_error(c, j->id, code, dgm_error_text(), retry_ms, j->n);
+    dgm_server_free_job(j);
+}
+
+/* read_lines - now, or later where that takes long. */
+static int read_lines(dgm_conn *c, uint64_t id, const dgm_wire_translate *t,
+                      enum dgm_wire_error_code *code, int *retry_ms)
+{
     *code = busy_code(c->server, retry_ms);
     if (*code != DGM_WIRE_ERROR_NONE)
         return DGM_EBUSY;
     *code = DGM_WIRE_ERROR_INTERNAL;
-    dgm_server_job *j = create_job(id, n);
+    dgm_server_job *j = create_job(c->server, id, (int)t->n_segments);
     if (j == NULL)
         return dgm_fail(DGM_ENOMEM, "out of memory for a request");
-    int rc = DGM_OK;
-    for (int i = 0; rc == DGM_OK && i < n; i++) {
-        rc = take_segment(&j->requests[i], code, &t->segments[i], cfg);
-        if (rc != DGM_OK && n > 1)
-            (void)dgm_fail(rc, "segment %d: %s", i, dgm_error_text());
-    }
-    dgm_wire_answer before;
-    for (int i = 0; rc == DGM_OK && i < n; i++)
-        j->requests[i].cached = j->requests[i].line.left > 0 &&
-                                dgm_answer_cache_find(c->server->cache, &before, &j->requests[i]);
-    bool *at_once = rc == DGM_OK ? calloc((size_t)n, sizeof *at_once) : NULL;
-    for (int i = 0; at_once != NULL && i < n; i++)
-        at_once[i] = j->requests[i].line.left == 0 || /* read before others may write */
-                     j->requests[i].cached;
-    if (rc == DGM_OK && at_once == NULL)
-        rc = dgm_fail(DGM_ENOMEM, "out of memory for a request");
-    if (rc == DGM_OK)
-        rc = admit(c, j, code, retry_ms);
-    if (rc != DGM_OK) {
-        free(at_once);
-        free_job(j);
+    if (dgm_server_read_is_long(t)) {
+        const int rc = dgm_server_read_later(c, j, t);
+        if (rc == DGM_EUNSUPPORTED)
+            *code = DGM_WIRE_ERROR_DRAINING;
+        if (rc != DGM_OK)
+            dgm_server_free_job(j);
         return rc;
     }
-    link_job(c, j);
-    DGM_ASSERT(at_once != NULL);
-    for (int i = 0, left = n; i < n && left > 0; i++)
-        if (at_once[i]) {
-            left = j->left - 1; /* the last answer frees the job */
-            j->requests[i].end = DGM_REQUEST_DONE;
-            dgm_server_answer(&j->requests[i]);
-        }
-    free(at_once);
+    const int rc = dgm_server_read(j, code, t, &c->server->cfg);
+    dgm_server_begin(c, j, rc, *code);
     return DGM_OK;
 }
 
@@ -293,7 +204,7 @@ void dgm_server_translate(dgm_conn *c, uint64_t id, const dgm_wire_translate *t)
         rc = dgm_fail(DGM_EINPUT, "want at most %zu segments, found %zu", most, n);
         code = DGM_WIRE_ERROR_TOO_LARGE;
     } else {
-        rc = begin(c, id, t, (int)n, &code, &retry_ms);
+        rc = read_lines(c, id, t, &code, &retry_ms);
     }
     if (rc != DGM_OK)
         dgm_conn_error(c, id, code, dgm_error_text(), retry_ms, (int)n);
@@ -328,6 +239,9 @@ void dgm_server_cancel(dgm_conn *c, const dgm_wire_cancel *what)
 
 void dgm_server_forget(dgm_conn *c)
 {
+    if (c->reading != NULL) /* it is freed when it has been read */
+        c->reading->conn = NULL;
+    c->reading = NULL;
     while (c->jobs != NULL) {
         dgm_server_job *j = c->jobs;
         cancel_all(c->server, j);
@@ -582,10 +496,12 @@ void dgm_server_answer(dgm_request *r)
     else if (j->conn != NULL)
         send_answer(j->conn, j, r);
     note(&j->told, r);
-    free_request(r);
+    dgm_server_free_request(r);
     if (--j->left > 0)
         return;
     tell(j);
+    dgm_histogram_note(&j->server->request_times, dgm_now_ns() - j->told.began_ns);
+    dgm_server_end_work(j->server, j);
     unlink_job(j);
-    free_job(j);
+    dgm_server_free_job(j);
 }

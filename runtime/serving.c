@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "runtime/serving_gauge.h"
 #include "runtime/serving_pace.h"
 
 #include <stdio.h>
@@ -31,6 +32,7 @@ typedef struct serving {
     dgm_request *partly[2]; /* whose segments are not all in the engine: by urgency */
     dgm_serving_pace pace;
     dgm_stage_clock clock;
+    dgm_seen seen;
     int64_t encode_ns, stepped_ns; /* on the clock before the last step; when that ended */
     uint64_t encoded, decoded;     /* tokens and rows before it, over all ranks */
 } serving;
@@ -256,7 +258,11 @@ static void look_again(serving *s, dgm_request *r)
 static int take_results(serving *s)
 {
     dgm_result r;
+    bool told = false;
     while (dgm_engine_poll(s->cfg->engine, &r)) {
+        if (r.status != DGM_OK && !told)
+            dgm_log(DGM_LOG_WARN, "serve", "a line failed: %s", dgm_error_text());
+        told = told || r.status != DGM_OK;
         const int at = (int)r.id;
         dgm_request *of = s->flights[at].r;
         const int segment = s->flights[at].segment;
@@ -280,27 +286,6 @@ static bool lost(int rc)
     return rc == DGM_EPEER || rc == DGM_EDEADLINE;
 }
 
-/* publish - what other threads may see of the last step. */
-static void publish(serving *s, int64_t ns)
-{
-    dgm_serving_gauge *g = s->gauge;
-    const dgm_engine_stats *all = dgm_engine_all_stats(s->cfg->engine);
-    atomic_fetch_add(&g->steps, 1);
-    if (s->urgent + s->others > 0)
-        dgm_histogram_note(&g->step, ns);
-    for (int k = 0; k < 2; k++)
-        for (int i = 0; i < DGM_STAGES; i++)
-            atomic_store_explicit(&g->stage_ns[k][i], (uint64_t)s->clock.total[k][i].ns,
-                                  memory_order_relaxed);
-    for (int r = 0; r < atomic_load(&g->n_ranks); r++) {
-        atomic_store_explicit(&g->ranks[r].exchange_bytes, all[r].exchange_bytes,
-                              memory_order_relaxed);
-        atomic_store_explicit(&g->ranks[r].encoded_tokens, all[r].encoded_tokens,
-                              memory_order_relaxed);
-        atomic_store_explicit(&g->ranks[r].decoded_rows, all[r].decoded_rows, memory_order_relaxed);
-    }
-}
-
 /* step - a failure that is not a rank's end fails what was in work, and the service goes on. */
 static int step(serving *s)
 {
@@ -311,7 +296,7 @@ static int step(serving *s)
     if (lost(rc))
         return rc;
     note_step(s, &pace, s->stepped_ns - began);
-    publish(s, s->stepped_ns - began);
+    dgm_serving_publish(s->cfg, s->gauge, &s->seen, &s->clock, s->stepped_ns - began);
     const int taken = take_results(s);
     rc = rc != DGM_OK ? rc : taken;
     if (rc != DGM_OK) {
@@ -338,7 +323,7 @@ static bool drained(serving *s)
     if (!dgm_requests_draining(q, &limit_ns))
         return false;
     const dgm_requests_state state = dgm_requests_look(q);
-    if (state.waiting + state.computing == 0)
+    if (state.waiting + state.computing + state.announced == 0)
         return true;
     if (dgm_now_ns() < limit_ns)
         return false;
@@ -396,16 +381,4 @@ int dgm_serving_run(const dgm_serving_config *cfg, dgm_serving_gauge *gauge)
     free(s.flights);
     free(s.free);
     return rc;
-}
-
-const char *dgm_serving_health(const dgm_serving_gauge *g, dgm_requests *q, bool ready)
-{
-    const int64_t age_ms = (dgm_now_ns() - atomic_load(&g->tick_ns)) / 1000000;
-    if (atomic_load(&g->over))
-        return ready ? "the engine has ended" : "";
-    if (!atomic_load(&g->ready))
-        return ready ? "the server reads its model" : "";
-    if (age_ms > DGM_SERVING_STALL_MS)
-        return "stalled: the engine takes no steps";
-    return ready && dgm_requests_draining(q, NULL) ? "draining" : "";
 }

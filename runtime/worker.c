@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { MEMORY_EVERY_NS = 1000000000 };
+
 typedef dgm_worker_slot slot;
 
 /* The widest options that a job may bring: sizes follow from them. */
@@ -153,6 +155,7 @@ int dgm_worker_create(dgm_worker **out, const dgm_engine_config *cfg, int slots,
         return rc;
     }
     w->f.moe = w->moe;
+    w->f.bad_text = w->bad_text;
     lay_out_slots(w);
     *out = w;
     return DGM_OK;
@@ -183,6 +186,7 @@ static void admit(dgm_worker *w, const dgm_job *job, int memory)
         DGM_ASSERT(at < w->n_slots); /* rank 0 counts our slots */
         slot *s = &w->slots[at];
         s->live = true;
+        s->bad = false;
         s->score = job->score;
         s->urgent = job->urgent;
         s->id = job->id;
@@ -220,6 +224,29 @@ static void keep_mean(const dgm_worker *w, int memory, const float *rows, int fr
 {
     const size_t d = (size_t)w->f.model->cfg.d_model;
     dgm_moe_mean(w->means + (size_t)memory * d, &w->f, rows + (size_t)from * d, to - from);
+}
+
+/* watch_rows - rows of this phase that are bad fail their lines, if that is wanted. */
+static void watch_rows(dgm_worker *w, int n)
+{
+    w->f.bad = NULL;
+    if (!w->cfg.fail_lines)
+        return;
+    w->f.bad = dgm_arena_push(&w->step, (size_t)n + 1);
+    memset(w->f.bad, 0, (size_t)n + 1);
+}
+
+static bool any_bad(const dgm_worker *w, int from, int to)
+{
+    return w->f.bad != NULL && from < to && memchr(w->f.bad + from, 1, (size_t)(to - from)) != NULL;
+}
+
+/* spoil - the targets of an encoding. */
+static void spoil(dgm_worker *w, int memory)
+{
+    for (int i = 0; i < w->n_slots; i++)
+        if (w->slots[i].live && w->slots[i].memory == memory)
+            w->slots[i].bad = true;
 }
 
 /* Stage 4 for the plan's new sentences. */
@@ -260,7 +287,11 @@ static int encode(dgm_worker *w, const dgm_buf *plan, size_t at, int n_jobs)
     w->f.experts = dgm_worker_masks(w) ? experts : NULL;
     w->f.tasks = tasks;
     w->f.sentences = sentences;
+    watch_rows(w, b.n_tokens);
     DGM_TRY(dgm_encoder_forward(&w->f, rows, &b));
+    for (int j = 0; j < n_jobs; j++)
+        if (any_bad(w, starts[j], starts[j + 1]))
+            spoil(w, memory[j]);
     for (int j = 0; w->means != NULL && j < n_jobs; j++)
         keep_mean(w, memory[j], rows, starts[j], starts[j + 1]);
     for (int j = 0; w->lost != NULL && j < n_jobs; j++)
@@ -402,6 +433,17 @@ static void cancel(dgm_worker *w, const uint64_t *ids, int n)
         }
 }
 
+/* drop_bad - those of which a number is none: their results have no hypotheses either. */
+static void drop_bad(dgm_worker *w)
+{
+    for (int i = 0; i < w->n_slots; i++) {
+        if (!w->slots[i].live || !w->slots[i].bad)
+            continue;
+        put_result(w, &w->slots[i])->status = DGM_ENAN;
+        free_slot(w, &w->slots[i]);
+    }
+}
+
 /* Writes a finished slot's result into the report and frees it. */
 static int finish(dgm_worker *w, slot *s)
 {
@@ -494,6 +536,7 @@ static int decode(dgm_worker *w, const dgm_plan_head *plan)
     w->f.marks = dgm_worker_row_marks(w, rows, n);
     w->f.experts = dgm_worker_row_experts(w, rows, n);
     dgm_worker_row_routing(w, rows, n);
+    watch_rows(w, n);
     const double started = dgm_now_s();
     int rc = dgm_decoder_step(&w->f, &w->kv, rows, n);
     w->decode_s = dgm_now_s() - started;
@@ -504,6 +547,11 @@ static int decode(dgm_worker *w, const dgm_plan_head *plan)
         slot *s = &w->slots[i];
         if (!s->steps)
             continue;
+        s->bad = any_bad(w, (int)(at - rows), (int)(at - rows) + s->n_rows);
+        if (s->bad) {
+            at += s->n_rows;
+            continue;
+        }
         if (s->score)
             advance_score(s, at);
         else if (s->search != NULL)
@@ -513,6 +561,7 @@ static int decode(dgm_worker *w, const dgm_plan_head *plan)
                      : s->search != NULL && dgm_search_rows(s->search) == 0)
             rc = finish(w, s);
     }
+    drop_bad(w);
     dgm_stage_end(w->f.clock, DGM_STAGE_SEARCH, began, n, 0);
     dgm_arena_pop(&w->step, mark);
     return rc;
@@ -535,13 +584,26 @@ static bool halves(const dgm_worker *w, const dgm_plan_head *head, int stack)
     return travel && (head->flags & DGM_PLAN_OVERLAP) != 0;
 }
 
+/* note_memory - now and then: the kernel is asked. */
+static void note_memory(dgm_worker *w)
+{
+    const int64_t now = dgm_now_ns();
+    if (now - w->memory_ns < MEMORY_EVERY_NS && w->memory_ns != 0)
+        return;
+    w->memory_ns = now;
+    w->stats.rss_bytes = dgm_memory_resident();
+}
+
 int dgm_worker_step(dgm_worker *w, const dgm_buf *plan, dgm_buf *report)
 {
     size_t at = 0;
     const dgm_plan_head *head = dgm_buf_get(plan, &at, sizeof *head);
     w->report.used = 0;
+    w->bad_text[0] = '\0';
     dgm_report_head *out =
         dgm_buf_put(&w->report, &(dgm_report_head){.step = head->step}, sizeof *out);
+    dgm_layer_load *load = dgm_buf_put(
+        &w->report, NULL, (size_t)w->f.model->placement.n_layers * sizeof(dgm_layer_load));
     int rc = DGM_OK;
     w->f.skip = head->skip;
     w->f.overlap = halves(w, head, DGM_ENCODER);
@@ -552,6 +614,7 @@ int dgm_worker_step(dgm_worker *w, const dgm_buf *plan, dgm_buf *report)
                head->n_cancels);
     if (!peer_gone(rc) && (head->flags & DGM_PLAN_ENCODE))
         rc = encode(w, plan, at, head->n_jobs);
+    drop_bad(w);
     w->f.overlap = halves(w, head, DGM_DECODER);
     if (!peer_gone(rc) && (head->flags & DGM_PLAN_DECODE))
         rc = decode(w, head);
@@ -562,11 +625,14 @@ int dgm_worker_step(dgm_worker *w, const dgm_buf *plan, dgm_buf *report)
     if (bad != DGM_OK)
         rc = bad;
     out->status = rc;
-    if (rc != DGM_OK)
-        (void)snprintf(out->sentence, sizeof out->sentence, "%s", dgm_error_text());
+    (void)snprintf(out->sentence, sizeof out->sentence, "%s",
+                   rc != DGM_OK ? dgm_error_text() : w->bad_text);
     w->stats.steps++;
+    if (w->moe != NULL)
+        dgm_moe_take_load(w->moe, load);
     if (head->flags & DGM_PLAN_STOP)
         w->stats.peak_rss_bytes = dgm_memory_peak();
+    note_memory(w);
     out->stats = dgm_worker_stats(w);
     *report = w->report;
     return DGM_OK;
@@ -593,6 +659,7 @@ dgm_engine_stats dgm_worker_stats(const dgm_worker *w)
     if (w->moe != NULL) {
         const dgm_xchg_stats x = dgm_moe_exchange_stats(w->moe);
         s.exchange_bytes = x.bytes_sent;
+        s.exchange_received = x.bytes_received;
         s.exchange_wait_s = x.wait_s;
     }
     return s;

@@ -12,6 +12,7 @@
 typedef struct dgm_worker_slot {
     bool live, score, urgent;
     bool steps; /* in the step at hand */
+    bool bad;   /* a number of its rows is none */
     uint64_t id, line;
     int target, memory, n_source; /* memory: slot of the cross cache */
     int n_prompt, fed;            /* prompt tokens, and how many went through the decoder */
@@ -47,10 +48,12 @@ struct dgm_worker {
         *means; /* [n_slots, d] of encodings, where the decoder is routed by sentence; else NULL */
     dgm_target *targets; /* [max_targets] of the job being read */
     dgm_buf report;
+    char bad_text[DGM_BAD_TEXT]; /* about the first row of the step in which a number is none */
     dgm_engine_stats stats;
     dgm_comm *comm;
     double decode_s;
-    int turn; /* slot from which the next step takes those that are not urgent */
+    int64_t memory_ns; /* when stats.rss_bytes was taken */
+    int turn;          /* slot from which the next step takes those that are not urgent */
 };
 
 /* ---- worker_gates.c: what statistics and keep sets need of a step; all do nothing, or say NULL, without them ---- */

@@ -3,7 +3,7 @@
 # flight, a soak, lost ranks.
 #
 # usage: tests/bench/serve.sh [-m MODEL] [-M MODEL] [-k LINES] [-r RUNS] [-j THREADS] [-n RANKS] [-B BEAM] [-s SECONDS] [-p LOADS] [-o OPTIONS] [-b BUILD] [-c BUILD] [-e DIR] [PART...]
-#   PART: throughput latency stall beside flight soak lost     throughput, latency, beside and flight when none is named
+#   PART: throughput latency stall beside flight idle soak lost     throughput, latency, beside and flight when none is named
 #   -m   the model (the demonstration model)        -M   that of `beside` (a random mixture of width 512, made on the spot)
 #   -k   lines of throughput (3000), requests of the soak (100000), lines of each probe of `beside` (200)
 #   -r   runs of each (3)                           -j   threads of each rank (1)
@@ -24,10 +24,12 @@
 # stall: the same at 80 %, but the server is stopped for half a second: how long that lasts.
 # beside: a line at a time, with pauses, idle and while a job of 10,000 lines runs; at most 32 tokens each, as a random model ends no sentence.
 # flight: 2000 lines in flight on one connection.
+# idle: CPU time of each rank of a server that has nothing to do, over 10 s; and a line after 5 s (-s) of that beside lines one after another,
+#   medians of LINES (20). A server that has been idle may take 5 % of a core a rank, and 1 ms more for the first line.
 # soak: 1000 clients, 100,000 requests, cancels, deadlines, disconnects; descriptors and memory. -s 60 -k 10000 is a short one. A report of a sanitizer
 #   is a failure. -n: on so many ranks.
 # lost: a rank of -n (2) is killed while 1000 lines are in work: each must be answered, with an error that says to come again.
-# Takes about 2, 1, 1, 1, 1, 11 and 1 minutes on one core. Pin it: taskset -c 0 tests/bench/serve.sh
+# Takes about 2, 1, 1, 1, 1, 2, 11 and 1 minutes on one core. Pin it: taskset -c 0 tests/bench/serve.sh
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 model=models/multi30k-token wide='' lines='' runs=3 threads=1 ranks=1 beam=4 seconds='' cache=0 more=() build=build/release clients='' kept='' loads=10,50,80
@@ -280,6 +282,34 @@ flight() {
     stop
 }
 
+# rank_ticks: `PID TICKS` of each rank
+rank_ticks() {
+    pgrep -f -- "serve .*--listen $at" | while read -r p; do
+        [ "$(cat "/proc/$p/comm" 2>/dev/null)" = dragoman ] || continue
+        sed 's/.*) //' "/proc/$p/stat" | awk -v p="$p" '{ print p, $12 + $13 }'
+    done | sort
+}
+
+idle() {
+    local client=$build/tests/launch/serve_client n
+    start "$model" --http "127.0.0.1:$((20000 + RANDOM % 20000))"
+    for n in $(seq 200); do echo 'A man rides a horse.'; done >"$dir/same"
+    n=${lines:-20}
+    "$client" "$at" times eng_Latn deu_Latn <"$dir/same" | tail -n 100 >"$dir/warm"
+    sleep 2
+    rank_ticks >"$dir/before"
+    sleep 10
+    rank_ticks >"$dir/after"
+    join "$dir/before" "$dir/after" | awk -v hz="$(getconf CLK_TCK)" '{ printf "a rank: %.1f %% of a core\n", 100 * ($3 - $2) / hz / 10 }'
+    head -n "$n" "$dir/same" | "$client" "$at" times eng_Latn deu_Latn pause=$((1000 * ${seconds:-5})) >"$dir/cold"
+    stop
+    for i in warm cold; do
+        for k in 1 2 3; do cut -d' ' -f$k "$dir/$i" >"$dir/column"; median "$dir/column"; done | paste -sd' ' >"$dir/$i.ms"
+    done
+    paste -d' ' "$dir/warm.ms" "$dir/cold.ms" | awk -v s="${seconds:-5}" -v n="$n" '{
+        printf "one after another: %.2f ms (%.2f waiting, %.2f computing); after %d s: %.2f ms (%.2f, %.2f); medians, of %d\n", $1, $2, $3, s, $4, $5, $6, n }'
+}
+
 soak() {
     local grow=32
     ! grep -q '__[at]san_init' "$program" || grow=0 # their own memory grows
@@ -309,7 +339,7 @@ lost() {
 [ $# -gt 0 ] || set -- throughput latency beside flight
 for part; do
     case $part in
-    throughput | latency | stall | beside | flight | soak | lost) echo "== $part"; "$part" ;;
-    *) echo "serve.sh: want throughput, latency, stall, beside, flight, soak or lost, found $part" >&2; exit 2 ;;
+    throughput | latency | stall | beside | flight | idle | soak | lost) echo "== $part"; "$part" ;;
+    *) echo "serve.sh: want throughput, latency, stall, beside, flight, idle, soak or lost, found $part" >&2; exit 2 ;;
     esac
 done

@@ -77,9 +77,9 @@ worker() {
 # name does not resolve takes MPI ten seconds to start on.
 await_workers() {
     local ranks=$1 r
+    workers=('' '' '' '')
     for _ in $(seq 600); do
         if grep -q " start $ranks ranks" "$dir/err"; then
-            workers=()
             for r in $(seq 0 $((ranks - 1))); do
                 workers[r]=$(worker "$r")
             done

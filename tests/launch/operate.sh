@@ -52,8 +52,35 @@ logged '.[]; .request == 1 and (.words | test("1 timed out"))' 'no deadline'
 grep -q 'A man' "$dir/server.err" && fail 'the log tells what was translated'
 [ "$(jq -s '[.[] | select(.request == 3)] | length' "$dir/server.err")" -eq 1 ] || fail 'more than one line for a request'
 
-# ---- the dashboard: what it draws is on the page ----
+# ---- the page of metrics ----
 curl -s --max-time 10 "http://127.0.0.1:$port/metrics" >"$dir/metrics"
+awk -f "$here/tests/launch/prometheus.awk" "$dir/metrics" >"$dir/err" 2>&1 || fail '/metrics is not as Prometheus wants it'
+# value SAMPLE CONDITION: of awk, about v
+value() {
+    awk -v s="$1" '$1 == s { v = $2; found = 1 } END { exit !(found && ('"$2"')) }' "$dir/metrics" || { grep "^${1%%[{ ]*}" "$dir/metrics" >"$dir/err"; fail "/metrics: $1: want $2"; }
+}
+value dragoman_request_seconds_count 'v == 4'
+value 'dragoman_stage_seconds_count{stack="decoder",stage="vocabulary"}' 'v > 3'
+value dragoman_encode_seconds_count 'v >= 2'
+value dragoman_decode_seconds_sum 'v > 0'
+value 'dragoman_expert_rows_total{stack="encoder"}' 'v > 0'
+value 'dragoman_expert_imbalance_ratio{stack="decoder"}' 'v >= 1 && v <= 16'
+value 'dragoman_rank_imbalance_ratio{stack="decoder"}' 'v == 1'
+value 'dragoman_resident_memory_bytes{rank="0"}' 'v > 10000000'
+value dragoman_client_received_bytes_total 'v > 100'
+value dragoman_client_sent_bytes_total 'v > 100'
+value dragoman_cache_bytes 'v > 0'
+value dragoman_client_memory_max_bytes 'v >= 67108864'
+open=$(find "/proc/$pid/fd" -mindepth 1 2>/dev/null | wc -l)
+value dragoman_open_descriptors "v >= $open - 2 && v <= $open + 2"
+grep -q "^# HELP dragoman_[a-z_]* .*\$" "$dir/metrics" || fail '/metrics does not explain itself'
+
+# ---- what documentation tells of it ----
+sed -n 's/^# TYPE \([a-z_]*\) .*/\1/p' "$dir/metrics" | sort >"$dir/there"
+grep -o '^| `dragoman_[a-z_]*' "$here/docs/serving.md" | cut -d'`' -f2 | sort >"$dir/told"
+diff "$dir/there" "$dir/told" >"$dir/err" || fail 'docs/serving.md has other metrics than /metrics'
+
+# ---- the dashboard: what it draws is on the page ----
 board=$here/launch/grafana/dragoman.json
 jq -r '[.. | objects | .expr? // empty] + [.templating.list[].query] | .[]' "$board" | grep -o 'dragoman_[a-z_]*' | sort -u >"$dir/drawn"
 [ "$(wc -l <"$dir/drawn")" -gt 15 ] || fail 'the dashboard draws nothing'

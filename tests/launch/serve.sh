@@ -140,9 +140,27 @@ kill -KILL "$pid"
 wait "$pid" 2>/dev/null
 pid=''
 [ -S "$dir/socket" ] || fail 'a killed server leaves no socket to replace'
-starts "$dragoman" serve --listen "$at" --cache-mib 0
+memory() { sed -n 's/^VmHWM:[^0-9]*\([0-9]*\) kB/\1/p' "/proc/$pid/status"; }
+starts "$dragoman" serve --listen "$at" --cache-mib 0 --max-memory-mib 64
 same 3 7
 same 1 1000
+
+# ---- many who begin large frames, and a good one: memory has its limit, who holds most is let go, the good one does not notice ----
+before=$(memory)
+mkfifo "$dir/hold"
+"$client" "$at" flood 120 3000000 <"$dir/hold" >"$dir/flood" 2>"$dir/err" &
+flood=$!
+exec 9>"$dir/hold"
+same 3 7
+for _ in $(seq 200); do grep -q closed "$dir/flood" && break; sleep 0.05; done
+same 3 7
+read -r _ closed _ busy <"$dir/flood"
+[[ ${closed:-0} -ge 90 && $closed -lt 110 && $busy -ge 80 ]] || { cp "$dir/flood" "$dir/err"; fail '120 frames of 3 MB in 64 MiB: want about 100 closed, and told so'; }
+[ $(($(memory) - before)) -lt 100000 ] || fail "large frames that do not end cost $(($(memory) - before)) kB"
+grep -q 'is closed: the memory for clients is full: want at most 64 MiB (--max-memory-mib), and this connection held most: [23] MiB' "$dir/server.err" ||
+    fail 'who is let go for memory is not in the log'
+exec 9>&-
+wait $flood
 says 'state 3' "$(ask drain)"
 ends 0
 
@@ -153,7 +171,6 @@ printf '' >"$dir/in"
 mute=$!
 (printf %b "$hello"; sleep 3) | ask raw >"$dir/idle" &
 (printf %b "$hello"'\x00\x00'; sleep 3) | ask raw >"$dir/half" &
-memory() { sed -n 's/^VmHWM:[^0-9]*\([0-9]*\) kB/\1/p' "/proc/$pid/status"; }
 before=$(memory)
 for _ in 1 2 3; do says closed "$(ask deaf)" & deaf="${deaf:-} $!"; done
 # shellcheck disable=SC2086 # three of them
@@ -236,6 +253,60 @@ for ranks in 2 4; do
     says 'state 3' "$(ask drain)"
     ends 0
 done
+
+# a rank that is stopped in the middle: log, /readyz and health name it and the place; when it goes on, so does everything
+port=$((20000 + RANDOM % 20000))
+printf 'me:%s\n' "$(printf secret | sha256sum | cut -d' ' -f1)" >"$dir/tokens"
+rank1() {
+    for p in $(pgrep -f "dragoman serve --listen $at"); do
+        [ "$(cat "/proc/$p/comm")" = dragoman ] && { tr '\0' '\n' <"/proc/$p/environ"; } 2>/dev/null | grep -qx OMPI_COMM_WORLD_RANK=1 && echo "$p"
+    done
+}
+starts "$here/launch/dragoman-mpirun" -n 2 serve --listen "$at" --cache-mib 0 --http "127.0.0.1:$port" --comm-stall-ms 500
+head -n 900 "$dir/many" >"$dir/part"
+ask lines 1 600 <"$dir/part" >"$dir/got" &
+good=$!
+for _ in $(seq 100); do ask statistics | grep -q 'in_flight_segments [1-9]' && break; sleep 0.02; done
+stopped=$(rank1)
+kill -STOP "$stopped"
+for _ in $(seq 20); do grep -q 'waits for rank 1' "$dir/server.err" && break; sleep 0.1; done
+stall='rank 0 waits for rank 1 \(host [^ ]*\) since 0\.[5-9] s in (encode|decode|report|plan)(, layer [0-9]+)? \([a-z]+\): its process is stopped'
+grep -Eq "$stall" "$dir/server.err" || { cp "$dir/server.err" "$dir/err"; fail 'a stopped rank: the log does not say who waits for whom, and where'; }
+page readyz | grep -Eqx "stalled: $stall" || { page readyz >"$dir/err"; fail 'a stopped rank: /readyz does not say so'; }
+[ "$(curl -s -o /dev/null -w '%{http_code}' --max-time 10 "http://127.0.0.1:$port/readyz")" = 503 ] || fail 'a stopped rank: /readyz is not 503'
+says ok "$(page healthz)"
+says 'state 4' "$(ask health)"
+page metrics | grep -qx 'dragoman_stalled 1' || fail 'a stopped rank: /metrics'
+kill -CONT "$stopped"
+for _ in $(seq 50); do [ "$(page readyz)" = ok ] && break; sleep 0.1; done
+says ok "$(page readyz)"
+grep -q 'rank 0 waits no longer' "$dir/server.err" || fail 'a rank that goes on: the log does not say so'
+wait $good || fail 'a rank that goes on: lines are lost'
+[ "$(wc -l <"$dir/got")" -eq 900 ] || fail 'a rank that goes on: lines are missing'
+page metrics >"$dir/metrics"
+awk -f "$here/tests/launch/prometheus.awk" "$dir/metrics" >"$dir/err" 2>&1 || fail 'ranks: /metrics is not as Prometheus wants it'
+for sample in 'exchange_sent_bytes_total{rank="1"}' 'exchange_received_bytes_total{rank="1"}' 'rank_wait_seconds_total{rank="0"}' 'resident_memory_bytes{rank="1"}' \
+    exchange_wait_seconds_count 'decoded_rows_total{rank="1"}'; do
+    awk -v s="dragoman_$sample" '$1 == s && $2 > 0 { found = 1 } END { exit !found }' "$dir/metrics" || fail "ranks: no dragoman_$sample"
+done
+awk '$1 == "dragoman_rank_imbalance_ratio{stack=\"decoder\"}" { exit !($2 >= 1 && $2 <= 2) }' "$dir/metrics" || fail 'ranks: imbalance'
+kill -TERM $pid
+ends 143
+
+# SIGHUP to dragoman-mpirun reads tokens again; without any it is the end
+starts_with_token() {
+    "$here/launch/dragoman-mpirun" -n 2 serve --listen "$at" --tokens "$dir/tokens" 2>"$dir/server.err" &
+    pid=$!
+    for _ in $(seq 300); do grep -q 'start 2 ranks' "$dir/server.err" && return; sleep 0.05; done
+    cp "$dir/server.err" "$dir/err"
+    fail 'a server with tokens on 2 ranks does not start'
+}
+starts_with_token
+kill -HUP $pid
+for _ in $(seq 50); do grep -q 'SIGHUP: 1 tokens read again' "$dir/server.err" && break; sleep 0.1; done
+grep -q 'SIGHUP: 1 tokens read again' "$dir/server.err" || { cp "$dir/server.err" "$dir/err"; fail 'SIGHUP to dragoman-mpirun: tokens are not read again'; }
+kill -TERM $pid
+ends 143
 
 # a rank that is lost: each request is answered with an error that says retry
 starts "$here/launch/dragoman-mpirun" -n 2 serve --listen "$at"

@@ -5,10 +5,14 @@
  *                             in an order of their own; translations come out in order, one a line
  *   status SRC TGT [OPTION=N ...]   each line of standard input alone: `STATUS TEXT`, or `error NAME: MESSAGE`; prefix=TEXT
  *   counts SRC TGT [OPTION=N ...]   the same, but `source tokens, of them <unk>; tokens of the translation, of them <unk>`
- *   times SRC TGT             the same, but how many milliseconds each took
+ *   times SRC TGT             the same, but how many milliseconds each took, and of them, by the server, waiting and computing;
+ *                             pause=MS before each line
  *   hold N                    opens N connections, says hello on each, prints `held`, waits for the end of standard input
  *   raw [N]                   sends standard input as it is, prints what frames come back until the server closes, or N
  *   deaf                      asks for much and reads nothing until the server closes
+ *   flood N BYTES             N connections, each with so many bytes of a frame that never ends; prints how many of them the server
+ *                             closed, and how many of these it told `busy`, then waits for the end of standard input
+ *   ping N                    asks N times for health, and prints the median and the longest time that took, in ms
  *   activate PROGRAM ARGS...  listens at ADDRESS, as systemd does, and becomes the program, which gets the socket
  *   health | drain | languages | statistics
  *
@@ -258,6 +262,7 @@ static int lines(const char *address, int n_peers, int batch)
 /* ---- one line at a time ---- */
 
 static const char *prefix = "";
+static unsigned pause_ms;
 
 static void take_option(dgm_wire_options *o, const char *word)
 {
@@ -268,6 +273,10 @@ static void take_option(dgm_wire_options *o, const char *word)
     }
     const size_t n = (size_t)(equals - word);
     const uint32_t value = (uint32_t)strtoul(equals + 1, NULL, 10);
+    if (strncmp(word, "pause=", 6) == 0) {
+        pause_ms = value;
+        return;
+    }
     static const char *const names[] = {"beam_size",   "n_best", "max_length",
                                         "deadline_ms", "split",  "priority",
                                         "seed",        "retry",  "sampling_topk"};
@@ -316,6 +325,15 @@ static void show_counts(const dgm_wire_frame *f)
                  a->cached ? " cached" : "");
 }
 
+static void show_times(const dgm_wire_frame *f, int64_t ns)
+{
+    const dgm_wire_answer *a = &f->as.answer;
+    if (f->kind != DGM_WIRE_ANSWER)
+        die("no answer");
+    (void)printf("%.2f %.2f %.2f\n", (double)ns * 1e-6, (double)a->queue_us * 1e-3,
+                 (double)a->compute_us * 1e-3);
+}
+
 /* bye - and what was read and written. */
 static void bye(peer *p)
 {
@@ -345,11 +363,12 @@ static int status(const char *address, int argc, char **argv, enum shown shown)
             .kind = DGM_WIRE_TRANSLATE,
             .as.translate = {
                 .src = argv[0], .tgt = argv[1], .options = o, .segments = &seg, .n_segments = 1}};
+        (void)usleep(1000 * pause_ms);
         const int64_t began = dgm_now_ns();
         put(&p, &f);
         wait_frame(&p, &f);
         if (shown == SHOW_TIME)
-            (void)printf("%.2f\n", (double)(dgm_now_ns() - began) * 1e-6);
+            show_times(&f, dgm_now_ns() - began);
         else if (shown == SHOW_COUNTS)
             show_counts(&f);
         else
@@ -415,6 +434,72 @@ static int deaf(const char *address)
         dgm_frame_buffer_sent(&p.out, (size_t)gone);
     }
     (void)puts("all taken");
+    return 0;
+}
+
+/* send_part - of a frame of 4 MiB that does not end; false when the server has closed. */
+static bool send_part(const peer *p, size_t bytes)
+{
+    static const char zeros[65536] = {0};
+    static const unsigned char head[4] = {0, 0x40, 0, 0};
+    if (send(p->fd, head, sizeof head, MSG_NOSIGNAL) != (ssize_t)sizeof head)
+        return false;
+    while (bytes > 0) {
+        const size_t part = bytes < sizeof zeros ? bytes : sizeof zeros;
+        const ssize_t gone = send(p->fd, zeros, part, MSG_NOSIGNAL);
+        if (gone < 0)
+            return false;
+        bytes -= (size_t)gone;
+    }
+    return true;
+}
+
+static int flood(const char *address, int n, size_t bytes)
+{
+    static peer peers[MOST_CONNECTIONS];
+    int closed = 0, busy = 0;
+    for (int i = 0; i < n; i++)
+        hello(&peers[i], address);
+    for (int i = 0; i < n; i++)
+        (void)send_part(&peers[i], bytes);
+    for (int i = 0; i < n; i++) {
+        struct pollfd at = {.fd = peers[i].fd, .events = POLLIN};
+        while (poll(&at, 1, 0) > 0 && pull(&peers[i]))
+            ;
+        for (dgm_wire_frame f; next_frame(&peers[i], &f);)
+            busy += f.kind == DGM_WIRE_ERROR && f.as.error.code == DGM_WIRE_ERROR_BUSY;
+        closed += (at.revents & (POLLIN | POLLHUP)) != 0;
+    }
+    (void)printf("closed %d busy %d\n", closed, busy);
+    (void)fflush(stdout);
+    while (getchar() != EOF)
+        ;
+    return 0;
+}
+
+static int by_size(const void *a, const void *b)
+{
+    const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+static int ping(const char *address, int n)
+{
+    int64_t *took = calloc((size_t)n, sizeof *took);
+    peer p;
+    hello(&p, address);
+    for (int i = 0; i < n; i++) {
+        dgm_wire_frame f = {.id = ++p.id, .kind = DGM_WIRE_HEALTH_REQUEST};
+        const int64_t began = dgm_now_ns();
+        put(&p, &f);
+        wait_frame(&p, &f);
+        took[i] = dgm_now_ns() - began;
+        (void)usleep(2000);
+    }
+    qsort(took, (size_t)n, sizeof *took, by_size);
+    (void)printf("%.2f %.2f\n", (double)took[n / 2] * 1e-6, (double)took[n - 1] * 1e-6);
+    free(took);
+    bye(&p);
     return 0;
 }
 
@@ -490,6 +575,10 @@ int main(int argc, char **argv)
         return raw(address, argc > 3 ? atoi(argv[3]) : 0);
     if (strcmp(command, "deaf") == 0)
         return deaf(address);
+    if (strcmp(command, "flood") == 0 && argc == 5 && atoi(argv[3]) <= MOST_CONNECTIONS)
+        return flood(address, atoi(argv[3]), (size_t)atol(argv[4]));
+    if (strcmp(command, "ping") == 0 && argc == 4 && atoi(argv[3]) > 0)
+        return ping(address, atoi(argv[3]));
     if (strcmp(command, "activate") == 0 && argc >= 4)
         return activate(address, argv + 3);
     return ask_one(address, command);

@@ -110,6 +110,31 @@ wait $pid || fail "a drained server ends with $?"
 pid=''
 health dead 6
 
+# ---- no memory for more lines; and reading many of them keeps nobody else waiting ----
+starts "$dragoman" serve --listen "$at" --max-memory-mib 1 --max-queue-tokens 1000000 --cache-mib 0
+grep -q 'clients may take 1 MiB in all (--max-memory-mib)' "$dir/server.err" || fail 'the log does not tell the limit of memory'
+all=$(for _ in $(seq 1024); do echo "$segment"; done)
+provokes busy 1026 "$hello" "id: 1 translate { $ask $all }" "id: 2 translate { $ask $all }"
+grep -q 'error busy: the memory for clients is full' "$dir/got" || fail 'no memory for more lines: another reason'
+stops
+starts "$dragoman" serve --listen "$at" --cache-mib 0
+long=$(printf 'A man in a red shirt and %d women in blue dresses walk with two dogs. ' $(seq 40))
+for i in 1 2; do
+    frame "id: $i translate { $ask $(for _ in $(seq 1023); do echo "segments { text: \"$long\" }"; done) segments { text: \"A man.\" tgt: \"xx\" } }"
+done >"$dir/large"
+(frame "$hello"; cat "$dir/large") >"$dir/sent"
+began=$(date +%s%N)
+timeout 60 "$client" "$at" raw 3 <"$dir/sent" >"$dir/got" 2>"$dir/err" &
+asker=$!
+sleep 0.05
+"$client" "$at" ping 50 >"$dir/ping"
+wait $asker
+took=$((($(date +%s%N) - began) / 1000000))
+[ "$(grep -c '^error language: segment 1023' "$dir/got")" -eq 2 ] || { head -c 500 "$dir/got" >"$dir/err"; fail 'two large frames are not read to their ends'; }
+awk -v t=$took '{ exit !($2 < t / 4) }' "$dir/ping" || { cp "$dir/ping" "$dir/err"; fail "while two frames of 1024 long lines are read, in $took ms, others wait"; }
+echo "two frames of 1024 long lines: $took ms; health meanwhile, median and longest: $(cat "$dir/ping") ms"
+stops
+
 # ---- a client that comes while the server reads its model: the socket is there first, as with systemd ----
 for _ in 1 2 3 4 5; do
     rm -f "$sock"
@@ -134,10 +159,24 @@ read -r begin end < <(tail -c +9 "$dir/model/model.safetensors" | head -c "$head
     jq -r '."model.encoder.layers.1.ffn.experts.expert_0.fc2.bias".data_offsets | @tsv')
 head -c $((end - begin)) /dev/zero | tr '\0' '\377' |
     dd of="$dir/model/model.safetensors" bs=64k oflag=seek_bytes seek=$((8 + head + begin)) conv=notrunc status=none
+text=$here/models/sample/pictures.eng_Latn.txt
 starts "$dragoman" serve -m "$dir/model" --listen "$at"
-timeout 30 "$client" "$at" status en de <"$here/models/sample/pictures.eng_Latn.txt" >"$dir/got" 2>"$dir/err"
+timeout 30 "$client" "$at" status en de <"$text" >"$dir/got" 2>"$dir/err"
 saw internal
-grep -q '^ok ' "$dir/got" || fail 'after a step that failed no line is translated'
+grep -q 'failed internal .*layer [0-9]*, row [0-9]*: a router logit is not a number' "$dir/got" || fail 'a line that failed does not say where'
+# ... all at once: the others have the bytes of the model that is well
+for i in 1 2 3 4 5 6; do sed "s/^/$i /" "$text"; done >"$dir/in"
+"$dragoman" translate -s en -t de -i "$dir/in" >"$dir/want" 2>"$dir/err" || fail 'translate'
+timeout 60 "$dragoman" client --connect "$at" -s en -t de -i "$dir/in" --report "$dir/report" >"$dir/got" 2>"$dir/err"
+[ $? -eq 1 ] || fail 'lines that failed: the client ends otherwise than with 1'
+jq -r '.status' "$dir/report" >"$dir/status"
+paste "$dir/status" "$dir/got" | sed 's/^failed\t.*/failed/' >"$dir/there"
+paste "$dir/status" "$dir/want" | sed 's/^failed\t.*/failed/' >"$dir/wanted"
+cmp -s "$dir/there" "$dir/wanted" || { diff "$dir/there" "$dir/wanted" >"$dir/err"; fail 'beside lines that failed others have other text'; }
+failed=$(grep -c failed "$dir/status")
+[[ $failed -gt 0 && $failed -lt $(wc -l <"$dir/status") ]] || fail "$failed lines failed: want some, and not all"
+"$dragoman" translate -m "$dir/model" -s en -t de -i "$dir/in" >"$dir/out" 2>"$dir/err"
+[ $? -eq 3 ] || fail 'translate goes on with a model that is broken'
 ready || fail 'after a step that failed: not ready'
 stops
 
@@ -163,19 +202,27 @@ wait $holder
 for _ in $(seq 100); do ready && break; sleep 0.02; done
 ready || fail 'when clients have left, others do not get in'
 grep -q 'clients are taken again' "$dir/server.err" || fail 'the log does not say that clients are taken again'
-# even when somebody takes away the rest: who comes then is hung up on, the server neither ends nor spins, and takes the next
+# even when somebody takes away the rest: who comes then is told, the server neither ends nor spins, and takes the next
 sleep 0.3
 free=0
 while [ -e "/proc/$pid/fd/$free" ]; do free=$((free + 1)); done
 prlimit --pid "$pid" --nofile=$free:80
 cpu() { awk '{ print $14 + $15 }' "/proc/$pid/stat"; }
 before=$(cpu)
+for _ in 1 2 3; do provokes connections 1 "$hello"; done
+grep -q 'the server has no file descriptor left' "$dir/got" || fail 'without descriptors a client hears another reason'
+[ "$(grep -c 'clients are refused: no file descriptor is left (ulimit -n)' "$dir/server.err")" -eq 1 ] || fail 'without descriptors the log does not say so, once'
 for _ in 1 2 3; do timeout 5 "$client" "$at" health >>"$dir/late" 2>"$dir/err"; done
+# ... nor when not even the one in reserve can be used: then clients wait
+prlimit --pid "$pid" --nofile=3:80
+timeout 2 "$client" "$at" health >>"$dir/late" 2>"$dir/err"
 sleep 1
 [ $(($(cpu) - before)) -lt 40 ] || fail "without descriptors the server spins: $(($(cpu) - before)) of 100 ticks"
 [ ! -s "$dir/late" ] || fail 'a client gets in without a descriptor'
 prlimit --pid "$pid" --nofile=80:80
+for _ in $(seq 50); do ready && break; sleep 0.05; done
 ready || fail 'when there are descriptors again, clients do not get in'
+grep -q 'clients are taken again: there are file descriptors' "$dir/server.err" || fail 'the log does not say that there are descriptors again'
 stops
 
 # ---- a rank that is lost ----

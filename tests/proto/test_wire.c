@@ -73,7 +73,7 @@ static void segments_have_their_requests_options(void **state)
     assert_int_equal(t->n_segments, 3);
     assert_string_equal(s[0].src, "eng_Latn");
     assert_string_equal(s[0].tgt, "de");
-    assert_ptr_equal(s[0].options, &t->options);
+    assert_memory_equal(s[0].options, &t->options, sizeof t->options);
     assert_true(t->options.has_length_penalty && t->options.length_penalty == 0);
     assert_int_equal(t->options.deadline_ms, 1500);
     assert_true(t->options.seed == UINT64_MAX);

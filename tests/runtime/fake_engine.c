@@ -93,6 +93,13 @@ void dgm_engine_set_clock(dgm_engine *e, dgm_stage_clock *clock)
     (void)clock;
 }
 
+const dgm_engine_load *dgm_engine_loads(const dgm_engine *e)
+{
+    static const dgm_engine_load none[DGM_STACKS];
+    (void)e;
+    return none;
+}
+
 const dgm_engine_stats *dgm_engine_all_stats(const dgm_engine *e)
 {
     static const dgm_engine_stats none;

@@ -363,6 +363,24 @@ static int rows_of(const seen *s, const dgm_packed *w)
     return 0;
 }
 
+/* loads_add_up - each row goes to two experts of each sparse layer, and all of them are one rank's. */
+static void loads_add_up(const rig *g, int sources, int targets)
+{
+    for (int stack = 0; stack < DGM_STACKS; stack++) {
+        const dgm_engine_load *load = &dgm_engine_loads(g->engine)[stack];
+        uint64_t rows = 0;
+        for (int l = 0; l < g->model->stack[stack].n_layers; l++)
+            rows += g->model->stack[stack].layers[l].sparse
+                        ? 2 * (uint64_t)(stack == DGM_ENCODER ? sources : targets)
+                        : 0;
+        assert_true(rows > 0);
+        assert_int_equal(load->rows, rows);
+        assert_int_equal(load->busiest_rank, rows);
+        assert_in_range(load->busiest_expert, rows / (uint64_t)g->model->cfg.n_experts[stack],
+                        rows / 2);
+    }
+}
+
 static void observers_see_every_row_of_every_matrix(void **state)
 {
     (void)state;
@@ -392,6 +410,7 @@ static void observers_see_every_row_of_every_matrix(void **state)
             done++;
     /* the last token is never fed, and the first one's successor, the code, is given */
     const int targets = LINES * (PROMPT - 1);
+    loads_add_up(&g, sources, targets);
     assert_int_equal(rows_of(&s, &g.model->embed), targets - LINES);
     for (int stack = 0; stack < DGM_STACKS; stack++)
         for (int l = 0; l < g.model->stack[stack].n_layers; l++) {
@@ -474,6 +493,71 @@ static void a_nan_names_layer_and_row(void **state)
     assert_string_equal(whole, halves);
 }
 
+static void submit_short(rig *g, int line)
+{
+    const int32_t prompt[2] = {2, CODE_B};
+    const dgm_target target = {.prompt = prompt, .n_prompt = 2};
+    int32_t ids[32];
+    dgm_job job = {.id = (uint64_t)line,
+                   .line = (uint64_t)line,
+                   .source = ids,
+                   .n_source = source(ids, line),
+                   .targets = &target,
+                   .n_targets = 1,
+                   .options = decode(2)};
+    job.options.max_length = 12;
+    assert_int_equal(dgm_engine_submit(g->engine, &job), DGM_OK);
+}
+
+/* All lines through one engine; in the encoder (targets are shorter) or in both stacks positions from `first` on are no numbers. Returns how
+ * many lines fail; those keep what they would have been. */
+static int lines_that_fail(const dgm_engine_config *c, int first)
+{
+    rig g;
+    int failed = 0, done = 0;
+    open_rig(&g, c, 2, false);
+    for (int p = first; p < 17; p++)
+        ((float *)g.model->positions)[(size_t)(p + 2) * (size_t)g.model->cfg.d_model] = NAN;
+    for (int sent = 0; done < N_LINES;) {
+        for (; sent < N_LINES && dgm_engine_pending(g.engine) < 8; sent++)
+            submit_short(&g, sent);
+        assert_int_equal(dgm_engine_step(g.engine), DGM_OK);
+        for (dgm_result r; dgm_engine_poll(g.engine, &r); done++) {
+            int32_t ids[32];
+            const bool reaches = source(ids, (int)r.id) > first || first < 11;
+            assert_int_equal(r.status, reaches ? DGM_ENAN : DGM_OK);
+            failed += reaches;
+            if (reaches)
+                assert_non_null(strstr(dgm_error_text(), "row"));
+            else
+                keep(&got[r.id][0], &r);
+            assert_int_equal(r.n_hyps == 0, reaches);
+        }
+    }
+    assert_int_equal(dgm_engine_pending(g.engine), 0);
+    assert_int_equal(dgm_engine_stop(g.engine, DGM_OK, ""), DGM_OK);
+    close_rig(&g);
+    return failed;
+}
+
+static void a_nan_may_fail_its_line_alone(void **state)
+{
+    (void)state;
+    dgm_engine_config c = usual();
+    c.fail_lines = true;
+    assert_int_equal(lines_that_fail(&c, 17), 0);
+    memcpy(want, got, sizeof want);
+    for (int overlap = DGM_OVERLAP_OFF; overlap <= DGM_OVERLAP_ON; overlap++) {
+        if (overlap != DGM_OVERLAP_OFF && overlap != DGM_OVERLAP_ON)
+            continue;
+        c.overlap = (dgm_overlap_mode)overlap;
+        const int failed = lines_that_fail(&c, 12);
+        assert_in_range(failed, 5, N_LINES / 2);
+        same();
+        assert_int_equal(lines_that_fail(&c, 5), N_LINES); /* in the middle of decoding */
+    }
+}
+
 static void what_cannot_fit_is_refused(void **state)
 {
     (void)state;
@@ -510,6 +594,7 @@ int main(void)
         cmocka_unit_test(observers_see_every_row_of_every_matrix),
         cmocka_unit_test(looks_stay_inside_the_text),
         cmocka_unit_test(a_nan_names_layer_and_row),
+        cmocka_unit_test(a_nan_may_fail_its_line_alone),
         cmocka_unit_test(what_cannot_fit_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
