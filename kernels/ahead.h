@@ -62,11 +62,16 @@ static inline size_t dgm_ahead_ask(const dgm_ahead *a, size_t line)
 #define DGM_SOON 192
 #endif
 
-/* dgm_soon - bytes from line `line` of `lines` of each of n_panels panels to the one to ask for. */
+/* dgm_soon_of - bytes from line `line` of `lines` of each of n_panels panels to the one to ask for, `all` lines at a time. */
+static inline size_t dgm_soon_of(int all, int line, int lines, size_t stride, int n_panels)
+{
+    const int soon = all / n_panels < lines ? all / n_panels : lines;
+    return (size_t)soon * DGM_LINE + (line + soon < lines ? 0 : stride * (size_t)(n_panels - 1));
+}
+
 static inline size_t dgm_soon(int line, int lines, size_t stride, int n_panels)
 {
-    const int soon = DGM_SOON / n_panels < lines ? DGM_SOON / n_panels : lines;
-    return (size_t)soon * DGM_LINE + (line + soon < lines ? 0 : stride * (size_t)(n_panels - 1));
+    return dgm_soon_of(DGM_SOON, line, lines, stride, n_panels);
 }
 
 /* Scales of groups, 16 floats a group and panel, are asked for likewise: no prefetcher follows so few lines. */

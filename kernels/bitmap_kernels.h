@@ -4,53 +4,55 @@
  * A line is made whole in a register and multiplied, zeros and all: the chain is the dense one, whatever the rows are. The
  * including <isa>/kernels.c defines, beside what wide_kernels.h wants,
  *   BITMAP_PANELS(rows)   how many panels bitmap_rows takes at once
- * and may define V_WHOLE_LINE when its lines.h has a v_whole_line without memory between.
  */
 #ifndef DGM_KERNELS_BITMAP_KERNELS_H
 #define DGM_KERNELS_BITMAP_KERNELS_H
 
 #include "kernels/sparse.h"
+#include "kernels/whole_line.h"
 #include "kernels/wide_kernels.h"
 
-enum { BITMAP_AHEAD = 1024 }; /* bytes: lines of what is kept have no fixed places to ask for */
-
-#ifndef V_WHOLE_LINE
-/* v_whole_line - the line whose masks are at mask; *src goes on past its elements, of `size` bytes. */
-V_INLINE vline v_whole_line(const unsigned char **src, const uint16_t *mask, const int size)
-{
-    unsigned char line[DGM_LINE];
-    UNROLL(4)
-    for (int i = 0; i < 4 / size; i++) {
-        v_unzip(line + i * size * DGM_PANEL, *src, mask[i], size);
-        *src += __builtin_popcount(mask[i]) * size;
-    }
-    return v_line(line);
-}
-
-V_INLINE v16 v_line_f32(vline line)
-{
-    float out[DGM_PANEL];
-    memcpy(out, &line, sizeof out);
-    return v_load(out);
-}
-#endif
-
-/* A panel being read. */
+/* A panel being read: where it ends, and how much further on the one begins that is read after it. */
 typedef struct bitmap_at {
-    const unsigned char *data;
+    const unsigned char *data, *end;
     const uint16_t *mask;
+    ptrdiff_t jump;
 } bitmap_at;
 
-/* bitmap_line - the next n inputs, from x[r][i] on: a line's, or what there is of the last. */
+/* bitmap_open - panel `panel` of w, of n_panels at once. */
+static bitmap_at bitmap_open(const dgm_packed *w, int panel, int n_panels)
+{
+    const dgm_zipped z = dgm_sparse_stretch(w, panel, 0);
+    const size_t blocks = (size_t)dgm_sparse_blocks(DGM_BITMAP, w->k),
+                 size = dgm_element_bytes(w->type);
+    const size_t panels = dgm_packed_panels(w->n), next = (size_t)(panel + n_panels);
+    bitmap_at at = {.data = z.data, .mask = z.index};
+    at.end = (const unsigned char *)w->data + size * w->starts[(size_t)(panel + 1) * blocks];
+    if (next < panels)
+        at.jump = (const unsigned char *)w->data + size * w->starts[next * blocks] - at.end;
+    return at;
+}
+
+/* bitmap_ask - for what is kept and, now and then, for masks: as dgm_soon, of numbers that have no fixed places. */
+V_INLINE void bitmap_ask(const bitmap_at *at, int i, size_t masks, const int n_panels)
+{
+    const unsigned char *soon = at->data + DGM_SOON / n_panels * DGM_LINE;
+    __builtin_prefetch(soon + (soon < at->end ? 0 : at->jump), 0, 3);
+    if (i % 32 == 0)
+        __builtin_prefetch((const unsigned char *)at->mask + masks, 0, 3);
+}
+
+/* bitmap_line - the next n inputs, from x[r][i] on: a line's, or what there is of the last. masks: bytes to those to ask for. */
 V_INLINE void bitmap_line(v16 acc[][MOST_PANELS], const float *const *x, int i, int n,
-                          bitmap_at *at, const int rows, const int n_panels, const dgm_wtype t)
+                          bitmap_at *at, size_t masks, const int rows, const int n_panels,
+                          const dgm_wtype t)
 {
     const int per = dgm_line_inputs(t), size = 4 / per;
     vline line[MOST_PANELS];
     v16 w[MOST_PANELS];
     UNROLL(8)
     for (int p = 0; p < n_panels; p++) {
-        __builtin_prefetch(at[p].data + BITMAP_AHEAD, 0, 3);
+        bitmap_ask(&at[p], i, masks, n_panels);
         line[p] = v_whole_line(&at[p].data, at[p].mask, size);
         at[p].mask += per;
     }
@@ -76,17 +78,19 @@ V_INLINE void bitmap_chains(float *y, size_t ldy, const float *x, size_t ldx, co
     v16 acc[DGM_MAX_TILE_ROWS][MOST_PANELS];
     for (int r = 0; r < rows; r++)
         row[r] = x + (size_t)r * ldx;
-    for (int p = 0; p < n_panels; p++) {
-        const dgm_zipped z = dgm_sparse_stretch(w, panel + p, 0);
-        at[p] = (bitmap_at){z.data, z.index};
-    }
+    for (int p = 0; p < n_panels; p++)
+        at[p] = bitmap_open(w, panel + p, n_panels);
+    const size_t stride = dgm_sparse_index_bytes(DGM_BITMAP, t, w->k);
+    const int lines = (int)(stride / DGM_LINE) + 1;
     for (int i = 0, first = 1; i < w->k; first = 0) {
         const int end = w->k - i < group ? w->k : i + group, whole = i + (end - i) / per * per;
         clear(acc, rows, n_panels);
         for (; i < whole; i += per)
-            bitmap_line(acc, row, i, per, at, rows, n_panels, t);
+            bitmap_line(acc, row, i, per, at,
+                        dgm_soon_of(DGM_SOON / 8, i / 32, lines, stride, n_panels), rows, n_panels,
+                        t);
         if (i < end)
-            bitmap_line(acc, row, i, end - i, at, rows, n_panels, t);
+            bitmap_line(acc, row, i, end - i, at, 0, rows, n_panels, t);
         i = end;
         if (scale == NULL) {
             store(y, ldy, acc, rows, n_panels);
@@ -138,7 +142,7 @@ static void bitmap_rows(float *y, size_t ldy, const float *x, size_t ldx, const 
                              : bitmap_int8)(y, ldy, x, ldx, w, panel, rows, n_panels);
 }
 
-static void bitmap_kernels_init(dgm_kernels *k)
+V_INLINE void bitmap_kernels_init(dgm_kernels *k)
 {
     k->bitmap_rows = bitmap_rows;
 }

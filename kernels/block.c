@@ -35,11 +35,11 @@ static size_t row_bytes(int k)
 }
 
 /* n of m is picked from rows where they lie: of floats any number, for half the multiplications make up for reading the
- * weights once a pass. Bitmaps are spread out in registers for a few rows of floats, else for tiles. */
+ * weights once a pass. Bitmaps are spread out in registers for a few rows, else for tiles. */
 static bool in_place(const dgm_kernels *kern, int rows, const dgm_packed *w, bool integers)
 {
     if (w->pattern == DGM_BITMAP)
-        return !integers && rows <= kern->thin_rows;
+        return rows <= (integers ? kern->dot_thin_rows : kern->thin_rows);
     if (w->pattern != DGM_DENSE)
         return !integers || rows <= PICKED_DOTS * kern->dot_thin_rows;
     if (integers)
@@ -94,6 +94,7 @@ dgm_block_rows dgm_block_open(const dgm_kernels *kern, dgm_arena *arena, int row
         b.packed = !all_plain(kern, rows, w->k, x, ldx);
     b.copied = b.packed || b.integers;
     b.tiled = b.packed || (b.integers && w->pattern == DGM_DENSE);
+    b.picked = b.integers && !b.packed && dgm_is_nm(w->pattern);
     b.pitch = b.integers ? kern->dot_tile_rows : kern->tile_rows;
     if (b.integers && b.tiled && !b.packed) /* one tile, of as many rows as there are */
         b.pitch = rows;
@@ -188,6 +189,9 @@ static void quantise(const dgm_kernels *kern, const dgm_block_rows *b, int row,
     }
     memset(q + k, 0, b->ldq - (size_t)k);
     kern->sum_row(b->sums + (size_t)row * (size_t)b->groups, q, k, b->groups > 1 ? b->w->group : 0);
+    const int added = b->picked ? kern->picked_added : 0;
+    for (int i = 0; added != 0 && i < k; i++)
+        q[i] = (int8_t)(q[i] ^ added); /* plus 128, as unsigned bytes */
 }
 
 void dgm_block_load(const dgm_kernels *kern, const dgm_block_rows *b, int tile,
@@ -244,7 +248,11 @@ static void rows_in_place(const dgm_kernels *kern, float *acc, size_t ld, const 
     const dgm_panels w = panels_from(b, panel, 0);
     const int k = b->w->k;
     const float *x = b->integers ? NULL : b->x + (size_t)row * b->ldx;
-    if (w.pattern == DGM_BITMAP) {
+    if (b->integers && w.pattern == DGM_BITMAP) {
+        dgm_dot_rows q = dot_rows_from(b, b->q + (size_t)row * b->ldq, row, 0);
+        q.ld = b->ldq;
+        kern->bitmap_dots(acc, ld, &q, b->w, panel, rows, n_panels);
+    } else if (w.pattern == DGM_BITMAP) {
         kern->bitmap_rows(acc, ld, x, b->ldx, b->w, panel, rows, n_panels);
     } else if (b->integers && w.pattern != DGM_DENSE) {
         kern->picked_dots(acc, ld, b->q + (size_t)row * b->ldq, b->ldq, &w, k, rows, n_panels);

@@ -27,6 +27,7 @@ typedef struct dgm_block_rows {
         pitch; /* of each tile (the last may have fewer): rows in it, rows it has room for */
     bool copied, packed, integers; /* packed: in tiles, many rows' way; integers: quantised */
     bool tiled;                    /* packed, or quantised rows of dense weights */
+    bool picked;                   /* quantised rows for picked_dots, as those want them */
     const float *x;                /* not copied: row r at x + r * ldx */
     size_t ldx;
     unsigned char *tiles; /* tiled */

@@ -38,6 +38,18 @@ V_INLINE void dot_line(vsum acc[][MOST_PANELS], const int col, const int apart, 
         }
         return;
     }
+    if (DOT_U4_PAIRS && apart == 0) {
+        UNROLL(8)
+        for (int p = 0; p < n_panels; p++) {
+            const vdot_u4 low = vdot_of_u4(w + (size_t)p * stride, 0),
+                          high = vdot_of_u4(w + (size_t)p * stride, 1);
+            UNROLL(16)
+            for (int r = 0; r < rows; r++)
+                acc[r][col + p] =
+                    vs_dot_u4_pair(acc[r][col + p], low, x + 4 * r, high, x + x_quad + 4 * r);
+        }
+        return;
+    }
     UNROLL(2)
     for (int half = 0; half < 2; half++) {
         const int to = col + half * apart;
@@ -72,6 +84,36 @@ V_INLINE void dot_start(vsum acc[][MOST_PANELS], const int32_t *sums, size_t ld_
     }
 }
 
+/* dot_joined - several chains become one. */
+V_INLINE void dot_joined(vsum acc[][MOST_PANELS], const int rows, const int chains)
+{
+    UNROLL(4)
+    for (int c = 1; c < chains; c++) {
+        UNROLL(16)
+        for (int r = 0; r < rows; r++)
+            acc[r][0] = vs_add(acc[r][0], acc[r][c]);
+    }
+}
+
+/* dot_store - sums, or, with scales, the products of sums with theirs onto what is there. */
+V_INLINE void dot_store(void *y, size_t ldy, vsum acc[][MOST_PANELS], const float *scale,
+                        size_t scale_stride, const int rows, const int n_panels, int first)
+{
+    UNROLL(16)
+    for (int r = 0; r < rows; r++) {
+        UNROLL(8)
+        for (int p = 0; p < n_panels; p++) {
+            const size_t at = (size_t)r * ldy + (size_t)(DGM_PANEL * p);
+            float *sum = (float *)y + at;
+            if (scale == NULL)
+                vs_store((int32_t *)y + at, acc[r][p]);
+            else
+                v_store(sum, v_fma(vs_float(acc[r][p]), v_load(scale + (size_t)p * scale_stride),
+                                   first ? v_set1(0.0f) : v_load(sum)));
+        }
+    }
+}
+
 /* dot_sums - adds inputs from .. to, whose lines begin at *w and numbers at *x; both are moved on. Of several chains each
  * line takes the next. What thin calls ask for lies in the order of memory: of one panel DGM_SOON lines on, of two those that
  * follow both. */
@@ -97,12 +139,7 @@ V_INLINE void dot_sums(vsum acc[][MOST_PANELS], const int8_t **x, size_t x_quad,
     }
     for (; i < to; i += per, *x += (size_t)per / 4 * x_quad, *w += DGM_LINE)
         dot_line(acc, 0, 0, *x, x_quad, *w, stride, rows, n_panels, t);
-    UNROLL(4)
-    for (int c = 1; c < chains; c++) {
-        UNROLL(16)
-        for (int r = 0; r < rows; r++)
-            acc[r][0] = vs_add(acc[r][0], acc[r][c]);
-    }
+    dot_joined(acc, rows, chains);
 }
 
 /* dots - without scales; x_quad: bytes of x from 4 inputs to the next 4. */
@@ -333,7 +370,7 @@ static double dot_peak(float *sink, int n)
     return 2.0 * 4 * DGM_LANES * CHAINS * DGM_TURN * n;
 }
 
-static void dot_kernels_init(dgm_kernels *k)
+V_INLINE void dot_kernels_init(dgm_kernels *k)
 {
     k->dot_tile_rows = DOT_TILE_ROWS;
     k->dot_tile = dot_tile;

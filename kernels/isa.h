@@ -1,7 +1,7 @@
 /*
  * isa.h - private to kernels/: the folders that fill the table.
  *
- * Each init sets every entry, so a later one replaces an earlier one. Call it only where the CPU has what the name says.
+ * Each init but the last sets every entry, so a later one replaces an earlier one. Call it only where the CPU has what the name says.
  */
 #ifndef DGM_KERNELS_ISA_H
 #define DGM_KERNELS_ISA_H
@@ -14,6 +14,7 @@ void dgm_ref_fma_init(
 void dgm_avx2_init(dgm_kernels *k);   /* AVX2, FMA, F16C */
 void dgm_avx512_init(dgm_kernels *k); /* AVX-512 F, BW, DQ, VL */
 void dgm_vnni_init(dgm_kernels *k);   /* AVX-512 VNNI on top */
+void dgm_vbmi2_init(dgm_kernels *k);  /* bitmaps alone, in a table of VNNI's: with VBMI2 too */
 
 /* NULL where the build ends at avx2, as under sanitizers. */
 #if DGM_HAVE_AVX512

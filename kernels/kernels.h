@@ -156,17 +156,23 @@ typedef struct dgm_kernels {
 
     /*
      * picked_rows - wide_rows for n of m, of f32, bf16 and int8; picked_dots - dot_rows for n of m, of int8, whose rows q
-     * stand in their own order, ldq apart. Inputs that are not kept are left out: dgm_kernels.plain says whether rows
-     * of floats allow that.
+     * stand in their own order, ldq apart, each number q + picked_added (0, or 128: as unsigned bytes). Inputs that are not
+     * kept are left out: dgm_kernels.plain says whether rows of floats allow that.
      */
     void (*picked_rows)(float *y, size_t ldy, const float *x, size_t ldx, const dgm_panels *w,
                         int k, int rows, int n_panels);
+    int picked_added;
     void (*picked_dots)(void *y, size_t ldy, const int8_t *q, size_t ldq, const dgm_panels *w,
                         int k, int rows, int n_panels);
 
-    /* bitmap_rows - wide_rows for bitmaps (sparse.h) of f32, bf16 and int8, from panel `panel` of w on; any rows. */
+    /*
+     * bitmap_rows - wide_rows for bitmaps (sparse.h) of f32, bf16 and int8, from panel `panel` of w on; any rows.
+     * bitmap_dots - dot_rows for bitmaps of int8; rows stand in their own order, x->ld apart, zero likewise to a multiple of 8.
+     */
     void (*bitmap_rows)(float *y, size_t ldy, const float *x, size_t ldx,
                         const struct dgm_packed *w, int panel, int rows, int n_panels);
+    void (*bitmap_dots)(void *y, size_t ldy, const dgm_dot_rows *x, const struct dgm_packed *w,
+                        int panel, int rows, int n_panels);
 
     /* plain - each x is zero, or finite and not closer to zero than DGM_SPARSE_LEAST_X. */
     int (*plain)(const float *x, int n);

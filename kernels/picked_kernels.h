@@ -18,11 +18,11 @@
 enum { PICKED_GROUP = 4, MOST_INPUTS = 32 };
 
 /* kept - number v of a block, of all lanes. */
-V_INLINE v16 kept(const unsigned char *data, const int v, const dgm_wtype t)
+V_INLINE v16 kept(const unsigned char *data, const int v, const dgm_wtype t, const int few)
 {
     const int per = dgm_line_inputs(t);
     const unsigned char *line = data + v / per * DGM_LINE;
-    return t == DGM_W_F32 ? v_load((const float *)line) : wide(v_line(line), v % per, t, 0);
+    return t == DGM_W_F32 ? v_load((const float *)line) : wide(v_line(line), v % per, t, few);
 }
 
 /* picked_group - m inputs of all rows, from x[r][at] on: numbers g * n .. of the block. */
@@ -38,7 +38,7 @@ V_INLINE void picked_group(v16 acc[][MOST_PANELS], const float *const *x, int at
     for (int p = 0; p < n_panels; p++) {
         UNROLL(4)
         for (int s = 0; s < n; s++) {
-            w[p][s] = kept(data + (size_t)p * stride, g * n + s, t);
+            w[p][s] = kept(data + (size_t)p * stride, g * n + s, t, 1);
             places[p][s] = v_places(index[p], dgm_nm_bit(pattern, g * n + s));
         }
     }
@@ -56,15 +56,17 @@ V_INLINE void picked_group(v16 acc[][MOST_PANELS], const float *const *x, int at
 
 V_INLINE void picked_block(v16 acc[][MOST_PANELS], const float *const *x, int at,
                            const unsigned char *data, size_t stride, const unsigned char *index,
-                           size_t index_stride, size_t soon, const int rows, const int n_panels,
-                           const dgm_wtype t, const dgm_pattern pattern)
+                           size_t index_stride, size_t soon, size_t soon_index, const int rows,
+                           const int n_panels, const dgm_wtype t, const dgm_pattern pattern)
 {
     const int groups = dgm_nm_inputs(pattern) / dgm_nm_m(pattern);
     const int lines = dgm_nm_inputs(pattern) / 2 / dgm_line_inputs(t);
     vline places[MOST_PANELS];
     UNROLL(8)
-    for (int p = 0; p < n_panels; p++)
+    for (int p = 0; p < n_panels; p++) {
         places[p] = v_line(index + (size_t)p * index_stride);
+        __builtin_prefetch(index + (size_t)p * index_stride + soon_index, 0, 3);
+    }
     UNROLL(8)
     for (int g = 0; g < groups; g++) {
         UNROLL(8)
@@ -101,8 +103,11 @@ V_INLINE void picked_chains(float *y, size_t ldy, const float *x, size_t ldx, co
                 memcpy(last[r], row[r] + i, (size_t)(k - i) * sizeof *x);
                 row[r] = last[r];
             }
-            picked_block(acc, row, i == whole ? 0 : i, data, w->stride, index, w->index_stride,
-                         dgm_soon(line, lines, w->stride, n_panels), rows, n_panels, t, pattern);
+            picked_block(
+                acc, row, i == whole ? 0 : i, data, w->stride, index, w->index_stride,
+                dgm_soon(line, lines, w->stride, n_panels),
+                dgm_soon_of(DGM_SOON / each, line / each, lines / each, w->index_stride, n_panels),
+                rows, n_panels, t, pattern);
         }
         if (scale == NULL) {
             store(y, ldy, acc, rows, n_panels);
@@ -180,7 +185,7 @@ static int plain(const float *x, int n)
     return bad == 0;
 }
 
-static void picked_kernels_init(dgm_kernels *k)
+V_INLINE void picked_kernels_init(dgm_kernels *k)
 {
     k->picked_rows = picked_rows;
     k->plain = plain;

@@ -205,7 +205,7 @@ static double fma_peak(float *sink, int n)
     return 2.0 * DGM_LANES * CHAINS * DGM_TURN * n;
 }
 
-static void tile_kernels_init(dgm_kernels *k)
+V_INLINE void tile_kernels_init(dgm_kernels *k)
 {
     k->tile_rows = TILE_ROWS;
     k->tile_panels = TILE_PANELS;

@@ -7,6 +7,7 @@
 
 #include "kernels/sparse.h"
 #include "kernels/unroll.h"
+#include "kernels/whole_line.h"
 
 #include <string.h>
 
@@ -54,12 +55,12 @@ V_INLINE void unzip_nm(unsigned char *lines, const dgm_zipped *from, int k, cons
 
 V_INLINE void unzip_bitmap(unsigned char *lines, const dgm_zipped *from, int k, const dgm_wtype t)
 {
-    const int per = dgm_line_inputs(t), size = 4 / per, words = (k + per - 1) / per * per;
+    const int per = dgm_line_inputs(t);
     const unsigned char *data = from->data;
     const uint16_t *masks = from->index;
-    for (int i = 0; i < words; i++, lines += DGM_PANEL * size) {
-        v_unzip(lines, data, masks[i], size);
-        data += __builtin_popcount(masks[i]) * size;
+    for (int i = 0; i < k; i += per, masks += per, lines += DGM_LINE) {
+        const vline line = v_whole_line(&data, masks, 4 / per);
+        memcpy(lines, &line, DGM_LINE);
     }
 }
 
@@ -82,7 +83,7 @@ static void unzip(void *lines, const dgm_zipped *from, int k)
     }
 }
 
-static void unzip_kernels_init(dgm_kernels *k)
+V_INLINE void unzip_kernels_init(dgm_kernels *k)
 {
     k->unzip = unzip;
 }

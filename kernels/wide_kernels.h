@@ -4,19 +4,20 @@
  * Few rows wait for memory: their weights are widened in registers, one line of each panel at a time. Many rows want
  * the f32 tile: `widen` fills a buffer for it. The including <isa>/kernels.c defines, beside what tile_kernels.h wants,
  *   WIDE_PANELS(rows, type)   how many panels wide_rows takes at once
+ *   WIDE_SIDE                 whether one row takes groups of int4 side by side instead
  */
 #ifndef DGM_KERNELS_WIDE_KERNELS_H
 #define DGM_KERNELS_WIDE_KERNELS_H
 
 #include "kernels/tile_kernels.h"
 
-/* few: with one or two rows it is the conversion that counts, with more the registers that it takes. */
+/* few: with few rows it is the conversion that counts, with more the registers that it takes. */
 V_INLINE v16 wide(vline line, const int s, const dgm_wtype t, const int few)
 {
     return t == DGM_W_BF16   ? v_bf16(line, s)
-           : t == DGM_W_INT8 ? v_s8(line, s)
-           : few             ? v_u4_few(line, s)
-                             : v_u4(line, s);
+           : t == DGM_W_INT4 ? (few ? v_u4_few(line, s) : v_u4(line, s))
+           : few             ? v_s8_few(line, s)
+                             : v_s8(line, s);
 }
 
 static void widen(float *dst, dgm_wtype type, const void *panel, int k);
@@ -38,6 +39,7 @@ V_INLINE void wide_line(v16 acc[][MOST_PANELS], const float *const *x, int at,
                         const unsigned char *w, size_t stride, size_t soon, const int rows,
                         const int n_panels, const dgm_wtype t)
 {
+    const int few = rows == 2 || (rows == 1 && t == DGM_W_INT4); /* int8, 1 row: 0.76, not 0.82 */
     vline line[MOST_PANELS];
     v16 wv[MOST_PANELS];
     UNROLL(8)
@@ -49,7 +51,7 @@ V_INLINE void wide_line(v16 acc[][MOST_PANELS], const float *const *x, int at,
     for (int s = 0; s < dgm_line_inputs(t); s++) {
         UNROLL(8)
         for (int p = 0; p < n_panels; p++)
-            wv[p] = wide(line[p], s, t, rows <= 2);
+            wv[p] = wide(line[p], s, t, few);
         wide_input(acc, x, at + s, wv, rows, n_panels);
     }
 }
@@ -72,7 +74,7 @@ V_INLINE void wide_part(v16 acc[][MOST_PANELS], const float *const *x, int at,
 }
 
 V_INLINE void wide_chains(float *y, size_t ldy, const float *x, size_t ldx, const dgm_panels *w,
-                          int k, const int rows, const int n_panels, const dgm_wtype t)
+                          int k, int first, const int rows, const int n_panels, const dgm_wtype t)
 {
     const int per = dgm_line_inputs(t), group = w->scales.at != NULL ? w->scales.group : k;
     const unsigned char *line = w->data;
@@ -82,7 +84,7 @@ V_INLINE void wide_chains(float *y, size_t ldy, const float *x, size_t ldx, cons
     UNROLL(16)
     for (int r = 0; r < rows; r++)
         row[r] = x + (size_t)r * ldx;
-    for (int i = 0, first = 1; i < k; first = 0) {
+    for (int i = 0; i < k; first = 0) {
         const int end = k - i < group ? k : i + group, whole = i + (end - i) / per * per;
         clear(acc, rows, n_panels);
         if (scale != NULL)
@@ -104,15 +106,82 @@ V_INLINE void wide_chains(float *y, size_t ldy, const float *x, size_t ldx, cons
     }
 }
 
+/*
+ * side_groups - of one row and one panel of int4, `side` whole groups side by side, from x and w on: groups are chains that do
+ * not wait for one another, and one panel at a time is the order of memory. total goes on from what is there.
+ */
+V_INLINE v16 side_groups(v16 total, const float *x, const unsigned char *w, int group,
+                         const float *scale, const int side)
+{
+    const int per = dgm_line_inputs(DGM_W_INT4);
+    const size_t apart = (size_t)(group / per) * DGM_LINE;
+    v16 acc[MOST_PANELS];
+    UNROLL(8)
+    for (int g = 0; g < side; g++) {
+        acc[g] = v_set1(0.0f);
+        __builtin_prefetch(scale + (MOST_PANELS * 4 + g) * DGM_PANEL, 0, 3);
+    }
+    for (int i = 0; i < group; i += per, w += DGM_LINE) {
+        const unsigned char *soon = w + (size_t)(i / per * (side - 1) + DGM_SOON) * DGM_LINE;
+        vline line[MOST_PANELS];
+        UNROLL(8)
+        for (int g = 0; g < side; g++) {
+            line[g] = v_line(w + (size_t)g * apart);
+            __builtin_prefetch(soon + g * DGM_LINE, 0, 3);
+        }
+        UNROLL(8)
+        for (int s = 0; s < per; s++) {
+            UNROLL(8)
+            for (int g = 0; g < side; g++)
+                acc[g] = v_fma(v_set1(x[g * group + i + s]), v_u4_side(line[g], s), acc[g]);
+        }
+    }
+    UNROLL(8)
+    for (int g = 0; g < side; g++)
+        total = v_fma(acc[g], v_load(scale + g * DGM_PANEL), total);
+    return total;
+}
+
+#define SIDE_BY(side)                                                                              \
+    for (; i + (side)*group <= k; i += (side)*group, scale += (side)*DGM_PANEL) {                  \
+        total = side_groups(total, x + i, line, group, scale, side);                               \
+        line += (size_t)((side)*group / dgm_line_inputs(DGM_W_INT4)) * DGM_LINE;                   \
+    }
+
+/* side_panel - one row with one panel of int4 of which groups have scales. */
+V_INLINE void side_panel(float *y, const float *x, const dgm_panels *w, int k)
+{
+    const int group = w->scales.group;
+    const unsigned char *line = w->data;
+    const float *scale = w->scales.at;
+    v16 total = v_set1(0.0f);
+    int i = 0;
+    SIDE_BY(8)
+    SIDE_BY(4)
+    SIDE_BY(1)
+    v_store(y, total);
+    if (i < k) { /* a group that is not full */
+        const dgm_panels rest = {.data = line, .scales = {scale, 0, group}};
+        wide_chains(y, 0, x + i, 0, &rest, k - i, 0, 1, 1, DGM_W_INT4);
+    }
+}
+
 V_INLINE void wide_all(float *y, size_t ldy, const float *x, size_t ldx, dgm_panels w, int k,
                        const int rows, int n_panels, const int at_once, const dgm_wtype t)
 {
+    if (WIDE_SIDE && rows == 1 && t == DGM_W_INT4 && w.scales.at != NULL) {
+        for (; n_panels > 0; n_panels--, y += DGM_PANEL, w.scales.at += w.scales.stride) {
+            side_panel(y, x, &w, k);
+            w.data = (const unsigned char *)w.data + w.stride;
+        }
+        return;
+    }
     for (int np; n_panels > 0; n_panels -= np) {
         np = n_panels >= at_once ? at_once : 1;
         if (np == at_once)
-            wide_chains(y, ldy, x, ldx, &w, k, rows, at_once, t);
+            wide_chains(y, ldy, x, ldx, &w, k, 1, rows, at_once, t);
         else
-            wide_chains(y, ldy, x, ldx, &w, k, rows, 1, t);
+            wide_chains(y, ldy, x, ldx, &w, k, 1, rows, 1, t);
         y += DGM_PANEL * np;
         w.data = (const unsigned char *)w.data + w.stride * (size_t)np;
         w.scales.at = w.scales.at != NULL ? w.scales.at + w.scales.stride * (size_t)np : NULL;
@@ -179,7 +248,7 @@ static void widen(float *dst, dgm_wtype type, const void *panel, int k)
         widen_panel(dst, panel, k, DGM_W_INT4);
 }
 
-static void wide_kernels_init(dgm_kernels *k)
+V_INLINE void wide_kernels_init(dgm_kernels *k)
 {
     k->wide_rows = wide_rows;
     k->widen = widen;

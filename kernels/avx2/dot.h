@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-enum { DOT_S8_ADDED = 0, DOT_U4_ADDED = 8 };
+enum { DOT_S8_ADDED = 0, DOT_U4_ADDED = 8, PICKED_ADDED = 0, DOT_U4_PAIRS = 1 };
 
 typedef struct vsum {
     __m256i lo, hi;
@@ -42,14 +42,24 @@ V_INLINE vsum vs_add(vsum a, vsum b)
     return (vsum){_mm256_add_epi32(a.lo, b.lo), _mm256_add_epi32(a.hi, b.hi)};
 }
 
+V_INLINE vsum vs_sub(vsum a, vsum b)
+{
+    return (vsum){_mm256_sub_epi32(a.lo, b.lo), _mm256_sub_epi32(a.hi, b.hi)};
+}
+
 V_INLINE v16 vs_float(vsum a)
 {
     return (v16){_mm256_cvtepi32_ps(a.lo), _mm256_cvtepi32_ps(a.hi)};
 }
 
+V_INLINE vdot_s8 vdot_s8_of(vline line)
+{
+    return line;
+}
+
 V_INLINE vdot_s8 vdot_of_s8(const unsigned char *line)
 {
-    return v_line(line);
+    return vdot_s8_of(v_line(line));
 }
 
 V_INLINE vdot_u4 vdot_of_u4(const unsigned char *line, const int half)
@@ -121,10 +131,32 @@ V_INLINE vsum vs_dot_picked(vsum acc, vkept w, vinputs x, vline places)
                   quads(acc.hi, _mm256_abs_epi8(w.hi), _mm256_sign_epi8(hi, w.hi))};
 }
 
+V_INLINE vsum vs_dot_added(vsum acc, vkept w)
+{
+    (void)w; /* nothing is */
+    return acc;
+}
+
 V_INLINE vsum vs_dot_u4(vsum acc, vdot_u4 w, const int8_t *x)
 {
     const __m256i xv = four(x);
     return (vsum){quads(acc.lo, w.lo, xv), quads(acc.hi, w.hi, xv)};
+}
+
+/* In 16 bits four products are at most 4 * 15 * 127. */
+V_INLINE __m256i two_quads(__m256i acc, __m256i u, __m256i s, __m256i u2, __m256i s2)
+{
+    const __m256i pairs =
+        _mm256_add_epi16(_mm256_maddubs_epi16(u, s), _mm256_maddubs_epi16(u2, s2));
+    return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+
+V_INLINE vsum vs_dot_u4_pair(vsum acc, vdot_u4 low, const int8_t *x, vdot_u4 high,
+                             const int8_t *more)
+{
+    const __m256i xv = four(x), more_v = four(more);
+    return (vsum){two_quads(acc.lo, low.lo, xv, high.lo, more_v),
+                  two_quads(acc.hi, low.hi, xv, high.hi, more_v)};
 }
 
 #endif

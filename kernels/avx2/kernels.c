@@ -11,6 +11,7 @@
 #define THIN_PANELS(rows) ((rows) == 1 ? 4 : (rows) <= 3 ? 2 : 1)
 
 #define WIDE_PANELS(rows, type) THIN_PANELS(rows)
+#define WIDE_SIDE 0
 #define DOT_TILE_ROWS 4
 #define DOT_TILE_PANELS 1
 #define DOT_GROUP_ROWS 4
@@ -19,12 +20,12 @@
 #define DOT_THIN_CHAINS(rows) 1
 #define PICKED_PANELS(rows) ((rows) == 1 ? 2 : 1)
 #define BITMAP_PANELS(rows) 1
-#define PICKED_DOT_PANELS(rows) ((rows) == 1 ? 2 : 1)
 
 #include "kernels/dot_kernels.h"
 #include "kernels/tile_kernels.h"
 #include "kernels/wide_kernels.h"
 
+#include "kernels/bitmap_dots.h"
 #include "kernels/bitmap_kernels.h"
 #include "kernels/picked_dots.h"
 #include "kernels/picked_kernels.h"
@@ -42,5 +43,6 @@ void dgm_avx2_init(dgm_kernels *k)
     picked_kernels_init(k);
     bitmap_kernels_init(k);
     picked_dots_init(k);
+    bitmap_dots_init(k);
     unzip_kernels_init(k);
 }

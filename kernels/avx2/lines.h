@@ -65,7 +65,17 @@ V_INLINE v16 v_u4(vline w, const int s)
     return (v16){u4(w.lo, s), u4(w.hi, s)};
 }
 
+V_INLINE v16 v_s8_few(vline w, const int s)
+{
+    return v_s8(w, s);
+}
+
 V_INLINE v16 v_u4_few(vline w, const int s)
+{
+    return v_u4(w, s);
+}
+
+V_INLINE v16 v_u4_side(vline w, const int s)
 {
     return v_u4(w, s);
 }

@@ -7,9 +7,10 @@
 #define DOT_GROUP_ROWS 6
 #define DOT_THIN_ROWS 8
 #define DOT_THIN_PANELS(rows, type, grouped) 1
+#define V_WHOLE_LINE
 #define DOT_THIN_CHAINS(rows) 1
-#define PICKED_DOT_PANELS(rows) ((rows) == 1 ? 6 : (rows) <= 4 ? 4 : 2)
 
+#include "kernels/bitmap_dots.h"
 #include "kernels/dot_kernels.h"
 #include "kernels/picked_dots.h"
 
@@ -17,4 +18,5 @@ void dgm_avx512_dots_init(dgm_kernels *k)
 {
     dot_kernels_init(k);
     picked_dots_init(k);
+    bitmap_dots_init(k);
 }

@@ -1,4 +1,4 @@
-/* AVX-512: the table; its functions on rows. Tiles are in floats.c and dots.c, files of their own to compile side by side. */
+/* AVX-512: the table; its functions on rows. Products are in files of their own, to compile side by side. */
 #include "kernels/avx512/sums.h"
 
 #include "kernels/attend_kernels.h"
@@ -13,5 +13,7 @@ void dgm_avx512_init(dgm_kernels *k)
     attend_kernels_init(k);
     int_rows_init(k);
     dgm_avx512_floats_init(k);
+    dgm_avx512_picked_init(k);
+    dgm_avx512_bitmaps_init(k);
     dgm_avx512_dots_init(k);
 }

@@ -4,6 +4,8 @@
 
 #include "kernels/avx512/vec.h"
 
+#include <string.h>
+
 typedef __m512i vline;
 
 V_INLINE vline v_line(const unsigned char *p)
@@ -43,13 +45,23 @@ V_INLINE v16 looked_up(vline w, const int at)
     return _mm512_permutexvar_ps(at == 0 ? w : _mm512_srli_epi32(w, (unsigned)at), table);
 }
 
-/* in_place - the same for bits up to 16: there it is part of the mantissa of 2^(23 - at) and counts ones. */
-V_INLINE v16 in_place(vline w, const int at)
+/*
+ * in_place - bits `ones` at bit `at`, which end below bit 23: there they are part of the mantissa of 2^(23 - at) and count ones.
+ * Bits that are to be turned over are those of `flip`. What that is more than the number asked for is taken off: exactly.
+ */
+V_INLINE v16 in_place(vline w, const int at, const int ones, const int flip, const float more)
 {
-    const vline nibble = _mm512_set1_epi32(15 << at), power = _mm512_set1_epi32((150 - at) << 23);
-    const v16 more = _mm512_set1_ps((float)(1 << (23 - at)) + 8.0f);
-    const vline number = _mm512_ternarylogic_epi32(w, nibble, power, 0xea); /* w & nibble | power */
-    return _mm512_sub_ps(_mm512_castsi512_ps(number), more);
+    const vline mask = _mm512_set1_epi32(ones << at),
+                power = _mm512_set1_epi32((150 - at) << 23 | flip << at);
+    const vline number = _mm512_ternarylogic_epi32(w, mask, power, 0x6a); /* (w & mask) ^ power */
+    return _mm512_sub_ps(_mm512_castsi512_ps(number),
+                         _mm512_set1_ps((float)(1 << (23 - at)) + more));
+}
+
+/* v_s8_few - only two of four pipes shift: so once for four numbers. */
+V_INLINE v16 v_s8_few(vline w, const int s)
+{
+    return in_place(s < 2 ? w : _mm512_srli_epi32(w, 16), s % 2 * 8, 255, 128, 128.0f);
 }
 
 V_INLINE v16 v_u4(vline w, const int s)
@@ -74,21 +86,36 @@ V_INLINE v16 v_u4(vline w, const int s)
     }
 }
 
+/* nibble - bits `at` .. of a word, less 8. */
+V_INLINE v16 nibble(vline w, const int at)
+{
+    return in_place(w, at, 15, 0, 8.0f);
+}
+
 /* v_u4_few - only two of four pipes shift and permute, only two subtract: so half the one way, half the other. */
 V_INLINE v16 v_u4_few(vline w, const int s)
 {
     switch (s) {
     case 1:
-        return in_place(w, 8);
+        return nibble(w, 8);
     case 2:
-        return in_place(w, 16);
+        return nibble(w, 16);
     case 4:
-        return in_place(w, 4);
+        return nibble(w, 4);
     case 5:
-        return in_place(w, 12);
+        return nibble(w, 12);
     default:
         return v_u4(w, s);
     }
+}
+
+/* v_u4_side - with one shift for all that ends above bit 23: better where eight lines are at hand. */
+V_INLINE v16 v_u4_side(vline w, const int s)
+{
+    const int bit = s < 4 ? 8 * s : 8 * s - 28;
+    if (bit >= 16)
+        w = _mm512_srli_epi32(w, 16);
+    return bit % 16 == 0 ? looked_up(w, 0) : nibble(w, bit % 16);
 }
 
 /* The window as often as it fits. */
@@ -111,21 +138,24 @@ V_INLINE v16 v_picked(vwindow w, vline places, const int m)
     return m == 4 ? _mm512_permutevar_ps(w, places) : _mm512_permutexvar_ps(places, w);
 }
 
-V_INLINE void v_unzip(unsigned char *dst, const unsigned char *src, uint16_t mask, const int size)
+/* v_whole_line - as in kernels/whole_line.h; with VBMI2, one instruction. */
+#ifdef V_EXPANDS_BYTES
+V_INLINE vline v_whole_line(const unsigned char **src, const uint16_t *mask, const int size)
 {
-    if (size == 4) {
-        _mm512_storeu_si512(dst, _mm512_maskz_expand_epi32(mask, _mm512_loadu_si512(src)));
-    } else if (size == 2) {
-        const __m512i all = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)src));
-        _mm256_storeu_si256((__m256i *)dst,
-                            _mm512_cvtepi32_epi16(_mm512_maskz_expand_epi32(mask, all)));
-    } else {
-        const __m512i all = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)src));
-        _mm_storeu_si128((__m128i *)dst,
-                         _mm512_cvtepi32_epi8(_mm512_maskz_expand_epi32(mask, all)));
-    }
+    vline all = _mm512_loadu_si512(*src);
+    uint64_t bits = 0;
+#ifdef __AVX512F__
+    __asm__(
+        ""
+        : "+v"(all)); /* else compilers expand from memory, which is slow where lines are crossed */
+#endif
+    memcpy(&bits, mask, (size_t)(8 / size));
+    *src += __builtin_popcountll(bits) * size;
+    return size == 1   ? _mm512_maskz_expand_epi8((__mmask64)bits, all)
+           : size == 2 ? _mm512_maskz_expand_epi16((__mmask32)bits, all)
+                       : _mm512_maskz_expand_epi32((__mmask16)bits, all);
 }
-
+#else
 /* expanded - the next elements of *src where mask has its ones, of `size` bytes, each as 32 bits. */
 V_INLINE vline expanded(const unsigned char **src, uint16_t mask, const int size)
 {
@@ -137,7 +167,6 @@ V_INLINE vline expanded(const unsigned char **src, uint16_t mask, const int size
     return _mm512_maskz_expand_epi32(mask, all);
 }
 
-/* v_whole_line - as in kernels/bitmap_kernels.h. */
 V_INLINE vline v_whole_line(const unsigned char **src, const uint16_t *mask, const int size)
 {
     const vline a = expanded(src, mask[0], size);
@@ -152,6 +181,7 @@ V_INLINE vline v_whole_line(const unsigned char **src, const uint16_t *mask, con
     return _mm512_permutexvar_epi32(
         _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), abcd);
 }
+#endif
 
 V_INLINE v16 v_line_f32(vline line)
 {

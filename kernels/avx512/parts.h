@@ -4,8 +4,9 @@
 
 #include "kernels/kernels.h"
 
-void dgm_avx512_floats_init(
-    dgm_kernels *k); /* f32 tiles, those of weights widened or without zeros */
-void dgm_avx512_dots_init(dgm_kernels *k); /* integer dot products */
+void dgm_avx512_floats_init(dgm_kernels *k);  /* f32 tiles, those of weights widened */
+void dgm_avx512_picked_init(dgm_kernels *k);  /* those of n of m */
+void dgm_avx512_bitmaps_init(dgm_kernels *k); /* those of bitmaps, and unzip */
+void dgm_avx512_dots_init(dgm_kernels *k);    /* integer dot products */
 
 #endif

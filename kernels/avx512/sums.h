@@ -28,6 +28,11 @@ V_INLINE vsum vs_add(vsum a, vsum b)
     return _mm512_add_epi32(a, b);
 }
 
+V_INLINE vsum vs_sub(vsum a, vsum b)
+{
+    return _mm512_sub_epi32(a, b);
+}
+
 V_INLINE v16 vs_float(vsum a)
 {
     return _mm512_cvtepi32_ps(a);
@@ -54,12 +59,6 @@ V_INLINE __m512i four(const int8_t *x)
 
 typedef __m512i vinputs;
 
-/* Bytes and which of them are negative: dot products want one operand unsigned. */
-typedef struct vkept {
-    __m512i size;
-    __mmask64 negative;
-} vkept;
-
 V_INLINE vinputs vs_window(const int8_t *x)
 {
     int64_t all;
@@ -73,19 +72,6 @@ V_INLINE vline vs_places(vline index, const int l, const int m)
                   second = _mm512_set1_epi32(m == 4 ? 0x04040000 : 0);
     const __m512i places = _mm512_srli_epi32(index, (unsigned)((m == 4 ? 2 : 4) * l));
     return _mm512_ternarylogic_epi32(places, mask, second, 0xea); /* places & mask | second */
-}
-
-V_INLINE vkept vkept_of(const unsigned char *line)
-{
-    const __m512i w = v_line(line);
-    return (vkept){_mm512_abs_epi8(w), _mm512_movepi8_mask(w)};
-}
-
-/* picked - each lane's 4 inputs with the signs of w. */
-V_INLINE __m512i picked(vkept w, vinputs x, vline places)
-{
-    const __m512i four = _mm512_shuffle_epi8(x, places);
-    return _mm512_mask_sub_epi8(four, w.negative, _mm512_setzero_si512(), four);
 }
 
 /* nibbles - of half a line of int4, as bytes. */

@@ -2,14 +2,14 @@
  * dot.h (ref) - dot products of 4 inputs, int8 with int8 or int4, added to 16 sums of int32.
  *
  * Where weights are taken as unsigned, a constant has been added to each: a sum is then too large by that times the
- * sum of its row (DOT_S8_ADDED, DOT_U4_ADDED).
+ * sum of its row (DOT_S8_ADDED, DOT_U4_ADDED). Rows that are picked from may be unsigned likewise (PICKED_ADDED).
  */
 #ifndef DGM_KERNELS_DOT_H
 #define DGM_KERNELS_DOT_H
 
 #include "kernels/ref/lines.h"
 
-enum { DOT_S8_ADDED = 0, DOT_U4_ADDED = 8 };
+enum { DOT_S8_ADDED = 0, DOT_U4_ADDED = 8, PICKED_ADDED = 0, DOT_U4_PAIRS = 1 };
 
 typedef struct vsum {
     int32_t l[16];
@@ -43,6 +43,12 @@ V_INLINE vsum vs_add(vsum a, vsum b)
     return a;
 }
 
+V_INLINE vsum vs_sub(vsum a, vsum b)
+{
+    V_LANES(l) a.l[l] -= b.l[l];
+    return a;
+}
+
 V_INLINE v16 vs_float(vsum a)
 {
     v16 r;
@@ -57,11 +63,18 @@ V_INLINE vsum vs_add_quads(vsum acc, const int8_t *x)
     return acc;
 }
 
-/* vdot_of_s8 - a line of int8; vdot_of_u4 - half a line of int4: inputs 0 .. 3 or 4 .. 7. */
+/* vdot_of_s8 - a line of int8, and vdot_s8_of, which is in a register; vdot_of_u4 - half a line of int4: inputs 0 .. 3 or 4 .. 7. */
 V_INLINE vdot_s8 vdot_of_s8(const unsigned char *line)
 {
     vdot_s8 r;
     memcpy(r.l, line, sizeof r.l);
+    return r;
+}
+
+V_INLINE vdot_s8 vdot_s8_of(vline line)
+{
+    vdot_s8 r;
+    memcpy(r.l, line.l, sizeof r.l);
     return r;
 }
 
@@ -115,9 +128,23 @@ V_INLINE vsum vs_dot_picked(vsum acc, vkept w, vinputs x, vline places)
     return acc;
 }
 
+/* vs_dot_added - PICKED_ADDED times each kept number. */
+V_INLINE vsum vs_dot_added(vsum acc, vkept w)
+{
+    V_LANES(l) for (int j = 0; j < 4; j++) acc.l[l] += PICKED_ADDED * w.l[l][j];
+    return acc;
+}
+
 V_INLINE vsum vs_dot_u4(vsum acc, vdot_u4 w, const int8_t *x)
 {
     return vs_dot_s8(acc, w, x);
+}
+
+/* vs_dot_u4_pair - both halves of a line; DOT_U4_PAIRS: that costs less than one after the other. */
+V_INLINE vsum vs_dot_u4_pair(vsum acc, vdot_u4 low, const int8_t *x, vdot_u4 high,
+                             const int8_t *more)
+{
+    return vs_dot_u4(vs_dot_u4(acc, low, x), high, more);
 }
 
 #endif

@@ -16,6 +16,7 @@
 #define THIN_PANELS(rows) 1
 
 #define WIDE_PANELS(rows, type) 1
+#define WIDE_SIDE 0
 #define DOT_TILE_ROWS 4
 #define DOT_TILE_PANELS 1
 #define DOT_GROUP_ROWS 4
@@ -24,12 +25,12 @@
 #define DOT_THIN_CHAINS(rows) 1
 #define PICKED_PANELS(rows) 1
 #define BITMAP_PANELS(rows) 1
-#define PICKED_DOT_PANELS(rows) 1
 
 #include "kernels/dot_kernels.h"
 #include "kernels/tile_kernels.h"
 #include "kernels/wide_kernels.h"
 
+#include "kernels/bitmap_dots.h"
 #include "kernels/bitmap_kernels.h"
 #include "kernels/picked_dots.h"
 #include "kernels/picked_kernels.h"
@@ -47,5 +48,6 @@ void DGM_REF_INIT(dgm_kernels *k)
     picked_kernels_init(k);
     bitmap_kernels_init(k);
     picked_dots_init(k);
+    bitmap_dots_init(k);
     unzip_kernels_init(k);
 }

@@ -40,8 +40,18 @@ V_INLINE v16 v_u4(vline w, const int s)
     return r;
 }
 
-/* v_u4_few - the same, by another way where one row or two wait for it. */
+/* v_s8_few, v_u4_few, v_u4_side - the same, by other ways: where few rows wait for it, where groups are side by side. */
+V_INLINE v16 v_s8_few(vline w, const int s)
+{
+    return v_s8(w, s);
+}
+
 V_INLINE v16 v_u4_few(vline w, const int s)
+{
+    return v_u4(w, s);
+}
+
+V_INLINE v16 v_u4_side(vline w, const int s)
 {
     return v_u4(w, s);
 }

@@ -1,17 +1,10 @@
 /* AVX-512 with VNNI: all of avx512's table, but integer dot products in one instruction. */
 #include "kernels/vnni/dot.h"
+#include "kernels/vnni/shapes.h"
 
 #include "kernels/isa.h"
 
-#define DOT_TILE_ROWS 12
-#define DOT_TILE_PANELS 2
-#define DOT_GROUP_ROWS 6
-#define DOT_THIN_ROWS 8
-/* A product waits 4 turns for the one before it in its chain. Of groups, 8 rows have both sums of one panel in registers. */
-#define DOT_THIN_PANELS(rows, type, grouped) ((rows) <= 4 || (grouped) ? 1 : 2)
-#define DOT_THIN_CHAINS(rows) ((rows) == 1 ? 4 : (rows) <= 4 ? 2 : 1)
-#define PICKED_DOT_PANELS(rows) ((rows) == 1 ? 6 : (rows) <= 4 ? 4 : 2)
-
+#include "kernels/bitmap_dots.h"
 #include "kernels/dot_kernels.h"
 #include "kernels/picked_dots.h"
 
@@ -21,4 +14,5 @@ void dgm_vnni_init(dgm_kernels *k)
     k->isa = "vnni";
     dot_kernels_init(k);
     picked_dots_init(k);
+    bitmap_dots_init(k);
 }

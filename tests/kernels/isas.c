@@ -23,6 +23,7 @@ static bool has_avx2(void)
 #if DGM_HAVE_AVX512
 void dgm_avx512_simde_init(dgm_kernels *k);
 void dgm_vnni_simde_init(dgm_kernels *k);
+void dgm_vbmi2_simde_init(dgm_kernels *k);
 
 static bool has_avx512(void)
 {
@@ -32,6 +33,23 @@ static bool has_avx512(void)
 static bool has_vnni(void)
 {
     return is_built("vnni");
+}
+
+static bool has_vbmi2(void)
+{
+    return has_vnni() && __builtin_cpu_supports("avx512vbmi2");
+}
+
+static void vbmi2_init(dgm_kernels *k)
+{
+    dgm_vnni_init(k);
+    dgm_vbmi2_init(k);
+}
+
+static void vbmi2_simde_init(dgm_kernels *k)
+{
+    dgm_vnni_simde_init(k);
+    dgm_vbmi2_simde_init(k);
 }
 #endif
 
@@ -44,6 +62,8 @@ test_isa test_isas[TEST_ISAS] = {
     {"vnni", has_vnni, dgm_vnni_init},
     {"avx512 through SIMDe", has_avx2, dgm_avx512_simde_init},
     {"vnni through SIMDe", has_avx2, dgm_vnni_simde_init},
+    {"vnni with vbmi2", has_vbmi2, vbmi2_init},
+    {"vnni with vbmi2 through SIMDe", has_avx2, vbmi2_simde_init},
 #endif
 };
 

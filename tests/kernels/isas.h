@@ -26,13 +26,13 @@ typedef struct test_isa {
 } test_isa;
 
 #if DGM_HAVE_AVX512
-enum { TEST_ISAS = 7 };
+enum { TEST_ISAS = 9 };
 #else
 enum { TEST_ISAS = 3 };
 #endif
 extern test_isa test_isas[TEST_ISAS];
 
-/* One cmocka test for each table: PER_ISA(f) in an array of struct CMUnitTest. */
+/* One cmocka test for each table: PER_ISA(f) in an array of struct CMUnitTest. VBMI2 changes bitmaps alone. */
 #define ON_ISA(f, i)                                                                               \
     {                                                                                              \
 #f, f, NULL, NULL, &test_isas[i]                                                           \
@@ -40,8 +40,10 @@ extern test_isa test_isas[TEST_ISAS];
 #if DGM_HAVE_AVX512
 #define PER_ISA(f)                                                                                 \
     ON_ISA(f, 0), ON_ISA(f, 1), ON_ISA(f, 2), ON_ISA(f, 3), ON_ISA(f, 4), ON_ISA(f, 5), ON_ISA(f, 6)
+#define PER_ISA_AND_VBMI2(f) PER_ISA(f), ON_ISA(f, 7), ON_ISA(f, 8)
 #else
 #define PER_ISA(f) ON_ISA(f, 0), ON_ISA(f, 1), ON_ISA(f, 2)
+#define PER_ISA_AND_VBMI2(f) PER_ISA(f)
 #endif
 
 /* isa_of - the table of a PER_ISA test; says which, or that this CPU lacks it, and then skips the test. */

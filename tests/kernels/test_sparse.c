@@ -322,6 +322,7 @@ static void plain_rows(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(wrong_bitmaps), cmocka_unit_test(too_many),
-                                       PER_ISA(layout), PER_ISA(plain_rows), PER_ISA(products)};
+                                       PER_ISA_AND_VBMI2(layout), PER_ISA(plain_rows),
+                                       PER_ISA_AND_VBMI2(products)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

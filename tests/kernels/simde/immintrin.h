@@ -118,6 +118,26 @@ static inline __m512i shim_expand(__mmask16 mask, __m512i a)
     return simde_mm512_loadu_si512(out);
 }
 
+static inline __m512i shim_expand_epi8(__mmask64 mask, __m512i a)
+{
+    uint8_t lane[64], out[64] = {0};
+    simde_mm512_storeu_si512(lane, a);
+    for (int l = 0, at = 0; l < 64; l++)
+        if ((mask >> l & 1) != 0)
+            out[l] = lane[at++];
+    return simde_mm512_loadu_si512(out);
+}
+
+static inline __m512i shim_expand_epi16(__mmask32 mask, __m512i a)
+{
+    uint16_t lane[32], out[32] = {0};
+    simde_mm512_storeu_si512(lane, a);
+    for (int l = 0, at = 0; l < 32; l++)
+        if ((mask >> l & 1) != 0)
+            out[l] = lane[at++];
+    return simde_mm512_loadu_si512(out);
+}
+
 static inline __m512 shim_permutevar(__m512 a, __m512i from)
 {
     float lane[16], out[16];
@@ -153,6 +173,8 @@ static inline __m512 shim_scalef(__mmask16 mask, __m512 a, __m512 n)
 #define _mm512_cvtepi32_epi16(a) shim_to_words(a)
 #define _mm512_cvtepu8_epi32(a) shim_widen_u8(a)
 #define _mm512_maskz_expand_epi32(mask, a) shim_expand(mask, a)
+#define _mm512_maskz_expand_epi8(mask, a) shim_expand_epi8(mask, a)
+#define _mm512_maskz_expand_epi16(mask, a) shim_expand_epi16(mask, a)
 #define _mm512_permutevar_ps(a, from) shim_permutevar(a, from)
 #define _mm512_mask_loadu_ps(other, mask, p) shim_mask_loadu(other, mask, p)
 #define _mm512_mask_storeu_ps(p, mask, a) shim_mask_storeu(p, mask, a)
