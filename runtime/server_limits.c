@@ -23,7 +23,7 @@ static int open_descriptors(void)
 int dgm_server_limit_connections(dgm_server *s)
 {
     struct rlimit limit;
-    const rlim_t others = (rlim_t)(open_descriptors() + OTHERS + s->cfg.spare_files);
+    const rlim_t others = (rlim_t)open_descriptors() + OTHERS + (rlim_t)s->cfg.spare_files;
     rlim_t want = (rlim_t)s->cfg.max_connections + others;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
         return DGM_OK;
