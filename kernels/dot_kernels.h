@@ -360,8 +360,12 @@ static double dot_peak(float *sink, int n)
         UNROLL(4)
         for (int s = 0; s < DGM_TURN; s++) {
             UNROLL(24)
-            for (int c = 0; c < CHAINS; c++)
+            for (int c = 0; c < CHAINS; c++) {
+#ifndef DOT_ONE_INSTRUCTION
+                __asm__ volatile("" : "+m"(x)); /* else products are made once, and only added */
+#endif
                 acc[c] = vs_dot_s8(acc[c], w, x);
+            }
         }
     }
     for (int c = 1; c < CHAINS; c++)

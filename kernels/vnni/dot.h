@@ -8,6 +8,8 @@ enum { DOT_S8_ADDED = 128, DOT_U4_ADDED = 8, PICKED_ADDED = 128, DOT_U4_PAIRS = 
 
 typedef __m512i vdot_s8, vdot_u4, vkept;
 
+#define DOT_ONE_INSTRUCTION /* product and sum */
+
 V_INLINE vdot_s8 vdot_s8_of(vline line)
 {
     return _mm512_xor_si512(line, _mm512_set1_epi8(-128));
