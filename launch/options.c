@@ -6,6 +6,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -73,9 +74,9 @@ enum dgm_command dgm_options_command(const char *name)
             return (enum dgm_command)i;
     }
     const char *near = dgm_near_name(name, names, DGM_COMMANDS);
-    (void)dgm_fail(DGM_EUSAGE, "%s: no such command%s%s%s (dragoman help lists them)", name,
-                   near != NULL ? "; did you mean " : "", near != NULL ? near : "",
-                   near != NULL ? "?" : "");
+    (void)dgm_fail(DGM_EUSAGE, "%s: no such command%s%s%s (dragoman help lists them)",
+                   name[0] != '\0' ? name : "an empty word", near != NULL ? "; did you mean " : "",
+                   near != NULL ? near : "", near != NULL ? "?" : "");
     return DGM_COMMANDS;
 }
 
@@ -108,6 +109,47 @@ static int name_model(dgm_options *o)
     return DGM_OK;
 }
 
+/* takes - whether a command has an option. */
+static bool takes(enum dgm_command command, const char *key)
+{
+    for (int i = 0; i < dgm_option_row_count; i++)
+        if (strcmp(dgm_option_rows[i].key, key) == 0)
+            return (dgm_option_rows[i].commands >> command & 1) != 0;
+    return false;
+}
+
+/* same_file - names of one regular file, or of one that is still to be made: devices may be named twice. */
+static bool same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+    if (a[0] == '\0' || b[0] == '\0')
+        return false;
+    if (stat(a, &x) == 0 && stat(b, &y) == 0)
+        return S_ISREG(x.st_mode) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+    return strcmp(a, b) == 0;
+}
+
+/* check_files - what is written is neither what is read nor written twice. */
+static int check_files(const dgm_options *o)
+{
+    const struct named {
+        const char *key, *path;
+        bool written;
+    } files[] = {{"--input", o->input, false},
+                 {"--reference", o->reference, false},
+                 {"--target-prefix", o->target_prefix, false},
+                 {"--output", o->output, true},
+                 {"--report", o->report, true},
+                 {"--record-stats", o->record_stats, true}};
+    const size_t n = sizeof files / sizeof files[0];
+    for (size_t w = 0; w < n; w++)
+        for (size_t i = 0; files[w].written && i < w; i++)
+            if (same_file(files[w].path, files[i].path))
+                return dgm_fail(DGM_EUSAGE, "%s: want another file than %s, found %s", files[w].key,
+                                files[i].key, files[w].path);
+    return DGM_OK;
+}
+
 /* check - what no single row can say. */
 static int check(dgm_options *o)
 {
@@ -118,7 +160,10 @@ static int check(dgm_options *o)
                         : c->max_args == 1 ? "one argument"
                                            : "two arguments",
                         o->args[c->max_args],
-                        c->max_args == 0 ? " (text is read from standard input or --input)" : "");
+                        takes(o->command, "input") && c->max_args == 0
+                            ? " (text is read from standard input or --input)"
+                            : "");
+    DGM_TRY(check_files(o));
     const bool sampling = o->sampling_topk > 0 || o->sampling_topp < 1 || o->temperature != 1;
     if (sampling && dgm_config_origin(o->table, "beam-size") == DGM_FROM_DEFAULT)
         o->beam_size = 1;

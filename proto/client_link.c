@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -35,6 +36,11 @@ static int split_tcp(const char *address, char *host, size_t size, const char **
     const char *from = tcp ? address + 4 : address, *colon = strrchr(from, ':');
     if (!tcp || colon == NULL || colon == from || colon[1] == '\0')
         return dgm_fail(DGM_EUSAGE, "want unix:PATH or tcp:HOST:PORT, found '%s'", address);
+    char *end = NULL; /* a number, or the name of a service */
+    const long number = strtol(colon + 1, &end, 10);
+    if (*end == '\0' && (number < 1 || number > 65535))
+        return dgm_fail(DGM_EUSAGE, "%s: want a port from 1 to 65535, found %s", address,
+                        colon + 1);
     size_t n = (size_t)(colon - from);
     if (from[0] == '[' && from[n - 1] == ']') {
         from++;

@@ -37,7 +37,7 @@ prints() {
 prints '^  translate  ' help
 prints '^  translate  ' --help
 prints '^dragoman [0-9]+\.[0-9]+\.[0-9]+$' --version
-for command in translate score tokenize detokenize languages inspect bench; do
+for command in translate score score-text tokenize detokenize languages inspect bench quantize synth stats prune atlas extract sparsify client serve; do
     prints "^usage: dragoman $command" help $command
     cp "$dir/out" "$dir/help"
     prints "^usage: dragoman $command" $command --help
@@ -68,8 +68,10 @@ refuses '--xyzzy: no such option$' translate --xyzzy
 refuses '-q: no such option of translate' translate -q
 refuses '--ids: not an option of translate, but of tokenize' translate --ids
 refuses "want only options, found 'in.txt'" translate in.txt
+refuses "languages: want only options, found 'a'$" languages a
 refuses 'want one argument' inspect a b
 refuses 'no such command' help nothing
+refuses 'an empty word: no such command' ''
 
 # ---- values ----
 refuses "--beam-size: want a whole number from 1 to 128, found '4x'" translate --beam-size 4x
@@ -90,9 +92,21 @@ refuses "--retry: want none or checks, found 'always'" translate --retry always
 refuses '--record-stats: want --retry none with it, found checks' translate --retry checks --record-stats x
 refuses '--retry: not an option of score' score --retry checks
 refuses '--comm-stall-ms: want at most --comm-deadline-ms' translate --comm-stall-ms 900 --comm-deadline-ms 800
-
-# ---- not yet ----
 refuses '--compute: want auto, f32 or int8' translate --compute int4
+refuses 'tcp:localhost:99999: want a port from 1 to 65535, found 99999' client --connect tcp:localhost:99999 health
+
+# ---- files: nothing is written over what is read, or twice ----
+cd "$dir" || exit 1
+echo 'A dog.' >text
+ln -s text link
+ln -s /dev/null null
+refuses '--output: want another file than --input, found text' translate -s en -t de -i text -o text
+refuses '--output: want another file than --input, found link' client --connect unix:x -s en -t de -i text -o link
+refuses '--report: want another file than --output, found new' translate -s en -t de -i text -o new --report new
+refuses '--output: want another file than --reference, found ./text' score -s en -t de --reference text -o ./text
+[ "$(cat text)" = 'A dog.' ] || fail 'a text was written over'
+prints '^report' translate -s en -t de -i /dev/null -o null --report /dev/null --print-config
+cd "$here" || exit 1
 
 # ---- where values come from ----
 m=$here/models/multi30k-token
