@@ -82,6 +82,12 @@ serve
 [ $? -eq 2 ] || fail "an unknown language"
 grep -q "the server says: .*'xx' is unknown" "$dir/err" || fail "an unknown language: no sentence"
 
+# A line that is late is blank, and the report says why.
+printf 'A man rides a horse.\nA dog.\n' >"$dir/in"
+"$dragoman" client --connect "unix:$sock" -s en -t de --min-length 200 --line-deadline-ms 1 --report "$dir/report" <"$dir/in" >"$dir/out" 2>"$dir/err"
+[ $? -eq 1 ] || fail "--line-deadline-ms 1: not exit code 1"
+[ "$(jq -r .status "$dir/report" | sort -u)" = timed_out ] || fail "--line-deadline-ms 1: $(cat "$dir/report")"
+
 # ---- the server is killed, and comes again ----
 for _ in $(seq 20); do cat "$here/models/sample/pictures.eng_Latn.txt"; done | awk '{ print NR % 7 ? $0 : "Number " NR ": " $0 }' >"$dir/in"
 "$dragoman" translate -s en -t de --beam-size 1 <"$dir/in" >"$dir/want" 2>/dev/null
