@@ -127,7 +127,7 @@ static void queue_metrics(FILE *f, dgm_requests *requests)
 static void engine_metrics(FILE *f, const dgm_serving_gauge *g)
 {
     head(f, "dragoman_lines_total", "counter", "Segments that were computed, by status.");
-    for (int i = 0; i < DGM_LINE_STATUSES; i++)
+    for (int i = 0; i < DGM_LINE_ENGINE_STATUSES; i++)
         (void)fprintf(f, "dragoman_lines_total{status=\"%s\"} %llu\n",
                       dgm_line_status_name((enum dgm_line_status)i),
                       (unsigned long long)atomic_load(&g->flagged[i]));

@@ -14,3 +14,29 @@ fail() {
     [ ! -s "$dir/err" ] || sed 's/^/    /' "$dir/err" | head -n 8
     bad=1
 }
+
+# run CODE COMMAND...: into $dir/out and $dir/err; fails unless it ends with CODE.
+run() {
+    local want=$1 got
+    shift
+    "$@" >"$dir/out" 2>"$dir/err"
+    got=$?
+    [ "$got" -eq "$want" ] || fail "$*: exit code $got, not $want"
+}
+
+# refuses CODE PATTERN COMMAND...: ends with CODE and one sentence that matches, and nothing on standard output.
+refuses() {
+    local code=$1 pattern=$2
+    shift 2
+    run "$code" "$@"
+    [ ! -s "$dir/out" ] || fail "$*: standard output is not empty"
+    [ "$(wc -l <"$dir/err")" -eq 1 ] || fail "$*: not one sentence"
+    grep -Eq -- "^dragoman: .*$pattern" "$dir/err" || fail "$*: no '$pattern'"
+}
+
+# says PATTERN: standard error of the last command matches. same FILE OTHER WHAT: two files are equal.
+says() { grep -q -- "$1" "$dir/err" || fail "does not say '$1'"; }
+same() { cmp -s "$1" "$2" || fail "$3"; }
+
+# ranks N COMMAND...: a command of dragoman (the program that $DRAGOMAN names) on N ranks.
+ranks() { "$here/launch/dragoman-mpirun" -n "$@"; }
