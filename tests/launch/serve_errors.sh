@@ -162,9 +162,9 @@ for f in "$hello" "id: 1 translate { $ask $segment }"; do frame "$f"; done >"$di
 listens() { awk -v s="$sock" '$4 == "00010000" && $8 == s { found = 1 } END { exit !found }' /proc/net/unix; }
 for _ in $(seq 20); do
     rm -f "$sock" "$dir/go"
-    "$client" "$at" activate bash -c "until [ -e '$dir/go' ]; do sleep 0.01; done; exec \"\$@\"" bash "$dragoman" serve 2>"$dir/server.err" &
+    "$client" "$at" activate /bin/bash -c "until [ -e '$dir/go' ]; do sleep 0.01; done; exec \"\$@\"" bash "$dragoman" serve 2>"$dir/server.err" &
     pid=$!
-    await listens
+    await_from $pid listens || fail "nobody listens at $sock"
     timeout 300 "$client" "$at" raw 2 <"$dir/frames" >"$dir/got" 2>/dev/null &
     asker=$!
     sleep 0.1
