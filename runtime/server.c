@@ -81,6 +81,7 @@ static void on_tick(uv_timer_t *t)
         next = c->next;
         dgm_conn_tick(c, now);
     }
+    dgm_server_tell_health(s);
     dgm_server_shed(s);
     dgm_server_accept_again(s);
     if (atomic_load(&s->stopping) > 0)

@@ -74,7 +74,12 @@ starts "$dragoman" serve --listen "$at" --http "127.0.0.1:$port"
 same 75 1
 same 5 3
 ask statistics >"$dir/counts"
-grep -q 'dragoman_cache_hits_total [1-9]' "$dir/counts" || fail 'what was asked before is not remembered'
+says 'dragoman_cache_hits_total 72' "$(grep cache_hits "$dir/counts")" # all but the blank ones, once each
+# English into German and French at once: encoded once; and the frame has the names of the page
+grep -q 'dragoman_shared_tokens_total [1-9]' "$dir/counts" || fail 'what goes into two languages at once is encoded twice'
+page metrics | sed -n 's/^\([a-z][^ ]*\) .*/\1/p' | sort >"$dir/names"
+sed 's/ .*//' "$dir/counts" | sort | comm -23 - "$dir/names" >"$dir/err"
+[ ! -s "$dir/err" ] || fail 'statistics that /metrics does not have, or calls otherwise'
 says ok "$(page healthz)"
 says ok "$(page readyz)"
 page metrics | grep -q '^dragoman_segments_total{end="done"} [1-9]' || fail '/metrics does not count'
@@ -109,6 +114,11 @@ says 'error language' "$(ask status en xx <<<'A man.' | cut -d: -f1)"
 says 'error language: want a target language' "$(ask status en '' <<<'A man.')"
 says 'error bad_request: beam_size: want 1 to 4, found 9' "$(ask status en de beam_size=9 <<<'A man.')"
 says 'error bad_request: n_best: want 1 to 4, found 5' "$(ask status en de n_best=5 <<<'A man.')"
+says 'error bad_request: beam_size, with sampling: want 1 to 1, found 2' "$(ask status en de beam_size=2 sampling_topk=5 <<<'A man.')"
+says 'error unsupported: priority: this server knows 0 to 2, found 9' "$(ask status en de priority=9 <<<'A man.')"
+says 'error unsupported: retry: this server knows 0 to 2, found 3' "$(ask status en de retry=3 <<<'A man.')"
+says "bad_input prefix: byte 1 (0xff) is not UTF-8" "$(ask status en de prefix=$'\xff' <<<'A man.')"
+says 'too_long prefix: too long: want at most 197 tokens, found 300' "$(ask status en de "prefix=$(printf 'Haus %.0s' $(seq 300))" <<<'A man.')"
 says 'deu_Latn German' "$(ask languages | grep deu)"
 says 202 "$(ask languages | wc -l)"
 
@@ -120,6 +130,12 @@ says $'error bad_frame: a frame has at most 4194304 bytes, this one says 4294967
 says $'error bad_frame\nclosed' "$(head -c 65536 /dev/zero | tr '\0' '\1' | ask raw | cut -d: -f1)" # a length of 16 MiB
 says $'error bad_request: want a hello first\nclosed' "$(printf '\0\0\0\6\10\1\62\2\10\1' | ask raw | sed 's/ (closing)//')"
 says $'welcome\nerror bad_frame' "$(printf %b "$hello"'\x00\x00\x00\x03\xff\xff\xff' | ask raw | head -n 2 | cut -d: -f1)"
+# ... which cost the connection nothing once it is greeted: it is still asked for its health
+health='\0\0\0\4\10\12\72\0'
+says $'welcome\nerror bad_frame: want a Frame of dragoman.v1, found 3 other bytes\nhealth' "$(printf %b "$hello"'\x00\x00\x00\x03\xff\xff\xff'"$health" | ask raw 3)"
+says $'welcome\nerror unsupported: a kind of frame that this server does not know\nerror unsupported: a kind of frame that this server does not know\nhealth' \
+    "$(printf %b "$hello"'\x00\x00\x00\x05\x08\x00\xa2\x06\x00\x00\x00\x00\x00'"$health" | ask raw 4)" # number 100, with id 0; and none at all
+says $'welcome\nerror bad_request: a frame that only servers send\nhealth' "$(printf %b "$hello"'\x00\x00\x00\x05\x92\x01\x02\x08\x09'"$health" | ask raw 3)"
 says $'welcome\nerror bad_request: a second hello' "$(printf %b "$hello$hello" | (cat; sleep 0.2) | timeout 2 "$client" "$at" raw 2>/dev/null | head -n 2)"
 # a connection that ends at any byte of a request
 request=$hello'\x00\x00\x00\x21\x08\x01\x1a\x1d\x0a\x02en\x12\x02de\x22\x13\x0a\x11A man with a dog.'
@@ -161,6 +177,27 @@ grep -q 'is closed: the memory for clients is full: want at most 64 MiB (--max-m
     fail 'who is let go for memory is not in the log'
 exec 9>&-
 wait $flood
+# who may not send it a signal may not drain it, though the socket be open to all
+if [ "$(id -u)" -eq 0 ] && command -v setpriv >/dev/null; then
+    chmod 755 "$dir"
+    chmod 666 "$dir/socket"
+    says 'error forbidden: drain: want a client on the Unix socket, of the server'\''s user or root' "$(timeout 20 setpriv --reuid 65534 --clear-groups "$client" "$at" drain 2>&1)"
+fi
+# its socket was removed, and another server is there: that one's stays when this one ends, which clients hear of
+mkfifo "$dir/news"
+ask raw <"$dir/news" >"$dir/heard" &
+listener=$!
+exec 8>"$dir/news"
+printf %b "$hello" >&8
+for _ in $(seq 100); do ask statistics | grep -q 'dragoman_connections 2' && break; sleep 0.02; done
+rm "$dir/socket"
+first=$pid
+starts "$dragoman" serve --listen "$at" --threads 1
+kill -TERM "$first"
+wait "$first"
+exec 8>&-
+wait $listener
+says $'welcome\nhealth\nclosed' "$(cat "$dir/heard")"
 says 'state 3' "$(ask drain)"
 ends 0
 
@@ -196,7 +233,7 @@ port=$((20000 + RANDOM % 20000))
 at=tcp:127.0.0.1:$port
 starts "$dragoman" serve --listen "$at" --max-queue-tokens 200 --max-connections 3
 refuses 2 'address already in use' --listen "$at"
-says 'error forbidden: drain: want a client on the Unix socket' "$(ask drain)"
+says 'error forbidden: drain: want a client on the Unix socket, of the server'\''s user or root' "$(ask drain)"
 head -n 20 "$dir/asked" >"$dir/few"
 timeout 20 "$client" "$at" lines 1 20 <"$dir/few" >"$dir/got" 2>"$dir/err" || fail 'a request larger than the queue, alone'
 timeout 20 "$client" "$at" lines 1 8 <"$dir/asked" >/dev/null 2>"$dir/err2"
@@ -215,13 +252,13 @@ starts "$dragoman" serve --listen "$at" --cache-mib 0
 # one line beside three thousand does not wait for them
 ask lines 1 600 <"$dir/many" >"$dir/got" &
 good=$!
-for _ in $(seq 100); do ask statistics | grep -q 'in_flight_segments [1-9]' && break; sleep 0.02; done
+for _ in $(seq 100); do ask statistics | grep -q 'computing_segments [1-9]' && break; sleep 0.02; done
 says 'ok Ein Mann.' "$(ask status en de <<<'A man.')"
 ask statistics | grep -q 'queue_segments [1-9][0-9]' || fail 'one line waits for three thousand'
 wait $good || fail 'three thousand lines beside one'
 head -n 1800 "$dir/many"  | ask lines 1 600 >"$dir/got" &
 good=$!
-for _ in $(seq 100); do ask statistics | grep -q 'in_flight_segments [1-9]' && break; sleep 0.02; done
+for _ in $(seq 100); do ask statistics | grep -q 'computing_segments [1-9]' && break; sleep 0.02; done
 kill -TERM $pid
 for _ in $(seq 100); do grep -q draining "$dir/server.err" && break; sleep 0.02; done
 says 'error draining: the server is draining: it takes nothing new (retry)' "$(ask status en de <<<'A man.')"
@@ -234,7 +271,7 @@ grep -q ' 0 cancelled, 0 timed out, 0 failed' "$dir/server.err" || fail 'a drain
 starts "$dragoman" serve --listen "$at" --drain-ms 0
 timeout 60 "$client" "$at" lines 1 600 <"$dir/many" >/dev/null 2>"$dir/err2" &
 good=$!
-for _ in $(seq 100); do ask statistics | grep -q 'in_flight_segments [1-9]' && break; sleep 0.02; done
+for _ in $(seq 100); do ask statistics | grep -q 'computing_segments [1-9]' && break; sleep 0.02; done
 kill -TERM $pid
 wait $good
 grep -q 'the server ended before the line was done: ask again elsewhere' "$dir/err2" || fail 'lines in work are not told'
@@ -266,7 +303,7 @@ starts "$here/launch/dragoman-mpirun" -n 2 serve --listen "$at" --cache-mib 0 --
 head -n 900 "$dir/many" >"$dir/part"
 ask lines 1 600 <"$dir/part" >"$dir/got" &
 good=$!
-for _ in $(seq 100); do ask statistics | grep -q 'in_flight_segments [1-9]' && break; sleep 0.02; done
+for _ in $(seq 100); do ask statistics | grep -q 'computing_segments [1-9]' && break; sleep 0.02; done
 stopped=$(rank1)
 kill -STOP "$stopped"
 for _ in $(seq 20); do grep -q 'waits for rank 1' "$dir/server.err" && break; sleep 0.1; done
@@ -312,7 +349,7 @@ ends 143
 starts "$here/launch/dragoman-mpirun" -n 2 serve --listen "$at"
 timeout 60 "$client" "$at" lines 4 100 <"$dir/many" >/dev/null 2>"$dir/err2" &
 good=$!
-for _ in $(seq 100); do ask statistics | grep -q 'in_flight_segments [1-9]' && break; sleep 0.02; done
+for _ in $(seq 100); do ask statistics | grep -q 'computing_segments [1-9]' && break; sleep 0.02; done
 for p in $(pgrep -f "dragoman serve --listen $at"); do
     { tr '\0' '\n' <"/proc/$p/environ"; } 2>/dev/null | grep -qx OMPI_COMM_WORLD_RANK=1 && kill -KILL "$p"
 done

@@ -64,7 +64,7 @@ saw bad_frame
 provokes bad_request 2 "$hello" "id: 1 translate { $ask }"
 provokes language 2 "$hello" "id: 1 translate { src: \"en\" tgt: \"xx\" $segment }"
 provokes id 3 "$hello" 'id: 7 health_request {}' 'id: 7 health_request {}'
-provokes credit 2 "$hello" "id: 1 translate { $ask $segment $segment $segment }"
+provokes credit 3 "$hello" "id: 1 translate { $ask segments { text: \"A man, $(for i in $(seq 60); do printf ' %s dogs,' "$i"; done)\" } $segment }" "id: 2 translate { $ask $segment }"
 { frame "$hello"; printf '\0\0\0\5\10\1\242\6\0'; } | timeout 20 "$client" "$at" raw 2 >"$dir/got" 2>"$dir/err" # a kind of number 100
 saw unsupported
 provokes time_out 2 "$hello"
@@ -230,7 +230,7 @@ if command -v mpirun >/dev/null && [ "${DGM_COMM:-auto}" != local ]; then
     starts "$here/launch/dragoman-mpirun" -n 2 serve --listen "$at" --cache-mib 0
     for f in "$hello" "id: 1 translate { $ask $many $many $many $many }"; do frame "$f"; done | timeout 60 "$client" "$at" raw 241 >"$dir/got" 2>/dev/null &
     asker=$!
-    for _ in $(seq 200); do timeout 5 "$client" "$at" statistics 2>/dev/null | grep -q 'in_flight_segments [1-9]' && break; sleep 0.01; done
+    for _ in $(seq 200); do timeout 5 "$client" "$at" statistics 2>/dev/null | grep -q 'computing_segments [1-9]' && break; sleep 0.01; done
     for p in $(pgrep -f "dragoman serve --listen $at"); do
         { tr '\0' '\n' <"/proc/$p/environ"; } 2>/dev/null | grep -qx OMPI_COMM_WORLD_RANK=1 && kill -KILL "$p"
     done
