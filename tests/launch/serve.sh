@@ -192,7 +192,7 @@ printf %b "$hello" >&8
 for _ in $(seq 100); do ask statistics | grep -q 'dragoman_connections 2' && break; sleep 0.02; done
 rm "$dir/socket"
 first=$pid
-starts "$dragoman" serve --listen "$at" --threads 1
+starts "$dragoman" serve --listen "$at" --threads 1 8>&-
 kill -TERM "$first"
 wait "$first"
 exec 8>&-
