@@ -146,6 +146,10 @@ static void engine_metrics(FILE *f, const dgm_serving_gauge *g)
             atomic_load(&g->src_tokens));
     counter(f, "dragoman_target_tokens_total", "Tokens of their translations.",
             atomic_load(&g->tgt_tokens));
+    counter(
+        f, "dragoman_shared_tokens_total",
+        "Source tokens that were not encoded, since another segment in work had the same source.",
+        atomic_load(&g->shared_tokens));
     counter(f, "dragoman_engine_steps_total", "Steps of the engine.", atomic_load(&g->steps));
     histogram(f, "dragoman_queue_seconds", "How long a segment waits for the engine.", &g->queue);
     histogram(f, "dragoman_compute_seconds", "How long a segment is in the engine.", &g->compute);
