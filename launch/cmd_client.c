@@ -291,6 +291,6 @@ int dgm_cmd_client(const dgm_options *o)
     const int rc = run(o);
     if (rc >= 0)
         return rc;
-    (void)fprintf(stderr, "dragoman: %s\n", dgm_error_text());
+    dgm_log_failure(dgm_error_text());
     return dgm_exit_code(rc);
 }

@@ -249,7 +249,7 @@ int dgm_filter_run(const dgm_options *o)
         show_summary(&f);
         const int written = f.session.record ? write_gates(&f, o->record_stats) : DGM_OK;
         if (written != DGM_OK) {
-            (void)fprintf(stderr, "dragoman: %s\n", dgm_error_text());
+            dgm_log_failure(dgm_error_text());
             code = dgm_exit_code(written);
         }
     }

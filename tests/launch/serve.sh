@@ -262,15 +262,15 @@ rank1() {
         [ "$(cat "/proc/$p/comm")" = dragoman ] && { tr '\0' '\n' <"/proc/$p/environ"; } 2>/dev/null | grep -qx OMPI_COMM_WORLD_RANK=1 && echo "$p"
     done
 }
-starts "$here/launch/dragoman-mpirun" -n 2 serve --listen "$at" --cache-mib 0 --http "127.0.0.1:$port" --comm-stall-ms 500
+starts "$here/launch/dragoman-mpirun" -n 2 serve --listen "$at" --cache-mib 0 --http "127.0.0.1:$port" --comm-stall-ms 1000
 head -n 900 "$dir/many" >"$dir/part"
 ask lines 1 600 <"$dir/part" >"$dir/got" &
 good=$!
 for _ in $(seq 100); do ask statistics | grep -q 'in_flight_segments [1-9]' && break; sleep 0.02; done
 stopped=$(rank1)
 kill -STOP "$stopped"
-for _ in $(seq 20); do grep -q 'waits for rank 1' "$dir/server.err" && break; sleep 0.1; done
-stall='rank 0 waits for rank 1 \(host [^ ]*\) since 0\.[5-9] s in (encode|decode|report|plan)(, layer [0-9]+)? \([a-z]+\): its process is stopped'
+for _ in $(seq 30); do grep -q 'waits for rank 1' "$dir/server.err" && break; sleep 0.1; done
+stall='rank 0 waits for rank 1 \(host [^ ]*\) since 1\.[0-9] s in (encode|decode|report|plan)(, layer [0-9]+)? \([a-z]+\): its process is stopped'
 grep -Eq "$stall" "$dir/server.err" || { cp "$dir/server.err" "$dir/err"; fail 'a stopped rank: the log does not say who waits for whom, and where'; }
 page readyz | grep -Eqx "stalled: $stall" || { page readyz >"$dir/err"; fail 'a stopped rank: /readyz does not say so'; }
 [ "$(curl -s -o /dev/null -w '%{http_code}' --max-time 10 "http://127.0.0.1:$port/readyz")" = 503 ] || fail 'a stopped rank: /readyz is not 503'
