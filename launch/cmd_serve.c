@@ -139,6 +139,8 @@ static int serve_clients(serve *v)
     const dgm_session *s = &v->session;
     const dgm_serving_config cfg = {
         .engine = s->engine,
+        .comm = s->comm,
+        .stall_ms = s->options->stall_ms,
         .requests = dgm_server_requests(v->server),
         .ranks = s->ranks,
         .dense_ranks = s->dense_ranks,

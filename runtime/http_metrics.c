@@ -75,7 +75,7 @@ static void process_metrics(FILE *f, const dgm_http_config *cfg)
     gauge(f, "dragoman_ready", "1: takes requests.", is.state == DGM_SERVING_READY);
     gauge(f, "dragoman_stalled", "1: the engine waits for a rank, or takes no steps.",
           is.state == DGM_SERVING_STALLED);
-    gauge(f, "dragoman_engine_tick_age_seconds", "Since the engine's last round.",
+    gauge(f, "dragoman_engine_tick_age_seconds", "Since the engine began a round or a layer.",
           (double)is.tick_age_ms * 1e-3);
     gauge(f, "dragoman_open_descriptors", "File descriptors of rank 0 in use.", open_descriptors());
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0)
