@@ -40,3 +40,27 @@ same() { cmp -s "$1" "$2" || fail "$3"; }
 
 # ranks N COMMAND...: a command of dragoman (the program that $DRAGOMAN names) on N ranks.
 ranks() { "$here/launch/dragoman-mpirun" -n "$@"; }
+
+# await COMMAND...: until it succeeds. A machine may be as busy as it likes; after five minutes it is not the machine.
+# await_from PID COMMAND...: the same, but not for what a process that has ended was to bring about.
+await() { await_from $$ "$@"; }
+await_from() {
+    local pid=$1 end=$((SECONDS + 300))
+    shift
+    until "$@"; do
+        [ $SECONDS -lt $end ] || return 1
+        kill -0 "$pid" 2>/dev/null || { "$@"; return; }
+        sleep 0.02
+    done
+}
+# says_so FILE PATTERN, gone PID: for await.
+says_so() { grep -Eq -- "$2" "$1" 2>/dev/null; }
+gone() { ! kill -0 "$1" 2>/dev/null; }
+
+# rank_pid RANK ADDRESS: of `serve --listen ADDRESS` on several ranks; not the guard beside it, which has another name.
+rank_pid() {
+    local p
+    for p in $(pgrep -f "dragoman serve .*--listen $2"); do
+        [ "$(cat "/proc/$p/comm" 2>/dev/null)" = dragoman ] && { tr '\0' '\n' <"/proc/$p/environ"; } 2>/dev/null | grep -qx "OMPI_COMM_WORLD_RANK=$1" && echo "$p"
+    done
+}
