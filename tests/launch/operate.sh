@@ -100,7 +100,7 @@ logged '.[]; .level == "error" and .module == "end" and (.words | contains("nowh
 # ---- sockets from systemd ----
 starts "$client" "$at" activate "$dragoman" serve --drain-ms 1000
 [ "$(ask status en de <<<'A man.')" = 'ok Ein Mann.' ] || fail 'over a socket that was there'
-grep -q 'listening on descriptor 3 (LISTEN_FDS)' "$dir/server.err" || fail 'the log does not name the socket'
+grep -q 'listening on descriptor 3 (LISTEN_FDS) (unix:/' "$dir/server.err" || fail 'the log does not name the socket'
 grep -c 'listening on' "$dir/server.err" | grep -qx 1 || fail 'it listens elsewhere too'
 ends 143
 [ -S "$sock" ] || fail 'it removed a socket that is not its own'
