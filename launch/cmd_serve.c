@@ -139,6 +139,8 @@ static int serve_clients(serve *v)
     const dgm_session *s = &v->session;
     const dgm_serving_config cfg = {
         .engine = s->engine,
+        .comm = s->comm,
+        .stall_ms = s->options->stall_ms,
         .requests = dgm_server_requests(v->server),
         .ranks = s->ranks,
         .dense_ranks = s->dense_ranks,
@@ -187,10 +189,8 @@ static void show_summary(const serve *v)
 int dgm_cmd_serve(const dgm_options *o)
 {
     serve *v = calloc(1, sizeof *v); /* the net thread looks into it until it is closed */
-    if (v == NULL) {
-        (void)fprintf(stderr, "dragoman: out of memory\n");
-        return dgm_exit_code(DGM_ENOMEM);
-    }
+    if (v == NULL)
+        return dgm_command_end(dgm_fail(DGM_ENOMEM, "out of memory for a server"));
     dgm_serving_gauge_init(&v->gauge);
     const int rc = run(v, o);
     const int code = dgm_session_leave(&v->session, rc);

@@ -75,7 +75,7 @@ static void process_metrics(FILE *f, const dgm_http_config *cfg)
     gauge(f, "dragoman_ready", "1: takes requests.", is.state == DGM_SERVING_READY);
     gauge(f, "dragoman_stalled", "1: the engine waits for a rank, or takes no steps.",
           is.state == DGM_SERVING_STALLED);
-    gauge(f, "dragoman_engine_tick_age_seconds", "Since the engine's last round.",
+    gauge(f, "dragoman_engine_tick_age_seconds", "Since the engine began a round or a layer.",
           (double)is.tick_age_ms * 1e-3);
     gauge(f, "dragoman_open_descriptors", "File descriptors of rank 0 in use.", open_descriptors());
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0)
@@ -127,7 +127,7 @@ static void queue_metrics(FILE *f, dgm_requests *requests)
 static void engine_metrics(FILE *f, const dgm_serving_gauge *g)
 {
     head(f, "dragoman_lines_total", "counter", "Segments that were computed, by status.");
-    for (int i = 0; i < DGM_LINE_STATUSES; i++)
+    for (int i = 0; i < DGM_LINE_ENGINE_STATUSES; i++)
         (void)fprintf(f, "dragoman_lines_total{status=\"%s\"} %llu\n",
                       dgm_line_status_name((enum dgm_line_status)i),
                       (unsigned long long)atomic_load(&g->flagged[i]));

@@ -5,8 +5,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
-enum { LONG_BYTES = 4096 }; /* take some milliseconds */
+enum {
+    LONG_BYTES = 4096, /* take some milliseconds */
+    LARGE_BYTES =
+        64 * 1024, /* take some 200 times as much memory meanwhile, in many small pieces */
+};
 
 /* ---- options ---- */
 
@@ -179,12 +186,28 @@ struct dgm_server_reading {
     char why[512];
 };
 
-bool dgm_server_read_is_long(const dgm_wire_translate *t)
+static size_t text_bytes(const dgm_wire_translate *t)
 {
     size_t bytes = 0;
     for (size_t i = 0; i < t->n_segments; i++)
         bytes += t->segments[i].text_len + t->segments[i].prefix_len;
-    return bytes > LONG_BYTES;
+    return bytes;
+}
+
+bool dgm_server_read_is_long(const dgm_wire_translate *t)
+{
+    return text_bytes(t) > LONG_BYTES;
+}
+
+/* give_back - what tokenising took: else each of libuv's threads keeps as much as the longest line ever took it, 200 MiB for one of 1 MiB. */
+static void give_back(const dgm_wire_translate *t)
+{
+#ifdef __GLIBC__
+    if (text_bytes(t) > LARGE_BYTES)
+        (void)malloc_trim(0);
+#else
+    (void)t;
+#endif
 }
 
 /* work - in a thread of libuv's. */
@@ -196,6 +219,7 @@ static void work(uv_work_t *w)
     dgm_fpenv_set();
     r->rc = dgm_server_read(j, &r->code, &r->t, r->cfg);
     (void)snprintf(r->why, sizeof r->why, "%s", dgm_error_text());
+    give_back(&r->t);
 }
 
 static void after(uv_work_t *w, int status);

@@ -376,6 +376,7 @@ int dgm_serving_run(const dgm_serving_config *cfg, dgm_serving_gauge *gauge)
     atomic_store(&gauge->slots, s.n_flights);
     atomic_store(&gauge->n_ranks, cfg->ranks < DGM_SERVING_RANKS ? cfg->ranks : DGM_SERVING_RANKS);
     dgm_engine_set_clock(cfg->engine, &s.clock);
+    dgm_serving_engine_is(gauge, cfg->comm, cfg->stall_ms);
     atomic_store(&gauge->ready, rc == DGM_OK);
     while (rc == DGM_OK && !drained(&s))
         rc = round_of(&s);
@@ -389,6 +390,7 @@ int dgm_serving_run(const dgm_serving_config *cfg, dgm_serving_gauge *gauge)
     }
     dgm_engine_set_clock(cfg->engine, NULL);
     atomic_store(&gauge->over, true);
+    dgm_serving_engine_is(gauge, NULL, 0);
     dgm_requests_flush(cfg->requests);
     free(s.flights);
     free(s.free);

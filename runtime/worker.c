@@ -577,6 +577,7 @@ static int decode(dgm_worker *w, const dgm_plan_head *plan)
     w->decode_s = dgm_now_s() - started;
     w->stats.decoded_rows += (uint64_t)n;
     const int64_t began = dgm_stage_begin(w->f.clock);
+    dgm_comm_at(w->f.comm, "search", -1);
     const dgm_decoder_row *at = rows;
     for (int i = 0; rc == DGM_OK && i < w->n_slots; i++) {
         slot *s = &w->slots[i];

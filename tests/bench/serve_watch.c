@@ -10,7 +10,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { LEAVE_S = 10 };
+enum { LEAVE_S = 60 };
 
 int serve_descriptors(int pid)
 {
