@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* wake - on the engine thread: there are results. */
@@ -90,6 +91,24 @@ static void on_tick(uv_timer_t *t)
         end_all(s);
 }
 
+/* warn_open - a file that others may use as they should not. */
+static void warn_open(const char *option, const char *path, mode_t others, const char *what)
+{
+    struct stat st;
+    if (stat(path, &st) == 0 && (st.st_mode & others) != 0)
+        dgm_log(DGM_LOG_WARN, "serve", "%s %s: others may %s it (mode %03o)", option, path, what,
+                (unsigned)(st.st_mode & 0777));
+}
+
+/* warn_secrets - hashes of tokens are no secret, but who may write them lets in whom he likes. */
+static void warn_secrets(const dgm_server_config *cfg)
+{
+    if (cfg->tokens[0] != '\0')
+        warn_open("--tokens", cfg->tokens, S_IWOTH, "write");
+    if (cfg->tls.key[0] != '\0')
+        warn_open("--tls-key", cfg->tls.key, S_IROTH | S_IWOTH, "read or write");
+}
+
 /* reload_tokens - who is not in the file any more is let go. */
 static void reload_tokens(dgm_server *s)
 {
@@ -148,6 +167,7 @@ static int open_secrets(dgm_server *s)
         DGM_TRY(dgm_tls_keys_read(&s->keys, &s->cfg.tls));
     if (!tokens && !tls)
         return DGM_OK;
+    warn_secrets(&s->cfg);
     if (uv_signal_start(&s->hang_up, on_hang_up, SIGHUP) != 0)
         return dgm_fail(DGM_EINTERNAL, "the event loop takes no SIGHUP");
     return DGM_OK;

@@ -184,15 +184,20 @@ static int list_languages(dgm_server *s)
     }
     for (size_t i = 0; i < n; i++) {
         const char *code = s->cfg.languages.at[i];
+        const bool source = is_among(&s->cfg.sources, code),
+                   target = is_among(&s->cfg.targets, code);
+        if (!source && !target)
+            continue;
+        struct dgm_server_names *of = &names[s->n_languages];
         const dgm_lang *l = dgm_lang_find(code);
-        dgm_lang_aliases(names[i].text, ALIAS_TEXT, code);
-        at[i] =
+        dgm_lang_aliases(of->text, ALIAS_TEXT, code);
+        at[s->n_languages++] =
             (dgm_wire_language){.code = code,
                                 .name = l != NULL ? l->name : "",
-                                .aliases = names[i].alias,
-                                .n_aliases = split_words(names[i].alias, ALIASES, names[i].text),
-                                .source = is_among(&s->cfg.sources, code),
-                                .target = is_among(&s->cfg.targets, code)};
+                                .aliases = of->alias,
+                                .n_aliases = split_words(of->alias, ALIASES, of->text),
+                                .source = source,
+                                .target = target};
     }
     s->languages = at;
     s->names = names;
@@ -206,10 +211,9 @@ static void languages(dgm_conn *c, uint64_t id)
         dgm_conn_error(c, id, DGM_WIRE_ERROR_INTERNAL, dgm_error_text(), 0, 0);
         return;
     }
-    const dgm_wire_frame f = {
-        .id = id,
-        .kind = DGM_WIRE_LANGUAGES,
-        .as.languages = {.at = s->languages, .n = (size_t)s->cfg.languages.n}};
+    const dgm_wire_frame f = {.id = id,
+                              .kind = DGM_WIRE_LANGUAGES,
+                              .as.languages = {.at = s->languages, .n = (size_t)s->n_languages}};
     dgm_conn_send(c, &f);
 }
 

@@ -5,7 +5,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <netinet/in.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +17,26 @@
 #include <unistd.h>
 
 enum { BACKLOG = 512, FIRST_INHERITED = 3 };
+
+/* bound_to - the address that it really is, for the log: a name may be of several, port 0 is whichever was free. "": as it was asked for. */
+static const char *bound_to(char out[128], int fd)
+{
+    struct sockaddr_storage at = {0};
+    socklen_t len = sizeof at;
+    char host[64], port[8];
+    out[0] = '\0';
+    if (getsockname(fd, (struct sockaddr *)&at, &len) != 0)
+        return out;
+    if (at.ss_family == AF_UNIX)
+        (void)snprintf(out, 128, " (unix:%.*s)",
+                       (int)(len - offsetof(struct sockaddr_un, sun_path)),
+                       ((const struct sockaddr_un *)&at)->sun_path);
+    else if (getnameinfo((const struct sockaddr *)&at, len, host, sizeof host, port, sizeof port,
+                         NI_NUMERICHOST | NI_NUMERICSERV) == 0)
+        (void)snprintf(out, 128, at.ss_family == AF_INET6 ? " (tcp:[%s]:%s)" : " (tcp:%s:%s)", host,
+                       port);
+    return out;
+}
 
 /* start - on l->fd, which is bound; the listener counts from now on, so that it is closed. */
 static int start(dgm_server *s, dgm_server_listener *l, const char *address)
@@ -32,7 +54,12 @@ static int start(dgm_server *s, dgm_server_listener *l, const char *address)
     rc = uv_poll_start(&l->poll, UV_READABLE, dgm_server_accept);
     if (rc != 0)
         return dgm_fail(DGM_EUSAGE, "--listen %s: %s", address, uv_strerror(rc));
-    dgm_log(DGM_LOG_INFO, "serve", "listening on %s", address);
+    char real[128];
+    (void)bound_to(real, l->fd);
+    const size_t n = strlen(address);
+    const bool known =
+        real[0] == '\0' || (strncmp(real + 2, address, n) == 0 && real[n + 2] == ')');
+    dgm_log(DGM_LOG_INFO, "serve", "listening on %s%s", address, known ? "" : real);
     return DGM_OK;
 }
 

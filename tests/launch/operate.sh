@@ -144,7 +144,7 @@ export NOTIFY_SOCKET=$dir/notify
 starts "$client" "$at" activate "$dragoman" serve --drain-ms 1000
 unset NOTIFY_SOCKET
 [ "$(ask status en de <<<'A man.')" = 'ok Ein Mann.' ] || fail 'over a socket that was there'
-grep -q 'listening on descriptor 3 (LISTEN_FDS)' "$dir/server.err" || fail 'the log does not name the socket'
+grep -q 'listening on descriptor 3 (LISTEN_FDS) (unix:/' "$dir/server.err" || fail 'the log does not name the socket'
 grep -c 'listening on' "$dir/server.err" | grep -qx 1 || fail 'it listens elsewhere too'
 for _ in $(seq 50); do grep -q READY "$dir/heard" && break; sleep 0.05; done
 ask drain >"$dir/got" # no signal: it may end before it tells of one

@@ -15,7 +15,10 @@ hash() { printf %s "$1" | sha256sum | cut -d' ' -f1; }
 echo alices-token >"$dir/alice"
 printf 'bobs-token\r\nnot this line\n' >"$dir/bob"
 printf '# who may ask\n\n  alice:%s \nbob:%s\r\n' "$(hash alices-token)" "$(hash bobs-token | tr a-f A-F)" >"$dir/tokens"
+chmod 602 "$dir/tokens"
 serves --tokens "$dir/tokens"
+logs "--tokens $dir/tokens: others may write it (mode 602)"
+chmod 600 "$dir/tokens"
 line='A man rides a horse.'
 "$dragoman" translate -s en -t de <<<"$line" >"$dir/want" 2>"$dir/err"
 for who in alice bob; do
