@@ -98,6 +98,7 @@ int dgm_comm_open_with(dgm_comm **out, const struct dgm_comm_ops *ops, const dgm
     dgm_comm *c = calloc(1, sizeof *c);
     if (c == NULL)
         return dgm_fail(DGM_ENOMEM, "comm: out of memory");
+    dgm_bell_hang(); /* before the message library starts its threads */
     c->ops = ops;
     c->stage = "start";
     c->layer = -1;

@@ -289,8 +289,5 @@ static int run(const dgm_options *o)
 int dgm_cmd_client(const dgm_options *o)
 {
     const int rc = run(o);
-    if (rc >= 0)
-        return rc;
-    dgm_log_failure(dgm_error_text());
-    return dgm_exit_code(rc);
+    return rc >= 0 ? rc : dgm_command_end(rc);
 }

@@ -50,9 +50,28 @@ static void set_switch(int32_t *to, uint32_t value)
         *to = value == DGM_WIRE_SWITCH_ON;
 }
 
+static int known(const char *name, uint32_t value, uint32_t most)
+{
+    return value <= most
+               ? DGM_OK
+               : dgm_fail(DGM_EINPUT, "%s: this server knows 0 to %u, found %u", name, most, value);
+}
+
+/* check_known - values of enums. One that a later version may have is not passed over: another text could come of it. */
+static int check_known(const dgm_wire_options *o)
+{
+    DGM_TRY(known("penalty_skip_special", o->penalty_skip_special, DGM_WIRE_SWITCH_OFF));
+    DGM_TRY(known("early_stopping", o->early_stopping, DGM_WIRE_SWITCH_OFF));
+    DGM_TRY(known("split", o->split, DGM_WIRE_SPLIT_NEVER));
+    DGM_TRY(known("retry", o->retry, DGM_WIRE_RETRY_CHECKS));
+    return known("priority", o->priority, DGM_WIRE_BULK);
+}
+
 static int check_options(const dgm_decode_options *d, const dgm_server_config *cfg)
 {
-    DGM_TRY(in_range("beam_size", d->beam, 1, d->sampling ? 1 : cfg->max_beam));
+    if (d->sampling)
+        DGM_TRY(in_range("beam_size, with sampling", d->beam, 1, 1));
+    DGM_TRY(in_range("beam_size", d->beam, 1, cfg->max_beam));
     DGM_TRY(in_range("n_best", d->n_best, 1, d->beam));
     DGM_TRY(in_range("max_length", d->max_length, 3, cfg->base.max_target));
     DGM_TRY(in_range("min_length", d->min_length, 0, d->max_length));
@@ -69,6 +88,8 @@ static int take_options(dgm_request *r, enum dgm_wire_error_code *code, const dg
                         const dgm_server_config *cfg)
 {
     dgm_decode_options *d = &r->cfg.decode;
+    if (check_known(o) != DGM_OK)
+        return refuse(code, DGM_WIRE_ERROR_UNSUPPORTED);
     if (o->retry != DGM_WIRE_RETRY_SERVER)
         r->cfg.retry = o->retry == DGM_WIRE_RETRY_CHECKS;
     d->token_scores = r->cfg.token_scores = o->token_scores;

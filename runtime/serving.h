@@ -1,8 +1,8 @@
 /*
  * serving.h - the engine thread of a server: requests from the queue through the engine and back.
  *
- * Lines that somebody waits for enter first, and while some are in work the others are decoded in some of the steps only
- * (runtime/serving_pace.h). What is cancelled or late leaves the engine at the next step. With nothing to do the thread sleeps;
+ * Lines that somebody waits for enter first, but for a third of the slots, which others may have before them; and while some are in
+ * work the others are decoded in some of the steps only (runtime/serving_pace.h). What is cancelled or late leaves the engine at the next step. With nothing to do the thread sleeps;
  * other ranks hear of it twice a second.
  */
 #ifndef DGM_RUNTIME_SERVING_H
@@ -48,6 +48,7 @@ typedef struct dgm_serving_gauge {
     bool told;
     enum dgm_serving_state told_state;
     atomic_uint_least64_t steps, segments, src_tokens, tgt_tokens, failures;
+    atomic_uint_least64_t shared_tokens;              /* dgm_engine_stats, over all ranks */
     atomic_uint_least64_t flagged[DGM_LINE_STATUSES]; /* lines by status */
     atomic_uint_least64_t retried[2]; /* lines decoded twice: the first was given, the second */
     atomic_int in_flight, slots;

@@ -52,8 +52,12 @@ static void note_load(const dgm_serving_config *cfg, dgm_serving_gauge *g, dgm_s
     store(&g->rank_imbalance_ppm[stack], (uint64_t)(1e6 * mean[2] * cfg->ranks / mean[0]));
 }
 
-static void note_ranks(dgm_serving_gauge *g, const dgm_engine_stats *all)
+static void note_ranks(dgm_serving_gauge *g, const dgm_engine_stats *all, int ranks)
 {
+    uint64_t shared = 0;
+    for (int r = 0; r < ranks; r++)
+        shared += all[r].shared_tokens;
+    store(&g->shared_tokens, shared);
     for (int r = 0; r < atomic_load(&g->n_ranks); r++) {
         store(&g->ranks[r].sent_bytes, all[r].exchange_bytes);
         store(&g->ranks[r].received_bytes, all[r].exchange_received);
@@ -82,7 +86,7 @@ void dgm_serving_publish(const dgm_serving_config *cfg, dgm_serving_gauge *g, dg
         note_load(cfg, g, seen, &loads[k], k);
         seen->loads[k] = loads[k];
     }
-    note_ranks(g, all);
+    note_ranks(g, all, cfg->ranks);
     seen->clock = *clock;
     seen->wait_s = all[0].exchange_wait_s;
 }
