@@ -101,7 +101,7 @@ logged '.[]; .level == "error" and .module == "end" and (.words | contains("nowh
 at=unix:$dir/s
 starts "$dragoman" serve --listen "$at" --http "127.0.0.1:$port" --comm-stall-ms 200 --cache-mib 0
 page() { curl -s --max-time 10 "http://127.0.0.1:$port/$1"; }
-for _ in 1 2 3 4 5 6; do cat "$here/models/sample/pictures.eng_Latn.txt"; done | timeout 120 "$client" "$at" status en de >"$dir/got" &
+timeout 300 "$client" "$at" status en de <"$here/models/sample/pictures.eng_Latn.txt" >"$dir/got" &
 asker=$!
 for _ in $(seq 100); do ask statistics | grep -q 'in_flight_segments [1-9]' && break; sleep 0.02; done
 if ask freeze $pid 2500 >"$dir/frozen"; then
