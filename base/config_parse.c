@@ -283,7 +283,8 @@ static int file_lines(dgm_config *c, FILE *f, const char *path, bool *seen)
         if (strchr(line, '\n') == NULL && !feof(f))
             return dgm_fail(DGM_EUSAGE, "%s: want at most %d bytes, found more", where,
                             MAX_LINE - 2);
-        DGM_TRY(file_line(c, line, where, seen));
+        const bool mark = number == 1 && strncmp(line, "\xef\xbb\xbf", 3) == 0; /* some editors */
+        DGM_TRY(file_line(c, line + (mark ? 3 : 0), where, seen));
     }
     if (ferror(f))
         return dgm_fail(DGM_EUSAGE, "configuration file %s: cannot be read: %s", path,

@@ -179,10 +179,22 @@ void dgm_log_of(enum dgm_log_level level, const char *module, dgm_log_id id, con
     va_end(ap);
 }
 
+/* say_plainly - what is quoted, a server's word or a file's, moves no terminal's cursor. */
+static void say_plainly(const char *sentence)
+{
+    char line[WORDS];
+    int n = snprintf(line, sizeof line - 1, "dragoman: %s", sentence);
+    n = n < (int)sizeof line - 2 ? n : (int)sizeof line - 2;
+    for (int i = 0; i < n; i++)
+        if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
+            line[i] = ' ';
+    (void)fprintf(stderr, "%.*s\n", n, line);
+}
+
 void dgm_log_failure(const char *sentence)
 {
     if (state.json)
         say(DGM_LOG_ERROR, "end", &(dgm_log_id){0}, sentence);
     else
-        (void)fprintf(stderr, "dragoman: %s\n", sentence);
+        say_plainly(sentence);
 }

@@ -233,7 +233,8 @@ static int file(fixture *f, const char *text)
 static void test_file(void **state)
 {
     fixture *f = *state;
-    assert_int_equal(file(f, "# all\n\n beam_size = 6 # six\r\nmodel = /a b#c\nranks=3"), DGM_OK);
+    assert_int_equal(
+        file(f, "\xef\xbb\xbf# all\n\n beam_size = 6 # six\r\nmodel = /a b#c\nranks=3"), DGM_OK);
     assert_int_equal(f->t.beam, 6);
     assert_string_equal(f->t.model, "/a b#c");
     assert_int_equal(f->t.ranks, 3); /* another command's key is checked and kept */
