@@ -1,10 +1,23 @@
 #include "base/status.h"
 
+#include "base/utf8.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static _Thread_local char last_text[1024];
+
+/* keep_one_line - a sentence goes into logs and frames, whatever it quotes and wherever it was cut: it is one line of UTF-8. */
+static void keep_one_line(char *text)
+{
+    for (char *p = text; *p != '\0'; p++)
+        if ((unsigned char)*p < ' ' || *p == 127)
+            *p = ' ';
+    for (size_t bad; !dgm_utf8_check(text, strlen(text), &bad); text += bad)
+        text[bad] = '?';
+}
 
 int dgm_fail(int code, const char *fmt, ...)
 {
@@ -14,6 +27,7 @@ int dgm_fail(int code, const char *fmt, ...)
     va_start(ap, fmt);
     (void)vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
+    keep_one_line(text);
     (void)snprintf(last_text, sizeof last_text, "%s", text);
     return code;
 }

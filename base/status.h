@@ -39,7 +39,7 @@ enum dgm_status {
 #define DGM_MUST_CHECK __attribute__((warn_unused_result))
 #define DGM_PRINTF(fmt, first) __attribute__((format(printf, fmt, first)))
 
-/* dgm_fail - records the sentence for this thread (printf rules) and returns `code`. */
+/* dgm_fail - records the sentence for this thread (printf rules), as one line of UTF-8, and returns `code`. */
 int dgm_fail(int code, const char *fmt, ...) DGM_PRINTF(2, 3);
 
 /* dgm_error_text - the sentence of this thread's last dgm_fail; "" if there was none. */

@@ -18,6 +18,8 @@
 #include "comm/bell.h"
 #include "comm/comm.h"
 
+#include <stdatomic.h>
+
 enum { DGM_DOING_LEN = 96, DGM_VERDICT_LEN = 640 };
 
 /* dgm_peer - what this rank knows about another (or itself). */
@@ -54,8 +56,10 @@ struct dgm_comm {
     int stall_ms, deadline_ms;
     void (*on_stall)(void *ctx, const char *sentence); /* or NULL */
     void *on_stall_ctx;
-    const char *stage;
-    int layer;
+    /* where the engine thread is, and since when; any thread may look */
+    _Atomic(const char *) stage;
+    atomic_int layer;
+    atomic_int_least64_t at_ns;
     int64_t told_busy_ns;
     int64_t waited_ns;    /* in waits so far, each from its first look at the clock */
     uint64_t rests, rung; /* sleeps in waits, and those that a peer ended */

@@ -19,6 +19,16 @@ static void a_sentence_may_wrap_the_last_one(void **state)
     assert_string_equal(dgm_error_text(), "layer 2: want 3, found 4");
 }
 
+/* Sentences quote what clients sent, and cut it: they must not forge a line of a log, nor break the frame that carries them. */
+static void a_sentence_is_one_line_of_text(void **state)
+{
+    (void)state;
+    (void)dgm_fail(DGM_EUSAGE, "language '%.4s' is unknown", "a\xc3\xa9\xc3\xa9");
+    assert_string_equal(dgm_error_text(), "language 'a\xc3\xa9?' is unknown");
+    (void)dgm_fail(DGM_EUSAGE, "found '%s'", "x\n\x1b\x7f\xff\xfey");
+    assert_string_equal(dgm_error_text(), "found 'x   ??y'");
+}
+
 static void statuses_have_exit_codes(void **state)
 {
     (void)state;
@@ -128,6 +138,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_sentence_may_wrap_the_last_one),
+        cmocka_unit_test(a_sentence_is_one_line_of_text),
         cmocka_unit_test(statuses_have_exit_codes),
         cmocka_unit_test(an_arena_gives_aligned_zeros_and_takes_back),
         cmocka_unit_test(a_changed_float_mode_is_noticed),

@@ -2,14 +2,14 @@
 # serve.sh - `dragoman serve` over its socket: throughput beside translate, latency under load, a stall, a line beside a large job, many in
 # flight, a soak, lost ranks.
 #
-# usage: tests/bench/serve.sh [-m MODEL] [-M MODEL] [-k LINES] [-r RUNS] [-j THREADS] [-n RANKS] [-B BEAM] [-s SECONDS] [-p LOADS] [-o OPTIONS] [-b BUILD] [-c BUILD] [-e DIR] [PART...]
+# usage: tests/bench/serve.sh [-m MODEL] [-M MODEL] [-k LINES] [-r RUNS] [-j THREADS] [-n RANKS] [-B BEAM] [-s SECONDS] [-p LOADS] [-o OPTIONS] [-b BUILD] [-c BUILD] [-e DIR] [-C CLIENTS] [PART...]
 #   PART: throughput latency stall beside flight idle soak lost     throughput, latency, beside and flight when none is named
-#   -m   the model (the demonstration model)        -M   that of `beside` (a random mixture of width 512, made on the spot)
+#   -m   the model (the demonstration model; soak: `tiny`, a random one made on the spot)        -M   that of `beside` (a random mixture of width 512, made on the spot)
 #   -k   lines of throughput (3000), requests of the soak (100000), lines of each probe of `beside` (200)
 #   -r   runs of each (3)                           -j   threads of each rank (1)
 #   -n   ranks (1)                                  -B   beam (4)
 #   -s   seconds of arrivals at each rate (8); of the soak (600)
-#   -p   loads of latency (10,50,80)
+#   -p   loads of latency (10,50,80)                -C   clients of the soak (1000)
 #   -o   more options of serve and translate        -b   the build (build/release)
 #   -c   the build of the load generators (that of -b), when the server's is slow: -b build/tsan -c build/release
 #   -e   keeps there what servers said, and traces of the lines: when due (s), sent late, took, waited, computed (ms), tokens out
@@ -26,14 +26,14 @@
 # flight: 2000 lines in flight on one connection.
 # idle: CPU time of each rank of a server that has nothing to do, over 10 s; and a line after 5 s (-s) of that beside lines one after another,
 #   medians of LINES (20). A server that has been idle may take 5 % of a core a rank, and 1 ms more for the first line.
-# soak: 1000 clients, 100,000 requests, cancels, deadlines, disconnects; descriptors and memory. -s 60 -k 10000 is a short one. A report of a sanitizer
-#   is a failure. -n: on so many ranks.
+# soak: 1000 clients, 100,000 requests in several ways and languages, cancels, deadlines, disconnects, questions, and pages asked for meanwhile;
+#   descriptors and memory. -s 60 -k 10000 is a short one. A report of a sanitizer is a failure. -n: on so many ranks.
 # lost: a rank of -n (2) is killed while 1000 lines are in work: each must be answered, with an error that says to come again.
 # Takes about 2, 1, 1, 1, 1, 2, 11 and 1 minutes on one core. Pin it: taskset -c 0 tests/bench/serve.sh
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-model=models/multi30k-token wide='' lines='' runs=3 threads=1 ranks=1 beam=4 seconds='' cache=0 more=() build=build/release clients='' kept='' loads=10,50,80
-while getopts m:M:k:r:j:n:B:s:p:o:b:c:e: flag; do
+model=models/multi30k-token wide='' lines='' runs=3 threads=1 ranks=1 beam=4 seconds='' cache=0 more=() build=build/release clients='' kept='' loads=10,50,80 people=1000
+while getopts m:M:k:r:j:n:B:s:p:o:b:c:e:C: flag; do
     case $flag in
     m) model=$OPTARG ;;
     M) wide=$OPTARG ;;
@@ -48,6 +48,7 @@ while getopts m:M:k:r:j:n:B:s:p:o:b:c:e: flag; do
     b) build=$OPTARG ;;
     c) clients=$OPTARG ;;
     e) kept=$OPTARG ;;
+    C) people=$OPTARG ;;
     *) sed -n '/^# usage/,/^$/s/^# //p' "$0" >&2; exit 2 ;;
     esac
 done
@@ -311,12 +312,46 @@ idle() {
         printf "one after another: %.2f ms (%.2f waiting, %.2f computing); after %d s: %.2f ms (%.2f, %.2f); medians, of %d\n", $1, $2, $3, s, $4, $5, $6, n }'
 }
 
+# tiny_model: so little arithmetic that a watched server is busy with its clients
+tiny_model() {
+    [ "$model" = tiny ] || return 0
+    "$program" synth --like demo --d-model 8 --heads 1 --ffn 8 --layers 2,2 --experts 4 -o "$dir/tiny" >"$dir/out" 2>&1 || { cat "$dir/out" >&2; exit 1; }
+    model=$dir/tiny
+}
+
+# look PORT ORIGIN_PORT: at the pages, as a Prometheus and browsers do, some of which go away; until the soak has its answers. $dir/looks
+look() {
+    local n=0 posted=0 ask='{"src": "en", "tgt": "de", "lines": ["A man rides a horse.", "very very very very very very big dog"], "retry": "checks", "alignment": true}'
+    until grep -q ' requests of ' "$dir/soak" || ! kill -0 "$asker" 2>/dev/null; do
+        n=$((n + 1))
+        curl -s --max-time 300 "http://127.0.0.1:$1/metrics" >"$dir/metrics"
+        awk -f tests/launch/prometheus.awk "$dir/metrics" || return 1
+        curl -s --max-time 300 -o "$dir/page" "http://127.0.0.1:$1/readyz" || return 1
+        curl -s --max-time 300 -H "Origin: http://127.0.0.1:$2" -H 'Content-Type: application/json' -d "$ask" "http://127.0.0.1:$2/translate" >"$dir/page" || return 1
+        grep -Eq '"answers"|"code": *"busy"' "$dir/page" || { cat "$dir/page" >&2; return 1; }
+        ! grep -q '"answers"' "$dir/page" || posted=$((posted + 1))
+        curl -s --max-time "0.0$((RANDOM % 90 + 10))" -H "Origin: http://127.0.0.1:$2" -d "$ask" "http://127.0.0.1:$2/translate" -o "$dir/page" || true
+        sleep 0.5
+    done
+    echo "$n times /metrics, $posted times two lines by the page's way, and $n times some broken off" >"$dir/looks"
+}
+
 soak() {
-    local grow=32
+    local grow=32 port=$((20000 + RANDOM % 20000)) asker looker
     ! grep -q '__[at]san_init' "$program" || grow=0 # their own memory grows
     cache=1
-    start "$model"
-    "$soak" "$at" "${direction[@]}" -i "$dir/text" -p "$(pid_of 0)" -n 1000 -k "${lines:-100000}" -d "${seconds:-600}" -m $grow
+    tiny_model
+    { cat tests/launch/odd_lines.txt; printf '\nb\xffd\n'; printf 'Two dogs play. %.0s' 1 2 3 4 5 6 7 8; echo; cat "$dir/text"; } >"$dir/soaked"
+    start "$model" --http "127.0.0.1:$port" --web "127.0.0.1:$((port + 1))"
+    "$soak" "$at" -P eng_Latn:deu_Latn,deu_Latn:eng_Latn,eng_Latn:fra_Latn -i "$dir/soaked" -l 1000 -p "$(pid_of 0)" -n "$people" -k "${lines:-100000}" -d "${seconds:-600}" -m $grow >"$dir/soak" &
+    asker=$!
+    until [ -s "$dir/soak" ] || ! kill -0 $asker; do sleep 0.1; done
+    look "$port" $((port + 1)) &
+    looker=$!
+    tail -n +1 -f --pid=$asker "$dir/soak"
+    wait $asker
+    wait $looker || { echo 'a page was not answered' >&2; exit 1; }
+    cat "$dir/looks"
     stop
     echo "no report of a sanitizer in $(wc -l <"$dir/server") lines of the server's log"
 }

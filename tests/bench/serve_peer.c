@@ -145,6 +145,7 @@ static void note(serve_peer *p, const dgm_wire_frame *f)
     if (f->kind == DGM_WIRE_WELCOME) {
         p->greeted = true;
         p->credits = p->first_credits = f->as.welcome.credits;
+        p->limits = f->as.welcome.limits;
     } else if (f->kind == DGM_WIRE_ANSWER) {
         p->credits += f->as.answer.credits;
     } else if (f->kind == DGM_WIRE_ERROR) {

@@ -17,6 +17,7 @@ typedef struct serve_peer {
     dgm_frame_buffer out;
     uint64_t id; /* the last that was used */
     uint32_t credits, first_credits;
+    dgm_wire_limits limits;
 } serve_peer;
 
 _Noreturn void serve_die(const char *format, ...) __attribute__((format(printf, 1, 2)));

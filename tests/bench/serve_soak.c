@@ -1,21 +1,22 @@
 /*
- * serve_soak - many clients that behave as clients do: they ask, cancel, set deadlines, go away in the middle, also of a frame, and
- * come again; while what a `dragoman serve` owes them is counted, and its descriptors and memory are watched.
+ * serve_soak - many clients that behave as clients do: they ask in several ways and languages (soak_ways.c), cancel requests and
+ * single lines, set deadlines, look after the server's health and statistics, go away in the middle, also of a frame, and come
+ * again; while what a `dragoman serve` owes them is counted, and its descriptors and memory are watched.
  *
- *   serve_soak ADDRESS -s SRC -t TGT -i FILE -p PID [-n CLIENTS] [-k REQUESTS] [-d SECONDS] [-m MIB] [-l LINES] [-S SEED]
+ *   serve_soak ADDRESS -P SRC:TGT[,SRC:TGT...] -i FILE -p PID [-n CLIENTS] [-k REQUESTS] [-d SECONDS] [-m MIB] [-l LINES] [-S SEED]
  *
  *   -p   the server's process            -n   clients (50)
- *   -k   requests, of 1 to 4 lines (2000)    -d   seconds that they are spread over (10)
+ *   -k   requests, of 1 to 4 lines (2000)    -d   seconds that they are spread over (10); twice as long at most
  *   -m   what VmRSS may grow by from half-time to the end (0: it is only printed)
  *   -l   different lines that are asked for (4000)
  *
- * Exit 1 when a line is not answered within 60 s, or twice; has another status than it can have, or another text than the same
- * line had before; when credits are missing, a connection is closed that was not misused, the server is left with lines, clients
- * or descriptors, or its memory grew.
+ * Exit 1 when a line or a question is not answered within 10 minutes, or twice; has another status than it can have, or another
+ * answer than the same line had before; when credits are missing, a connection is closed that was not misused, the server is left
+ * with lines, clients or descriptors, or its memory grew.
  */
 #include "base/clock.h"
-#include "tests/bench/serve_peer.h"
 #include "tests/bench/serve_watch.h"
+#include "tests/bench/soak_ways.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,18 +27,20 @@
 
 enum {
     EVENTS = 256,
-    MOST_LINES = 4,  /* of a request */
-    MOST_OPEN = 8,   /* requests of a client */
-    MOST_LIFE = 12,  /* requests before it goes */
-    PATIENCE_S = 60, /* for answers after the last request */
+    MOST_LINES = 4,   /* of a request */
+    MOST_OPEN = 8,    /* requests of a client */
+    MOST_LIFE = 12,   /* requests before it goes */
+    PATIENCE_S = 600, /* for answers after the last request */
     SAMPLES = 40,
 };
 
-/* A request that is not all answered. */
+/* A request that is not all answered. A question has no lines, and one answer of the kind `answer`. */
 typedef struct asked {
     uint64_t id;
-    int n, left, text[MOST_LINES];
-    bool answered[MOST_LINES], cancelled, limited;
+    enum dgm_wire_kind answer;
+    int n, left;
+    soak_key key[MOST_LINES];
+    bool answered[MOST_LINES], cancelled[MOST_LINES], limited[MOST_LINES];
 } asked;
 
 typedef struct user {
@@ -50,12 +53,10 @@ typedef struct user {
 } user;
 
 static struct {
-    const char *address, *src, *tgt;
+    const char *address;
     int n_users, n_requests, seconds, grow_mib, pid;
     uint64_t seed;
     serve_texts texts;
-    char **told;      /* [texts.n] the first translation of each */
-    uint32_t *status; /* [texts.n] and its status */
     user *users;
     int epoll;
     bool over;
@@ -64,7 +65,7 @@ static struct {
     int requests; /* asked */
     /* lines */
     uint64_t asked_lines, answered, dropped, refused, by_status[DGM_WIRE_STATUS_BAD_INPUT + 1];
-    uint64_t connects, cancels, limits, cut_frames, left_rudely;
+    uint64_t connects, cancels, cancelled_lines, limits, cut_frames, left_rudely, questions;
 } soak;
 
 static uint64_t draw(user *u, uint64_t below)
@@ -97,50 +98,101 @@ static void come(user *u)
     soak.connects++;
 }
 
-static asked *begin(user *u)
+static asked *begin(user *u, enum dgm_wire_kind answer, int n)
 {
     asked *a = &u->open[u->n_open++];
-    *a = (asked){.id = ++u->peer.id, .n = 1 + (int)draw(u, MOST_LINES)};
-    a->left = a->n;
-    a->limited = draw(u, 4) == 0;
+    *a = (asked){.id = ++u->peer.id, .answer = answer, .n = n, .left = n};
     return a;
+}
+
+/* draw_options - of a request, or of a line of it: half of them as the server was started. */
+static dgm_wire_options draw_options(user *u, soak_key *k)
+{
+    static const uint32_t priorities[] = {DGM_WIRE_NORMAL, DGM_WIRE_INTERACTIVE, DGM_WIRE_BULK};
+    k->way = draw(u, 2) == 0 ? 0 : (int)draw(u, (uint64_t)soak_ways_count());
+    dgm_wire_options o = soak_options(k->way, &u->peer.limits);
+    o.priority = priorities[draw(u, 3)];
+    o.deadline_ms = draw(u, 4) == 0 ? 1 + (uint32_t)draw(u, 1 + draw(u, 300)) : 0;
+    soak.limits += o.deadline_ms > 0;
+    return o;
+}
+
+/* draw_line - some have options and languages of their own. */
+static void draw_line(user *u, asked *a, int i, const dgm_wire_options *of_request,
+                      dgm_wire_options *own, dgm_wire_segment *seg)
+{
+    soak_key *k = &a->key[i];
+    const bool apart = draw(u, 3) == 0;
+    const int pair = k->pair;
+    k->text = (int)draw(u, (uint64_t)soak.texts.n);
+    if (apart) {
+        k->pair = (int)draw(u, (uint64_t)soak_pairs_count());
+        *own = draw_options(u, k);
+    }
+    a->limited[i] = (apart ? own : of_request)->deadline_ms > 0;
+    *seg = soak_segment(k, apart ? own : NULL);
+    if (k->pair == pair)
+        seg->src = seg->tgt = NULL;
 }
 
 static void ask(user *u)
 {
-    static const uint32_t priorities[] = {DGM_WIRE_NORMAL, DGM_WIRE_INTERACTIVE, DGM_WIRE_BULK};
-    dgm_wire_segment segs[MOST_LINES] = {0};
-    asked *a = begin(u);
+    dgm_wire_segment segs[MOST_LINES];
+    dgm_wire_options own[MOST_LINES];
+    asked *a = begin(u, DGM_WIRE_ANSWER, 1 + (int)draw(u, MOST_LINES));
+    soak_key k = {.pair = (int)draw(u, (uint64_t)soak_pairs_count())};
+    dgm_wire_frame f = {.id = a->id,
+                        .kind = DGM_WIRE_TRANSLATE,
+                        .as.translate = {.src = soak_src(k.pair),
+                                         .tgt = soak_tgt(k.pair),
+                                         .options = draw_options(u, &k),
+                                         .segments = segs,
+                                         .n_segments = (size_t)a->n}};
     for (int i = 0; i < a->n; i++) {
-        a->text[i] = (int)draw(u, (uint64_t)soak.texts.n);
-        segs[i].text = soak.texts.at[a->text[i]];
-        segs[i].text_len = strlen(segs[i].text);
+        a->key[i] = k;
+        draw_line(u, a, i, &f.as.translate.options, &own[i], &segs[i]);
     }
-    const dgm_wire_frame f = {
-        .id = a->id,
-        .kind = DGM_WIRE_TRANSLATE,
-        .as.translate = {
-            .src = soak.src,
-            .tgt = soak.tgt,
-            .options = {.priority = priorities[draw(u, 3)],
-                        .deadline_ms = a->limited ? 1 + (uint32_t)draw(u, 1 + draw(u, 300)) : 0},
-            .segments = segs,
-            .n_segments = (size_t)a->n}};
     serve_peer_put(&u->peer, &f);
     u->peer.credits -= (uint32_t)a->n;
     u->life--;
     soak.requests++;
     soak.asked_lines += (uint64_t)a->n;
-    soak.limits += a->limited;
 }
 
+/* question - something that needs no engine. */
+static void question(user *u)
+{
+    static const struct {
+        enum dgm_wire_kind ask, answer;
+    } kinds[] = {{DGM_WIRE_HEALTH_REQUEST, DGM_WIRE_HEALTH},
+                 {DGM_WIRE_HEALTH_REQUEST, DGM_WIRE_HEALTH},
+                 {DGM_WIRE_STATISTICS_REQUEST, DGM_WIRE_STATISTICS},
+                 {DGM_WIRE_LANGUAGES_REQUEST, DGM_WIRE_LANGUAGES}};
+    const size_t i = draw(u, sizeof kinds / sizeof kinds[0]);
+    const asked *a = begin(u, kinds[i].answer, 0);
+    const dgm_wire_frame f = {.id = a->id, .kind = kinds[i].ask};
+    serve_peer_put(&u->peer, &f);
+    soak.questions++;
+}
+
+/* cancel - a request, or some of its lines, or of what is none. */
 static void cancel(user *u)
 {
     asked *a = &u->open[draw(u, (uint64_t)u->n_open)];
-    const dgm_wire_frame f = {.kind = DGM_WIRE_CANCEL, .as.cancel.request = a->id};
+    uint32_t segments[MOST_LINES];
+    const size_t n = draw(u, 2) == 0 ? 0 : 1 + draw(u, MOST_LINES);
+    for (size_t i = 0; i < n; i++)
+        segments[i] = (uint32_t)draw(u, MOST_LINES);
+    const dgm_wire_frame f = {
+        .kind = DGM_WIRE_CANCEL,
+        .as.cancel = {.request = a->id, .segments = segments, .n_segments = n}};
     serve_peer_put(&u->peer, &f);
-    a->cancelled = true;
+    for (int i = 0; n == 0 && i < a->n; i++)
+        a->cancelled[i] = true;
+    for (size_t i = 0; i < n; i++)
+        a->cancelled[segments[i]] = true;
     soak.cancels++;
+    soak.cancelled_lines += n > 0;
 }
 
 /* cut_frame - a part of a frame, and away. */
@@ -202,6 +254,8 @@ static void act(user *u, int64_t now)
         go(u);
     } else if (u->n_open > 0 && draw(u, 6) == 0) {
         cancel(u);
+    } else if (u->n_open < MOST_OPEN && draw(u, 12) == 0) {
+        question(u);
     } else if (u->n_open < MOST_OPEN) {
         ask(u);
         if (draw(u, 12) == 0)
@@ -227,44 +281,38 @@ static void close_request(user *u, asked *a)
     *a = u->open[--u->n_open];
 }
 
-/* check_text - the same line has the same answer, whoever asks and whatever else is going on. */
-static void check_text(int text, const dgm_wire_answer *a)
-{
-    const char *got = a->n_hyps > 0 ? a->hyps[0].text : "";
-    if (soak.told[text] == NULL) {
-        soak.told[text] = strdup(got);
-        soak.status[text] = a->status;
-        if (soak.told[text] == NULL)
-            serve_die("out of memory");
-    }
-    if (strcmp(soak.told[text], got) != 0 || soak.status[text] != a->status)
-        serve_die("'%s' was '%s' (%s) before, is '%s' (%s) now", soak.texts.at[text],
-                  soak.told[text], dgm_wire_status_name(soak.status[text]), got,
-                  dgm_wire_status_name(a->status));
-}
-
 static void take_answer(user *u, const dgm_wire_frame *f)
 {
     const dgm_wire_answer *a = &f->as.answer;
     asked *r = find(u, f->id);
-    if (a->segment >= (uint32_t)r->n || r->answered[a->segment])
+    const uint32_t i = a->segment;
+    if (i >= (uint32_t)r->n || r->answered[i])
         serve_die("client %u: line %u of request %llu is answered twice, or is none", u->peer.mark,
-                  a->segment, (unsigned long long)f->id);
-    r->answered[a->segment] = true;
+                  i, (unsigned long long)f->id);
+    r->answered[i] = true;
     if (a->last != (--r->left == 0))
         serve_die("client %u: %d lines are left, and last is %d", u->peer.mark, r->left, a->last);
-    if (a->status == DGM_WIRE_STATUS_TIMED_OUT ? !r->limited
+    if (a->status == DGM_WIRE_STATUS_TIMED_OUT ? !r->limited[i]
         : a->status == DGM_WIRE_STATUS_CANCELLED
-            ? !r->cancelled
+            ? !r->cancelled[i]
             : a->status == DGM_WIRE_STATUS_FAILED || a->status > DGM_WIRE_STATUS_BAD_INPUT)
         serve_die("client %u: a line is %s: %s", u->peer.mark, dgm_wire_status_name(a->status),
                   a->message);
     if (a->status != DGM_WIRE_STATUS_TIMED_OUT && a->status != DGM_WIRE_STATUS_CANCELLED)
-        check_text(r->text[a->segment], a);
+        soak_check(&r->key[i], a);
     soak.answered++;
     soak.by_status[a->status]++;
     if (r->left == 0)
         close_request(u, r);
+}
+
+static void take_told(user *u, const dgm_wire_frame *f)
+{
+    asked *r = find(u, f->id);
+    if (r->answer != f->kind)
+        serve_die("client %u: a question is answered by %s", u->peer.mark,
+                  dgm_wire_kind_name(f->kind));
+    close_request(u, r);
 }
 
 static void take_error(user *u, const dgm_wire_frame *f)
@@ -287,6 +335,8 @@ static void take(user *u)
             take_answer(u, &f);
         else if (f.kind == DGM_WIRE_ERROR)
             take_error(u, &f);
+        else if (f.id != 0)
+            take_told(u, &f);
     }
 }
 
@@ -407,10 +457,12 @@ static void show(void)
                  soak.requests, (unsigned long long)soak.asked_lines,
                  (unsigned long long)soak.connects, (unsigned long long)soak.answered,
                  (unsigned long long)soak.refused, (unsigned long long)soak.dropped);
-    (void)printf("%llu cancels, %llu requests with a deadline, %llu left in the middle, %llu in "
-                 "the middle of a frame\n",
-                 (unsigned long long)soak.cancels, (unsigned long long)soak.limits,
-                 (unsigned long long)soak.left_rudely, (unsigned long long)soak.cut_frames);
+    (void)printf("%llu cancels, %llu of them of single lines, %llu deadlines, %llu left in the "
+                 "middle, %llu in the middle of a frame, %llu questions\n",
+                 (unsigned long long)soak.cancels, (unsigned long long)soak.cancelled_lines,
+                 (unsigned long long)soak.limits, (unsigned long long)soak.left_rudely,
+                 (unsigned long long)soak.cut_frames, (unsigned long long)soak.questions);
+    soak_show();
     for (uint32_t i = 0; i <= DGM_WIRE_STATUS_BAD_INPUT; i++)
         if (soak.by_status[i] > 0)
             (void)printf("  %s %llu\n", dgm_wire_status_name(i),
@@ -428,22 +480,17 @@ static void prepare(void)
     }
     soak.epoll = epoll_create1(EPOLL_CLOEXEC);
     soak.users = calloc((size_t)soak.n_users, sizeof *soak.users);
-    soak.told = calloc((size_t)soak.texts.n, sizeof *soak.told);
-    soak.status = calloc((size_t)soak.texts.n, sizeof *soak.status);
-    if (soak.epoll < 0 || soak.users == NULL || soak.told == NULL || soak.status == NULL)
+    if (soak.epoll < 0 || soak.users == NULL)
         serve_die("out of memory or descriptors");
-    /* A client acts about 5 times for 4 requests. */
-    soak.pause_ns = 1e9 * 0.8 * soak.seconds * soak.n_users / soak.n_requests;
+    /* A client acts about 4 times for 3 requests. */
+    soak.pause_ns = 1e9 * 0.75 * soak.seconds * soak.n_users / soak.n_requests;
     for (int i = 0; i < soak.n_users; i++)
         soak.users[i].peer = (serve_peer){.fd = -1, .mark = (uint32_t)i};
 }
 
 static void clean_up(void)
 {
-    for (int i = 0; i < soak.texts.n; i++)
-        free(soak.told[i]);
-    free(soak.told);
-    free(soak.status);
+    soak_ways_close();
     free(soak.users);
     serve_free_texts(&soak.texts);
 }
@@ -451,18 +498,16 @@ static void clean_up(void)
 int main(int argc, char **argv)
 {
     const char *in = NULL;
+    char *pairs = NULL;
     int n_texts = 4000;
     soak.n_users = 50;
     soak.n_requests = 2000;
     soak.seconds = 10;
     soak.seed = 1;
-    for (int flag; argc > 1 && (flag = getopt(argc - 1, argv + 1, "s:t:i:p:n:k:d:m:l:S:")) != -1;) {
+    for (int flag; argc > 1 && (flag = getopt(argc - 1, argv + 1, "P:i:p:n:k:d:m:l:S:")) != -1;) {
         switch (flag) {
-        case 's':
-            soak.src = optarg;
-            break;
-        case 't':
-            soak.tgt = optarg;
+        case 'P':
+            pairs = optarg;
             break;
         case 'i':
             in = optarg;
@@ -492,11 +537,12 @@ int main(int argc, char **argv)
             return 2;
         }
     }
-    if (argc < 2 || optind + 1 != argc || in == NULL || soak.src == NULL || soak.tgt == NULL ||
-        soak.pid == 0 || soak.n_users < 1 || soak.n_requests < 1 || soak.seconds < 1)
-        serve_die("usage: serve_soak ADDRESS -s SRC -t TGT -i FILE -p PID [OPTION...]");
+    if (argc < 2 || optind + 1 != argc || in == NULL || pairs == NULL || soak.pid == 0 ||
+        soak.n_users < 1 || soak.n_requests < 1 || soak.seconds < 1)
+        serve_die("usage: serve_soak ADDRESS -P SRC:TGT,... -i FILE -p PID [OPTION...]");
     soak.address = argv[1];
     serve_read_texts(&soak.texts, in, n_texts);
+    soak_ways_open(&soak.texts, pairs);
     prepare();
     const int descriptors = serve_descriptors(soak.pid);
     run();

@@ -6,7 +6,7 @@
 int serve_descriptors(int pid);
 int serve_resident_kib(int pid);
 
-/* serve_check_rest - nobody else is connected: within 10 s the server must have no client, no lines, and so many descriptors. */
+/* serve_check_rest - nobody else is connected: within a minute the server must have no client, no lines, and so many descriptors. */
 void serve_check_rest(const char *address, int pid, int descriptors);
 
 #endif

@@ -67,6 +67,63 @@ static void check_answer(const dgm_wire_answer *a)
     }
 }
 
+static void check_texts(const char *const *at, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        check_text(at[i]);
+}
+
+static void check_welcome(const dgm_wire_welcome *w)
+{
+    check_text(w->server);
+    check_text(w->model);
+    check_texts(w->sources, w->n_sources);
+    check_texts(w->targets, w->n_targets);
+}
+
+static void check_languages(const dgm_wire_languages *l)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        check_text(l->at[i].code);
+        check_text(l->at[i].name);
+        check_texts(l->at[i].aliases, l->at[i].n_aliases);
+    }
+}
+
+static void check_message(const dgm_wire_frame *f)
+{
+    switch (f->kind) {
+    case DGM_WIRE_HELLO:
+        check_text(f->as.hello.token);
+        check_text(f->as.hello.client);
+        break;
+    case DGM_WIRE_TRANSLATE:
+        check_translate(&f->as.translate);
+        break;
+    case DGM_WIRE_WELCOME:
+        check_welcome(&f->as.welcome);
+        break;
+    case DGM_WIRE_ANSWER:
+        check_answer(&f->as.answer);
+        break;
+    case DGM_WIRE_LANGUAGES:
+        check_languages(&f->as.languages);
+        break;
+    case DGM_WIRE_STATISTICS:
+        for (size_t i = 0; i < f->as.statistics.n; i++)
+            check_text(f->as.statistics.at[i].name);
+        break;
+    case DGM_WIRE_HEALTH:
+        check_text(f->as.health.message);
+        break;
+    case DGM_WIRE_ERROR:
+        check_text(f->as.error.message);
+        break;
+    default:
+        break;
+    }
+}
+
 /* Encoded, decoded and encoded again it is the same. */
 static void check_again(const dgm_wire_frame *f)
 {
@@ -108,10 +165,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     DGM_ASSERT((rc == DGM_OK) == (code == DGM_WIRE_ERROR_NONE));
     if (rc == DGM_OK) {
         DGM_ASSERT(f.kind == (enum dgm_wire_kind)kinds[data[0] % sizeof kinds]);
-        if (f.kind == DGM_WIRE_TRANSLATE)
-            check_translate(&f.as.translate);
-        if (f.kind == DGM_WIRE_ANSWER)
-            check_answer(&f.as.answer);
+        check_message(&f);
         check_again(&f);
     }
     free(body);

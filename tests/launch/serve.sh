@@ -2,6 +2,7 @@
 # `dragoman serve`: many clients at once get the bytes that translate gives, on 1, 2 and 4 ranks; bad peers are their own problem;
 # drained, stopped or robbed of a rank it says so to all.
 # usage: serve.sh DRAGOMAN_BINARY SERVE_CLIENT
+# shellcheck disable=SC2317 # functions that await calls
 set -u
 # shellcheck source=tests/launch/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -15,11 +16,7 @@ trap '[ -z "$pid" ] || kill -KILL $pid 2>/dev/null; rm -rf "$dir"' EXIT
 starts() {
     "$@" >"$dir/server.out" 2>"$dir/server.err" &
     pid=$!
-    for _ in $(seq 600); do
-        grep -q 'start [0-9]* rank' "$dir/server.err" && [ "$(ask health)" = 'state 2' ] && return
-        kill -0 $pid 2>/dev/null || break
-        sleep 0.05
-    done
+    await_from $pid says_so "$dir/server.err" 'start [0-9]* rank' && await_from $pid ready && return
     cp "$dir/server.err" "$dir/err"
     fail "the server does not start: $*"
     exit 1
@@ -35,7 +32,10 @@ ends() {
     [ ! -e "$dir/socket" ] || fail 'the socket is left behind'
 }
 
-ask() { timeout 60 "$client" "$at" "$@" 2>>"$dir/err"; }
+ask() { timeout 500 "$client" "$at" "$@" 2>>"$dir/err"; }
+ready() { [ "$(ask health)" = 'state 2' ]; }
+# works: it has lines in the engine
+works() { ask statistics | grep -q 'computing_segments [1-9]'; }
 
 # refuses CODE PATTERN ARGS...: serve does not start, and says why.
 refuses() {
@@ -68,13 +68,18 @@ same() {
 }
 
 port=$((20000 + RANDOM % 20000))
-page() { curl -s --max-time 10 "http://127.0.0.1:$port/$1"; }
+page() { curl -s --max-time 300 "http://127.0.0.1:$port/$1"; }
 starts "$dragoman" serve --listen "$at" --http "127.0.0.1:$port"
 [ "$(stat -c %a "$dir/socket")" = 600 ] || fail 'the socket is not its owner'\''s alone'
 same 75 1
 same 5 3
 ask statistics >"$dir/counts"
-grep -q 'dragoman_cache_hits_total [1-9]' "$dir/counts" || fail 'what was asked before is not remembered'
+says 'dragoman_cache_hits_total 72' "$(grep cache_hits "$dir/counts")" # all but the blank ones, once each
+# English into German and French at once: encoded once; and the frame has the names of the page
+grep -q 'dragoman_shared_tokens_total [1-9]' "$dir/counts" || fail 'what goes into two languages at once is encoded twice'
+page metrics | sed -n 's/^\([a-z][^ ]*\) .*/\1/p' | sort >"$dir/names"
+sed 's/ .*//' "$dir/counts" | sort | comm -23 - "$dir/names" >"$dir/err"
+[ ! -s "$dir/err" ] || fail 'statistics that /metrics does not have, or calls otherwise'
 says ok "$(page healthz)"
 says ok "$(page readyz)"
 page metrics | grep -q '^dragoman_segments_total{end="done"} [1-9]' || fail '/metrics does not count'
@@ -109,6 +114,11 @@ says 'error language' "$(ask status en xx <<<'A man.' | cut -d: -f1)"
 says 'error language: want a target language' "$(ask status en '' <<<'A man.')"
 says 'error bad_request: beam_size: want 1 to 4, found 9' "$(ask status en de beam_size=9 <<<'A man.')"
 says 'error bad_request: n_best: want 1 to 4, found 5' "$(ask status en de n_best=5 <<<'A man.')"
+says 'error bad_request: beam_size, with sampling: want 1 to 1, found 2' "$(ask status en de beam_size=2 sampling_topk=5 <<<'A man.')"
+says 'error unsupported: priority: this server knows 0 to 2, found 9' "$(ask status en de priority=9 <<<'A man.')"
+says 'error unsupported: retry: this server knows 0 to 2, found 3' "$(ask status en de retry=3 <<<'A man.')"
+says "bad_input prefix: byte 1 (0xff) is not UTF-8" "$(ask status en de prefix=$'\xff' <<<'A man.')"
+says 'too_long prefix: too long: want at most 197 tokens, found 300' "$(ask status en de "prefix=$(printf 'Haus %.0s' $(seq 300))" <<<'A man.')"
 says 'deu_Latn German' "$(ask languages | grep deu)"
 says 202 "$(ask languages | wc -l)"
 
@@ -120,7 +130,13 @@ says $'error bad_frame: a frame has at most 4194304 bytes, this one says 4294967
 says $'error bad_frame\nclosed' "$(head -c 65536 /dev/zero | tr '\0' '\1' | ask raw | cut -d: -f1)" # a length of 16 MiB
 says $'error bad_request: want a hello first\nclosed' "$(printf '\0\0\0\6\10\1\62\2\10\1' | ask raw | sed 's/ (closing)//')"
 says $'welcome\nerror bad_frame' "$(printf %b "$hello"'\x00\x00\x00\x03\xff\xff\xff' | ask raw | head -n 2 | cut -d: -f1)"
-says $'welcome\nerror bad_request: a second hello' "$(printf %b "$hello$hello" | (cat; sleep 0.2) | timeout 2 "$client" "$at" raw 2>/dev/null | head -n 2)"
+# ... which cost the connection nothing once it is greeted: it is still asked for its health
+health='\0\0\0\4\10\12\72\0'
+says $'welcome\nerror bad_frame: want a Frame of dragoman.v1, found 3 other bytes\nhealth' "$(printf %b "$hello"'\x00\x00\x00\x03\xff\xff\xff'"$health" | ask raw 3)"
+says $'welcome\nerror unsupported: a kind of frame that this server does not know\nerror unsupported: a kind of frame that this server does not know\nhealth' \
+    "$(printf %b "$hello"'\x00\x00\x00\x05\x08\x00\xa2\x06\x00\x00\x00\x00\x00'"$health" | ask raw 4)" # number 100, with id 0; and none at all
+says $'welcome\nerror bad_request: a frame that only servers send\nhealth' "$(printf %b "$hello"'\x00\x00\x00\x05\x92\x01\x02\x08\x09'"$health" | ask raw 3)"
+says $'welcome\nerror bad_request: a second hello' "$(printf %b "$hello$hello" | ask raw 2)"
 # a connection that ends at any byte of a request
 request=$hello'\x00\x00\x00\x21\x08\x01\x1a\x1d\x0a\x02en\x12\x02de\x22\x13\x0a\x11A man with a dog.'
 for n in $(seq 1 41); do printf %b "$request" | head -c "$n" | timeout 5 "$client" "$at" raw >/dev/null 2>&1 & done
@@ -141,7 +157,7 @@ wait "$pid" 2>/dev/null
 pid=''
 [ -S "$dir/socket" ] || fail 'a killed server leaves no socket to replace'
 memory() { sed -n 's/^VmHWM:[^0-9]*\([0-9]*\) kB/\1/p' "/proc/$pid/status"; }
-starts "$dragoman" serve --listen "$at" --cache-mib 0 --max-memory-mib 64
+starts "$dragoman" serve --listen "$at" --cache-mib 0 --max-memory-mib 64 --write-ms 600000
 same 3 7
 same 1 1000
 
@@ -152,7 +168,7 @@ mkfifo "$dir/hold"
 flood=$!
 exec 9>"$dir/hold"
 same 3 7
-for _ in $(seq 200); do grep -q closed "$dir/flood" && break; sleep 0.05; done
+await_from $flood says_so "$dir/flood" closed
 same 3 7
 read -r _ closed _ busy <"$dir/flood"
 [[ ${closed:-0} -ge 90 && $closed -lt 110 && $busy -ge 80 ]] || { cp "$dir/flood" "$dir/err"; fail '120 frames of 3 MB in 64 MiB: want about 100 closed, and told so'; }
@@ -161,6 +177,27 @@ grep -q 'is closed: the memory for clients is full: want at most 64 MiB (--max-m
     fail 'who is let go for memory is not in the log'
 exec 9>&-
 wait $flood
+# who may not send it a signal may not drain it, though the socket be open to all
+if [ "$(id -u)" -eq 0 ] && command -v setpriv >/dev/null; then
+    chmod 755 "$dir"
+    chmod 666 "$dir/socket"
+    says 'error forbidden: drain: want a client on the Unix socket, of the server'\''s user or root' "$(timeout 20 setpriv --reuid 65534 --clear-groups "$client" "$at" drain 2>&1)"
+fi
+# its socket was removed, and another server is there: that one's stays when this one ends, which clients hear of
+mkfifo "$dir/news"
+ask raw <"$dir/news" >"$dir/heard" &
+listener=$!
+exec 8>"$dir/news"
+printf %b "$hello" >&8
+for _ in $(seq 100); do ask statistics | grep -q 'dragoman_connections 2' && break; sleep 0.02; done
+rm "$dir/socket"
+first=$pid
+starts "$dragoman" serve --listen "$at" --threads 1 8>&-
+kill -TERM "$first"
+wait "$first"
+exec 8>&-
+wait $listener
+says $'welcome\nhealth\nclosed' "$(cat "$dir/heard")"
 says 'state 3' "$(ask drain)"
 ends 0
 
@@ -196,34 +233,40 @@ port=$((20000 + RANDOM % 20000))
 at=tcp:127.0.0.1:$port
 starts "$dragoman" serve --listen "$at" --max-queue-tokens 200 --max-connections 3
 refuses 2 'address already in use' --listen "$at"
-says 'error forbidden: drain: want a client on the Unix socket' "$(ask drain)"
+says 'error forbidden: drain: want a client on the Unix socket, of the server'\''s user or root' "$(ask drain)"
 head -n 20 "$dir/asked" >"$dir/few"
-timeout 20 "$client" "$at" lines 1 20 <"$dir/few" >"$dir/got" 2>"$dir/err" || fail 'a request larger than the queue, alone'
-timeout 20 "$client" "$at" lines 1 8 <"$dir/asked" >/dev/null 2>"$dir/err2"
+timeout 300 "$client" "$at" lines 1 20 <"$dir/few" >"$dir/got" 2>"$dir/err" || fail 'a request larger than the queue, alone'
+timeout 300 "$client" "$at" lines 1 8 <"$dir/asked" >/dev/null 2>"$dir/err2"
 grep -q 'the queue is full' "$dir/err2" || fail 'a full queue does not say so'
-(echo; sleep 5) | "$client" "$at" hold 3 >"$dir/held" 2>/dev/null &
-for _ in $(seq 100); do grep -q held "$dir/held" && break; sleep 0.05; done
-timeout 5 "$client" "$at" health >/dev/null 2>"$dir/err2"
+alone() { ask statistics | grep -q 'dragoman_connections 1$'; }
+await alone # those before have left
+"$client" "$at" hold 3 <"$dir/hold" >"$dir/held" 2>/dev/null &
+holder=$!
+exec 9>"$dir/hold"
+await_from $holder says_so "$dir/held" held
+timeout 300 "$client" "$at" health >/dev/null 2>"$dir/err2"
 grep -q 'too many connections: want at most 3' "$dir/err2" || fail 'a fourth connection'
+exec 9>&-
+wait $holder
 kill -TERM $pid
 ends 143
 
 # ---- drained by a signal: what was taken is answered ----
 at=unix:$dir/socket
 for i in $(seq 40); do sed "s/	\([^	]*\)\$/	$i \1/" "$dir/asked"; done >"$dir/many"
-starts "$dragoman" serve --listen "$at" --cache-mib 0
+starts "$dragoman" serve --listen "$at" --cache-mib 0 --drain-ms 600000
 # one line beside three thousand does not wait for them
 ask lines 1 600 <"$dir/many" >"$dir/got" &
 good=$!
-for _ in $(seq 100); do ask statistics | grep -q 'in_flight_segments [1-9]' && break; sleep 0.02; done
+await_from $good works
 says 'ok Ein Mann.' "$(ask status en de <<<'A man.')"
 ask statistics | grep -q 'queue_segments [1-9][0-9]' || fail 'one line waits for three thousand'
 wait $good || fail 'three thousand lines beside one'
 head -n 1800 "$dir/many"  | ask lines 1 600 >"$dir/got" &
 good=$!
-for _ in $(seq 100); do ask statistics | grep -q 'in_flight_segments [1-9]' && break; sleep 0.02; done
+await_from $good works
 kill -TERM $pid
-for _ in $(seq 100); do grep -q draining "$dir/server.err" && break; sleep 0.02; done
+await says_so "$dir/server.err" draining
 says 'error draining: the server is draining: it takes nothing new (retry)' "$(ask status en de <<<'A man.')"
 ends 143
 wait $good || fail 'a drained server does not answer all'
@@ -232,9 +275,9 @@ grep -q ' 0 cancelled, 0 timed out, 0 failed' "$dir/server.err" || fail 'a drain
 
 # ... and those for which there is no time are told to come again
 starts "$dragoman" serve --listen "$at" --drain-ms 0
-timeout 60 "$client" "$at" lines 1 600 <"$dir/many" >/dev/null 2>"$dir/err2" &
+timeout 300 "$client" "$at" lines 1 600 <"$dir/many" >/dev/null 2>"$dir/err2" &
 good=$!
-for _ in $(seq 100); do ask statistics | grep -q 'in_flight_segments [1-9]' && break; sleep 0.02; done
+await_from $good works
 kill -TERM $pid
 wait $good
 grep -q 'the server ended before the line was done: ask again elsewhere' "$dir/err2" || fail 'lines in work are not told'
@@ -257,28 +300,23 @@ done
 # a rank that is stopped in the middle: log, /readyz and health name it and the place; when it goes on, so does everything
 port=$((20000 + RANDOM % 20000))
 printf 'me:%s\n' "$(printf secret | sha256sum | cut -d' ' -f1)" >"$dir/tokens"
-rank1() {
-    for p in $(pgrep -f "dragoman serve --listen $at"); do
-        [ "$(cat "/proc/$p/comm")" = dragoman ] && { tr '\0' '\n' <"/proc/$p/environ"; } 2>/dev/null | grep -qx OMPI_COMM_WORLD_RANK=1 && echo "$p"
-    done
-}
-starts "$here/launch/dragoman-mpirun" -n 2 serve --listen "$at" --cache-mib 0 --http "127.0.0.1:$port" --comm-stall-ms 500
+starts "$here/launch/dragoman-mpirun" -n 2 serve --listen "$at" --cache-mib 0 --http "127.0.0.1:$port" --comm-stall-ms 2000
 head -n 900 "$dir/many" >"$dir/part"
 ask lines 1 600 <"$dir/part" >"$dir/got" &
 good=$!
-for _ in $(seq 100); do ask statistics | grep -q 'in_flight_segments [1-9]' && break; sleep 0.02; done
-stopped=$(rank1)
+await_from $good works
+stopped=$(rank_pid 1 "$at")
 kill -STOP "$stopped"
-for _ in $(seq 20); do grep -q 'waits for rank 1' "$dir/server.err" && break; sleep 0.1; done
-stall='rank 0 waits for rank 1 \(host [^ ]*\) since 0\.[5-9] s in (encode|decode|report|plan)(, layer [0-9]+)? \([a-z]+\): its process is stopped'
-grep -Eq "$stall" "$dir/server.err" || { cp "$dir/server.err" "$dir/err"; fail 'a stopped rank: the log does not say who waits for whom, and where'; }
-page readyz | grep -Eqx "stalled: $stall" || { page readyz >"$dir/err"; fail 'a stopped rank: /readyz does not say so'; }
-[ "$(curl -s -o /dev/null -w '%{http_code}' --max-time 10 "http://127.0.0.1:$port/readyz")" = 503 ] || fail 'a stopped rank: /readyz is not 503'
+stall='rank 0 waits for rank 1 \(host [^ ]*\) since [0-9.]+ s in (encode|decode|report|plan)(, layer [0-9]+)? \([a-z]+\): its process is stopped'
+await says_so "$dir/server.err" "$stall" || { cp "$dir/server.err" "$dir/err"; fail 'a stopped rank: the log does not say who waits for whom, and where'; }
 says ok "$(page healthz)"
+page readyz | grep -Eqx "stalled: $stall" || { page readyz >"$dir/err"; fail 'a stopped rank: /readyz does not say so'; }
+[ "$(curl -s -o /dev/null -w '%{http_code}' --max-time 300 "http://127.0.0.1:$port/readyz")" = 503 ] || fail 'a stopped rank: /readyz is not 503'
 says 'state 4' "$(ask health)"
 page metrics | grep -qx 'dragoman_stalled 1' || fail 'a stopped rank: /metrics'
 kill -CONT "$stopped"
-for _ in $(seq 50); do [ "$(page readyz)" = ok ] && break; sleep 0.1; done
+goes_on() { [ "$(page readyz)" = ok ]; }
+await goes_on
 says ok "$(page readyz)"
 grep -q 'rank 0 waits no longer' "$dir/server.err" || fail 'a rank that goes on: the log does not say so'
 wait $good || fail 'a rank that goes on: lines are lost'
@@ -297,25 +335,22 @@ ends 143
 starts_with_token() {
     "$here/launch/dragoman-mpirun" -n 2 serve --listen "$at" --tokens "$dir/tokens" 2>"$dir/server.err" &
     pid=$!
-    for _ in $(seq 300); do grep -q 'start 2 ranks' "$dir/server.err" && return; sleep 0.05; done
+    await says_so "$dir/server.err" 'start 2 ranks' && return
     cp "$dir/server.err" "$dir/err"
     fail 'a server with tokens on 2 ranks does not start'
 }
 starts_with_token
 kill -HUP $pid
-for _ in $(seq 50); do grep -q 'SIGHUP: 1 tokens read again' "$dir/server.err" && break; sleep 0.1; done
-grep -q 'SIGHUP: 1 tokens read again' "$dir/server.err" || { cp "$dir/server.err" "$dir/err"; fail 'SIGHUP to dragoman-mpirun: tokens are not read again'; }
+await says_so "$dir/server.err" 'SIGHUP: 1 tokens read again' || { cp "$dir/server.err" "$dir/err"; fail 'SIGHUP to dragoman-mpirun: tokens are not read again'; }
 kill -TERM $pid
 ends 143
 
 # a rank that is lost: each request is answered with an error that says retry
 starts "$here/launch/dragoman-mpirun" -n 2 serve --listen "$at"
-timeout 60 "$client" "$at" lines 4 100 <"$dir/many" >/dev/null 2>"$dir/err2" &
+timeout 300 "$client" "$at" lines 4 100 <"$dir/many" >/dev/null 2>"$dir/err2" &
 good=$!
-for _ in $(seq 100); do ask statistics | grep -q 'in_flight_segments [1-9]' && break; sleep 0.02; done
-for p in $(pgrep -f "dragoman serve --listen $at"); do
-    { tr '\0' '\n' <"/proc/$p/environ"; } 2>/dev/null | grep -qx OMPI_COMM_WORLD_RANK=1 && kill -KILL "$p"
-done
+await_from $good works
+kill -KILL "$(rank_pid 1 "$at")"
 wait $good && fail 'a client does not hear that a rank was lost'
 grep -q 'rank 1 .*was lost' "$dir/err2" || { cp "$dir/err2" "$dir/err"; fail 'a lost rank: the client is told something else'; }
 ends 6

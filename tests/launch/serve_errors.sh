@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Every error code of the protocol, provoked once at a real server; and a server that runs out of file descriptors.
 # usage: serve_errors.sh DRAGOMAN_BINARY SERVE_CLIENT
+# shellcheck disable=SC2317 # functions that await calls
 set -u
 # shellcheck source=tests/launch/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -14,12 +15,14 @@ trap '[ -z "$pid" ] || kill -KILL $pid 2>/dev/null; rm -rf "$dir"' EXIT
 # Codes that cannot be provoked here, and why. One that can is taken off, or the test fails.
 declare -A excused=()
 
-ready() { [ "$(timeout 5 "$client" "$at" health 2>/dev/null)" = 'state 2' ]; }
+ready() { [ "$(timeout 60 "$client" "$at" health 2>/dev/null)" = 'state 2' ]; }
+# works: it has lines in the engine
+works() { timeout 60 "$client" "$at" statistics 2>/dev/null | grep -q 'computing_segments [1-9]'; }
 # starts COMMAND...: in the background, until it is ready.
 starts() {
     "$@" >"$dir/server.out" 2>"$dir/server.err" &
     pid=$!
-    for _ in $(seq 600); do ready && return; sleep 0.05; done
+    await_from $pid ready && return
     cp "$dir/server.err" "$dir/err"
     fail "the server does not start: $*"
     exit 1
@@ -41,11 +44,13 @@ segment='segments { text: "A man." }'
 ask='src: "en" tgt: "de"'
 
 declare -A seen=()
-# provokes CODE N FRAME...: among the first N frames that come back is an error, or a failed line, of that code.
+# provokes CODE N FRAME...: among the first N frames that come back is an error, or a failed line, of that code. They are sent in one
+# go, so that what is said to come while others are in work does.
 provokes() {
     local code=$1 n=$2
     shift 2
-    for f in "$@"; do frame "$f"; done | timeout 20 "$client" "$at" raw "$n" >"$dir/got" 2>"$dir/err"
+    for f in "$@"; do frame "$f"; done >"$dir/frames"
+    timeout 300 "$client" "$at" raw "$n" <"$dir/frames" >"$dir/got" 2>"$dir/err"
     saw "$code"
 }
 saw() {
@@ -57,35 +62,54 @@ saw() {
     fi
 }
 
-starts "$dragoman" serve --listen "$at" --max-in-flight 2 --idle-ms 400 --max-connections 2
+# holds N: so many clients get in, and stay until `leave`
+mkfifo "$dir/hold"
+holds() {
+    : >"$dir/held"
+    "$client" "$at" hold "$1" <"$dir/hold" >"$dir/held" 2>"$dir/err" &
+    holder=$!
+    exec 9>"$dir/hold"
+    await_from $holder says_so "$dir/held" held || fail "$1 clients do not get in"
+}
+leave() {
+    exec 9>&-
+    wait "$holder"
+}
+
+starts "$dragoman" serve --listen "$at" --max-in-flight 2 --max-connections 2
 provokes version 1 'hello { version: 0 }'
-printf '\0\0\0\3\377\377\377' | timeout 20 "$client" "$at" raw 1 >"$dir/got" 2>"$dir/err"
+printf '\0\0\0\3\377\377\377' | timeout 300 "$client" "$at" raw 1 >"$dir/got" 2>"$dir/err"
 saw bad_frame
 provokes bad_request 2 "$hello" "id: 1 translate { $ask }"
 provokes language 2 "$hello" "id: 1 translate { src: \"en\" tgt: \"xx\" $segment }"
 provokes id 3 "$hello" 'id: 7 health_request {}' 'id: 7 health_request {}'
-provokes credit 2 "$hello" "id: 1 translate { $ask $segment $segment $segment }"
-{ frame "$hello"; printf '\0\0\0\5\10\1\242\6\0'; } | timeout 20 "$client" "$at" raw 2 >"$dir/got" 2>"$dir/err" # a kind of number 100
+for f in "$hello" "id: 1 translate { $ask $segment $segment }" "id: 2 translate { $ask $segment }"; do frame "$f"; done >"$dir/frames" # in one go
+timeout 300 "$client" "$at" raw 4 <"$dir/frames" >"$dir/got" 2>"$dir/err"
+saw credit
+{ frame "$hello"; printf '\0\0\0\5\10\1\242\6\0'; } | timeout 300 "$client" "$at" raw 2 >"$dir/got" 2>"$dir/err" # a kind of number 100
 saw unsupported
-provokes time_out 2 "$hello"
-(sleep 5) | "$client" "$at" hold 2 >"$dir/held" 2>/dev/null &
-for _ in $(seq 100); do grep -q held "$dir/held" && break; sleep 0.02; done
+await ready # those before have left
+holds 2
 provokes connections 1 "$hello"
-ready || sleep 0.5 # those who held them were idle for too long
-ready || fail 'after all this: not ready'
+leave
+await ready || fail 'after all this: not ready'
+stops
+starts "$dragoman" serve --listen "$at" --idle-ms 400
+provokes time_out 2 "$hello"
+await ready || fail 'a client that was idle for too long: not ready'
 stops
 
 printf 'me:%s\n' "$(printf secret | sha256sum | cut -d' ' -f1)" >"$dir/tokens"
 chmod 600 "$dir/tokens"
 "$dragoman" serve --listen "$at" --tokens "$dir/tokens" 2>"$dir/server.err" &
 pid=$!
-for _ in $(seq 200); do [ -S "$sock" ] && break; sleep 0.02; done
+await test -S "$sock"
 provokes token 1 "$hello"
 stops
 
 # health NAME CODE: what `dragoman client health` says, and ends with.
 health() {
-    timeout 20 "$dragoman" client --connect "$at" health >"$dir/health" 2>"$dir/err"
+    timeout 300 "$dragoman" client --connect "$at" health >"$dir/health" 2>"$dir/err"
     local got=$?
     [ $got -eq "$2" ] || fail "health of a server that is $1: exit code $got, not $2"
     [ "$1" = dead ] || [ "$(head -n 1 "$dir/health")" = "$1" ] || fail "health of a server that is $1: $(cat "$dir/health")"
@@ -102,7 +126,7 @@ health ready 0
 frames=("$hello" "id: 1 translate { $ask segments { text: \"\" } $(for i in 1 2 3; do echo "segments { text: \"$i $(for _ in $(seq 20); do printf 'A man walks with %s dogs. ' "$i"; done)\" }"; done) }"
     'cancel { request: 1 segments: [0, 2, 7] }' 'cancel { request: 9 segments: 0 }')
 for f in "${frames[@]}"; do frame "$f"; done >"$dir/frames" # in one go: before the lines are done
-timeout 20 "$client" "$at" raw 5 <"$dir/frames" >"$dir/got" 2>"$dir/err"
+timeout 300 "$client" "$at" raw 5 <"$dir/frames" >"$dir/got" 2>"$dir/err"
 [ "$(cut -d' ' -f1 "$dir/got" | sort | tr '\n' ' ')" = 'cancelled empty ok ok welcome ' ] || { cp "$dir/got" "$dir/err"; fail 'one of several lines cancelled: not the others translated'; }
 at=tcp:127.0.0.1:$port provokes forbidden 2 "$hello" 'id: 1 drain {}'
 provokes draining 63 "$hello" "id: 1 translate { $ask $many }" 'id: 2 drain {}' "id: 3 translate { $ask $segment }"
@@ -124,7 +148,7 @@ for i in 1 2; do
 done >"$dir/large"
 (frame "$hello"; cat "$dir/large") >"$dir/sent"
 began=$(date +%s%N)
-timeout 60 "$client" "$at" raw 3 <"$dir/sent" >"$dir/got" 2>"$dir/err" &
+timeout 500 "$client" "$at" raw 3 <"$dir/sent" >"$dir/got" 2>"$dir/err" &
 asker=$!
 sleep 0.05
 "$client" "$at" ping 50 >"$dir/ping"
@@ -135,16 +159,22 @@ awk -v t=$took '{ exit !($2 < t / 4) }' "$dir/ping" || { cp "$dir/ping" "$dir/er
 echo "two frames of 1024 long lines: $took ms; health meanwhile, median and longest: $(cat "$dir/ping") ms"
 stops
 
-# ---- a client that comes while the server reads its model: the socket is there first, as with systemd ----
-for _ in 1 2 3 4 5; do
-    rm -f "$sock"
-    "$client" "$at" activate "$dragoman" serve 2>"$dir/server.err" &
+# ---- a client that comes while the server reads its model: it has connected and asked before the server is there, as with systemd ----
+for f in "$hello" "id: 1 translate { $ask $segment }"; do frame "$f"; done >"$dir/frames"
+listens() { awk -v s="$sock" '$4 == "00010000" && $8 == s { found = 1 } END { exit !found }' /proc/net/unix; }
+for _ in $(seq 20); do
+    rm -f "$sock" "$dir/go"
+    "$client" "$at" activate /bin/bash -c "until [ -e '$dir/go' ]; do sleep 0.01; done; exec \"\$@\"" bash "$dragoman" serve 2>"$dir/server.err" &
     pid=$!
-    for _ in $(seq 200); do [ -S "$sock" ] && break; sleep 0.01; done
-    for f in "$hello" "id: 1 translate { $ask $segment }"; do frame "$f"; done | timeout 20 "$client" "$at" raw 2 >"$dir/got" 2>/dev/null
+    await_from $pid listens || fail "nobody listens at $sock"
+    timeout 300 "$client" "$at" raw 2 <"$dir/frames" >"$dir/got" 2>/dev/null &
+    asker=$!
+    sleep 0.1
+    touch "$dir/go"
     "$dragoman" client --connect "$at" health >"$dir/health" 2>"$dir/err"
     case $?:$(head -n 1 "$dir/health") in 8:starting | 0:ready) ;; *) fail "health while the server starts: $(cat "$dir/health")" ;; esac
-    for _ in $(seq 200); do ready && break; sleep 0.05; done
+    wait $asker
+    await ready
     stops
     grep -q '^error not_ready:' "$dir/got" && break
 done
@@ -161,13 +191,13 @@ head -c $((end - begin)) /dev/zero | tr '\0' '\377' |
     dd of="$dir/model/model.safetensors" bs=64k oflag=seek_bytes seek=$((8 + head + begin)) conv=notrunc status=none
 text=$here/models/sample/pictures.eng_Latn.txt
 starts "$dragoman" serve -m "$dir/model" --listen "$at"
-timeout 30 "$client" "$at" status en de <"$text" >"$dir/got" 2>"$dir/err"
+timeout 300 "$client" "$at" status en de <"$text" >"$dir/got" 2>"$dir/err"
 saw internal
 grep -q 'failed internal .*layer [0-9]*, row [0-9]*: a router logit is not a number' "$dir/got" || fail 'a line that failed does not say where'
 # ... all at once: the others have the bytes of the model that is well
 for i in 1 2 3 4 5 6; do sed "s/^/$i /" "$text"; done >"$dir/in"
 "$dragoman" translate -s en -t de -i "$dir/in" >"$dir/want" 2>"$dir/err" || fail 'translate'
-timeout 60 "$dragoman" client --connect "$at" -s en -t de -i "$dir/in" --report "$dir/report" >"$dir/got" 2>"$dir/err"
+timeout 300 "$dragoman" client --connect "$at" -s en -t de -i "$dir/in" --report "$dir/report" >"$dir/got" 2>"$dir/err"
 [ $? -eq 1 ] || fail 'lines that failed: the client ends otherwise than with 1'
 jq -r '.status' "$dir/report" >"$dir/status"
 paste "$dir/status" "$dir/got" | sed 's/^failed\t.*/failed/' >"$dir/there"
@@ -188,22 +218,25 @@ starts bash -c 'ulimit -n 80; exec "$@"' bash "$dragoman" serve --listen "$at" -
 fit=$(sed -n 's/.*--max-connections: \([0-9]*\) of 1024: there are 80 file descriptors (ulimit -n)$/\1/p' "$dir/server.err")
 [ "${fit:-0}" -gt 4 ] || fail "80 descriptors: room for '$fit' clients"
 # filled, refused, let go, taken again
-mkfifo "$dir/hold"
-"$client" "$at" hold "$fit" <"$dir/hold" >"$dir/held" 2>"$dir/err" &
-holder=$!
-exec 9>"$dir/hold"
-for _ in $(seq 100); do grep -q held "$dir/held" && break; sleep 0.02; done
-grep -q held "$dir/held" || fail "$fit clients do not get in"
+holds "$fit"
 for _ in 1 2 3; do provokes connections 1 "$hello"; done
-[ "$(curl -s --max-time 10 "http://127.0.0.1:$port/readyz")" = ok ] || fail 'with all descriptors in use: /readyz'
+[ "$(curl -s --max-time 300 "http://127.0.0.1:$port/readyz")" = ok ] || fail 'with all descriptors in use: /readyz'
 [ "$(grep -c "clients are refused: there are $fit (--max-connections)" "$dir/server.err")" -eq 1 ] || fail 'refused clients are not told in the log, once'
-exec 9>&-
-wait $holder
-for _ in $(seq 100); do ready && break; sleep 0.02; done
-ready || fail 'when clients have left, others do not get in'
+leave
+await ready || fail 'when clients have left, others do not get in'
 grep -q 'clients are taken again' "$dir/server.err" || fail 'the log does not say that clients are taken again'
 # even when somebody takes away the rest: who comes then is told, the server neither ends nor spins, and takes the next
-sleep 0.3
+# alone: nobody is connected, and the descriptors of those who were are free
+alone() {
+    curl -s --max-time 300 "http://127.0.0.1:$port/metrics" | grep -q '^dragoman_connections 0$' || return 1
+    local n
+    n=$(ls "/proc/$pid/fd")
+    for _ in 1 2 3 4 5; do
+        sleep 0.1
+        [ "$(ls "/proc/$pid/fd")" = "$n" ] || return 1
+    done
+}
+await alone
 free=0
 while [ -e "/proc/$pid/fd/$free" ]; do free=$((free + 1)); done
 prlimit --pid "$pid" --nofile=$free:80
@@ -220,23 +253,25 @@ sleep 1
 [ $(($(cpu) - before)) -lt 40 ] || fail "without descriptors the server spins: $(($(cpu) - before)) of 100 ticks"
 [ ! -s "$dir/late" ] || fail 'a client gets in without a descriptor'
 prlimit --pid "$pid" --nofile=80:80
-for _ in $(seq 50); do ready && break; sleep 0.05; done
-ready || fail 'when there are descriptors again, clients do not get in'
+await ready || fail 'when there are descriptors again, clients do not get in'
 grep -q 'clients are taken again: there are file descriptors' "$dir/server.err" || fail 'the log does not say that there are descriptors again'
 stops
 
-# ---- a rank that is lost ----
+# ---- a rank that is lost: it stops, so that its lines are in work for certain, and dies ----
 if command -v mpirun >/dev/null && [ "${DGM_COMM:-auto}" != local ]; then
     starts "$here/launch/dragoman-mpirun" -n 2 serve --listen "$at" --cache-mib 0
-    for f in "$hello" "id: 1 translate { $ask $many $many $many $many }"; do frame "$f"; done | timeout 60 "$client" "$at" raw 241 >"$dir/got" 2>/dev/null &
+    rank1=$(rank_pid 1 "$at")
+    kill -STOP "$rank1"
+    for f in "$hello" "id: 1 translate { $ask $many }"; do frame "$f"; done >"$dir/frames"
+    timeout 300 "$client" "$at" raw 61 <"$dir/frames" >"$dir/got" 2>/dev/null &
     asker=$!
-    for _ in $(seq 200); do timeout 5 "$client" "$at" statistics 2>/dev/null | grep -q 'in_flight_segments [1-9]' && break; sleep 0.01; done
-    for p in $(pgrep -f "dragoman serve --listen $at"); do
-        { tr '\0' '\n' <"/proc/$p/environ"; } 2>/dev/null | grep -qx OMPI_COMM_WORLD_RANK=1 && kill -KILL "$p"
-    done
+    await_from $asker works
+    kill -KILL "$rank1"
     wait $asker
     saw rank_lost
+    [ "$(grep -c '^failed rank_lost (retry)' "$dir/got")" -eq 60 ] || fail 'a rank that is lost: want 60 lines that may be tried again'
     wait $pid
+    [ $? -eq 6 ] || fail 'a rank that is lost: another exit code than 6'
     pid=''
 else
     excused[rank_lost]='mpirun is not installed'

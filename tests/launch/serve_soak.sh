@@ -54,16 +54,19 @@ grep -q '^most_in_flight 72$' "$dir/out" || fail '1 connection: not all in fligh
 same 'open loop' -n 3 -r 200
 awk '$1 == "seconds" { exit !($2 > 0.2) }' "$dir/out" || fail 'open loop: 72 lines at 200 a second come too early'
 
+{ cat "$here/tests/launch/odd_lines.txt"; printf '\nb\xffd\n'; cat "$text"; } >"$dir/soaked"
 mib=16
 grep -q '__[at]san_init' "$dragoman" && mib=0 # their own memory grows
 # soaked PID OPTION...: nothing is lost, nor answered twice, nor left
 soaked() {
-    timeout 300 "$soak" "$at" -s en -t de -i "$text" -p "$@" -l 1000 -m $mib >"$dir/soak" 2>&1 && { tail -n 12 "$dir/soak"; return; }
+    timeout 500 "$soak" "$at" -P en:de,de:en,en:fr -i "$dir/soaked" -p "$@" -l 300 -m $mib >"$dir/soak" 2>&1 && { tail -n 12 "$dir/soak"; return; }
     cp "$dir/soak" "$dir/err"
     tail -n 4 "$dir/soak"
     fail 'soak'
 }
+decoded_twice() { grep -Eq ' [1-9][0-9]* decoded twice' "$dir/soak" || fail 'soak: nothing was decoded twice'; }
 soaked $pid -n 50 -k 1500 -d 8
+decoded_twice
 kill -TERM $pid
 ends 143
 
