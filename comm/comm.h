@@ -28,7 +28,8 @@ typedef struct dgm_comm_config {
 /*
  * dgm_comm_open - joins the job. Collective; before any thread is started, since a launched rank
  * leaves a small parent behind here (guard.h; the caller goes on in the child). Sets the thread's
- * fpenv again (MPI_Init may change it). Ranks above 0 read an empty stdin from then on.
+ * fpenv again (MPI_Init may change it). Ranks above 0 read an empty stdin from then on, and SIGURG
+ * is comm's.
  *
  * auto: mpi when OMPI_COMM_WORLD_SIZE or PMIX_NAMESPACE is set, else local; local while more than
  * one process was started is DGM_ELAUNCH. A rank that is lost while the ranks meet ends the
@@ -95,7 +96,8 @@ DGM_MUST_CHECK int dgm_comm_allgather(dgm_comm *c, void *all, const void *mine, 
 
 /*
  * Control messages between the coordinator (rank 0) and the others: any length, in order per pair.
- * dgm_comm_send copies `bytes` and returns at once. dgm_comm_recv waits for the next message of
+ * dgm_comm_send copies `bytes` and returns at once; sent after a pause, a message wakes a peer of
+ * this host that sleeps in a wait. dgm_comm_recv waits for the next message of
  * `peer`; the buffer belongs to comm and lives until the next recv from the same peer. Neither
  * allocates once buffers have grown to the largest message (2 GiB at most). dgm_comm_waiting: a
  * message of `peer` is there (does not wait).

@@ -83,15 +83,21 @@ int dgm_post_flush(dgm_comm *c)
     return dgm_wait_for(c, "send", poll_posts, c);
 }
 
-int dgm_comm_send(dgm_comm *c, int peer, const void *buf, size_t bytes)
+/* wake - a peer that was sent something: it does not sleep yet when it was sent something else a
+ * moment ago. */
+static void wake(const dgm_comm *c, dgm_peer *p)
 {
-    DGM_TRY(dgm_wait_over(c));
-    DGM_TRY(dgm_post(c, DGM_CH_CONTROL, peer, buf, bytes));
-    dgm_peer *p = &c->peers[peer];
     const int64_t now = dgm_now_ns();
     if (p->here && now - p->sent_ns > dgm_wait_patience(c))
         dgm_bell_ring(&p->proc);
     p->sent_ns = now;
+}
+
+int dgm_comm_send(dgm_comm *c, int peer, const void *buf, size_t bytes)
+{
+    DGM_TRY(dgm_wait_over(c));
+    DGM_TRY(dgm_post(c, DGM_CH_CONTROL, peer, buf, bytes));
+    wake(c, &c->peers[peer]);
     return DGM_OK;
 }
 

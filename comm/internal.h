@@ -4,6 +4,7 @@
  *   comm.c     open, close, facts about ranks, allgather, agree
  *   wait.c     every wait: spin, yield, sleep; notices; stall warning; deadline; who is to blame
  *   control.c  control messages and posted sends
+ *   bell.c     waking a rank of this host that sleeps
  *   exchange.c the all-to-all of the MoE layer
  *   end.c      leaving after a rank was lost
  *   alive.c    is the process of a rank on this host still there

@@ -3,7 +3,8 @@
  *
  * A wait polls, first as fast as it can, then giving the CPU away, then with growing pauses: a busy
  * exchange sees microseconds, an idle job costs a percent or two of a core. The clock is read every
- * few polls.
+ * few polls. A control message of a rank of this host ends a pause (bell.h); one of another host
+ * does not, so those who wait for that make shorter ones.
  *
  * A peer is given up when its process on this host has ended, or when deadline_ms passed without a
  * sign of life. Ranks wait for each other in chains, so a rank that waits says for whom
@@ -25,6 +26,8 @@ enum { POLLS_PER_LOOK = 16 };
 #define FIRST_LOOK_AROUND (50 * MS) /* before that nobody is suspected of anything */
 #define LOOK_AROUND_EVERY (20 * MS)
 #define OWN_ABSENCE (1000 * MS)
+#define LONGEST_REST MS
+#define LONGEST_REST_UNRUNG (MS / 2) /* for a peer of another host, whose ring does not come here */
 
 struct wait {
     const char *what;
@@ -205,15 +208,16 @@ int64_t dgm_wait_patience(const dgm_comm *c)
 }
 
 /* Gives the CPU away, the longer the longer the wait has lasted. */
-static bool rest(dgm_comm *c, int64_t waited)
+static bool rest(dgm_comm *c, int peer, int64_t waited)
 {
+    const int64_t most = c->peers[peer].here ? LONGEST_REST : LONGEST_REST_UNRUNG;
     if (waited < dgm_wait_patience(c)) {
         (void)sched_yield();
         return false;
     }
     int64_t pause = waited / 16;
-    if (pause > MS)
-        pause = MS;
+    if (pause > most)
+        pause = most;
     c->rests++;
     c->rung += dgm_bell_sleep(pause);
     return true;
@@ -241,7 +245,7 @@ static int look(dgm_comm *c, struct wait *w, int peer, bool *rested)
             DGM_TRY(judge(c, w, peer, now));
         }
     }
-    *rested = rest(c, now - w->began);
+    *rested = rest(c, peer, now - w->began);
     return DGM_OK;
 }
 
