@@ -138,9 +138,6 @@ static int check_choice(const dgm_opt *o, const char *text, const char *where)
         return DGM_OK;
     char words[WHERE_BYTES];
     list_words(words, sizeof words, o->choices);
-    if (o->later != NULL && has_word(o->later, text))
-        return dgm_fail(DGM_EUNSUPPORTED, "%s: %s is not in this version, want %s", where, text,
-                        words);
     return dgm_fail(DGM_EUSAGE, "%s: want %s, found '%s'", where, words, text);
 }
 
@@ -203,10 +200,6 @@ int dgm_config_set(dgm_config *c, int row, const char *text, enum dgm_opt_origin
 {
     const dgm_opt *o = &c->rows[row];
     dgm_config_value *value = &c->values[row];
-    if (o->later != NULL && strcmp(o->later, "*") == 0)
-        return origin == DGM_FROM_DEFAULT
-                   ? DGM_OK
-                   : dgm_fail(DGM_EUNSUPPORTED, "%s: not in this version", where);
     /* What a stronger origin has set stays; a weaker one is still checked. */
     const bool write = origin >= value->origin;
     DGM_TRY(store(c, o, text, write, where));

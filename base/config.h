@@ -47,13 +47,11 @@ typedef struct dgm_opt {
     const char *preset;  /* the default, as text */
     double min, max;     /* numbers */
     const char *choices; /* "auto|local|mpi" */
-    const char
-        *later; /* choices that are known but refused: not in this version; "*": the whole option */
-    const char *unit;  /* what stands for the value in the help: N, FILE */
-    unsigned commands; /* bit i: command i takes it */
-    unsigned flags;    /* DGM_OPT_RESULT, DGM_OPT_JOB */
-    const char *help;  /* one sentence, no full stop */
-    const char *risk;  /* what goes wrong when it is set badly, or NULL */
+    const char *unit;    /* what stands for the value in the help: N, FILE */
+    unsigned commands;   /* bit i: command i takes it */
+    unsigned flags;      /* DGM_OPT_RESULT, DGM_OPT_JOB */
+    const char *help;    /* one sentence, no full stop */
+    const char *risk;    /* what goes wrong when it is set badly, or NULL */
 } dgm_opt;
 
 typedef struct dgm_config dgm_config;
@@ -68,7 +66,7 @@ void dgm_config_destroy(dgm_config *c);
 
 /*
  * dgm_config_flags - argv [argc], the words after the command's name. Positional arguments are
- * gathered (dgm_config_args). DGM_EUSAGE; DGM_EUNSUPPORTED for what is not in this version.
+ * gathered (dgm_config_args). DGM_EUSAGE.
  */
 DGM_MUST_CHECK int dgm_config_flags(dgm_config *c, int command, int argc, char *const *argv);
 /* dgm_config_environment - environ. Options that `command` does not take, and empty values, are skipped. */

@@ -6,11 +6,6 @@
 
 enum { HELP_WIDTH = 100, HELP_INDENT = 31 };
 
-static bool hidden(const dgm_opt *o)
-{
-    return o->later != NULL && strcmp(o->later, "*") == 0;
-}
-
 /* print_wrapped - `text` from column `col` on, later lines indented by `indent`. */
 static void print_wrapped(FILE *f, const char *text, int col, int indent)
 {
@@ -68,7 +63,7 @@ void dgm_config_print_help(FILE *f, const dgm_config *c, int command)
     const char *group = NULL;
     for (int i = 0; i < c->n_rows; i++) {
         const dgm_opt *o = &c->rows[i];
-        if ((o->commands >> command & 1) == 0 || hidden(o))
+        if ((o->commands >> command & 1) == 0)
             continue;
         if (group == NULL || strcmp(group, o->group) != 0)
             (void)fprintf(f, "\n%s:\n", o->group);
@@ -83,7 +78,7 @@ void dgm_config_print_values(FILE *f, const dgm_config *c, int command)
     char buf[64];
     for (int i = 0; i < c->n_rows; i++) {
         const dgm_opt *o = &c->rows[i];
-        if ((o->commands >> command & 1) == 0 || hidden(o) || (o->flags & DGM_OPT_NOT_IN_FILE) != 0)
+        if ((o->commands >> command & 1) == 0 || (o->flags & DGM_OPT_NOT_IN_FILE) != 0)
             continue;
         const dgm_config_value *v = &c->values[i];
         const bool list = (o->flags & DGM_OPT_LIST) != 0 && v->n_list > 1;
@@ -95,6 +90,13 @@ void dgm_config_print_values(FILE *f, const dgm_config *c, int command)
     }
 }
 
+/* print_cell - text that stands in a table: a `|` would end the cell, in code too. */
+static void print_cell(FILE *f, const char *text)
+{
+    for (; *text != '\0'; text++)
+        (void)fprintf(f, *text == '|' ? "\\|" : "%c", *text);
+}
+
 static void print_markdown_row(FILE *f, const dgm_config *c, const dgm_opt *o)
 {
     char limits[128];
@@ -102,17 +104,24 @@ static void print_markdown_row(FILE *f, const dgm_config *c, const dgm_opt *o)
     (void)fprintf(f, "| `--%s`", o->key);
     if (o->letter != 0)
         (void)fprintf(f, ", `-%c`", o->letter);
-    if (o->type != DGM_OPT_BOOL)
-        (void)fprintf(f, " `%s`", o->unit);
+    if (o->type != DGM_OPT_BOOL) {
+        (void)fprintf(f, " `");
+        print_cell(f, o->unit);
+        (void)fprintf(f, "`");
+    }
     (void)fprintf(f, " | ");
     for (int i = 0, n = 0; i < c->n_commands; i++) {
         if ((o->commands >> i & 1) != 0)
             (void)fprintf(f, "%s%s", n++ > 0 ? ", " : "", c->commands[i]);
     }
-    (void)fprintf(f, " | %s", o->help);
-    for (const char *p = limits; *p != '\0'; p++)
-        (void)fprintf(f, *p == '|' ? "\\|" : "%c", *p);
-    (void)fprintf(f, "%s%s |\n", o->risk != NULL ? ". " : "", o->risk != NULL ? o->risk : "");
+    (void)fprintf(f, " | ");
+    print_cell(f, o->help);
+    print_cell(f, limits);
+    if (o->risk != NULL) {
+        (void)fprintf(f, ". ");
+        print_cell(f, o->risk);
+    }
+    (void)fprintf(f, " |\n");
 }
 
 void dgm_config_print_markdown(FILE *f, const dgm_config *c)
@@ -120,8 +129,6 @@ void dgm_config_print_markdown(FILE *f, const dgm_config *c)
     const char *group = NULL;
     for (int i = 0; i < c->n_rows; i++) {
         const dgm_opt *o = &c->rows[i];
-        if (hidden(o))
-            continue;
         if (group == NULL || strcmp(group, o->group) != 0)
             (void)fprintf(f,
                           "\n## %s\n\n| option | commands | what it does |\n| --- | --- | --- |\n",

@@ -151,28 +151,32 @@ static void say(enum dgm_log_level level, const char *module, const dgm_log_id *
     }
 }
 
+static void say_formatted(enum dgm_log_level level, const char *module, dgm_log_id id,
+                          const char *fmt, va_list ap)
+{
+    char words[WORDS];
+    (void)vsnprintf(words, sizeof words, fmt, ap);
+    say(level, module, &id, words);
+}
+
 void dgm_log(enum dgm_log_level level, const char *module, const char *fmt, ...)
 {
     if (!dgm_log_on(level))
         return;
-    char words[WORDS];
     va_list ap;
     va_start(ap, fmt);
-    (void)vsnprintf(words, sizeof words, fmt, ap);
+    say_formatted(level, module, (dgm_log_id){0}, fmt, ap);
     va_end(ap);
-    say(level, module, &(dgm_log_id){0}, words);
 }
 
 void dgm_log_of(enum dgm_log_level level, const char *module, dgm_log_id id, const char *fmt, ...)
 {
     if (!dgm_log_on(level))
         return;
-    char words[WORDS];
     va_list ap;
     va_start(ap, fmt);
-    (void)vsnprintf(words, sizeof words, fmt, ap);
+    say_formatted(level, module, id, fmt, ap);
     va_end(ap);
-    say(level, module, &id, words);
 }
 
 void dgm_log_failure(const char *sentence)

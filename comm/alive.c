@@ -112,13 +112,13 @@ const char *dgm_proc_state(const dgm_proc *p)
 
 void dgm_proc_signal(const dgm_proc *p, int sig)
 {
-    if (p->pid <= 0 || p->pid_ns != pid_namespace() || dgm_proc_gone(p))
-        return;
 #ifdef SYS_pidfd_send_signal
-    if (p->fd >= 0) {
+    if (p->fd >= 0) { /* whatever became of it, it is the one that was meant */
         (void)syscall(SYS_pidfd_send_signal, p->fd, sig, NULL, 0);
         return;
     }
 #endif
+    if (p->pid <= 0 || p->pid_ns != pid_namespace() || dgm_proc_gone(p))
+        return;
     (void)kill(p->pid, sig);
 }

@@ -98,6 +98,7 @@ int dgm_comm_open_with(dgm_comm **out, const struct dgm_comm_ops *ops, const dgm
     dgm_comm *c = calloc(1, sizeof *c);
     if (c == NULL)
         return dgm_fail(DGM_ENOMEM, "comm: out of memory");
+    dgm_bell_hang(); /* before the message library starts its threads */
     c->ops = ops;
     c->stage = "start";
     c->layer = -1;
@@ -200,14 +201,27 @@ void dgm_comm_on_stall(dgm_comm *c, void (*tell)(void *ctx, const char *sentence
 
 void dgm_comm_at(dgm_comm *c, const char *stage, int layer)
 {
-    c->stage = stage;
-    c->layer = layer;
+    atomic_store_explicit(&c->stage, stage, memory_order_relaxed);
+    atomic_store_explicit(&c->layer, layer, memory_order_relaxed);
+    atomic_store_explicit(&c->at_ns, dgm_now_ns(), memory_order_relaxed);
     dgm_guard_at(stage, layer);
+}
+
+int64_t dgm_comm_where(const dgm_comm *c, char *where, size_t size)
+{
+    const char *stage = atomic_load_explicit(&c->stage, memory_order_relaxed);
+    const int layer = atomic_load_explicit(&c->layer, memory_order_relaxed);
+    if (layer >= 0)
+        (void)snprintf(where, size, "%s, layer %d", stage, layer);
+    else
+        (void)snprintf(where, size, "%s", stage);
+    return atomic_load_explicit(&c->at_ns, memory_order_relaxed);
 }
 
 void dgm_comm_busy(dgm_comm *c, const char *doing)
 {
     const int64_t now = dgm_now_ns();
+    atomic_store_explicit(&c->at_ns, now, memory_order_relaxed);
     if (c->size == 1 || now - c->told_busy_ns < (int64_t)c->stall_ms * 500000)
         return;
     c->told_busy_ns = now;

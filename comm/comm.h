@@ -2,10 +2,11 @@
  * comm.h - ranks and bytes.
  *
  * One handle per process. Backends fill one table (comm/backend.h): `local` (one rank, memcpy) and
- * `mpi` (host memory). The engine thread alone calls this module. No wait is without a deadline: a
- * peer that died, stopped or fell behind ends the wait with DGM_EPEER or DGM_EDEADLINE and a
- * sentence that names rank, host, stage, layer and cause; results of that epoch are void. No
- * collective of the message library is used after start, since a dead rank would block it.
+ * `mpi` (host memory). The engine thread alone calls this module, but for dgm_comm_where. No wait is
+ * without a deadline: a peer that died, stopped or fell behind ends the wait with DGM_EPEER or
+ * DGM_EDEADLINE and a sentence that names rank, host, stage, layer and cause; results of that epoch
+ * are void. No collective of the message library is used after start, since a dead rank would block
+ * it.
  */
 #ifndef DGM_COMM_COMM_H
 #define DGM_COMM_COMM_H
@@ -66,6 +67,10 @@ void dgm_comm_on_stall(dgm_comm *c, void (*tell)(void *ctx, const char *sentence
 /* dgm_comm_at - what this rank does now, for messages: stage "plan", "encode", "decode", ... (a
  * literal: the pointer is kept); layer or -1. Cheap. */
 void dgm_comm_at(dgm_comm *c, const char *stage, int layer);
+
+/* dgm_comm_where - what dgm_comm_at said last ("decode, layer 3"), and when it or dgm_comm_busy was
+ * called last (dgm_now_ns). Any thread: stage and layer may then be those of two calls in a row. */
+int64_t dgm_comm_where(const dgm_comm *c, char *where, size_t size);
 
 /* dgm_comm_busy - called now and then in long local work (reading experts): tells waiting peers
  * that this rank lives and what it does, at most once in stall_ms / 2. Cheap otherwise. */

@@ -4,6 +4,7 @@
  * A posted send owns a copy of its bytes in a slot until it has left. Slots and receive buffers
  * grow to the largest message and stay, so that a running job allocates nothing here.
  */
+#include "base/clock.h"
 #include "comm/internal.h"
 
 #include <stdlib.h>
@@ -85,7 +86,13 @@ int dgm_post_flush(dgm_comm *c)
 int dgm_comm_send(dgm_comm *c, int peer, const void *buf, size_t bytes)
 {
     DGM_TRY(dgm_wait_over(c));
-    return dgm_post(c, DGM_CH_CONTROL, peer, buf, bytes);
+    DGM_TRY(dgm_post(c, DGM_CH_CONTROL, peer, buf, bytes));
+    dgm_peer *p = &c->peers[peer];
+    const int64_t now = dgm_now_ns();
+    if (p->here && now - p->sent_ns > dgm_wait_patience(c))
+        dgm_bell_ring(&p->proc);
+    p->sent_ns = now;
+    return DGM_OK;
 }
 
 struct arrival {

@@ -55,7 +55,7 @@ static void print_once(dgm_comm *c)
     }
     if (c->said)
         return;
-    (void)dprintf(STDERR_FILENO, "dragoman: %s\n", c->verdict.text);
+    dgm_log_failure(c->verdict.text);
     const dgm_notice said = {.kind = DGM_NOTICE_SAID};
     dgm_notice_tell(c, &said, -1);
 }

@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "comm/guard.h"
 
+#include "base/log.h"
 #include "base/status.h"
 
 #include <dirent.h>
@@ -44,7 +45,7 @@ static void say_lost(int status)
 {
     static const char *const names[] = {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID"};
     const char *rank = NULL;
-    char host[64] = "unknown", how[64], where[64];
+    char host[64] = "unknown", how[64], where[64], said[320];
     for (size_t i = 0; i < sizeof names / sizeof names[0] && rank == NULL; i++)
         rank = getenv(names[i]);
     (void)gethostname(host, sizeof host - 1);
@@ -57,11 +58,11 @@ static void say_lost(int status)
         (void)snprintf(where, sizeof where, "%.31s, layer %d", page->stage, page->layer);
     else
         (void)snprintf(where, sizeof where, "%.31s", page->stage);
-    (void)dprintf(
-        STDERR_FILENO,
-        "dragoman: rank %s (host %s) was lost in %s: its process %s; the job cannot go on "
-        "without its experts\n",
-        rank != NULL ? rank : "?", host, where, how);
+    (void)snprintf(said, sizeof said,
+                   "rank %s (host %s) was lost in %s: its process %s; the job cannot go on without "
+                   "its experts",
+                   rank != NULL ? rank : "?", host, where, how);
+    dgm_log_failure(said);
 }
 
 /* Waits for the end of the worker, then as long as HOLD_S for the launcher to end the job. */

@@ -14,7 +14,10 @@
 
 #include "comm/alive.h"
 #include "comm/backend.h"
+#include "comm/bell.h"
 #include "comm/comm.h"
+
+#include <stdatomic.h>
 
 enum { DGM_DOING_LEN = 96, DGM_VERDICT_LEN = 640 };
 
@@ -24,6 +27,7 @@ typedef struct dgm_peer {
     dgm_proc proc, guard;
     bool here; /* on this host: its process can be looked at */
 
+    int64_t sent_ns; /* when it was last sent a control message; 0: never */
     int64_t busy_ns; /* its last sign of life that was not a message of a round; 0: none */
     int waits_for;   /* whom it last said that it waits for; -1: nobody */
     char doing[DGM_DOING_LEN];
@@ -51,12 +55,15 @@ struct dgm_comm {
     int stall_ms, deadline_ms;
     void (*on_stall)(void *ctx, const char *sentence); /* or NULL */
     void *on_stall_ctx;
-    const char *stage;
-    int layer;
+    /* where the engine thread is, and since when; any thread may look */
+    _Atomic(const char *) stage;
+    atomic_int layer;
+    atomic_int_least64_t at_ns;
     int64_t told_busy_ns;
-    int64_t waited_ns; /* in waits so far, each from its first look at the clock */
-    unsigned flying;   /* bit per lane: a round was begun and not yet ended */
-    unsigned taken;    /* bit per lane: an exchange has it */
+    int64_t waited_ns;    /* in waits so far, each from its first look at the clock */
+    uint64_t rests, rung; /* sleeps in waits, and those that a peer ended */
+    unsigned flying;      /* bit per lane: a round was begun and not yet ended */
+    unsigned taken;       /* bit per lane: an exchange has it */
 
     /* Why the job cannot go on; code DGM_OK while it can. Set once. */
     struct {
@@ -79,6 +86,9 @@ typedef int (*dgm_poll_fn)(void *ctx, int *peer);
  * DGM_EPEER, DGM_EDEADLINE, or what poll returned; c->verdict is then set.
  */
 DGM_MUST_CHECK int dgm_wait_for(dgm_comm *c, const char *what, dgm_poll_fn poll, void *ctx);
+
+/* dgm_wait_patience - nobody sleeps before he has waited so long, ns. */
+int64_t dgm_wait_patience(const dgm_comm *c);
 
 /* dgm_wait_round - begins a round on lane 0 and waits for its end. */
 DGM_MUST_CHECK int dgm_wait_round(dgm_comm *c, const char *what, const dgm_round *r);

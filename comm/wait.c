@@ -199,18 +199,23 @@ static int judge(dgm_comm *c, struct wait *w, int peer, int64_t now)
                             told ? " since it was " : "", told ? p->doing : "", state_of(p));
 }
 
-/* Gives the CPU away, the longer the longer the wait has lasted. */
-static bool rest(const dgm_comm *c, int64_t waited)
+int64_t dgm_wait_patience(const dgm_comm *c)
 {
-    const int64_t patience = c->crowded ? MS / 10 : MS;
-    if (waited < patience) {
+    return c->crowded ? MS / 10 : MS;
+}
+
+/* Gives the CPU away, the longer the longer the wait has lasted. */
+static bool rest(dgm_comm *c, int64_t waited)
+{
+    if (waited < dgm_wait_patience(c)) {
         (void)sched_yield();
         return false;
     }
     int64_t pause = waited / 16;
     if (pause > MS)
         pause = MS;
-    (void)nanosleep(&(struct timespec){.tv_nsec = (long)pause}, NULL);
+    c->rests++;
+    c->rung += dgm_bell_sleep(pause);
     return true;
 }
 

@@ -7,9 +7,10 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "kernels/device.h"
+#include "launch/bench_median.h"
+#include "launch/commands.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -73,18 +74,6 @@ static int put_experts(lab *l, const sort *s)
     return DGM_OK;
 }
 
-static int by_value(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *v, int n)
-{
-    qsort(v, (size_t)n, sizeof *v, by_value);
-    return v[n / 2];
-}
-
 static void report(const lab *l, const sort *s, int rows, int active, double kernels, double call)
 {
     const double bytes = 2.0 * active * (double)dgm_packed_bytes(s->type, FFN, D);
@@ -126,7 +115,7 @@ static int run_case(lab *l, const sort *s, int rows, int active)
         call[i] = dgm_now_s() - began;
         kernels[i] = l->ops->seconds(l->dev);
     }
-    report(l, s, rows, active, median(kernels, TURNS), median(call, TURNS));
+    report(l, s, rows, active, dgm_bench_median(kernels, TURNS), dgm_bench_median(call, TURNS));
     return DGM_OK;
 }
 
@@ -201,7 +190,5 @@ int dgm_bench_cuda(const dgm_options *o)
     dgm_arena memory = {0};
     const int rc = run(&l, &memory);
     dgm_arena_fini(&memory);
-    if (rc != DGM_OK)
-        (void)fprintf(stderr, "dragoman: %s\n", dgm_error_text());
-    return dgm_exit_code(rc);
+    return dgm_command_end(rc);
 }

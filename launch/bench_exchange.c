@@ -9,11 +9,12 @@
 #include "launch/bench_exchange.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "comm/exchange.h"
 #include "comm/mpi_bench.h"
+#include "launch/bench_median.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 enum { BLOCKS = 15, ROW_BYTES = 4096 };
 
@@ -21,12 +22,6 @@ struct size {
     size_t bytes; /* a peer; 0: the empty exchange, beside the Alltoallv of 8 bytes */
     int reps;
 };
-
-static int by_value(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
 
 /* One dispatch and combine of n_rows rows to every other rank, `reps` times. */
 static int time_ours(double *seconds, dgm_comm *c, dgm_xchg *x, int n_rows, int reps)
@@ -65,15 +60,13 @@ static int measure(dgm_comm *c, const struct size *s, double *theirs, double *ou
         }
     }
     dgm_xchg_destroy(x);
-    qsort(theirs, BLOCKS, sizeof *theirs, by_value);
-    qsort(ours, BLOCKS, sizeof *ours, by_value);
     return rc;
 }
 
-static void print_row(const dgm_options *o, int ranks, const struct size *s, const double *theirs,
-                      const double *ours)
+static void print_row(const dgm_options *o, int ranks, const struct size *s, double *theirs,
+                      double *ours)
 {
-    const double t = theirs[BLOCKS / 2], u = ours[BLOCKS / 2];
+    const double t = dgm_bench_median(theirs, BLOCKS), u = dgm_bench_median(ours, BLOCKS);
     const double sent = 2 * (double)s->bytes * (ranks - 1) / u * 1e-3;
     if (o->json)
         (void)printf("{\"bench\":\"exchange\",\"ranks\":%d,\"bytes\":%zu,\"alltoallv_us\":%.3f,"
@@ -119,7 +112,7 @@ int dgm_bench_exchange(const dgm_options *o)
         if (rc != DGM_OK)
             dgm_comm_end(c, rc);
     } else if (c == NULL || dgm_comm_rank(c) == 0) {
-        (void)fprintf(stderr, "dragoman: %s\n", dgm_error_text());
+        dgm_log_failure(dgm_error_text());
     }
     dgm_comm_close(c);
     return dgm_exit_code(rc);

@@ -7,10 +7,11 @@
 
 #include "base/clock.h"
 #include "kernels/gemm.h"
+#include "launch/bench_median.h"
+#include "launch/commands.h"
 #include "launch/session_cpus.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -122,18 +123,6 @@ static int compare(lab *l, const experts_case *c)
     return DGM_OK;
 }
 
-static int by_value(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *v, int n)
-{
-    qsort(v, (size_t)n, sizeof *v, by_value);
-    return v[n / 2];
-}
-
 static void report(const lab *l, const experts_case *c, const double ms[2])
 {
     const double bytes = 2.0 * c->active * (double)dgm_packed_bytes(c->type, FFN, D);
@@ -158,7 +147,7 @@ static int run_case(lab *l, const experts_case *c)
         for (int i = 0; i < 2; i++)
             ms[i][n] = 1e3 * turn(l, c, ways[i]);
     for (int i = 0; i < 2; i++)
-        result[i] = median(ms[i], n);
+        result[i] = dgm_bench_median(ms[i], n);
     report(l, c, result);
     return DGM_OK;
 }
@@ -223,17 +212,9 @@ static int run(lab *l, int threads)
     }
 }
 
-static int own_cpus(void)
-{
-    dgm_cpus mine;
-    const dgm_cpus *const here[] = {&mine};
-    dgm_cpus_read(&mine);
-    return dgm_cpus_share(&mine, here, 1);
-}
-
 int dgm_bench_experts(const dgm_options *o)
 {
-    const int threads = o->threads > 0 ? o->threads : own_cpus();
+    const int threads = o->threads > 0 ? o->threads : dgm_cpus_own();
     lab l = {.json = o->json};
     int rc = dgm_kernels_select(&l.kern, strcmp(o->isa, "auto") == 0 ? NULL : o->isa);
     if (rc == DGM_OK)
@@ -247,7 +228,5 @@ int dgm_bench_experts(const dgm_options *o)
         rc = run(&l, threads);
     dgm_arena_fini(&l.memory);
     dgm_arena_fini(&l.scratch);
-    if (rc != DGM_OK)
-        (void)fprintf(stderr, "dragoman: %s\n", dgm_error_text());
-    return dgm_exit_code(rc);
+    return dgm_command_end(rc);
 }

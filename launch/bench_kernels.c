@@ -6,11 +6,13 @@
  * that counts: memory, or, where it is less, the bytes that go with as many products as registers can make. Conversions
  * of weights do not count there; what a kernel reaches with a few weights that stay at hand shows what they cost.
  */
-#include "launch/bench.h"
+#include "launch/bench_kernels.h"
 
 #include "base/clock.h"
 #include "kernels/gemm.h"
 #include "kernels/vocab.h"
+#include "launch/bench_median.h"
+#include "launch/commands.h"
 #include "launch/session_cpus.h"
 
 #include <stdio.h>
@@ -60,12 +62,6 @@ struct lab {
 typedef struct outcome {
     double rate, peak[PEAKS];
 } outcome;
-
-static int by_value(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
 
 static int group_of(const bench_case *c)
 {
@@ -256,12 +252,6 @@ static double peak_rate(lab *l, enum peak peak, double seconds)
     return work / spent * 1e-9;
 }
 
-static double median(double *v, int n)
-{
-    qsort(v, (size_t)n, sizeof *v, by_value);
-    return v[n / 2];
-}
-
 /* beside - whether a case is measured beside a peak. */
 static bool beside(const bench_case *c, enum peak peak)
 {
@@ -288,8 +278,8 @@ static outcome measure(lab *l, const bench_case *c)
         spent += last;
     }
     for (int k = 0; k < PEAKS; k++)
-        o.peak[k] = median(p[k], n);
-    o.rate = c->work / median(t, n) * 1e-9;
+        o.peak[k] = dgm_bench_median(p[k], n);
+    o.rate = c->work / dgm_bench_median(t, n) * 1e-9;
     return o;
 }
 
@@ -470,17 +460,9 @@ static int run_isas(lab *l, const char *isa, int threads)
     return DGM_OK;
 }
 
-static int own_cpus(void)
-{
-    dgm_cpus mine;
-    const dgm_cpus *const here[] = {&mine};
-    dgm_cpus_read(&mine);
-    return dgm_cpus_share(&mine, here, 1);
-}
-
 int dgm_bench_kernels(const dgm_options *o)
 {
-    const int threads = o->threads > 0 ? o->threads : own_cpus();
+    const int threads = o->threads > 0 ? o->threads : dgm_cpus_own();
     lab l = {.json = o->json};
     int rc = lab_open(&l, threads);
     if (!l.json && rc == DGM_OK)
@@ -494,7 +476,5 @@ int dgm_bench_kernels(const dgm_options *o)
     if (rc == DGM_OK)
         rc = run_isas(&l, o->isa, threads);
     lab_close(&l);
-    if (rc != DGM_OK)
-        (void)fprintf(stderr, "dragoman: %s\n", dgm_error_text());
-    return dgm_exit_code(rc);
+    return dgm_command_end(rc);
 }

@@ -201,11 +201,10 @@ static void print_head(const bench *b, int batch, const dgm_stage_clock *c)
 
 static void print_table(const bench *b, int batch, const dgm_stage_clock *c, double seconds)
 {
-    static const char *const stacks[] = {"encoder", "decoder"};
     double spent[DGM_STACKS];
     print_head(b, batch, c);
     for (int s = 0; s < DGM_STACKS; s++)
-        spent[s] = print_stages(b, batch, c, s, stacks[s], seconds);
+        spent[s] = print_stages(b, batch, c, s, dgm_stack_names[s], seconds);
     const double rest = seconds - spent[DGM_ENCODER] - spent[DGM_DECODER];
     const line other = {.stack = "",
                         .stage = "all else",
@@ -215,7 +214,7 @@ static void print_table(const bench *b, int batch, const dgm_stage_clock *c, dou
     print_line(b, batch, &other);
     spent[DGM_DECODER] += rest;
     for (int s = 0; s < DGM_STACKS; s++)
-        print_whole(b, batch, c, s, stacks[s], spent[s], seconds);
+        print_whole(b, batch, c, s, dgm_stack_names[s], spent[s], seconds);
     (void)fflush(stdout);
 }
 

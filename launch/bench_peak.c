@@ -6,14 +6,13 @@
 #include <stdlib.h>
 
 enum { ROUNDS = 1 << 14 };
-static const size_t COLD_BYTES = (size_t)256 << 20, SLICE_BYTES = (size_t)32 << 20;
+static const size_t COLD_BYTES = (size_t)256 << 20;
 
 struct dgm_bench_peak {
     dgm_kernels best;
     dgm_pool *pool;
     float *cold;
-    float *sink; /* [16 * threads] */
-    size_t slice;
+    float *sink;  /* [16 * threads] */
     size_t again; /* floats of each of two streams of a thread */
 };
 
@@ -56,21 +55,11 @@ static void fma_part(void *ctx, int part, int n_parts)
     (void)p->best.fma_peak(p->sink + 16 * part, ROUNDS);
 }
 
-/* Two streams a thread: dot of one half of its share of a slice with the other. */
-static void read_part(void *ctx, int part, int n_parts)
-{
-    const dgm_bench_peak *p = ctx;
-    const size_t floats = SLICE_BYTES / sizeof(float), half = floats / 2 / (size_t)n_parts;
-    const float *mine = p->cold + p->slice * floats + 2 * half * (size_t)part;
-    p->sink[16 * part] = p->best.dot(mine, mine + half, (int)half);
-}
-
 static double rate(dgm_bench_peak *p, dgm_pool_fn fn, double burst, double seconds)
 {
     const double begin = dgm_now_s();
     double work = 0, spent = 0;
     for (; work == 0 || spent < seconds; spent = dgm_now_s() - begin) {
-        p->slice = (p->slice + 1) % (COLD_BYTES / SLICE_BYTES);
         dgm_pool_run(p->pool, fn, p);
         work += burst;
     }
@@ -82,11 +71,6 @@ double dgm_bench_peak_gflops(dgm_bench_peak *p, double seconds)
     float sink[16] = {0};
     const double burst = p->best.fma_peak(sink, 1) * ROUNDS * dgm_pool_size(p->pool);
     return rate(p, fma_part, burst, seconds);
-}
-
-double dgm_bench_peak_gbytes(dgm_bench_peak *p, double seconds)
-{
-    return rate(p, read_part, (double)SLICE_BYTES, seconds);
 }
 
 static void dot_part(void *ctx, int part, int n_parts)

@@ -1,4 +1,4 @@
-/* bench_peak.h - what this machine can do at this moment: fma on registers, and reading memory once. */
+/* bench_peak.h - what this machine can do at this moment: fma on registers, integer products, and reading memory. */
 #ifndef DGM_LAUNCH_BENCH_PEAK_H
 #define DGM_LAUNCH_BENCH_PEAK_H
 
@@ -13,7 +13,6 @@ void dgm_bench_peak_close(dgm_bench_peak *p);
 
 /* In 1e9 a second, over about `seconds`. */
 double dgm_bench_peak_gflops(dgm_bench_peak *p, double seconds);
-double dgm_bench_peak_gbytes(dgm_bench_peak *p, double seconds);
 /* dgm_bench_peak_again - reading the same `bytes` again and again: few stay in a cache. */
 double dgm_bench_peak_again(dgm_bench_peak *p, double bytes, double seconds);
 /* dgm_bench_peak_gops - of the integer product of the best instruction set. */

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "launch/bench_link.h"
+#include "launch/bench_median.h"
 #include "launch/bench_random.h"
 #include "launch/bench_stages.h"
 
@@ -227,18 +228,12 @@ static void print_peaks(const bench *b)
                  "KiB a step", "experts", "parameters");
 }
 
-static int by_value(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static void report(const bench *b, int batch, const tally *t)
 {
     const dgm_stage_total *total = t->clock.total[DGM_DECODER];
     const forecast f = predict(b, t);
-    qsort(b->step_s, (size_t)t->steps, sizeof *b->step_s, by_value);
-    const double median = b->step_s[t->steps / 2], rate = (double)t->rows / t->steps / median,
+    const double median = dgm_bench_median(b->step_s, t->steps),
+                 rate = (double)t->rows / t->steps / median,
                  share = (double)total[DGM_STAGE_EXCHANGE].ns * 1e-9 / t->decode_s,
                  kib = (double)t->bytes / t->steps / 1024,
                  experts =

@@ -6,6 +6,8 @@
 
 #include "kernels/gemm.h"
 #include "kernels/sparse.h"
+#include "launch/bench_median.h"
+#include "launch/commands.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -159,18 +161,6 @@ static double run(lab *l, int f, const sort *t, int rows, int times)
     return (now_s() - begin) / times;
 }
 
-static int by_value(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *v, int n)
-{
-    qsort(v, (size_t)n, sizeof *v, by_value);
-    return v[n / 2];
-}
-
 static void run_case(lab *l, const shape *s, const sort *t, int rows, bool json)
 {
     double dense[RUNS], ratio[FORMS][RUNS], spent = 0;
@@ -194,8 +184,9 @@ static void run_case(lab *l, const shape *s, const sort *t, int rows, bool json)
                "\"rows\":%d,\"weights\":\"%s\",\"dense_us\":%.1f,\"2of4\":%.3f,"
                "\"4of8\":%.3f,\"bitmap\":%.3f}\n"
              : "%-7s %5d %5d  %-11s %4d  %-5s %9.1f %7.2f %7.2f %7.2f\n";
-    (void)printf(line, l->kern.isa, s->n, s->k, t->what, rows, heat, 1e6 * median(dense, n),
-                 median(ratio[1], n), median(ratio[2], n), median(ratio[3], n));
+    (void)printf(line, l->kern.isa, s->n, s->k, t->what, rows, heat,
+                 1e6 * dgm_bench_median(dense, n), dgm_bench_median(ratio[1], n),
+                 dgm_bench_median(ratio[2], n), dgm_bench_median(ratio[3], n));
     (void)fflush(stdout);
 }
 
@@ -274,7 +265,5 @@ int dgm_bench_sparse(const dgm_options *o)
     dgm_release(l.x, (size_t)MOST_ROWS * MOST_N * sizeof(float));
     dgm_release(l.y, (size_t)MOST_ROWS * MOST_N * sizeof(float));
     dgm_arena_fini(&l.scratch);
-    if (rc != DGM_OK)
-        (void)fprintf(stderr, "dragoman: %s\n", dgm_error_text());
-    return dgm_exit_code(rc);
+    return dgm_command_end(rc);
 }

@@ -153,7 +153,8 @@ static int put_report(dgm_client_text *to, dgm_line_report *r, const dgm_wire_an
 static bool hopeless(enum dgm_line_status s)
 {
     return s == DGM_LINE_STATUS_BAD_INPUT || s == DGM_LINE_STATUS_TOO_LONG ||
-           s == DGM_LINE_STATUS_FAILED;
+           s == DGM_LINE_STATUS_FAILED || s == DGM_LINE_STATUS_TIMED_OUT ||
+           s == DGM_LINE_STATUS_CANCELLED;
 }
 
 /* badness - which of the targets' statuses is the line's. */

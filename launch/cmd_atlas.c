@@ -108,7 +108,5 @@ int dgm_cmd_atlas(const dgm_options *o)
     dgm_atlas_comparison_close(&c);
     dgm_atlas_close(&a);
     dgm_atlas_close(&b);
-    if (rc != DGM_OK)
-        (void)fprintf(stderr, "dragoman: %s\n", dgm_error_text());
-    return dgm_exit_code(rc);
+    return dgm_command_end(rc);
 }

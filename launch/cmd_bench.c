@@ -1,14 +1,13 @@
-#include "launch/bench.h"
 #include "launch/bench_cuda.h"
 #include "launch/bench_exchange.h"
 #include "launch/bench_experts.h"
+#include "launch/bench_kernels.h"
 #include "launch/bench_layers.h"
 #include "launch/bench_pruning.h"
 #include "launch/bench_routing.h"
 #include "launch/bench_sparse.h"
 #include "launch/commands.h"
 
-#include <stdio.h>
 #include <string.h>
 
 int dgm_cmd_bench(const dgm_options *o)
@@ -30,10 +29,8 @@ int dgm_cmd_bench(const dgm_options *o)
         return dgm_bench_routing(o);
     if (strcmp(what, "cuda") == 0)
         return dgm_bench_cuda(o);
-    (void)fprintf(stderr,
-                  "dragoman: bench: want kernels, exchange, layers, experts, pruning, routing, "
-                  "sparse or cuda, "
-                  "found '%s'\n",
-                  what);
-    return dgm_exit_code(DGM_EUSAGE);
+    return dgm_command_end(dgm_fail(DGM_EUSAGE,
+                                    "bench: want kernels, exchange, layers, experts, pruning, "
+                                    "routing, sparse or cuda, found '%s'",
+                                    what));
 }

@@ -289,8 +289,5 @@ static int run(const dgm_options *o)
 int dgm_cmd_client(const dgm_options *o)
 {
     const int rc = run(o);
-    if (rc >= 0)
-        return rc;
-    (void)fprintf(stderr, "dragoman: %s\n", dgm_error_text());
-    return dgm_exit_code(rc);
+    return rc >= 0 ? rc : dgm_command_end(rc);
 }

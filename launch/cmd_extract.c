@@ -170,7 +170,5 @@ int dgm_cmd_extract(const dgm_options *o)
     free(x.tasks);
     dgm_tokenizer_close(x.tok);
     dgm_model_close(x.m);
-    if (rc != DGM_OK)
-        (void)fprintf(stderr, "dragoman: %s\n", dgm_error_text());
-    return dgm_exit_code(rc);
+    return dgm_command_end(rc);
 }

@@ -12,8 +12,6 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char *const stack_names[] = {"encoder", "decoder"};
-
 typedef struct facts {
     const dgm_model *m;
     dgm_model_size size;
@@ -102,7 +100,7 @@ static void print_ranks(const facts *f)
             (void)printf(
                 "experts of the %s, routed by task: on every rank those that a job's tasks "
                 "need, here all\n",
-                stack_names[k]);
+                dgm_stack_names[k]);
     if (f->ranks > 1)
         (void)printf("dense part: on every rank; with --dense-ranks N on the first N ranks only\n");
 }
@@ -114,7 +112,7 @@ static void print_stack(const facts *f, int stack)
     const dgm_model_config *c = &f->m->cfg;
     const dgm_stack *s = &f->m->stack[stack];
     int n = 0;
-    (void)printf("%-12s %d layers, %d heads, FFN %d", stack_names[stack], c->n_layers[stack],
+    (void)printf("%-12s %d layers, %d heads, FFN %d", dgm_stack_names[stack], c->n_layers[stack],
                  c->n_heads[stack], c->ffn_dim[stack]);
     for (int i = 0; i < s->n_layers; i++)
         if (s->layers[i].sparse)
@@ -149,7 +147,7 @@ static void print_cut(const dgm_cut *cut)
     dgm_cut_list(directions, sizeof directions, cut);
     (void)printf("%-12s cut for %s, of model %016" PRIx64 "\n", "there", directions, cut->of);
     for (int s = 0; s < DGM_STACKS; s++) {
-        (void)printf("%-12s %s experts by layer:", "", stack_names[s]);
+        (void)printf("%-12s %s experts by layer:", "", dgm_stack_names[s]);
         for (int l = 0; l < cut->shape.n_layers; l++)
             if (cut->shape.layers[l].stack == s)
                 (void)printf(" %d", dgm_cut_count(cut, &cut->shape.layers[l]));
@@ -299,7 +297,5 @@ int dgm_cmd_inspect(const dgm_options *o)
     if (rc == DGM_OK && !keep)
         rc = inspect(m, o);
     dgm_model_close(m);
-    if (rc != DGM_OK)
-        (void)fprintf(stderr, "dragoman: %s\n", dgm_error_text());
-    return dgm_exit_code(rc);
+    return dgm_command_end(rc);
 }

@@ -113,10 +113,8 @@ int dgm_cmd_languages(const dgm_options *o)
     dgm_tokenizer *t = NULL;
     dgm_model_config cfg;
     const int rc = o->model[0] == '\0' ? DGM_OK : dgm_tokenizer_open_dir(&t, &cfg, o->model);
-    if (rc != DGM_OK) {
-        (void)fprintf(stderr, "dragoman: %s\n", dgm_error_text());
-        return dgm_exit_code(rc);
-    }
+    if (rc != DGM_OK)
+        return dgm_command_end(rc);
     print_all(t, o->json);
     dgm_tokenizer_close(t);
     return 0;

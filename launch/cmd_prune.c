@@ -63,7 +63,6 @@ int dgm_prune_plan(dgm_keep_plan *p, const dgm_options *o, const dgm_gate_stats 
 
 static void print_counts(const dgm_keep *k)
 {
-    static const char *const stacks[DGM_STACKS] = {"encoder", "decoder"};
     (void)printf("%-8s %-24s %9s  %s\n", "stack", "set", "experts", "by layer");
     for (int s = 0; s < DGM_STACKS; s++)
         for (int i = 0; i < k->n[s]; i++) {
@@ -73,7 +72,7 @@ static void print_counts(const dgm_keep *k)
                 all += set->kept[e];
             for (int l = 0; l < k->shape.n_layers; l++)
                 of += k->shape.layers[l].stack == s ? k->shape.layers[l].n_experts : 0;
-            (void)printf("%-8s %-24s %4d/%-4d ", stacks[s], set->name, all, of);
+            (void)printf("%-8s %-24s %4d/%-4d ", dgm_stack_names[s], set->name, all, of);
             for (int l = 0; l < k->shape.n_layers; l++) {
                 const dgm_moe_layer *layer = &k->shape.layers[l];
                 int n = 0;
@@ -229,7 +228,5 @@ int dgm_cmd_prune(const dgm_options *o)
     if (dgm_prune_by_loss(o))
         return dgm_prune_loss(o);
     const int rc = prune(o);
-    if (rc != DGM_OK)
-        (void)fprintf(stderr, "dragoman: %s\n", dgm_error_text());
-    return dgm_exit_code(rc);
+    return dgm_command_end(rc);
 }

@@ -191,7 +191,5 @@ int dgm_cmd_quantize(const dgm_options *o)
     if (rc == DGM_OK)
         rc = quantize(o, m);
     dgm_model_close(m);
-    if (rc != DGM_OK)
-        (void)fprintf(stderr, "dragoman: %s\n", dgm_error_text());
-    return dgm_exit_code(rc);
+    return dgm_command_end(rc);
 }

@@ -141,10 +141,9 @@ int dgm_cmd_score_text(const dgm_options *o)
         rc = score(&s);
     if (rc == DGM_OK)
         print(&s, o);
-    else
-        (void)fprintf(stderr, "dragoman: %s\n", dgm_error_text());
+    const int code = dgm_command_end(rc);
     close_side(&s.hyp);
     close_side(&s.ref);
     dgm_tokenizer_close(s.tok);
-    return dgm_exit_code(rc);
+    return code;
 }

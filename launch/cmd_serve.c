@@ -106,8 +106,9 @@ static int open_server(serve *v, const dgm_options *o)
         .model = base_name(o->model),
         .model_hash = s->model->hash,
         .option_hash = dgm_options_result_hash(o),
-        .languages = v->directions.codes,
-        .n_languages = v->directions.n,
+        .languages = {v->directions.codes, v->directions.n},
+        .sources = {v->directions.sources, v->directions.n_sources},
+        .targets = {v->directions.targets, v->directions.n_targets},
         .base = dgm_filter_stream(&v->none, s, &v->engine, &v->decode),
         .max_beam = v->decode.beam,
         .direction = dgm_serve_direction,
@@ -138,6 +139,8 @@ static int serve_clients(serve *v)
     const dgm_session *s = &v->session;
     const dgm_serving_config cfg = {
         .engine = s->engine,
+        .comm = s->comm,
+        .stall_ms = s->options->stall_ms,
         .requests = dgm_server_requests(v->server),
         .ranks = s->ranks,
         .dense_ranks = s->dense_ranks,
@@ -186,10 +189,8 @@ static void show_summary(const serve *v)
 int dgm_cmd_serve(const dgm_options *o)
 {
     serve *v = calloc(1, sizeof *v); /* the net thread looks into it until it is closed */
-    if (v == NULL) {
-        (void)fprintf(stderr, "dragoman: out of memory\n");
-        return dgm_exit_code(DGM_ENOMEM);
-    }
+    if (v == NULL)
+        return dgm_command_end(dgm_fail(DGM_ENOMEM, "out of memory for a server"));
     dgm_serving_gauge_init(&v->gauge);
     const int rc = run(v, o);
     const int code = dgm_session_leave(&v->session, rc);

@@ -214,7 +214,5 @@ int dgm_cmd_sparsify(const dgm_options *o)
     if (rc == DGM_OK)
         rc = sparsify(o, m);
     dgm_model_close(m);
-    if (rc != DGM_OK)
-        (void)fprintf(stderr, "dragoman: %s\n", dgm_error_text());
-    return dgm_exit_code(rc);
+    return dgm_command_end(rc);
 }

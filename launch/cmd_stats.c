@@ -46,7 +46,5 @@ int dgm_cmd_stats(const dgm_options *o)
         return record(o);
     else
         rc = merge(o);
-    if (rc != DGM_OK)
-        (void)fprintf(stderr, "dragoman: %s\n", dgm_error_text());
-    return dgm_exit_code(rc);
+    return dgm_command_end(rc);
 }

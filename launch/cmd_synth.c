@@ -5,7 +5,6 @@
 #include "launch/session_cpus.h"
 #include "runtime/synth_planted.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -184,7 +183,5 @@ static int synth(const dgm_options *o)
 int dgm_cmd_synth(const dgm_options *o)
 {
     const int rc = synth(o);
-    if (rc != DGM_OK)
-        (void)fprintf(stderr, "dragoman: %s\n", dgm_error_text());
-    return dgm_exit_code(rc);
+    return dgm_command_end(rc);
 }

@@ -2,6 +2,7 @@
  * tokenize and detokenize: what the model sees of each line, and back. Filters: one line in, one line out; a line
  * that cannot be done gives an empty one, a sentence on standard error, and exit code 1 at the end.
  */
+#include "base/log.h"
 #include "launch/commands.h"
 #include "runtime/lines.h"
 #include "runtime/model.h"
@@ -41,7 +42,7 @@ struct filter {
 /* Says the sentence of the last failure. */
 static void say(void)
 {
-    (void)fprintf(stderr, "dragoman: %s\n", dgm_error_text());
+    dgm_log_failure(dgm_error_text());
 }
 
 static int tokenize_line(filter *f, const dgm_line *line)
@@ -187,10 +188,10 @@ static int run_filter(const dgm_options *o, line_fn each)
         say();
     if (rc != DGM_OK && rc != DGM_EOUTPUT && f.out != NULL && dgm_writer_drain(f.out, -1) != DGM_OK)
         say(); /* the lines before the one that stopped it are good */
-    if (rc == DGM_OK && f.n_bad > 0)
-        (void)fprintf(stderr,
-                      "dragoman: lines that could not be done, and are empty: %" PRIu64 "\n",
-                      f.n_bad);
+    if (rc == DGM_OK && f.n_bad > 0) {
+        (void)dgm_fail(DGM_ETEXT, "lines that could not be done, and are empty: %" PRIu64, f.n_bad);
+        say();
+    }
     free(f.found);
     dgm_writer_close(f.out);
     dgm_lines_close(f.in);

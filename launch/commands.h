@@ -4,6 +4,9 @@
 
 #include "launch/options.h"
 
+/* dgm_command_end - how they end: rc OK, or its sentence is said. The exit code. */
+int dgm_command_end(int rc);
+
 int dgm_cmd_translate(const dgm_options *o);
 int dgm_cmd_score(const dgm_options *o);
 int dgm_cmd_score_text(const dgm_options *o);

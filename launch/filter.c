@@ -1,6 +1,7 @@
 #include "launch/filter.h"
 
 #include "base/log.h"
+#include "launch/commands.h"
 #include "launch/filter_direction.h"
 #include "launch/filter_files.h"
 #include "launch/filter_vmap.h"
@@ -248,10 +249,8 @@ int dgm_filter_run(const dgm_options *o)
     if (f.session.engine != NULL && f.session.rank == 0 && rc >= 0) {
         show_summary(&f);
         const int written = f.session.record ? write_gates(&f, o->record_stats) : DGM_OK;
-        if (written != DGM_OK) {
-            (void)fprintf(stderr, "dragoman: %s\n", dgm_error_text());
-            code = dgm_exit_code(written);
-        }
+        if (written != DGM_OK)
+            code = dgm_command_end(written);
     }
     for (int i = 0; i < f.n_parts; i++)
         dgm_filter_files_close(&f.parts[i].files);

@@ -10,8 +10,6 @@
 
 enum { MOST_NAMES = 1024 };
 
-static const char *const stack_names[DGM_STACKS] = {"encoder", "decoder"};
-
 typedef struct facts {
     const dgm_options *o;
     dgm_model *m;
@@ -70,14 +68,14 @@ static void print(const facts *f)
                  "Jaccard: mean, least, greatest");
     for (int s = 0; s < DGM_STACKS; s++) {
         const dgm_keep_overlap o = dgm_keep_compare(&f->keep, s, f->names, f->n_names);
-        (void)printf("%-8s %5d %8d %8d %8d  %.4f, %.4f, %.4f\n", stack_names[s], o.n_sets,
+        (void)printf("%-8s %5d %8d %8d %8d  %.4f, %.4f, %.4f\n", dgm_stack_names[s], o.n_sets,
                      o.experts, o.all_union, o.all_share, o.mean, o.least, o.most);
     }
     (void)printf("\n%-8s %-24s %8s\n", "stack", "set", "keeps");
     for (int s = 0; s < DGM_STACKS; s++)
         for (int i = 0; i < f->keep.n[s]; i++)
             if (dgm_keep_among(f->keep.sets[s][i].name, f->names, f->n_names))
-                (void)printf("%-8s %-24s %8d\n", stack_names[s], f->keep.sets[s][i].name,
+                (void)printf("%-8s %-24s %8d\n", dgm_stack_names[s], f->keep.sets[s][i].name,
                              dgm_keep_count(&f->keep, &f->keep.sets[s][i]));
     (void)printf("\nweights of these on disk: %.1f GiB (%llu bytes)\n",
                  gib(dgm_model_file_bytes(f->m)), (unsigned long long)dgm_model_file_bytes(f->m));

@@ -67,9 +67,10 @@ static bool under_launcher(void)
     return getenv("OMPI_COMM_WORLD_SIZE") != NULL || getenv("PMIX_NAMESPACE") != NULL;
 }
 
-static int say_failure(int rc)
+int dgm_command_end(int rc)
 {
-    dgm_log_failure(dgm_error_text());
+    if (rc != DGM_OK)
+        dgm_log_failure(dgm_error_text());
     return dgm_exit_code(rc);
 }
 
@@ -81,22 +82,22 @@ static int fail_together(int rc, const dgm_options *o)
 {
     dgm_comm *comm = NULL;
     if (!under_launcher())
-        return say_failure(rc);
+        return dgm_command_end(rc);
     if (!commands[o->command].ranks)
-        return launched_as() == 0 ? say_failure(rc) : dgm_exit_code(rc);
+        return launched_as() == 0 ? dgm_command_end(rc) : dgm_exit_code(rc);
     char sentence[1024];
     (void)snprintf(sentence, sizeof sentence, "%s", dgm_error_text());
     const dgm_comm_config cfg = {"auto", 2000, 60000};
     if (dgm_comm_open(&comm, &cfg) != DGM_OK) {
         (void)dgm_fail(rc, "%s", sentence);
-        return say_failure(rc);
+        return dgm_command_end(rc);
     }
     const int rank = dgm_comm_rank(comm);
     rc = dgm_comm_agree(comm, dgm_fail(rc, "%s", sentence));
     if (rc == DGM_EPEER || rc == DGM_EDEADLINE)
         dgm_comm_end(comm, rc);
     dgm_comm_close(comm);
-    return rank == 0 ? say_failure(rc) : dgm_exit_code(rc);
+    return rank == 0 ? dgm_command_end(rc) : dgm_exit_code(rc);
 }
 
 /* finish_stdout - what commands printed must have arrived. */
@@ -123,7 +124,7 @@ static int print_help(int argc, char **argv)
     }
     const enum dgm_command command = dgm_options_command(argv[0]);
     if (command == DGM_COMMANDS)
-        return say_failure(DGM_EUSAGE);
+        return dgm_command_end(DGM_EUSAGE);
     dgm_options_print_help(stdout, command);
     return 0;
 }
@@ -145,7 +146,7 @@ static int run(const dgm_options *o)
     enum dgm_log_level level = DGM_LOG_INFO;
     const int rank = launched_as();
     if (dgm_log_parse(&level, o->log_level) != DGM_OK)
-        return say_failure(DGM_EUSAGE);
+        return dgm_command_end(DGM_EUSAGE);
     dgm_log_init(level, rank, rank + 1);
     dgm_log_as_json(strcmp(o->log_format, "json") == 0);
     if (o->print_config) {
@@ -163,7 +164,6 @@ static int run(const dgm_options *o)
 /* run_command - argv: the words after the command's name. */
 static int run_command(enum dgm_command command, int argc, char **argv)
 {
-    dgm_options o;
     for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
             if (launched_as() == 0)
@@ -171,12 +171,8 @@ static int run_command(enum dgm_command command, int argc, char **argv)
             return 0;
         }
     }
-    int rc = commands[command].run != NULL ? DGM_OK
-                                           : dgm_fail(DGM_EUNSUPPORTED, "%s: not in this build",
-                                                      dgm_options_command_name(command));
-    o = (dgm_options){.command = command};
-    if (rc == DGM_OK)
-        rc = dgm_options_open(&o, command, argc, argv);
+    dgm_options o = {.command = command};
+    const int rc = dgm_options_open(&o, command, argc, argv);
     const int code = rc == DGM_OK ? run(&o) : fail_together(rc, &o);
     dgm_options_close(&o);
     return code;
@@ -204,6 +200,6 @@ int main(int argc, char **argv)
     }
     const enum dgm_command command = dgm_options_command(word);
     if (command == DGM_COMMANDS)
-        return launched_as() == 0 ? say_failure(DGM_EUSAGE) : dgm_exit_code(DGM_EUSAGE);
+        return launched_as() == 0 ? dgm_command_end(DGM_EUSAGE) : dgm_exit_code(DGM_EUSAGE);
     return finish_stdout(run_command(command, argc - 2, argv + 2));
 }

@@ -43,42 +43,36 @@ static const char model_group[] = "Model and ranks", text_group[] = "Text in",
 #define AT(field) offsetof(dgm_options, field)
 #define TEXT(key, letter, group, field, preset, unit, commands, flags, help, risk)                 \
     {                                                                                              \
-        key, letter, group, DGM_OPT_TEXT, AT(field), preset, 0, 0, NULL, NULL, unit, commands,     \
-            flags, help, risk                                                                      \
+        key, letter, group, DGM_OPT_TEXT, AT(field), preset, 0, 0, NULL, unit, commands, flags,    \
+            help, risk                                                                             \
     }
-#define CHOICE(key, group, field, preset, choices, later, commands, flags, help, risk)             \
+#define CHOICE(key, group, field, preset, choices, commands, flags, help, risk)                    \
     {                                                                                              \
-        key, 0, group, DGM_OPT_CHOICE, AT(field), preset, 0, 0, choices, later, "WHICH", commands, \
-            flags, help, risk                                                                      \
+        key, 0, group, DGM_OPT_CHOICE, AT(field), preset, 0, 0, choices, "WHICH", commands, flags, \
+            help, risk                                                                             \
     }
 #define SWITCH(key, letter, group, field, commands, flags, help, risk)                             \
     {                                                                                              \
-        key, letter, group, DGM_OPT_BOOL, AT(field), "false", 0, 0, NULL, NULL, "", commands,      \
-            flags, help, risk                                                                      \
+        key, letter, group, DGM_OPT_BOOL, AT(field), "false", 0, 0, NULL, "", commands, flags,     \
+            help, risk                                                                             \
     }
 #define INT(key, letter, group, field, preset, min, max, unit, commands, flags, help, risk)        \
     {                                                                                              \
-        key, letter, group, DGM_OPT_INT, AT(field), preset, min, max, NULL, NULL, unit, commands,  \
-            flags, help, risk                                                                      \
+        key, letter, group, DGM_OPT_INT, AT(field), preset, min, max, NULL, unit, commands, flags, \
+            help, risk                                                                             \
     }
 #define REAL(key, group, field, preset, min, max, commands, help, risk)                            \
     {                                                                                              \
-        key, 0, group, DGM_OPT_FLOAT, AT(field), preset, min, max, NULL, NULL, "X", commands,      \
-            RESULT, help, risk                                                                     \
+        key, 0, group, DGM_OPT_FLOAT, AT(field), preset, min, max, NULL, "X", commands, RESULT,    \
+            help, risk                                                                             \
     }
 #define SHARE(key, group, field, preset, min, max, help)                                           \
     {                                                                                              \
-        key, 0, group, DGM_OPT_FLOAT, AT(field), preset, min, max, NULL, NULL, "X", W, NONE, help, \
-            NULL                                                                                   \
+        key, 0, group, DGM_OPT_FLOAT, AT(field), preset, min, max, NULL, "X", W, NONE, help, NULL  \
     }
 #define SHAPE(key, field, max, help)                                                               \
     {                                                                                              \
-        key, 0, shape_group, DGM_OPT_INT, AT(field), "0", 0, max, NULL, NULL, "N", Y, NONE, help,  \
-            NULL                                                                                   \
-    }
-#define LATER(key, group, unit, commands, help)                                                    \
-    {                                                                                              \
-        key, 0, group, DGM_OPT_TEXT, 0, "", 0, 0, NULL, "*", unit, commands, NONE, help, NULL      \
+        key, 0, shape_group, DGM_OPT_INT, AT(field), "0", 0, max, NULL, "N", Y, NONE, help, NULL   \
     }
 
 const dgm_opt dgm_option_rows[] = {
@@ -88,50 +82,50 @@ const dgm_opt dgm_option_rows[] = {
          "model directory as downloaded from Hugging Face; without it the demonstration model that "
          "comes with dragoman",
          NULL),
-    CHOICE("comm", model_group, comm, "auto", "auto|local|mpi", NULL, T | S | B | G | P | V, NONE,
+    CHOICE("comm", model_group, comm, "auto", "auto|local|mpi", T | S | B | G | P | V, NONE,
            "how ranks talk: local is one process, mpi needs mpirun or srun, auto asks the "
            "environment",
            "`local` under mpirun starts N copies that all do the same work"),
     INT("threads", 0, model_group, threads, "0", 0, 1024, "N", T | S | B | Q | Y | G | P | W | V,
         NONE, "threads of each rank; 0: the CPUs that it may use, shared among the ranks on them",
         "More threads than CPUs make every step wait for the slowest"),
-    CHOICE("isa", model_group, isa, "auto", "auto|ref|avx2|avx512|vnni", NULL,
+    CHOICE("isa", model_group, isa, "auto", "auto|ref|avx2|avx512|vnni",
            T | S | B | Q | G | P | W | V, NONE,
            "instruction set; the text is the same with any, auto takes the best that all ranks "
            "have",
            "`ref` is plain C, some ten times slower"),
-    CHOICE("device", model_group, device, "cpu", "cpu|cuda", NULL, T | S | B | G | P | V, NONE,
+    CHOICE("device", model_group, device, "cpu", "cpu|cuda", T | S | B | G | P | V, NONE,
            "where experts run: cuda puts those of each rank into the memory of a GPU, one GPU a "
            "rank; the text is the same with either",
            "A GPU pays for wide experts; small models are faster on the CPU"),
     TEXT("dense-ranks", 0, model_group, dense_ranks, "all", "all|N", T | S | G | P | V, JOB,
          "ranks that hold dense weights and translate sentences; the others hold experts only",
          "Few dense ranks leave the others waiting"),
-    CHOICE("task-ranks", model_group, task_ranks, "all", "all|split", NULL, T | S | B | G, JOB,
+    CHOICE("task-ranks", model_group, task_ranks, "all", "all|split", T | S | B | G, JOB,
            "which ranks translate into a language, where the model is routed by task: all, each "
            "with the experts of all languages of the job; or split: as many for each language, "
            "with the experts of their own languages alone",
            "Split holds and reads less, encodes a line once for each of several targets, and "
            "leaves ranks idle when languages come one after the other"),
-    CHOICE("compute", model_group, compute, "auto", "auto|f32|int8", NULL,
-           T | S | B | Q | G | P | V, RESULT,
+    CHOICE("compute", model_group, compute, "auto", "auto|f32|int8", T | S | B | Q | G | P | V,
+           RESULT,
            "arithmetic of the products with integer weights: f32, or int8 with each row of "
            "activations rounded too; auto as the model says, else f32; quantize writes it into the "
            "model",
            "int8 is faster and loses a little more"),
-    CHOICE("verify", model_group, verify_when, "first-use", "first-use|open|never", NULL,
-           T | S | P | V, NONE,
+    CHOICE("verify", model_group, verify_when, "first-use", "first-use|open|never", T | S | P | V,
+           NONE,
            "when the checksums of a packed model are compared: each expert before its first token, "
            "everything before the first line, or never",
            "never lets a damaged file translate"),
-    CHOICE("kv", model_group, kv, "f32", "f32|bf16", NULL, T | S | B | G | P | V, RESULT,
+    CHOICE("kv", model_group, kv, "f32", "f32|bf16", T | S | B | G | P | V, RESULT,
            "type of the attention cache: bf16 takes half the memory and bandwidth, and rounds",
            "Another type gives another text now and then"),
     SWITCH("dropless", 0, model_group, dropless, T | S | G | P | V, RESULT,
            "accept a model whose configuration drops tokens by batch, and never drop any",
            "The model was trained to expect drops, quality may differ"),
     CHOICE(
-        "overlap", model_group, overlap, "auto", "auto|on|off", NULL, T | S | B | P | V, JOB,
+        "overlap", model_group, overlap, "auto", "auto|on|off", T | S | B | P | V, JOB,
         "run each step in two halves, so that the rows of one travel between ranks while the "
         "other computes; auto tries both ways on some steps when ranks are on several hosts, and "
         "keeps the faster",
@@ -140,9 +134,8 @@ const dgm_opt dgm_option_rows[] = {
          "experts that each language keeps, as dragoman prune writes them; others are not loaded; "
          "inspect, atlas: what such a file keeps",
          "Fewer experts cost quality: dragoman score-text measures it"),
-    CHOICE("keep-missing", model_group, keep_missing, "error", "error|exact", NULL,
-           T | S | G | P | V, RESULT,
-           "a language that the keep file does not list: an error, or all experts", NULL),
+    CHOICE("keep-missing", model_group, keep_missing, "error", "error|exact", T | S | G | P | V,
+           RESULT, "a language that the keep file does not list: an error, or all experts", NULL),
     INT("comm-stall-ms", 0, model_group, stall_ms, "2000", 10, 3600000, "MS", T | S | B | G | P | V,
         JOB, "warn when a rank gave no sign of life for so long", NULL),
     INT("comm-deadline-ms", 0, model_group, deadline_ms, "60000", 100, 86400000, "MS",
@@ -167,7 +160,7 @@ const dgm_opt dgm_option_rows[] = {
          "translations to score, line by line beside the input", NULL),
     TEXT("target-prefix", 0, text_group, target_prefix, "", "FILE", T | C, NONE,
          "beginnings that the translations must have, line by line beside the input", NULL),
-    CHOICE("split", text_group, split, "auto", "auto|always|never", NULL, T | P | V | C, RESULT,
+    CHOICE("split", text_group, split, "auto", "auto|always|never", T | P | V | C, RESULT,
            "cut a line at sentence ends, translate the parts and join them: auto only what is too "
            "long for the model, always every line that holds several sentences",
            "NLLB tends to leave sentences out of lines that hold several"),
@@ -176,7 +169,7 @@ const dgm_opt dgm_option_rows[] = {
         "longest source in tokens, language code and </s> counted; longer is split or refused; 0: "
         "as the model says",
         NULL),
-    CHOICE("source-order", text_group, source_order, "auto", "auto|prefix|suffix", NULL,
+    CHOICE("source-order", text_group, source_order, "auto", "auto|prefix|suffix",
            T | S | K | G | P | V, RESULT,
            "where the source code stands: prefix `code text </s>`, suffix `text </s> code` (older "
            "checkpoints); auto asks the model",
@@ -192,7 +185,7 @@ const dgm_opt dgm_option_rows[] = {
          "target; "
          "quantize, synth, prune and extract make a directory, which must not be there yet",
          NULL),
-    CHOICE("format", output_group, format, "plain", "plain|marian", NULL, T | C, RESULT,
+    CHOICE("format", output_group, format, "plain", "plain|marian", T | C, RESULT,
            "plain `text` or `score ||| text`; marian `line ||| text ||| score`", NULL),
     INT("n-best", 0, output_group, n_best, "1", 1, 128, "N", T | C, RESULT,
         "write the N best translations of each line, N lines for one",
@@ -239,8 +232,8 @@ const dgm_opt dgm_option_rows[] = {
          "draw among the best that together have probability X", NULL),
     REAL("temperature", decode_group, temperature, "1", 0.001, 1000, T | V | C,
          "draw with logits divided by X; any of these three makes beam-size 1 the default", NULL),
-    {"seed", 0, decode_group, DGM_OPT_U64, AT(seed), "0", 0, 0, NULL, NULL, "N",
-     T | Y | P | W | V | C, RESULT,
+    {"seed", 0, decode_group, DGM_OPT_U64, AT(seed), "0", 0, 0, NULL, "N", T | Y | P | W | V | C,
+     RESULT,
      "of sampling: the same seed gives the same text on any number of ranks; of synth: the same "
      "seed and shape give the same bytes; of prune --evaluate, --sweep and --max-loss: of their "
      "resamples; of sparsify: of the lines that are drawn",
@@ -249,7 +242,7 @@ const dgm_opt dgm_option_rows[] = {
          "choose a language's tokens only among the pieces that FILE lists for it, lines of "
          "`CODE<TAB>piece piece ...`; faster, and no other script",
          "What is not listed cannot be written: list rare pieces, digits and names too"),
-    CHOICE("retry", decode_group, retry, "none", "none|checks", NULL, T | V | C, RESULT,
+    CHOICE("retry", decode_group, retry, "none", "none|checks", T | V | C, RESULT,
            "checks: decode a line once more, with a wider beam and an n-gram block, when a check "
            "strikes its translation (docs/decoding.md), and give the better of both",
            "A line that is decoded twice takes more than twice as long"),
@@ -294,22 +287,22 @@ const dgm_opt dgm_option_rows[] = {
          "many "
          "each sparse layer has",
          "int4 costs quality: measure it on your text"),
-    CHOICE("dense", compress_group, dense, "int8", "int8|bf16|f32", NULL, Q | Y, NONE,
+    CHOICE("dense", compress_group, dense, "int8", "int8|bf16|f32", Q | Y, NONE,
            "type of all other matrices, embedding included; routers and vectors stay f32; synth's "
            "default is bf16",
            NULL),
-    CHOICE("group", compress_group, group, "none", "none|32|64|128", NULL, Q | Y, NONE,
+    CHOICE("group", compress_group, group, "none", "none|32|64|128", Q | Y, NONE,
            "inputs that share a scale; none: one scale for each output",
            "Smaller groups lose less and take more room: 32 add an eighth to int8, a quarter to "
            "int4"),
-    CHOICE("scale-rule", compress_group, scale_rule, "paper", "paper|127", NULL, Q, NONE,
+    CHOICE("scale-rule", compress_group, scale_rule, "paper", "paper|127", Q, NONE,
            "scale of the integers: paper is largest / 128 (int4: / 8), as in arXiv 2211.10017; 127 "
            "is largest / 127 (int4: / 7)",
            NULL),
-    CHOICE("clip", compress_group, clip, "mse", "none|mse", NULL, Q, NONE,
+    CHOICE("clip", compress_group, clip, "mse", "none|mse", Q, NONE,
            "mse: make each scale the one of least squared error, which may clip the largest",
            "Takes longer"),
-    CHOICE("storage", compress_group, storage, "auto", "auto|dense", NULL, Q, NONE,
+    CHOICE("storage", compress_group, storage, "auto", "auto|dense", Q, NONE,
            "auto: of a sparsified model, matrices that are smaller without their zeros are stored "
            "without; dense: all are stored whole",
            "The bits of what is computed are the same"),
@@ -330,7 +323,7 @@ const dgm_opt dgm_option_rows[] = {
            "Logits differ in their last digits: not the bytes of the whole model"),
 
     /* Weights that become zero */
-    CHOICE("method", sparsify_group, method, "wanda", "magnitude|wanda|owl|m-wanda", NULL, W, NONE,
+    CHOICE("method", sparsify_group, method, "wanda", "magnitude|wanda|owl|m-wanda", W, NONE,
            "what a weight is worth: its magnitude; times what enters it (Wanda, arXiv 2306.11695); "
            "that, layers sharing by their outliers (OWL, arXiv 2310.05175); or after M-Wanda "
            "(arXiv 2505.21171), languages apart: the formulas are our own, the paper's were not at "
@@ -338,10 +331,9 @@ const dgm_opt dgm_option_rows[] = {
            NULL),
     SHARE("sparsity", sparsify_group, sparsity, "0.5", 0, 1,
           "part of the weights of attention and feed-forward matrices that becomes zero"),
-    CHOICE("pattern", sparsify_group, pattern, "unstructured", "unstructured|2:4|4:8", NULL, W,
-           NONE, "2:4: of each 4 consecutive inputs of an output 2 go; 4:8 likewise", NULL),
-    CHOICE("calibration-target", sparsify_group, calibration_target, "pairs", "pairs|self", NULL, W,
-           NONE,
+    CHOICE("pattern", sparsify_group, pattern, "unstructured", "unstructured|2:4|4:8", W, NONE,
+           "2:4: of each 4 consecutive inputs of an output 2 go; 4:8 likewise", NULL),
+    CHOICE("calibration-target", sparsify_group, calibration_target, "pairs", "pairs|self", W, NONE,
            "self: each language into itself, so that files need not be parallel, and one will do",
            NULL),
     INT("samples", 0, sparsify_group, samples, "128", 0, 100000000, "N", W, NONE,
@@ -352,7 +344,7 @@ const dgm_opt dgm_option_rows[] = {
           "m-wanda: the score is multiplied by this power of the share of tokens at which an input "
           "is above --tau"),
     SHARE("tau", sparsify_group, tau, "0", 0, 1000000, "m-wanda: an input fires where |x| > X"),
-    CHOICE("score", sparsify_group, score, "add", "add|mul", NULL, W, NONE,
+    CHOICE("score", sparsify_group, score, "add", "add|mul", W, NONE,
            "m-wanda: |w| (a + lambda sqrt(V)), or |w| a (1 + lambda V / a^2); a is the root mean "
            "square of an input, V the variance of that over languages",
            NULL),
@@ -373,31 +365,31 @@ const dgm_opt dgm_option_rows[] = {
         "a JSON object of language codes and ascending numbers over all layers",
         NULL),
     CHOICE(
-        "metric", prune_group, metric, "importance", "top1|top2|load|vanilla|importance|gate",
-        NULL, P, NONE,
+        "metric", prune_group, metric, "importance", "top1|top2|load|vanilla|importance|gate", P,
+        NONE,
         "value of an expert, from its share of first places: alone, with second places, times its "
         "mean weight, times its weight where it is first, times the exponential of that; gate: its "
         "share of the gates of all tokens",
         NULL),
     CHOICE(
         "algorithm", prune_group, algorithm, "fixed",
-        "fixed|threshold|stack-thresholds|loss|loss-stacks|loss-layers", NULL, P, NONE,
+        "fixed|threshold|stack-thresholds|loss|loss-stacks|loss-layers", P, NONE,
         "as many experts in each layer of a stack; or as many as reach a threshold of value, one "
         "for all layers or one for each stack; loss: experts go whose lack costs the translations "
         "of --reference least, as many in all, in each stack, or in each layer",
         NULL),
-    CHOICE("granularity", prune_group, granularity, "language", "language|pair|all", NULL, P, NONE,
+    CHOICE("granularity", prune_group, granularity, "language", "language|pair|all", P, NONE,
            "a set for each language (encoder: from it, decoder: into it), for each pair, or one",
            NULL),
-    CHOICE("average", prune_group, average, "directions", "directions|tokens", NULL, P, NONE,
+    CHOICE("average", prune_group, average, "directions", "directions|tokens", P, NONE,
            "directions weigh alike, or by their tokens", NULL),
-    CHOICE("stats-mode", prune_group, stats_mode, "auto", "auto|forced|beam", NULL, P, NONE,
+    CHOICE("stats-mode", prune_group, stats_mode, "auto", "auto|forced|beam", P, NONE,
            "which statistics count, when there are those of given translations and of hypotheses; "
            "auto: of hypotheses if there are any",
            NULL),
-    {"fraction", 0, prune_group, DGM_OPT_FLOAT, AT(fraction), "0.8125", 0, 1, NULL, NULL, "X", P,
-     NONE, "part of all experts that goes", NULL},
-    {"ratio", 0, prune_group, DGM_OPT_FLOAT, AT(ratio), "3", 0, 1000, NULL, NULL, "X", P, NONE,
+    {"fraction", 0, prune_group, DGM_OPT_FLOAT, AT(fraction), "0.8125", 0, 1, NULL, "X", P, NONE,
+     "part of all experts that goes", NULL},
+    {"ratio", 0, prune_group, DGM_OPT_FLOAT, AT(ratio), "3", 0, 1000, NULL, "X", P, NONE,
      "experts kept in the encoder for one in the decoder", NULL},
     INT("keep-total", 0, prune_group, keep_total, "0", 0, 1048576, "N", P, NONE,
         "instead of fraction and ratio: how many experts stay, over all layers", NULL),
@@ -418,13 +410,12 @@ const dgm_opt dgm_option_rows[] = {
            "--ratios: quality "
            "against bytes, and the knee; -o FILE: as JSON; -k FILE: the knee's experts",
            NULL),
-    {"max-loss", 0, prune_group, DGM_OPT_FLOAT, AT(max_loss), "-1", -1, 100, NULL, NULL, "X", P,
-     NONE,
+    {"max-loss", 0, prune_group, DGM_OPT_FLOAT, AT(max_loss), "-1", -1, 100, NULL, "X", P, NONE,
      "find the fewest bytes of experts, over --fractions and --ratios, that lose at most X chrF++ "
      "on the texts of -i, and write "
      "them to --keep; -1: do not",
      NULL},
-    CHOICE("loss-of", prune_group, loss_of, "worst", "worst|mean", NULL, P, NONE,
+    CHOICE("loss-of", prune_group, loss_of, "worst", "worst|mean", P, NONE,
            "what --max-loss bounds: the loss of the direction that loses most, or the mean",
            "A mean hides a direction that fails"),
     TEXT("fractions", 0, prune_group, fractions, "", "X,..", P, NONE,
@@ -443,8 +434,7 @@ const dgm_opt dgm_option_rows[] = {
          "part of the decoder's experts to keep for a target language, whatever the budget says; "
          "may be given several times",
          NULL),
-    CHOICE("linkage", prune_group, linkage, "average", "average|single|complete|ward", NULL, A,
-           NONE,
+    CHOICE("linkage", prune_group, linkage, "average", "average|single|complete|ward", A, NONE,
            "how far apart two clusters of languages are: mean over pairs, nearest pair, "
            "farthest pair, or growth of the sum of squares",
            NULL),
@@ -476,14 +466,14 @@ const dgm_opt dgm_option_rows[] = {
     TEXT("experts-kept", 0, shape_group, experts_kept, "", "E,D", Y, NONE,
          "how many of the experts are there in encoder and decoder, as if the others were pruned",
          NULL),
-    CHOICE("weights", shape_group, weights, "plain", "plain|f32|bf16|int8|int4", NULL, Y, NONE,
+    CHOICE("weights", shape_group, weights, "plain", "plain|f32|bf16|int8|int4", Y, NONE,
            "type of the experts' matrices in dragoman's packed layout; plain: a Hugging Face "
            "directory of the type that --dense says",
            NULL),
-    CHOICE("encoder-routing", shape_group, encoder_routing, "token", "token|sentence|task", NULL, Y,
-           NONE, "what the experts of the encoder are chosen by", NULL),
-    CHOICE("decoder-routing", shape_group, decoder_routing, "token", "token|sentence|task", NULL, Y,
-           NONE, "what those of the decoder are chosen by; task: the target language", NULL),
+    CHOICE("encoder-routing", shape_group, encoder_routing, "token", "token|sentence|task", Y, NONE,
+           "what the experts of the encoder are chosen by", NULL),
+    CHOICE("decoder-routing", shape_group, decoder_routing, "token", "token|sentence|task", Y, NONE,
+           "what those of the decoder are chosen by; task: the target language", NULL),
     INT("tasks", 0, shape_group, tasks, "0", 0, 65536, "N", Y, NONE,
         "target languages that a model routed by task knows, with experts of their own while there "
         "are enough; 0: four",
@@ -494,8 +484,8 @@ const dgm_opt dgm_option_rows[] = {
         NULL),
     SWITCH("planted-eos", 0, shape_group, planted_eos, Y, NONE,
            "one more expert of the last decoder layer alone makes such translations end", NULL),
-    {"router-scale", 0, shape_group, DGM_OPT_FLOAT, AT(router_scale), "4", 0.01, 1000, NULL, NULL,
-     "X", Y, NONE, "spread of router logits, to the nearest power of 2",
+    {"router-scale", 0, shape_group, DGM_OPT_FLOAT, AT(router_scale), "4", 0.01, 1000, NULL, "X", Y,
+     NONE, "spread of router logits, to the nearest power of 2",
      "Near 0 gates are all alike and near ties common"},
 
     /* Client */
@@ -513,7 +503,7 @@ const dgm_opt dgm_option_rows[] = {
         "how often in a row a connection is tried, with growing pauses, before the job ends; 0: no "
         "limit; client health tries once unless told otherwise",
         NULL),
-    CHOICE("priority", client_group, priority, "normal", "normal|interactive|bulk", NULL, C, NONE,
+    CHOICE("priority", client_group, priority, "normal", "normal|interactive|bulk", C, NONE,
            "interactive goes before others, bulk behind them", NULL),
     INT("line-deadline-ms", 0, client_group, line_deadline_ms, "0", 0, 86400000, "MS", C, NONE,
         "a line that is not translated in so long is given up, and blank; 0: none", NULL),
@@ -578,9 +568,9 @@ const dgm_opt dgm_option_rows[] = {
          "read options from FILE, `key = value`; flags and environment are stronger", NULL),
     SWITCH("print-config", 0, general_group, print_config, ALL, HERE,
            "print every option, its value and where it comes from, and stop", NULL),
-    CHOICE("log-level", general_group, log_level, "info", "error|warn|info|debug|trace", NULL, ALL,
-           NONE, "how much to say on standard error", NULL),
-    CHOICE("log-format", general_group, log_format, "text", "text|json", NULL, ALL, NONE,
+    CHOICE("log-level", general_group, log_level, "info", "error|warn|info|debug|trace", ALL, NONE,
+           "how much to say on standard error", NULL),
+    CHOICE("log-format", general_group, log_format, "text", "text|json", ALL, NONE,
            "how to say it: lines for people, or one JSON object a line", NULL),
     SWITCH("help", 'h', general_group, help, ALL, HERE, "this text", NULL),
 };

@@ -21,8 +21,6 @@ typedef struct cutter {
     int n;
 } cutter;
 
-static const char *const stack_names[DGM_STACKS] = {"encoder", "decoder"};
-
 /* ---- directions ---- */
 
 /* add_set - the set of a direction in a stack joins the union. */
@@ -34,7 +32,7 @@ static int add_set(const cutter *c, int stack, const char *src, const char *tgt)
         char names[256];
         dgm_keep_list(names, sizeof names, &c->keep, stack);
         return dgm_fail(DGM_EINPUT, "%s keeps no %s experts for %s, but for %s", c->o->keep,
-                        stack_names[stack], lang, names);
+                        dgm_stack_names[stack], lang, names);
     }
     DGM_TRY(dgm_cut_check_set(c->m, stack, set, lang, c->o->keep));
     for (size_t e = 0; e < c->keep.shape.n_experts; e++)
@@ -125,7 +123,7 @@ static void print_experts(const cutter *c)
 {
     const dgm_moe_shape *shape = &c->keep.shape;
     for (int s = 0; s < DGM_STACKS; s++) {
-        (void)printf("%s experts by layer:", stack_names[s]);
+        (void)printf("%s experts by layer:", dgm_stack_names[s]);
         for (int l = 0; l < shape->n_layers; l++) {
             const dgm_moe_layer *layer = &shape->layers[l];
             int n = 0;

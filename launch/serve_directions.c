@@ -29,15 +29,39 @@ static int fill_pairs(dgm_serve_directions *d, dgm_session *s, const dgm_keep *k
     return known > 0 ? DGM_OK : DGM_EINPUT; /* the last one's sentence */
 }
 
-int dgm_serve_directions_open(dgm_serve_directions *d, dgm_session *s)
+static bool served(const dgm_serve_directions *d, int i, int j)
+{
+    int task;
+    return (d->pairs == NULL || !d->pairs[i * d->n + j].missing) &&
+           dgm_tasks_find(&task, &d->session->model->tasks, d->codes[i], d->codes[j]) == DGM_OK;
+}
+
+/* list_served - who is a source or a target at all. */
+static int list_served(dgm_serve_directions *d)
+{
+    const size_t n = (size_t)d->n + 1;
+    d->sources = calloc(n, sizeof *d->sources);
+    d->targets = calloc(n, sizeof *d->targets);
+    if (d->sources == NULL || d->targets == NULL)
+        return no_memory();
+    for (int i = 0; i < d->n; i++) {
+        bool source = false, target = false;
+        for (int j = 0; j < d->n && !(source && target); j++) {
+            source = source || served(d, i, j);
+            target = target || served(d, j, i);
+        }
+        if (source)
+            d->sources[d->n_sources++] = d->codes[i];
+        if (target)
+            d->targets[d->n_targets++] = d->codes[i];
+    }
+    return DGM_OK;
+}
+
+/* read_pairs - the sets of all directions, where there are some. */
+static int read_pairs(dgm_serve_directions *d, dgm_session *s)
 {
     dgm_keep keep;
-    *d = (dgm_serve_directions){.session = s, .n = dgm_tok_n_langs(s->tok)};
-    d->codes = calloc((size_t)d->n + 1, sizeof *d->codes);
-    if (d->codes == NULL)
-        return no_memory();
-    for (int i = 0; i < d->n; i++)
-        d->codes[i] = dgm_tok_lang_code(s->tok, i);
     if (s->options->keep[0] == '\0' && s->model->cut == NULL)
         return DGM_OK;
     d->pairs = calloc((size_t)d->n * (size_t)d->n + 1, sizeof *d->pairs);
@@ -49,10 +73,24 @@ int dgm_serve_directions_open(dgm_serve_directions *d, dgm_session *s)
     return rc;
 }
 
+int dgm_serve_directions_open(dgm_serve_directions *d, dgm_session *s)
+{
+    *d = (dgm_serve_directions){.session = s, .n = dgm_tok_n_langs(s->tok)};
+    d->codes = calloc((size_t)d->n + 1, sizeof *d->codes);
+    if (d->codes == NULL)
+        return no_memory();
+    for (int i = 0; i < d->n; i++)
+        d->codes[i] = dgm_tok_lang_code(s->tok, i);
+    DGM_TRY(read_pairs(d, s));
+    return list_served(d);
+}
+
 void dgm_serve_directions_close(dgm_serve_directions *d)
 {
     free(d->codes);
     free(d->pairs);
+    free(d->sources);
+    free(d->targets);
     *d = (dgm_serve_directions){0};
 }
 

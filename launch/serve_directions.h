@@ -15,6 +15,9 @@ typedef struct dgm_serve_directions {
     int n; /* languages of the model */
     const char **codes;
     dgm_serve_pair *pairs; /* [n, n] by source and target, or NULL: all experts for all */
+    const char **sources,
+        **targets; /* [n_sources], [n_targets] of codes: those of the directions that are served */
+    int n_sources, n_targets;
 } dgm_serve_directions;
 
 /* dgm_serve_directions_open - rank 0, between join and load: the sets of all directions go into the session. *s outlives d.

@@ -72,6 +72,14 @@ int dgm_cpus_share(const dgm_cpus *mine, const dgm_cpus *const *here, int n)
     return whole < 1 ? 1 : whole;
 }
 
+int dgm_cpus_own(void)
+{
+    dgm_cpus mine;
+    const dgm_cpus *const here[] = {&mine};
+    dgm_cpus_read(&mine);
+    return dgm_cpus_share(&mine, here, 1);
+}
+
 void dgm_cpus_format(char *buf, size_t size, const dgm_cpus *c)
 {
     size_t n = 0;

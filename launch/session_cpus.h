@@ -21,6 +21,9 @@ void dgm_cpus_read(dgm_cpus *out);
  */
 int dgm_cpus_share(const dgm_cpus *mine, const dgm_cpus *const *here, int n);
 
+/* dgm_cpus_own - how many CPUs this process may use; at least 1. */
+int dgm_cpus_own(void);
+
 /* dgm_cpus_format - "0-3,8 node 0". */
 void dgm_cpus_format(char *buf, size_t size, const dgm_cpus *c);
 

@@ -121,11 +121,22 @@ static entry *find(const dgm_answer_cache *c, uint64_t hash, size_t bytes)
     return e;
 }
 
-bool dgm_answer_cache_find(dgm_answer_cache *c, dgm_wire_answer *out, const dgm_request *r)
+static entry *find_request(dgm_answer_cache *c, const dgm_request *r)
 {
     const size_t bytes = describe(c, r);
-    entry *e = bytes == 0 ? NULL : find(c, XXH3_64bits(c->asked, bytes), bytes);
-    atomic_fetch_add(e != NULL ? &c->hits : &c->misses, 1);
+    return bytes == 0 ? NULL : find(c, XXH3_64bits(c->asked, bytes), bytes);
+}
+
+bool dgm_answer_cache_has(dgm_answer_cache *c, const dgm_request *r)
+{
+    const bool there = find_request(c, r) != NULL;
+    atomic_fetch_add(there ? &c->hits : &c->misses, 1);
+    return there;
+}
+
+bool dgm_answer_cache_find(dgm_answer_cache *c, dgm_wire_answer *out, const dgm_request *r)
+{
+    entry *e = find_request(c, r);
     if (e == NULL)
         return false;
     unlink_use(c, e);

@@ -23,6 +23,9 @@ typedef struct dgm_answer_cache_state {
 DGM_MUST_CHECK int dgm_answer_cache_create(dgm_answer_cache **out, size_t bytes);
 void dgm_answer_cache_destroy(dgm_answer_cache *c);
 
+/* dgm_answer_cache_has - dgm_answer_cache_find would find it, until something else is kept. Counts a hit or a miss. */
+bool dgm_answer_cache_has(dgm_answer_cache *c, const dgm_request *r);
+
 /* dgm_answer_cache_find - what was answered to an equal request (its cfg, target and line's text are set): into *out but for
  * segment, times, credits and last; cached is set. Texts live until the next call. False when there is none. */
 bool dgm_answer_cache_find(dgm_answer_cache *c, dgm_wire_answer *out, const dgm_request *r);

@@ -9,7 +9,6 @@
 const char *const dgm_metric_names[DGM_ATLAS_METRICS] = {"top1", "top2", "load", "vanilla",
                                                          "importance"};
 const char *const dgm_linkage_names[DGM_LINKAGES] = {"average", "single", "complete", "ward"};
-const char *const dgm_stack_names[DGM_STACKS] = {"encoder", "decoder"};
 
 /* What prune does when it is told nothing. */
 static const double default_fraction = 0.8125, default_ratio = 3;

@@ -60,6 +60,6 @@ DGM_MUST_CHECK int dgm_atlas_json(char **text, const dgm_atlas *a);
 DGM_MUST_CHECK int dgm_atlas_csv(const dgm_atlas *a, const char *dir);
 
 extern const char *const dgm_metric_names[DGM_ATLAS_METRICS],
-    *const dgm_linkage_names[DGM_LINKAGES], *const dgm_stack_names[DGM_STACKS];
+    *const dgm_linkage_names[DGM_LINKAGES];
 
 #endif

@@ -89,24 +89,13 @@ static json_t *stack_json(const dgm_atlas_comparison *c, int stack)
                      only_json(c, stack, 1));
 }
 
-static json_t *layers_json(const dgm_moe_shape *shape)
-{
-    json_t *layers = json_array();
-    for (int l = 0; l < shape->n_layers; l++)
-        (void)json_array_append_new(layers, json_pack("{s:s, s:i, s:i}", "stack",
-                                                      dgm_stack_names[shape->layers[l].stack],
-                                                      "index", shape->layers[l].index, "experts",
-                                                      shape->layers[l].n_experts));
-    return layers;
-}
-
 int dgm_atlas_comparison_json(char **text, const dgm_atlas_comparison *c)
 {
     *text = dgm_json_page_text(json_pack(
         "{s:s, s:{s:o, s:o}, s:{s:o, s:o}, s:o, s:[o, o]}", "kind", "compare", "old", "statistics",
         text_json(c->a->stats_path), "model", dgm_hash_json(c->a->stats.model), "new", "statistics",
         text_json(c->b->stats_path), "model", dgm_hash_json(c->b->stats.model), "layers",
-        layers_json(&c->a->stats.shape), "stacks", stack_json(c, DGM_ENCODER),
+        dgm_moe_shape_json(&c->a->stats.shape), "stacks", stack_json(c, DGM_ENCODER),
         stack_json(c, DGM_DECODER)));
     return *text != NULL ? DGM_OK : dgm_fail(DGM_ENOMEM, "atlas: out of memory for its page");
 }

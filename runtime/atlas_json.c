@@ -7,17 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static json_t *layers_json(const dgm_moe_shape *shape)
-{
-    json_t *layers = json_array();
-    for (int l = 0; l < shape->n_layers; l++)
-        (void)json_array_append_new(layers, json_pack("{s:s, s:i, s:i}", "stack",
-                                                      dgm_stack_names[shape->layers[l].stack],
-                                                      "index", shape->layers[l].index, "experts",
-                                                      shape->layers[l].n_experts));
-    return layers;
-}
-
 /* kept_json - [n, width] bytes: 1 kept, 0 not, 2 nobody says. */
 static json_t *kept_json(const dgm_atlas_stack *st)
 {
@@ -151,7 +140,7 @@ int dgm_atlas_json(char **text, const dgm_atlas *a)
                   "atlas", "statistics", stats != NULL ? stats : json_string("?"), "keep",
                   keep != NULL ? keep : json_string("?"), "model", dgm_hash_json(a->stats.model),
                   "mode", a->mode == DGM_GATES_BEAM ? "beam" : "forced", "tokens", tokens_json(a),
-                  "metrics", metrics, "layers", layers_json(&a->stats.shape), "stacks",
+                  "metrics", metrics, "layers", dgm_moe_shape_json(&a->stats.shape), "stacks",
                   stack_json(a, DGM_ENCODER), stack_json(a, DGM_DECODER), "tree", tree_json(a),
                   "ranks", ranks_json(a), "sweep", sweep_json(&a->sweep)));
     return *text != NULL ? DGM_OK : dgm_fail(DGM_ENOMEM, "atlas: out of memory for its page");

@@ -2,16 +2,25 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
+
+enum { RECENT = 1024 };
 
 typedef struct waiting {
     struct waiting *next;
-    dgm_job job; /* its pointers go into this allocation */
+    uint64_t hash; /* of the source */
+    dgm_job job;   /* its pointers go into this allocation */
 } waiting;
 
 struct dgm_batch {
     int dense_ranks, groups, slots, batch_tokens;
     int n_waiting, n_running, most_waiting;
     waiting *first, **last;
+    /* by their hashes, where sources went last: [hash mod RECENT] */
+    struct {
+        uint64_t hash;
+        int rank;
+    } recent[RECENT];
     int *free;  /* [dense_ranks] slots */
     int *taken; /* [dense_ranks] tokens of the step being formed */
     bool
@@ -74,7 +83,8 @@ static waiting *copy_job(const dgm_job *job)
         return NULL;
     dgm_target *targets = (dgm_target *)(w + 1);
     int32_t *at = (int32_t *)(targets + job->n_targets);
-    *w = (waiting){.job = *job};
+    *w = (waiting){.job = *job,
+                   .hash = XXH3_64bits(job->source, (size_t)job->n_source * sizeof *job->source)};
     w->job.targets = targets;
     w->job.source = memcpy(at, job->source, (size_t)job->n_source * sizeof *at);
     at += job->n_source;
@@ -127,17 +137,26 @@ int dgm_batch_drop(dgm_batch *b, uint64_t id)
     return dropped;
 }
 
-/* Where a sentence of n tokens goes; -1: nowhere in this step. */
-static int find_rank(const dgm_batch *b, int group, int n)
+static bool fits(const dgm_batch *b, int rank, int n)
 {
     const int share = dgm_batch_share(b->batch_tokens, b->dense_ranks);
+    return b->taken[rank] == 0 || b->taken[rank] + n <= share;
+}
+
+/* Where a sentence goes; -1: nowhere in this step. */
+static int find_rank(const dgm_batch *b, const waiting *w)
+{
+    const int n = w->job.n_source, last = b->recent[w->hash % RECENT].rank;
     int best = -1;
-    for (int r = group; r < b->dense_ranks; r += b->groups) {
-        const bool fits = b->taken[r] == 0 || b->taken[r] + n <= share;
-        if (fits && (best < 0 || b->free[r] > b->free[best]))
+    for (int r = w->job.group; r < b->dense_ranks; r += b->groups)
+        if (fits(b, r, n) && (best < 0 || b->free[r] > b->free[best]))
             best = r;
-    }
-    return best;
+    const bool known = best >= 0 && b->recent[w->hash % RECENT].hash == w->hash &&
+                       last % b->groups == w->job.group;
+    return known && fits(b, last, n) && b->free[last] >= w->job.n_targets &&
+                   2 * b->free[last] >= b->free[best]
+               ? last
+               : best;
 }
 
 void dgm_batch_form(dgm_batch *b, const dgm_engine_pace *pace,
@@ -147,14 +166,22 @@ void dgm_batch_form(dgm_batch *b, const dgm_engine_pace *pace,
     if (pace->encode_tokens > 0 && pace->encode_tokens < most)
         most = pace->encode_tokens;
     int tokens = 0, open = b->groups;
+    bool entered[2] = {false, false}, full[2] = {false, false}; /* of others, of urgent ones */
     memset(b->taken, 0, (size_t)b->dense_ranks * sizeof *b->taken);
     memset(b->held, 0, (size_t)b->groups * sizeof *b->held);
     for (waiting **at = &b->first; *at != NULL && open > 0;) {
         waiting *w = *at;
         const int n = w->job.n_source, group = w->job.group;
-        const int rank = b->held[group] ? -1 : find_rank(b, group, n);
-        if ((rank >= 0 && tokens > 0 && tokens + n > most) || (pace->urgent_only && !w->job.urgent))
+        const int rank = b->held[group] ? -1 : find_rank(b, w);
+        if (pace->urgent_only && !w->job.urgent)
             return;
+        if (full[w->job.urgent] || (rank >= 0 && entered[w->job.urgent] && tokens + n > most)) {
+            if (!w->job.urgent)
+                return;
+            full[true] = true;
+            at = &w->next;
+            continue;
+        }
         if (rank < 0 || b->free[rank] < w->job.n_targets) {
             open -= !b->held[group];
             b->held[group] = true;
@@ -162,7 +189,10 @@ void dgm_batch_form(dgm_batch *b, const dgm_engine_pace *pace,
             continue;
         }
         tokens += n;
+        entered[w->job.urgent] = true;
         take(ctx, rank, &w->job);
+        b->recent[w->hash % RECENT].hash = w->hash;
+        b->recent[w->hash % RECENT].rank = rank;
         b->taken[rank] += n;
         b->free[rank] -= w->job.n_targets;
         b->n_waiting -= w->job.n_targets;

@@ -3,8 +3,9 @@
  *
  * Rank 0 alone. Sentences wait in the order in which they came (the front sorts its window by length), urgent ones before
  * the others. A step
- * takes as many as fit `batch_tokens` (at least one) and the free slots; each goes to the rank with the most
- * free slots whose share of the tokens it fits, ties to the lower rank. With groups (runtime/task_experts.h) those are
+ * takes as many as fit `batch_tokens` (at least one, of urgent ones and of the others, where those may enter) and the free slots; each goes to the rank with the most
+ * free slots whose share of the tokens it fits, ties to the lower rank; but to the one where its source went last, if that has half as
+ * many free, since it may be encoded there already. With groups (runtime/task_experts.h) those are
  * the ranks of the job's group, and who waits for them holds up nobody of another. What a sentence becomes does not depend
  * on any of this.
  */

@@ -77,12 +77,11 @@ static int read_ints(dgm_model_config *c, const dgm_json *j, const struct int_ke
 
 static int check_shapes(const dgm_model_config *c, const char *path)
 {
-    const char *const stacks[] = {"encoder", "decoder"};
     for (int s = 0; s < DGM_STACKS; s++)
         if (c->d_model % c->n_heads[s] != 0)
             return dgm_fail(DGM_EMODEL,
                             "%s: wanted %s_attention_heads to divide d_model %d, found %d", path,
-                            stacks[s], c->d_model, c->n_heads[s]);
+                            dgm_stack_names[s], c->d_model, c->n_heads[s]);
     const int ids[] = {c->pad_id, c->bos_id, c->eos_id, c->decoder_start_id};
     for (int i = 0; i < 4; i++)
         if (ids[i] >= c->vocab_size)

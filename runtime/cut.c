@@ -14,8 +14,6 @@
 
 enum { MAX_KEEP_BYTES = 1 << 28 };
 
-static const char *const stack_names[DGM_STACKS] = {"encoder", "decoder"};
-
 /* ---- config.json ---- */
 
 typedef struct reader {
@@ -62,7 +60,7 @@ static int read_layer(const reader *r, const dgm_moe_layer *layer, const json_t 
     /* with gates by hand a layer has what its tasks use, which may be fewer than others of the stack */
     const int want_k = dgm_config_has_gates(r->c, layer->stack) ? 1 : r->c->top_k,
               least = want_k < layer->n_experts ? want_k : layer->n_experts;
-    (void)snprintf(key, sizeof key, "experts.%s.%d", stack_names[layer->stack], layer->index);
+    (void)snprintf(key, sizeof key, "experts.%s.%d", dgm_stack_names[layer->stack], layer->index);
     (void)snprintf(want, sizeof want, "at least %d whole numbers from 0 to %d, ascending", least,
                    layer->n_experts - 1);
     if (!json_is_array(ids) || json_array_size(ids) < (size_t)least)
@@ -86,11 +84,11 @@ static int read_experts(const reader *r, const json_t *experts)
         char index[16];
         const dgm_moe_layer *layer = &shape->layers[l];
         (void)snprintf(index, sizeof index, "%d", layer->index);
-        const json_t *stack = json_object_get(experts, stack_names[layer->stack]);
+        const json_t *stack = json_object_get(experts, dgm_stack_names[layer->stack]);
         DGM_TRY(read_layer(r, layer, json_object_get(stack, index)));
     }
     for (int s = 0; s < DGM_STACKS; s++)
-        n += json_object_size(json_object_get(experts, stack_names[s]));
+        n += json_object_size(json_object_get(experts, dgm_stack_names[s]));
     return n == (size_t)shape->n_layers
                ? DGM_OK
                : bad(r, "experts", "mixture-of-experts layers and no others");
@@ -223,8 +221,8 @@ static int lacks(const dgm_model *m, const dgm_moe_layer *layer, int expert, con
     return dgm_fail(path[0] == '\0' ? DGM_EUSAGE : DGM_EINPUT,
                     "%s lacks %s experts of %s%s%s, the first of them %d in layer %d: it was cut "
                     "for %s",
-                    m->dir, stack_names[layer->stack], lang, path[0] == '\0' ? "" : " in ", path,
-                    expert, layer->index, directions);
+                    m->dir, dgm_stack_names[layer->stack], lang, path[0] == '\0' ? "" : " in ",
+                    path, expert, layer->index, directions);
 }
 
 int dgm_cut_check_set(const dgm_model *m, int stack, const dgm_keep_set *set, const char *lang,

@@ -249,6 +249,7 @@ static int vocabulary(const dgm_forward *f, const step_rows *s)
     dgm_vocab_row *want = dgm_arena_push(f->step, (size_t)s->n * sizeof *want);
     int n = 0;
     const int64_t began = dgm_stage_begin(f->clock);
+    dgm_comm_at(f->comm, "vocabulary", -1);
     for (int r = 0; r < s->n; r++)
         n += s->rows[r].best != NULL;
     dgm_block_norm(f, s->h, s->x, &f->model->stack[DGM_DECODER].norm, s->n);

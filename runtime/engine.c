@@ -340,6 +340,7 @@ int dgm_engine_step(dgm_engine *e)
     DGM_TRY(run_plans(e));
     if (flags & DGM_PLAN_DECODE)
         dgm_overlap_took(&e->overlap, dgm_worker_decode_s(e->worker));
+    dgm_comm_at(e->comm, "answers", -1);
     return read_reports(e);
 }
 

@@ -84,7 +84,8 @@ typedef struct dgm_job {
     dgm_decode_options options;
 } dgm_job;
 
-/* dgm_engine_submit - rank 0. Copies the job; one that equals another in flight is not computed again. DGM_EBUSY when the queue is full: step and try again.
+/* dgm_engine_submit - rank 0. Copies the job; one that equals another in flight is not computed again, one that differs in its targets or
+ * options alone shares the encoding where both are on one rank, and they tend to be. DGM_EBUSY when the queue is full: step and try again.
  * DGM_EINPUT when it can never fit (longer than max_source, max_target, max_beam). */
 DGM_MUST_CHECK int dgm_engine_submit(dgm_engine *e, const dgm_job *job);
 /* dgm_engine_pending - jobs' targets submitted and not yet polled. */
@@ -160,7 +161,8 @@ bool dgm_engine_poll(dgm_engine *e, dgm_result *out);
 
 typedef struct dgm_engine_stats {
     uint64_t steps, encoded_tokens, decoded_rows, exchange_bytes,
-        exchange_received; /* this rank; exchange: sent to others, had from them */
+        exchange_received;  /* this rank; exchange: sent to others, had from them */
+    uint64_t shared_tokens; /* of sources whose encoding another job had here already */
     double exchange_wait_s;
     uint64_t rss_bytes;      /* resident, about a second ago */
     uint64_t peak_rss_bytes; /* known after the stop */

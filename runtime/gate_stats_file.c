@@ -12,7 +12,6 @@
 enum { FORMAT = 1, MAX_LAYERS = 4096, MAX_EXPERTS = 1 << 20 };
 static const size_t MAX_FILE = (size_t)4 << 30;
 
-static const char *const stack_names[DGM_STACKS] = {"encoder", "decoder"};
 static const char *const mode_names[] = {"forced", "beam"};
 static const char *const sum_names[DGM_GATES_SUMS] = {
     "top1", "top2", "mean_sum", "conf1_sum", "conf2_sum", "rank_sum", "gate_sum", "eos_gate_sum"};
@@ -51,17 +50,12 @@ static json_t *run_json(const dgm_gate_stats *s, const dgm_gates_run *r)
 
 int dgm_gates_json(char **text, const dgm_gate_stats *s)
 {
-    json_t *layers = json_array(), *runs = json_array();
-    for (int l = 0; l < s->shape.n_layers; l++)
-        (void)json_array_append_new(layers, json_pack("{s:s, s:i, s:i}", "stack",
-                                                      stack_names[s->shape.layers[l].stack],
-                                                      "index", s->shape.layers[l].index, "experts",
-                                                      s->shape.layers[l].n_experts));
+    json_t *runs = json_array();
     for (int i = 0; i < s->n_runs; i++)
         (void)json_array_append_new(runs, run_json(s, &s->runs[i]));
     json_t *all =
         json_pack("{s:i, s:o, s:i, s:o, s:o}", "format", FORMAT, "model", dgm_hash_json(s->model),
-                  "top_k", s->top_k, "layers", layers, "runs", runs);
+                  "top_k", s->top_k, "layers", dgm_moe_shape_json(&s->shape), "runs", runs);
     *text = all == NULL ? NULL : json_dumps(all, JSON_COMPACT);
     json_decref(all);
     return *text != NULL ? DGM_OK : dgm_fail(DGM_ENOMEM, "out of memory for statistics as JSON");
@@ -126,7 +120,7 @@ static int get_layers(const reader *r, const json_t *root)
     for (size_t l = 0; l < n; l++) {
         const json_t *one = json_array_get(list, l);
         uint64_t index = 0, experts = 0;
-        const int stack = index_of(json_object_get(one, "stack"), stack_names, DGM_STACKS);
+        const int stack = index_of(json_object_get(one, "stack"), dgm_stack_names, DGM_STACKS);
         if (stack < 0 || (l > 0 && stack < s->shape.layers[l - 1].stack))
             return bad(r, "layers", "stacks encoder, then decoder");
         DGM_TRY(get_count(&index, r, json_object_get(one, "index"), "layers: index"));
@@ -225,7 +219,8 @@ static int get_run(const reader *r, const json_t *one)
     DGM_TRY(get_name(run->tgt, r, one, "tgt"));
     DGM_TRY(get_hash(&run->corpus, r, one, "corpus"));
     for (int k = 0; k < DGM_STACKS; k++)
-        DGM_TRY(get_count(&run->tokens[k], r, json_object_get(tokens, stack_names[k]), "tokens"));
+        DGM_TRY(
+            get_count(&run->tokens[k], r, json_object_get(tokens, dgm_stack_names[k]), "tokens"));
     run->gated = json_object_get(one, sum_names[DGM_GATES_GATE]) != NULL ||
                  json_object_get(one, sum_names[DGM_GATES_EOS]) != NULL;
     for (int k = 0; k < known(run); k++)

@@ -143,11 +143,6 @@ const char *dgm_gpu_experts_name(const dgm_gpu_experts *g)
     return g->info.name;
 }
 
-size_t dgm_gpu_experts_bytes(const dgm_gpu_experts *g)
-{
-    return g->bytes;
-}
-
 float *dgm_gpu_experts_room(dgm_gpu_experts *g, size_t n)
 {
     return g->ops->room(g->dev, n * sizeof(float));

@@ -21,9 +21,8 @@ DGM_MUST_CHECK int dgm_gpu_experts_open(dgm_gpu_experts **out, const dgm_device_
                                         const dgm_model *model, dgm_comm *comm);
 void dgm_gpu_experts_close(dgm_gpu_experts *g);
 
-/* dgm_gpu_experts_name - of the GPU; dgm_gpu_experts_bytes - of its memory, that weights take. */
+/* dgm_gpu_experts_name - of the GPU. */
 const char *dgm_gpu_experts_name(const dgm_gpu_experts *g);
-size_t dgm_gpu_experts_bytes(const dgm_gpu_experts *g);
 
 /* dgm_gpu_experts_room - memory for rows and results, n floats, that the GPU reaches by itself; NULL: none is left, and any
  * other will do. Valid until the next call. */

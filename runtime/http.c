@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "runtime/address.h"
+#include "runtime/http_guests.h"
 #include "runtime/http_metrics.h"
 
 #include <errno.h>
@@ -10,10 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CONNECTIONS = 32, TIMEOUT_S = 10 };
+enum { TIMEOUT_S = 10 };
 
 struct dgm_http {
     dgm_http_config cfg;
+    dgm_http_guests guests;
     struct MHD_Daemon *daemon;
 };
 
@@ -88,7 +90,8 @@ static int start(dgm_http *h, const struct sockaddr *at)
     errno = 0;
     h->daemon = MHD_start_daemon(
         flags, 0, NULL, NULL, on_request, h, MHD_OPTION_SOCK_ADDR, at, MHD_OPTION_CONNECTION_LIMIT,
-        (unsigned)CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)TIMEOUT_S, MHD_OPTION_END);
+        (unsigned)DGM_HTTP_GUESTS, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)TIMEOUT_S,
+        MHD_OPTION_NOTIFY_CONNECTION, dgm_http_guests_notify, &h->guests, MHD_OPTION_END);
     if (h->daemon == NULL)
         return dgm_fail(DGM_EUSAGE, "--http %s: %s", address,
                         errno != 0 ? strerror(errno) : "cannot listen there");
@@ -107,6 +110,7 @@ int dgm_http_open(dgm_http **out, const dgm_http_config *cfg)
     if (h == NULL)
         return dgm_fail(DGM_ENOMEM, "out of memory for --http");
     h->cfg = *cfg;
+    dgm_http_guests_init(&h->guests);
     const int rc = start(h, (const struct sockaddr *)&at);
     if (rc != DGM_OK) {
         free(h);

@@ -75,7 +75,7 @@ static void process_metrics(FILE *f, const dgm_http_config *cfg)
     gauge(f, "dragoman_ready", "1: takes requests.", is.state == DGM_SERVING_READY);
     gauge(f, "dragoman_stalled", "1: the engine waits for a rank, or takes no steps.",
           is.state == DGM_SERVING_STALLED);
-    gauge(f, "dragoman_engine_tick_age_seconds", "Since the engine's last round.",
+    gauge(f, "dragoman_engine_tick_age_seconds", "Since the engine began a round or a layer.",
           (double)is.tick_age_ms * 1e-3);
     gauge(f, "dragoman_open_descriptors", "File descriptors of rank 0 in use.", open_descriptors());
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0)
@@ -127,7 +127,7 @@ static void queue_metrics(FILE *f, dgm_requests *requests)
 static void engine_metrics(FILE *f, const dgm_serving_gauge *g)
 {
     head(f, "dragoman_lines_total", "counter", "Segments that were computed, by status.");
-    for (int i = 0; i < DGM_LINE_STATUSES; i++)
+    for (int i = 0; i < DGM_LINE_ENGINE_STATUSES; i++)
         (void)fprintf(f, "dragoman_lines_total{status=\"%s\"} %llu\n",
                       dgm_line_status_name((enum dgm_line_status)i),
                       (unsigned long long)atomic_load(&g->flagged[i]));
@@ -146,6 +146,10 @@ static void engine_metrics(FILE *f, const dgm_serving_gauge *g)
             atomic_load(&g->src_tokens));
     counter(f, "dragoman_target_tokens_total", "Tokens of their translations.",
             atomic_load(&g->tgt_tokens));
+    counter(
+        f, "dragoman_shared_tokens_total",
+        "Source tokens that were not encoded, since another segment in work had the same source.",
+        atomic_load(&g->shared_tokens));
     counter(f, "dragoman_engine_steps_total", "Steps of the engine.", atomic_load(&g->steps));
     histogram(f, "dragoman_queue_seconds", "How long a segment waits for the engine.", &g->queue);
     histogram(f, "dragoman_compute_seconds", "How long a segment is in the engine.", &g->compute);

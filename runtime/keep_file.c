@@ -11,8 +11,6 @@
 
 enum { FORMAT = 1, MAX_FILE = 1 << 28 };
 
-static const char *const stack_names[DGM_STACKS] = {"encoder", "decoder"};
-
 /* ---- write ---- */
 
 static json_t *layer_json(const dgm_keep_set *set, const dgm_moe_layer *layer)
@@ -130,7 +128,7 @@ static int check_least(const reader *r, const where *w, int stack)
 static int get_set(const reader *r, int stack, const char *name, const json_t *layers)
 {
     const dgm_moe_shape *shape = &r->keep->shape;
-    where w = {stack_names[stack], name, -1};
+    where w = {dgm_stack_names[stack], name, -1};
     const char *key;
     json_t *list;
     memset(r->kept, 0, shape->n_experts);
@@ -180,10 +178,10 @@ static int get_keep(const reader *r, const json_t *root)
     DGM_TRY(check_model(r, root));
     for (int stack = 0; stack < DGM_STACKS; stack++) {
         const char *name;
-        json_t *layers, *sets = json_object_get(root, stack_names[stack]);
+        json_t *layers, *sets = json_object_get(root, dgm_stack_names[stack]);
         if (!json_is_object(sets))
             return dgm_fail(DGM_EINPUT, "%s: %s: want an object of languages", r->path,
-                            stack_names[stack]);
+                            dgm_stack_names[stack]);
         json_object_foreach(sets, name, layers) DGM_TRY(get_set(r, stack, name, layers));
     }
     return DGM_OK;

@@ -15,6 +15,8 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+const char *const dgm_stack_names[DGM_STACKS] = {"encoder", "decoder"};
+
 /* ---- open ---- */
 
 /* Two trainings of one shape have the same headers; their last norms differ. They are a few KB, so read them. */

@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 enum { DGM_ENCODER = 0, DGM_DECODER = 1, DGM_STACKS = 2 };
+extern const char *const dgm_stack_names[DGM_STACKS]; /* "encoder", "decoder" */
 
 /* How a packed model holds its matrices: config.json, dragoman.weights. */
 typedef struct dgm_weight_types {

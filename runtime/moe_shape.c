@@ -52,3 +52,13 @@ int dgm_moe_shape_find(const dgm_moe_shape *s, int stack, int index)
             return l;
     return -1;
 }
+
+json_t *dgm_moe_shape_json(const dgm_moe_shape *s)
+{
+    json_t *layers = json_array();
+    for (int l = 0; l < s->n_layers; l++)
+        (void)json_array_append_new(
+            layers, json_pack("{s:s, s:i, s:i}", "stack", dgm_stack_names[s->layers[l].stack],
+                              "index", s->layers[l].index, "experts", s->layers[l].n_experts));
+    return layers;
+}

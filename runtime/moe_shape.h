@@ -4,6 +4,8 @@
 
 #include "runtime/config_model.h"
 
+#include <jansson.h>
+
 typedef struct dgm_moe_layer {
     int stack, index; /* which layer of its stack */
     int n_experts;
@@ -26,5 +28,7 @@ void dgm_moe_shape_fini(dgm_moe_shape *s);
 bool dgm_moe_shape_equal(const dgm_moe_shape *a, const dgm_moe_shape *b);
 /* dgm_moe_shape_find - number of layer `index` of a stack, or -1. */
 int dgm_moe_shape_find(const dgm_moe_shape *s, int stack, int index);
+/* dgm_moe_shape_json - [{"stack":"encoder","index":1,"experts":32},..]; NULL or incomplete when memory runs out. */
+json_t *dgm_moe_shape_json(const dgm_moe_shape *s);
 
 #endif

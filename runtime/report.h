@@ -21,13 +21,16 @@
     X(FAILED, "failed", true)       /* the engine refused it; the message says why */              \
     X(COPIED, "copied", false)      /* the source again; see runtime/checks.h */                   \
     X(LOOPED, "looped", false)                                                                     \
-    X(WRONG_SCRIPT, "wrong_script", false)
+    X(WRONG_SCRIPT, "wrong_script", false)                                                         \
+    X(TIMED_OUT, "timed_out", true) /* these two by a server: a client's wish */                   \
+    X(CANCELLED, "cancelled", true)
 
 enum dgm_line_status {
 #define DGM_LINE_ENUM(name, text, flagged) DGM_LINE_STATUS_##name,
     DGM_LINE_STATUS_MAP(DGM_LINE_ENUM)
 #undef DGM_LINE_ENUM
-        DGM_LINE_STATUSES
+        DGM_LINE_STATUSES,
+    DGM_LINE_ENGINE_STATUSES = DGM_LINE_STATUS_TIMED_OUT /* those that an engine can give */
 };
 
 const char *dgm_line_status_name(enum dgm_line_status s);

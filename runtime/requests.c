@@ -458,22 +458,25 @@ dgm_request *dgm_requests_take_done(dgm_requests *q)
 /* ---- engine thread ---- */
 
 /* first_of - before one that is urgent never stand more than its client may have of these. */
-static dgm_request *first_of(const flow *f, bool only_urgent)
+static dgm_request *first_of(const flow *f, enum dgm_requests_kind kind)
 {
     dgm_request *r = f->first;
-    for (int i = 0; only_urgent && r != NULL && !r->urgent; i++)
+    if (kind == DGM_REQUESTS_OTHERS)
+        return r->urgent ? NULL : r;
+    for (int i = 0; kind == DGM_REQUESTS_URGENT && r != NULL && !r->urgent; i++)
         r = i < INTERACTIVE_LINES ? r->next : NULL;
     return r;
 }
 
-static dgm_request *choose(dgm_requests *q, bool only_urgent)
+static dgm_request *choose(dgm_requests *q, enum dgm_requests_kind kind)
 {
     flow *best = NULL;
     dgm_request *found = NULL;
-    if (q->n_waiting == 0 || (only_urgent && q->n_urgent == 0))
+    if (q->n_waiting == 0 || (kind == DGM_REQUESTS_URGENT && q->n_urgent == 0) ||
+        (kind == DGM_REQUESTS_OTHERS && q->n_urgent == q->n_waiting))
         return NULL;
     for (flow *f = q->active; f != NULL; f = f->next) {
-        dgm_request *r = best == NULL || f->turn < best->turn ? first_of(f, only_urgent) : NULL;
+        dgm_request *r = best == NULL || f->turn < best->turn ? first_of(f, kind) : NULL;
         if (r == NULL)
             continue;
         best = f;
@@ -490,10 +493,10 @@ static dgm_request *choose(dgm_requests *q, bool only_urgent)
     return found;
 }
 
-dgm_request *dgm_requests_next(dgm_requests *q, bool only_urgent)
+dgm_request *dgm_requests_next(dgm_requests *q, enum dgm_requests_kind kind)
 {
     lock(q);
-    dgm_request *r = choose(q, only_urgent);
+    dgm_request *r = choose(q, kind);
     unlock(q);
     return r;
 }

@@ -101,8 +101,9 @@ dgm_request *dgm_requests_take_done(dgm_requests *q);
 
 /* ---- engine thread ---- */
 
-/* dgm_requests_next - whose turn it is, if any; urgent: among those that somebody waits for, only. */
-dgm_request *dgm_requests_next(dgm_requests *q, bool urgent);
+/* dgm_requests_next - whose turn it is, if any: of all, of those that somebody waits for, or of the others. */
+enum dgm_requests_kind { DGM_REQUESTS_ALL, DGM_REQUESTS_URGENT, DGM_REQUESTS_OTHERS };
+dgm_request *dgm_requests_next(dgm_requests *q, enum dgm_requests_kind kind);
 /* dgm_requests_stopped - the next one in the engine that was cancelled or is late; stop_as says which. It is finished by
  * dgm_requests_finish like all. */
 dgm_request *dgm_requests_stopped(dgm_requests *q);

@@ -9,7 +9,6 @@
 
 enum { MAX_TASKS = 65536 };
 static const char *const kinds[] = {"token", "sentence", "task", "static"};
-static const char *const stacks[] = {"encoder", "decoder"};
 
 const char *dgm_routing_name(enum dgm_routing r)
 {
@@ -35,7 +34,7 @@ int dgm_routing_kinds(dgm_model_config *c, const dgm_json *j)
 {
     const char *of = "target";
     for (int s = 0; s < DGM_STACKS; s++)
-        DGM_TRY(read_kind(&c->routing[s], j, stacks[s]));
+        DGM_TRY(read_kind(&c->routing[s], j, dgm_stack_names[s]));
     DGM_TRY(dgm_json_bool(&c->routing_gates, j, "routing_gates"));
     if (c->routing_gates && c->routing[DGM_ENCODER] != DGM_BY_HAND &&
         c->routing[DGM_DECODER] != DGM_BY_HAND)
@@ -117,7 +116,7 @@ static int read_experts(int16_t out[2], const json_t *list, int n_experts)
 static int read_by_hand(dgm_tasks *t, const dgm_model_config *c, const dgm_json *j, int stack)
 {
     const json_t *tables =
-        json_object_get(json_object_get(j->root, "routing_static"), stacks[stack]);
+        json_object_get(json_object_get(j->root, "routing_static"), dgm_stack_names[stack]);
     const size_t layers = (size_t)t->n_layers[stack];
     t->by_hand[stack] = calloc((size_t)t->n * layers + 1, sizeof *t->by_hand[stack]);
     if (t->by_hand[stack] == NULL)
@@ -125,9 +124,9 @@ static int read_by_hand(dgm_tasks *t, const dgm_model_config *c, const dgm_json 
     for (int i = 0; i < t->n; i++) {
         const json_t *table = json_object_get(tables, t->name[i]);
         if (json_array_size(table) != layers)
-            return dgm_fail(DGM_EMODEL,
-                            "%s: routing_static.%s: wanted %zu lists of experts for %s, found %zu",
-                            j->path, stacks[stack], layers, t->name[i], json_array_size(table));
+            return dgm_fail(
+                DGM_EMODEL, "%s: routing_static.%s: wanted %zu lists of experts for %s, found %zu",
+                j->path, dgm_stack_names[stack], layers, t->name[i], json_array_size(table));
         for (size_t l = 0; l < layers; l++)
             if (read_experts(t->by_hand[stack][(size_t)i * layers + l], json_array_get(table, l),
                              c->n_experts[stack]) != DGM_OK)
@@ -135,7 +134,7 @@ static int read_by_hand(dgm_tasks *t, const dgm_model_config *c, const dgm_json 
                     DGM_EMODEL,
                     "%s: routing_static.%s.%s: wanted one or two different experts below %d for "
                     "each layer, found another list",
-                    j->path, stacks[stack], t->name[i], c->n_experts[stack]);
+                    j->path, dgm_stack_names[stack], t->name[i], c->n_experts[stack]);
     }
     return DGM_OK;
 }

@@ -260,12 +260,6 @@ void dgm_search_needs(const dgm_search *s, int *n_best, bool *full)
     *full = s->opt.sampling || raises(&s->opt);
 }
 
-int dgm_search_max_best(const dgm_decode_options *opt, int vocab_size)
-{
-    const int touched = dgm_processors_on(opt) ? opt->max_length : 0;
-    return opt->sampling ? 0 : at_most((opt->beam == 1 ? 1 : 2 * opt->beam) + touched, vocab_size);
-}
-
 static float log_p(const dgm_row_best *b, float logit)
 {
     return (logit - b->max) - b->log_sum;

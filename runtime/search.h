@@ -102,8 +102,6 @@ int dgm_search_length(const dgm_search *s);
 /* dgm_search_needs - how many candidates each row must bring now, and whether all logits are needed
  * (too). */
 void dgm_search_needs(const dgm_search *s, int *n_best, bool *full);
-/* dgm_search_max_best - the most that dgm_search_needs ever asks for with these options. */
-int dgm_search_max_best(const dgm_decode_options *opt, int vocab_size);
 
 /* dgm_search_advance - one step: best [dgm_search_rows(s)]. */
 void dgm_search_advance(dgm_search *s, const dgm_row_best *best);

@@ -32,6 +32,7 @@ static void end_all(dgm_server *s)
     if (s->stop_ns == 0) {
         s->stop_ns = dgm_now_ns() + (int64_t)(atomic_load(&s->stopping) - 1) * 1000000;
         dgm_server_detach(s);
+        dgm_server_tell_health(s);
         for (int i = 0; i < s->n_listeners; i++)
             dgm_server_unlisten(&s->listeners[i]);
         for (dgm_conn *c = s->conns, *next; c != NULL; c = next) {
@@ -81,8 +82,10 @@ static void on_tick(uv_timer_t *t)
         next = c->next;
         dgm_conn_tick(c, now);
     }
+    dgm_server_tell_health(s);
     dgm_server_shed(s);
     dgm_server_accept_again(s);
+    dgm_serving_watch(s->cfg.gauge, s->requests);
     if (atomic_load(&s->stopping) > 0)
         end_all(s);
 }

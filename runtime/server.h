@@ -16,6 +16,11 @@
 
 typedef struct dgm_server dgm_server;
 
+typedef struct dgm_server_languages {
+    const char *const *at; /* [n] codes */
+    int n;
+} dgm_server_languages;
+
 typedef struct dgm_server_config {
     const char *const *listen; /* [n_listen] unix:PATH, tcp:HOST:PORT */
     int n_listen;
@@ -37,8 +42,8 @@ typedef struct dgm_server_config {
     /* what a welcome says */
     const char *name, *model;
     uint64_t model_hash, option_hash;
-    const char *const *languages; /* [n_languages] */
-    int n_languages;
+    /* those of the model; of these (the same pointers), who is the source, and the target, of a direction that is served */
+    dgm_server_languages languages, sources, targets;
 
     dgm_stream_config
         base; /* of a line, but for its languages; max_ids, decode: as the server was started */

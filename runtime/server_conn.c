@@ -84,8 +84,7 @@ static void take_frames(dgm_conn *c)
         if (c->ending || c->closing || c->reading != NULL || unsent(c) > DGM_SERVER_READ_LIMIT)
             return;
         if (dgm_frame_reader_next(&c->in, &found, &body, &len) != DGM_OK) {
-            dgm_conn_error(c, 0, DGM_WIRE_ERROR_BAD_FRAME, dgm_error_text(), 0, 0);
-            dgm_conn_end(c);
+            dgm_conn_last_error(c, DGM_WIRE_ERROR_BAD_FRAME, dgm_error_text(), 0);
             return;
         }
         if (!found)
@@ -109,7 +108,7 @@ static bool open_sealed(dgm_conn *c, const char *bytes, size_t n)
     if (rc == DGM_EUNSUPPORTED) { /* then it can be told in plain */
         dgm_tls_destroy(c->tls);
         c->tls = NULL;
-        dgm_conn_error(c, 0, DGM_WIRE_ERROR_BAD_FRAME, dgm_error_text(), 0, 0);
+        dgm_conn_last_error(c, DGM_WIRE_ERROR_BAD_FRAME, dgm_error_text(), 0);
     }
     dgm_server_forget(c);
     dgm_conn_end(c);
@@ -235,16 +234,9 @@ void dgm_conn_send(dgm_conn *c, const dgm_wire_frame *f)
     dgm_conn_weigh(c);
 }
 
-void dgm_conn_error(dgm_conn *c, uint64_t id, enum dgm_wire_error_code code, const char *message,
-                    int retry_ms, int credits)
+static void send_error(dgm_conn *c, uint64_t id, enum dgm_wire_error_code code, const char *message,
+                       int retry_ms, int credits, bool closing)
 {
-    static const bool closes[] = {[DGM_WIRE_ERROR_VERSION] = true,
-                                  [DGM_WIRE_ERROR_TOKEN] = true,
-                                  [DGM_WIRE_ERROR_TIME_OUT] = true,
-                                  [DGM_WIRE_ERROR_CONNECTIONS] = true};
-    const bool closing =
-        ((size_t)code < sizeof closes && closes[code]) ||
-        ((code == DGM_WIRE_ERROR_BAD_FRAME || code == DGM_WIRE_ERROR_BUSY) && id == 0);
     char text[512];
     (void)snprintf(text, sizeof text, "%s", message);
     const dgm_wire_frame f = {.id = id,
@@ -261,6 +253,18 @@ void dgm_conn_error(dgm_conn *c, uint64_t id, enum dgm_wire_error_code code, con
     dgm_conn_send(c, &f);
     if (closing)
         dgm_conn_end(c);
+}
+
+void dgm_conn_error(dgm_conn *c, uint64_t id, enum dgm_wire_error_code code, const char *message,
+                    int retry_ms, int credits)
+{
+    send_error(c, id, code, message, retry_ms, credits, !c->greeted);
+}
+
+void dgm_conn_last_error(dgm_conn *c, enum dgm_wire_error_code code, const char *message,
+                         int retry_ms)
+{
+    send_error(c, 0, code, message, retry_ms, 0, true);
 }
 
 void dgm_conn_end(dgm_conn *c)
@@ -302,14 +306,14 @@ void dgm_conn_tick(dgm_conn *c, int64_t now_ns)
     if (c->ending || c->reading != NULL)
         return;
     if (!c->greeted && longer(c->began_ns, now_ns, cfg->hello_ms))
-        dgm_conn_error(c, 0, DGM_WIRE_ERROR_TIME_OUT, "no hello in time", 0, 0);
+        dgm_conn_last_error(c, DGM_WIRE_ERROR_TIME_OUT, "no hello in time", 0);
     else if (c->jobs == NULL && dgm_frame_reader_pending(&c->in) > 0 &&
              longer(c->heard_ns, now_ns, cfg->write_ms))
-        dgm_conn_error(c, 0, DGM_WIRE_ERROR_TIME_OUT,
-                       "a frame that was begun was not ended in time", 0, 0);
+        dgm_conn_last_error(c, DGM_WIRE_ERROR_TIME_OUT,
+                            "a frame that was begun was not ended in time", 0);
     else if (c->greeted && cfg->idle_ms > 0 && c->jobs == NULL &&
              longer(c->heard_ns, now_ns, cfg->idle_ms))
-        dgm_conn_error(c, 0, DGM_WIRE_ERROR_TIME_OUT, "idle for too long", 0, 0);
+        dgm_conn_last_error(c, DGM_WIRE_ERROR_TIME_OUT, "idle for too long", 0);
     dgm_conn_flush(c);
 }
 
@@ -354,10 +358,9 @@ static void begin(dgm_conn *c, dgm_server *s)
         s->full = true;
         atomic_fetch_add(&s->refused, 1);
         (void)dgm_fail(DGM_EBUSY, "too many connections: want at most %d", s->cfg.max_connections);
-        dgm_conn_error(c, 0, DGM_WIRE_ERROR_CONNECTIONS, dgm_error_text(), 1000, 0);
+        dgm_conn_last_error(c, DGM_WIRE_ERROR_CONNECTIONS, dgm_error_text(), 1000);
     } else if (!sealed || dgm_requests_join(s->requests, &c->client) != DGM_OK) {
-        dgm_conn_error(c, 0, DGM_WIRE_ERROR_INTERNAL, dgm_error_text(), 0, 0);
-        dgm_conn_end(c);
+        dgm_conn_last_error(c, DGM_WIRE_ERROR_INTERNAL, dgm_error_text(), 0);
     } else {
         (void)uv_read_start(&c->socket.stream, on_alloc, on_read);
     }

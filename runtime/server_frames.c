@@ -1,4 +1,5 @@
 /* What frames ask for, but for lines to translate. */
+#define _GNU_SOURCE /* struct ucred */
 #include "base/clock.h"
 #include "base/log.h"
 #include "runtime/lang.h"
@@ -7,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 /* clean_name - what a client calls itself, for logs: printable, and short. */
 static void clean_name(char out[DGM_SERVER_NAME], const char *name)
@@ -30,10 +33,10 @@ static void welcome(dgm_conn *c)
                        .model = cfg->model,
                        .model_hash = cfg->model_hash,
                        .option_hash = cfg->option_hash,
-                       .sources = cfg->languages,
-                       .n_sources = (size_t)cfg->n_languages,
-                       .targets = cfg->languages,
-                       .n_targets = (size_t)cfg->n_languages,
+                       .sources = cfg->sources.at,
+                       .n_sources = (size_t)cfg->sources.n,
+                       .targets = cfg->targets.at,
+                       .n_targets = (size_t)cfg->targets.n,
                        .limits = {.frame_bytes = DGM_FRAME_MAX_BODY,
                                   .request_segments = (uint32_t)cfg->request_segments,
                                   .segment_bytes = (uint32_t)cfg->segment_bytes,
@@ -52,7 +55,7 @@ static void refuse_token(dgm_conn *c, const char *why)
 {
     dgm_log(DGM_LOG_INFO, "serve", "connection %llu (%s) is refused: %s",
             (unsigned long long)c->number, c->name, why);
-    dgm_conn_error(c, 0, DGM_WIRE_ERROR_TOKEN, why, 0, 0);
+    dgm_conn_last_error(c, DGM_WIRE_ERROR_TOKEN, why, 0);
 }
 
 /* admit - its token is known, or none is asked for. Then logs call it by its token's name. */
@@ -98,11 +101,13 @@ static void hello(dgm_conn *c, const dgm_wire_frame *f)
     if (!admit(c, f->as.hello.token))
         return;
     c->greeted = true;
+    c->told = dgm_serving_look(c->server->cfg.gauge, c->server->requests).state;
     dgm_log_of(DGM_LOG_DEBUG, "serve", (dgm_log_id){.connection = c->number}, "is %s on %s",
                c->name, c->local ? "a Unix socket" : "TCP");
     welcome(c);
 }
 
+/* health - id 0: news. */
 static void health(dgm_conn *c, uint64_t id)
 {
     static const uint32_t states[] = {[DGM_SERVING_STARTING] = DGM_WIRE_STATE_STARTING,
@@ -121,6 +126,19 @@ static void health(dgm_conn *c, uint64_t id)
                                             .in_flight = (uint32_t)q.computing,
                                             .tick_age_ms = (uint64_t)h.tick_age_ms}};
     dgm_conn_send(c, &f);
+}
+
+void dgm_server_tell_health(dgm_server *s)
+{
+    const enum dgm_serving_state state = dgm_serving_look(s->cfg.gauge, s->requests).state;
+    for (dgm_conn *c = s->conns, *next; c != NULL; c = next) {
+        next = c->next;
+        if (!c->greeted || c->ending || c->closing || c->told == state)
+            continue;
+        c->told = state;
+        health(c, 0);
+        dgm_conn_flush(c);
+    }
 }
 
 /* split_words - `text` cut at its spaces, into at most `most` words. */
@@ -142,10 +160,19 @@ struct dgm_server_names {
     const char *alias[ALIASES];
 };
 
+/* is_among - code is of one of these lists itself. */
+static bool is_among(const dgm_server_languages *l, const char *code)
+{
+    int i = 0;
+    while (i < l->n && l->at[i] != code)
+        i++;
+    return i < l->n;
+}
+
 /* list_languages - once: to find all aliases takes long. */
 static int list_languages(dgm_server *s)
 {
-    const size_t n = (size_t)s->cfg.n_languages;
+    const size_t n = (size_t)s->cfg.languages.n;
     if (s->languages != NULL)
         return DGM_OK;
     dgm_wire_language *at = calloc(n + 1, sizeof *at);
@@ -156,7 +183,7 @@ static int list_languages(dgm_server *s)
         return dgm_fail(DGM_ENOMEM, "out of memory for the languages");
     }
     for (size_t i = 0; i < n; i++) {
-        const char *code = s->cfg.languages[i];
+        const char *code = s->cfg.languages.at[i];
         const dgm_lang *l = dgm_lang_find(code);
         dgm_lang_aliases(names[i].text, ALIAS_TEXT, code);
         at[i] =
@@ -164,8 +191,8 @@ static int list_languages(dgm_server *s)
                                 .name = l != NULL ? l->name : "",
                                 .aliases = names[i].alias,
                                 .n_aliases = split_words(names[i].alias, ALIASES, names[i].text),
-                                .source = true,
-                                .target = true};
+                                .source = is_among(&s->cfg.sources, code),
+                                .target = is_among(&s->cfg.targets, code)};
     }
     s->languages = at;
     s->names = names;
@@ -182,7 +209,7 @@ static void languages(dgm_conn *c, uint64_t id)
     const dgm_wire_frame f = {
         .id = id,
         .kind = DGM_WIRE_LANGUAGES,
-        .as.languages = {.at = s->languages, .n = (size_t)s->cfg.n_languages}};
+        .as.languages = {.at = s->languages, .n = (size_t)s->cfg.languages.n}};
     dgm_conn_send(c, &f);
 }
 
@@ -196,13 +223,13 @@ static void statistics(dgm_conn *c, uint64_t id)
         {"dragoman_connections", atomic_load(&s->n_conns)},
         {"dragoman_queue_tokens", (double)q.tokens},
         {"dragoman_queue_segments", q.waiting},
-        {"dragoman_in_flight_segments", q.computing},
+        {"dragoman_computing_segments", q.computing},
         {"dragoman_segments_admitted_total", (double)q.admitted},
         {"dragoman_segments_refused_total", (double)q.refused},
-        {"dragoman_segments_done_total", (double)q.by_end[DGM_REQUEST_DONE]},
-        {"dragoman_segments_cancelled_total", (double)q.by_end[DGM_REQUEST_CANCELLED]},
-        {"dragoman_segments_timed_out_total", (double)q.by_end[DGM_REQUEST_TIMED_OUT]},
-        {"dragoman_segments_failed_total", (double)q.by_end[DGM_REQUEST_FAILED]},
+        {"dragoman_segments_total{end=\"done\"}", (double)q.by_end[DGM_REQUEST_DONE]},
+        {"dragoman_segments_total{end=\"cancelled\"}", (double)q.by_end[DGM_REQUEST_CANCELLED]},
+        {"dragoman_segments_total{end=\"timed_out\"}", (double)q.by_end[DGM_REQUEST_TIMED_OUT]},
+        {"dragoman_segments_total{end=\"failed\"}", (double)q.by_end[DGM_REQUEST_FAILED]},
         {"dragoman_cache_bytes", (double)cache.bytes},
         {"dragoman_cache_answers", cache.entries},
         {"dragoman_cache_hits_total", (double)cache.hits},
@@ -210,6 +237,7 @@ static void statistics(dgm_conn *c, uint64_t id)
         {"dragoman_engine_steps_total", (double)atomic_load(&g->steps)},
         {"dragoman_source_tokens_total", (double)atomic_load(&g->src_tokens)},
         {"dragoman_target_tokens_total", (double)atomic_load(&g->tgt_tokens)},
+        {"dragoman_shared_tokens_total", (double)atomic_load(&g->shared_tokens)},
     };
     const dgm_wire_frame f = {.id = id,
                               .kind = DGM_WIRE_STATISTICS,
@@ -217,12 +245,24 @@ static void statistics(dgm_conn *c, uint64_t id)
     dgm_conn_send(c, &f);
 }
 
+/* may_drain - who could as well send this process a signal. */
+static bool may_drain(const dgm_conn *c)
+{
+    struct ucred peer;
+    socklen_t len = sizeof peer;
+    uv_os_fd_t fd;
+    return c->local && uv_fileno(&c->socket.handle, &fd) == 0 &&
+           getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 &&
+           (peer.uid == 0 || peer.uid == geteuid());
+}
+
 static void drain(dgm_conn *c, const dgm_wire_frame *f)
 {
     dgm_server *s = c->server;
-    if (!c->local) {
+    if (!may_drain(c)) {
         dgm_conn_error(c, f->id, DGM_WIRE_ERROR_FORBIDDEN,
-                       "drain: want a client on the Unix socket", 0, 0);
+                       "drain: want a client on the Unix socket, of the server's user or root", 0,
+                       0);
         return;
     }
     const int64_t ms =
@@ -249,9 +289,30 @@ static bool take_id(dgm_conn *c, const dgm_wire_frame *f)
     return false;
 }
 
+/* is_request - else it is answered. Of what no client sends the id is nobody's. */
+static bool is_request(dgm_conn *c, const dgm_wire_frame *f)
+{
+    switch (f->kind) {
+    case DGM_WIRE_TRANSLATE:
+    case DGM_WIRE_LANGUAGES_REQUEST:
+    case DGM_WIRE_STATISTICS_REQUEST:
+    case DGM_WIRE_HEALTH_REQUEST:
+    case DGM_WIRE_DRAIN:
+        return true;
+    case DGM_WIRE_UNKNOWN:
+        dgm_conn_error(c, f->id, DGM_WIRE_ERROR_UNSUPPORTED,
+                       "a kind of frame that this server does not know", 0, 0);
+        return false;
+    default:
+        dgm_conn_error(c, f->id, DGM_WIRE_ERROR_BAD_REQUEST, "a frame that only servers send", 0,
+                       0);
+        return false;
+    }
+}
+
 static void request(dgm_conn *c, const dgm_wire_frame *f)
 {
-    if (!take_id(c, f))
+    if (!is_request(c, f) || !take_id(c, f))
         return;
     if (f->kind != DGM_WIRE_TRANSLATE) /* has its line when it is done */
         dgm_log_of(DGM_LOG_DEBUG, "serve", (dgm_log_id){c->number, f->id}, "%s",
@@ -269,16 +330,8 @@ static void request(dgm_conn *c, const dgm_wire_frame *f)
     case DGM_WIRE_HEALTH_REQUEST:
         health(c, f->id);
         break;
-    case DGM_WIRE_DRAIN:
+    default: /* is_request knows no other */
         drain(c, f);
-        break;
-    case DGM_WIRE_UNKNOWN:
-        dgm_conn_error(c, f->id, DGM_WIRE_ERROR_UNSUPPORTED,
-                       "a kind of frame that this server does not know", 0, 0);
-        break;
-    default:
-        dgm_conn_error(c, f->id, DGM_WIRE_ERROR_BAD_REQUEST, "a frame that only servers send", 0,
-                       0);
         break;
     }
 }
@@ -289,15 +342,12 @@ void dgm_server_frame(dgm_conn *c, const uint8_t *body, size_t len)
     enum dgm_wire_error_code code;
     if (dgm_wire_decode(&f, &code, &c->server->memory, body, len) != DGM_OK) {
         dgm_conn_error(c, f.id, code, dgm_error_text(), 0, 0);
-        if (!c->greeted)
-            dgm_conn_end(c);
         return;
     }
     if (f.kind == DGM_WIRE_HELLO) {
         hello(c, &f);
     } else if (!c->greeted) {
         dgm_conn_error(c, f.id, DGM_WIRE_ERROR_BAD_REQUEST, "want a hello first", 0, 0);
-        dgm_conn_end(c);
     } else if (f.kind == DGM_WIRE_CANCEL) {
         dgm_server_cancel(c, &f.as.cancel);
     } else {

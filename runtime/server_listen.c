@@ -43,7 +43,9 @@ void dgm_server_unlisten(dgm_server_listener *l)
     uv_close((uv_handle_t *)&l->poll, NULL);
     (void)close(l->fd);
     l->fd = -1;
-    if (l->path[0] != '\0')
+    struct stat st; /* another server may have its own there by now, where somebody removed ours */
+    if (l->path[0] != '\0' && lstat(l->path, &st) == 0 && st.st_dev == l->device &&
+        st.st_ino == l->inode)
         (void)unlink(l->path);
 }
 
@@ -100,6 +102,11 @@ static int listen_unix(dgm_server *s, dgm_server_listener *l, const char *addres
     (void)umask(before);
     if (rc != 0)
         return cannot_bind(l, address);
+    struct stat st;
+    if (lstat(path, &st) != 0)
+        return cannot_bind(l, address);
+    l->device = st.st_dev;
+    l->inode = st.st_ino;
     (void)snprintf(l->path, sizeof l->path, "%s", path);
     return start(s, l, address);
 }

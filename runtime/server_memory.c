@@ -57,7 +57,7 @@ static void let_go(dgm_conn *c, size_t held)
         return;
     }
     dgm_frame_reader_fini(&c->in);
-    dgm_conn_error(c, 0, DGM_WIRE_ERROR_BUSY, dgm_error_text(), 1000, 0);
+    dgm_conn_last_error(c, DGM_WIRE_ERROR_BUSY, dgm_error_text(), 1000);
     dgm_conn_weigh(c);
 }
 

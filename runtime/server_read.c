@@ -5,8 +5,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
-enum { LONG_BYTES = 4096 }; /* take some milliseconds */
+enum {
+    LONG_BYTES = 4096, /* take some milliseconds */
+    LARGE_BYTES =
+        64 * 1024, /* take some 200 times as much memory meanwhile, in many small pieces */
+};
 
 /* ---- options ---- */
 
@@ -43,9 +50,28 @@ static void set_switch(int32_t *to, uint32_t value)
         *to = value == DGM_WIRE_SWITCH_ON;
 }
 
+static int known(const char *name, uint32_t value, uint32_t most)
+{
+    return value <= most
+               ? DGM_OK
+               : dgm_fail(DGM_EINPUT, "%s: this server knows 0 to %u, found %u", name, most, value);
+}
+
+/* check_known - values of enums. One that a later version may have is not passed over: another text could come of it. */
+static int check_known(const dgm_wire_options *o)
+{
+    DGM_TRY(known("penalty_skip_special", o->penalty_skip_special, DGM_WIRE_SWITCH_OFF));
+    DGM_TRY(known("early_stopping", o->early_stopping, DGM_WIRE_SWITCH_OFF));
+    DGM_TRY(known("split", o->split, DGM_WIRE_SPLIT_NEVER));
+    DGM_TRY(known("retry", o->retry, DGM_WIRE_RETRY_CHECKS));
+    return known("priority", o->priority, DGM_WIRE_BULK);
+}
+
 static int check_options(const dgm_decode_options *d, const dgm_server_config *cfg)
 {
-    DGM_TRY(in_range("beam_size", d->beam, 1, d->sampling ? 1 : cfg->max_beam));
+    if (d->sampling)
+        DGM_TRY(in_range("beam_size, with sampling", d->beam, 1, 1));
+    DGM_TRY(in_range("beam_size", d->beam, 1, cfg->max_beam));
     DGM_TRY(in_range("n_best", d->n_best, 1, d->beam));
     DGM_TRY(in_range("max_length", d->max_length, 3, cfg->base.max_target));
     DGM_TRY(in_range("min_length", d->min_length, 0, d->max_length));
@@ -62,6 +88,8 @@ static int take_options(dgm_request *r, enum dgm_wire_error_code *code, const dg
                         const dgm_server_config *cfg)
 {
     dgm_decode_options *d = &r->cfg.decode;
+    if (check_known(o) != DGM_OK)
+        return refuse(code, DGM_WIRE_ERROR_UNSUPPORTED);
     if (o->retry != DGM_WIRE_RETRY_SERVER)
         r->cfg.retry = o->retry == DGM_WIRE_RETRY_CHECKS;
     d->token_scores = r->cfg.token_scores = o->token_scores;
@@ -158,12 +186,28 @@ struct dgm_server_reading {
     char why[512];
 };
 
-bool dgm_server_read_is_long(const dgm_wire_translate *t)
+static size_t text_bytes(const dgm_wire_translate *t)
 {
     size_t bytes = 0;
     for (size_t i = 0; i < t->n_segments; i++)
         bytes += t->segments[i].text_len + t->segments[i].prefix_len;
-    return bytes > LONG_BYTES;
+    return bytes;
+}
+
+bool dgm_server_read_is_long(const dgm_wire_translate *t)
+{
+    return text_bytes(t) > LONG_BYTES;
+}
+
+/* give_back - what tokenising took: else each of libuv's threads keeps as much as the longest line ever took it, 200 MiB for one of 1 MiB. */
+static void give_back(const dgm_wire_translate *t)
+{
+#ifdef __GLIBC__
+    if (text_bytes(t) > LARGE_BYTES)
+        (void)malloc_trim(0);
+#else
+    (void)t;
+#endif
 }
 
 /* work - in a thread of libuv's. */
@@ -175,6 +219,7 @@ static void work(uv_work_t *w)
     dgm_fpenv_set();
     r->rc = dgm_server_read(j, &r->code, &r->t, r->cfg);
     (void)snprintf(r->why, sizeof r->why, "%s", dgm_error_text());
+    give_back(&r->t);
 }
 
 static void after(uv_work_t *w, int status);

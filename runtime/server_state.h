@@ -41,6 +41,8 @@ typedef struct dgm_server_listener {
     bool local;     /* a Unix socket */
     bool resting;   /* nobody is taken for a while: there is no file descriptor */
     char path[108]; /* of a Unix socket that goes when it is closed; "": not ours */
+    dev_t device;   /* and which file that is */
+    ino_t inode;
 } dgm_server_listener;
 
 /* What the log tells of a Translate frame. */
@@ -84,7 +86,9 @@ typedef struct dgm_conn {
     dgm_server_job *reading; /* is not among jobs yet; nothing more is taken until it is */
     size_t held;             /* bytes that it counts (server_memory.c) */
     int64_t began_ns, heard_ns, moved_ns; /* moved: bytes went out */
-    size_t queued;                        /* bytes unsent when it was last looked at */
+    enum dgm_serving_state
+        told;      /* the server's when it was greeted, or that it was told of since */
+    size_t queued; /* bytes unsent when it was last looked at */
 } dgm_conn;
 
 struct dgm_server {
@@ -158,8 +162,11 @@ void dgm_conn_open(dgm_server *s, int fd, bool local);
 void dgm_conn_go_on(dgm_conn *c);
 /* dgm_conn_send - queues a frame; dgm_conn_flush writes what is queued. */
 void dgm_conn_send(dgm_conn *c, const dgm_wire_frame *f);
+/* dgm_conn_error - the connection goes on, if it was greeted. dgm_conn_last_error - about the connection, which ends. */
 void dgm_conn_error(dgm_conn *c, uint64_t id, enum dgm_wire_error_code code, const char *message,
                     int retry_ms, int credits);
+void dgm_conn_last_error(dgm_conn *c, enum dgm_wire_error_code code, const char *message,
+                         int retry_ms);
 void dgm_conn_flush(dgm_conn *c);
 /* dgm_conn_check_token - one that is not known any more ends the connection. */
 void dgm_conn_check_token(dgm_conn *c);
@@ -168,7 +175,8 @@ void dgm_conn_end(dgm_conn *c);
 void dgm_conn_close(dgm_conn *c);
 void dgm_conn_tick(dgm_conn *c, int64_t now_ns);
 
-/* server_frames.c: what a frame asks for. */
+/* server_frames.c: what a frame asks for. dgm_server_tell_health - clients for whom it changed. */
+void dgm_server_tell_health(dgm_server *s);
 void dgm_server_frame(dgm_conn *c, const uint8_t *body, size_t len);
 
 /*

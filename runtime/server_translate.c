@@ -130,14 +130,13 @@ static void answer_at_once(dgm_server_job *j, const bool *at_once)
 static int begin(dgm_conn *c, dgm_server_job *j, enum dgm_wire_error_code *code, int *retry_ms)
 {
     dgm_server *s = c->server;
-    dgm_wire_answer before;
     *code = DGM_WIRE_ERROR_INTERNAL;
     bool *at_once = calloc((size_t)j->n, sizeof *at_once); /* read before others may write */
     if (at_once == NULL)
         return dgm_fail(DGM_ENOMEM, "out of memory for a request");
     for (int i = 0; i < j->n; i++) {
         dgm_request *r = &j->requests[i];
-        r->cached = r->line.left > 0 && dgm_answer_cache_find(s->cache, &before, r);
+        r->cached = r->line.left > 0 && dgm_answer_cache_has(s->cache, r);
         at_once[i] = r->line.left == 0 || r->cached;
     }
     int rc = dgm_server_take_work(s, j);
@@ -194,12 +193,13 @@ void dgm_server_translate(dgm_conn *c, uint64_t id, const dgm_wire_translate *t)
     const size_t n = t->n_segments, most = (size_t)c->server->cfg.request_segments;
     enum dgm_wire_error_code code = DGM_WIRE_ERROR_NONE;
     int retry_ms = 0, rc = DGM_OK;
-    if (n > (size_t)c->credits) {
+    if (n > (size_t)c->credits && n <= most) {
         (void)dgm_fail(DGM_EINPUT, "%zu segments, but only %d credits", n, c->credits);
         dgm_conn_error(c, id, DGM_WIRE_ERROR_CREDIT, dgm_error_text(), 0, 0);
         return;
     }
-    c->credits -= (int)n;
+    const int taken = n <= (size_t)c->credits ? (int)n : 0;
+    c->credits -= taken;
     if (n == 0) {
         rc = dgm_fail(DGM_EINPUT, "want at least one segment");
         code = DGM_WIRE_ERROR_BAD_REQUEST;
@@ -210,7 +210,7 @@ void dgm_server_translate(dgm_conn *c, uint64_t id, const dgm_wire_translate *t)
         rc = read_lines(c, id, t, &code, &retry_ms);
     }
     if (rc != DGM_OK)
-        dgm_conn_error(c, id, code, dgm_error_text(), retry_ms, (int)n);
+        dgm_conn_error(c, id, code, dgm_error_text(), retry_ms, taken);
 }
 
 /* cancel - of a job that the queue still has; what came back, or never went, has no client. */

@@ -10,8 +10,9 @@
 #include <string.h>
 
 enum {
-    IDLE_MS = 100, /* a signal is seen after so long, */
-    BEAT_MS = 500, /* and other ranks hear of us this often */
+    IDLE_MS = 100,  /* a signal is seen after so long, */
+    BEAT_MS = 500,  /* and other ranks hear of us this often */
+    KEPT_SLOTS = 3, /* one in so many is for lines of many, however many urgent ones wait */
 };
 
 /* A segment in the engine; its place in the list is the job's id. */
@@ -150,11 +151,11 @@ static int submit_segment(serving *s, dgm_request *r, bool *taken)
 }
 
 /* next - the request whose turn it is, or that is partly in. */
-static dgm_request *next(serving *s, bool urgent)
+static dgm_request *next(serving *s, enum dgm_requests_kind kind)
 {
-    dgm_request **partly = &s->partly[urgent];
+    dgm_request **partly = &s->partly[kind == DGM_REQUESTS_URGENT];
     if (*partly == NULL) {
-        *partly = dgm_requests_next(s->cfg->requests, urgent);
+        *partly = dgm_requests_next(s->cfg->requests, kind);
         if (*partly != NULL && (*partly)->started_ns == 0) /* else it is decoded once more */
             (*partly)->started_ns = dgm_now_ns();
     }
@@ -168,10 +169,20 @@ static bool room(const serving *s)
     return s->others < (n > 0 && n < s->most_others ? n : s->most_others);
 }
 
-static void submit(serving *s, bool urgent)
+/* may_enter - lines of many may fill a few slots before urgent ones do, which would else have them all as long as some wait. */
+static bool may_enter(const serving *s, enum dgm_requests_kind kind)
 {
-    while (s->n_free > 0 && (urgent || room(s))) {
-        dgm_request *r = next(s, urgent);
+    const int kept = s->n_flights / KEPT_SLOTS;
+    if (s->n_free == 0)
+        return false;
+    return kind == DGM_REQUESTS_URGENT ||
+           (room(s) && (kind == DGM_REQUESTS_ALL || s->others < kept));
+}
+
+static void submit(serving *s, enum dgm_requests_kind kind)
+{
+    while (may_enter(s, kind)) {
+        dgm_request *r = next(s, kind);
         bool taken;
         if (r == NULL)
             return;
@@ -186,7 +197,7 @@ static void submit(serving *s, bool urgent)
         if (!taken)
             return;
         if (r->sent == r->line.segments.n)
-            s->partly[urgent] = NULL;
+            s->partly[kind == DGM_REQUESTS_URGENT] = NULL;
         if (r->line.left == 0)
             finish(s, r, DGM_REQUEST_DONE);
     }
@@ -339,8 +350,9 @@ static bool drained(serving *s)
 static int round_of(serving *s)
 {
     let_go(s);
-    submit(s, true);
-    submit(s, false);
+    submit(s, DGM_REQUESTS_OTHERS);
+    submit(s, DGM_REQUESTS_URGENT);
+    submit(s, DGM_REQUESTS_ALL);
     atomic_store(&s->gauge->in_flight, s->urgent + s->others);
     atomic_store(&s->gauge->tick_ns, dgm_now_ns());
     int rc = DGM_OK;
@@ -364,6 +376,7 @@ int dgm_serving_run(const dgm_serving_config *cfg, dgm_serving_gauge *gauge)
     atomic_store(&gauge->slots, s.n_flights);
     atomic_store(&gauge->n_ranks, cfg->ranks < DGM_SERVING_RANKS ? cfg->ranks : DGM_SERVING_RANKS);
     dgm_engine_set_clock(cfg->engine, &s.clock);
+    dgm_serving_engine_is(gauge, cfg->comm, cfg->stall_ms);
     atomic_store(&gauge->ready, rc == DGM_OK);
     while (rc == DGM_OK && !drained(&s))
         rc = round_of(&s);
@@ -377,6 +390,7 @@ int dgm_serving_run(const dgm_serving_config *cfg, dgm_serving_gauge *gauge)
     }
     dgm_engine_set_clock(cfg->engine, NULL);
     atomic_store(&gauge->over, true);
+    dgm_serving_engine_is(gauge, NULL, 0);
     dgm_requests_flush(cfg->requests);
     free(s.flights);
     free(s.free);

@@ -1,8 +1,8 @@
 /*
  * serving.h - the engine thread of a server: requests from the queue through the engine and back.
  *
- * Lines that somebody waits for enter first, and while some are in work the others are decoded in some of the steps only
- * (runtime/serving_pace.h). What is cancelled or late leaves the engine at the next step. With nothing to do the thread sleeps;
+ * Lines that somebody waits for enter first, but for a third of the slots, which others may have before them; and while some are in
+ * work the others are decoded in some of the steps only (runtime/serving_pace.h). What is cancelled or late leaves the engine at the next step. With nothing to do the thread sleeps;
  * other ranks hear of it twice a second.
  */
 #ifndef DGM_RUNTIME_SERVING_H
@@ -15,12 +15,23 @@
 #include <signal.h>
 #include <stdatomic.h>
 
-enum { DGM_SERVING_RANKS = 64, DGM_SERVING_STALL_MS = 10000 };
+enum {
+    DGM_SERVING_RANKS = 64,
+    DGM_SERVING_STALLS = 5, /* times stall_ms without a round or a layer: the engine stands */
+};
 
 typedef struct dgm_serving_rank {
     atomic_uint_least64_t sent_bytes, received_bytes, wait_ns, encoded_tokens, decoded_rows,
         resident_bytes;
 } dgm_serving_rank;
+
+enum dgm_serving_state {
+    DGM_SERVING_STARTING,
+    DGM_SERVING_READY,
+    DGM_SERVING_STALLED,
+    DGM_SERVING_DRAINING,
+    DGM_SERVING_OVER
+};
 
 /* What other threads may look at while it runs. */
 typedef struct dgm_serving_gauge {
@@ -30,7 +41,14 @@ typedef struct dgm_serving_gauge {
     pthread_mutex_t lock;         /* guards: */
     char stall
         [512]; /* why no step comes to its end: which rank waits for which, where; "": one does */
+    const dgm_comm *comm; /* while the engine runs */
+    int stall_ms;         /* as long, likewise */
+    /* of dgm_serving_watch: */
+    int64_t watched_ns, told_ns; /* told_ns: systemd, that all is well */
+    bool told;
+    enum dgm_serving_state told_state;
     atomic_uint_least64_t steps, segments, src_tokens, tgt_tokens, failures;
+    atomic_uint_least64_t shared_tokens;              /* dgm_engine_stats, over all ranks */
     atomic_uint_least64_t flagged[DGM_LINE_STATUSES]; /* lines by status */
     atomic_uint_least64_t retried[2]; /* lines decoded twice: the first was given, the second */
     atomic_int in_flight, slots;
@@ -51,26 +69,24 @@ void dgm_serving_gauge_init(dgm_serving_gauge *g);
 /* dgm_serving_stall - a dgm_comm_on_stall; ctx is the gauge. */
 void dgm_serving_stall(void *ctx, const char *sentence);
 
-enum dgm_serving_state {
-    DGM_SERVING_STARTING,
-    DGM_SERVING_READY,
-    DGM_SERVING_STALLED,
-    DGM_SERVING_DRAINING,
-    DGM_SERVING_OVER
-};
-
 typedef struct dgm_serving_health {
     enum dgm_serving_state state; /* READY: takes requests */
     bool alive;                   /* the engine ticked lately, or need not */
+    bool waits;                   /* for another rank, too long */
     char why[512];                /* not READY, or not alive: a sentence */
-    int64_t tick_age_ms;
+    int64_t tick_age_ms;          /* since its last round or layer; 0 where it is not running */
 } dgm_serving_health;
 
 /* dgm_serving_look - any thread. */
 dgm_serving_health dgm_serving_look(dgm_serving_gauge *g, dgm_requests *q);
+/* dgm_serving_watch - logs once that the engine stands, and that it goes on; tells systemd how things are. One thread, several times
+ * a second. */
+void dgm_serving_watch(dgm_serving_gauge *g, dgm_requests *q);
 
 typedef struct dgm_serving_config {
     dgm_engine *engine;
+    const dgm_comm *comm; /* its ranks; NULL: nobody watches */
+    int stall_ms;
     dgm_requests *requests;
     int n_experts[DGM_STACKS];         /* in a layer */
     int ranks;                         /* above 1: the others hear of us while we are idle */

@@ -1,11 +1,14 @@
 #include "runtime/serving_gauge.h"
 
 #include "base/clock.h"
+#include "base/log.h"
+#include "runtime/systemd.h"
 
 #include <stdio.h>
 #include <string.h>
 
 enum { SMOOTH = 32 }; /* steps that bear on the imbalance told */
+static const int64_t OWN_ABSENCE_NS = 1000000000, FEED_NS = 2000000000;
 
 static void store(atomic_uint_least64_t *to, uint64_t value)
 {
@@ -49,8 +52,12 @@ static void note_load(const dgm_serving_config *cfg, dgm_serving_gauge *g, dgm_s
     store(&g->rank_imbalance_ppm[stack], (uint64_t)(1e6 * mean[2] * cfg->ranks / mean[0]));
 }
 
-static void note_ranks(dgm_serving_gauge *g, const dgm_engine_stats *all)
+static void note_ranks(dgm_serving_gauge *g, const dgm_engine_stats *all, int ranks)
 {
+    uint64_t shared = 0;
+    for (int r = 0; r < ranks; r++)
+        shared += all[r].shared_tokens;
+    store(&g->shared_tokens, shared);
     for (int r = 0; r < atomic_load(&g->n_ranks); r++) {
         store(&g->ranks[r].sent_bytes, all[r].exchange_bytes);
         store(&g->ranks[r].received_bytes, all[r].exchange_received);
@@ -79,7 +86,7 @@ void dgm_serving_publish(const dgm_serving_config *cfg, dgm_serving_gauge *g, dg
         note_load(cfg, g, seen, &loads[k], k);
         seen->loads[k] = loads[k];
     }
-    note_ranks(g, all);
+    note_ranks(g, all, cfg->ranks);
     seen->clock = *clock;
     seen->wait_s = all[0].exchange_wait_s;
 }
@@ -100,16 +107,34 @@ void dgm_serving_stall(void *ctx, const char *sentence)
     (void)pthread_mutex_unlock(&g->lock);
 }
 
-/* stalled - and why, where it is. */
-static bool stalled(dgm_serving_health *h, dgm_serving_gauge *g)
+void dgm_serving_engine_is(dgm_serving_gauge *g, const dgm_comm *comm, int stall_ms)
 {
     (void)pthread_mutex_lock(&g->lock);
-    (void)snprintf(h->why, sizeof h->why, "%s", g->stall);
+    g->comm = comm;
+    g->stall_ms = stall_ms;
     (void)pthread_mutex_unlock(&g->lock);
-    if (h->why[0] == '\0' && !h->alive)
-        (void)snprintf(h->why, sizeof h->why, "the engine takes no steps for %.0f s",
-                       (double)h->tick_age_ms * 1e-3);
-    return h->why[0] != '\0';
+}
+
+/* look_at_engine - does it go on, and if not, where does it stand, or for whom does it wait? */
+static void look_at_engine(dgm_serving_health *h, dgm_serving_gauge *g)
+{
+    char where[64] = "a step";
+    int64_t last_ns = atomic_load(&g->tick_ns);
+    (void)pthread_mutex_lock(&g->lock);
+    if (g->comm != NULL) {
+        const int64_t layer_ns = dgm_comm_where(g->comm, where, sizeof where);
+        last_ns = layer_ns > last_ns ? layer_ns : last_ns;
+        h->tick_age_ms = (dgm_now_ns() - last_ns) / 1000000;
+        h->alive = h->tick_age_ms <= (int64_t)g->stall_ms * DGM_SERVING_STALLS;
+    }
+    h->waits = g->stall[0] != '\0';
+    if (h->waits)
+        (void)snprintf(h->why, sizeof h->why, "%s", g->stall);
+    else if (!h->alive)
+        (void)snprintf(h->why, sizeof h->why,
+                       "rank 0 is since %.1f s in %s, and waits for no other rank",
+                       (double)h->tick_age_ms * 1e-3, where);
+    (void)pthread_mutex_unlock(&g->lock);
 }
 
 static enum dgm_serving_state tell(dgm_serving_health *h, enum dgm_serving_state state,
@@ -121,15 +146,14 @@ static enum dgm_serving_state tell(dgm_serving_health *h, enum dgm_serving_state
 
 dgm_serving_health dgm_serving_look(dgm_serving_gauge *g, dgm_requests *q)
 {
-    dgm_serving_health h = {.alive = true,
-                            .tick_age_ms = (dgm_now_ns() - atomic_load(&g->tick_ns)) / 1000000};
+    dgm_serving_health h = {.alive = true};
     if (atomic_load(&g->over)) {
         h.state = tell(&h, DGM_SERVING_OVER, "the engine has ended");
     } else if (!atomic_load(&g->ready)) {
         h.state = tell(&h, DGM_SERVING_STARTING, "the server reads its model");
     } else {
-        h.alive = h.tick_age_ms <= DGM_SERVING_STALL_MS;
-        if (stalled(&h, g))
+        look_at_engine(&h, g);
+        if (h.why[0] != '\0')
             h.state = DGM_SERVING_STALLED;
         else if (dgm_requests_draining(q, NULL))
             h.state = tell(&h, DGM_SERVING_DRAINING, "draining");
@@ -137,4 +161,38 @@ dgm_serving_health dgm_serving_look(dgm_serving_gauge *g, dgm_requests *q)
             h.state = DGM_SERVING_READY;
     }
     return h;
+}
+
+/* tell_systemd - news, and now and then that all is well. */
+static void tell_systemd(dgm_serving_gauge *g, const dgm_serving_health *h, int64_t now)
+{
+    static const char *const news[] = {
+        [DGM_SERVING_STARTING] = "STATUS=reads its model",
+        [DGM_SERVING_READY] = "READY=1\nSTATUS=takes requests",
+        [DGM_SERVING_STALLED] = "STATUS=stalled",
+        [DGM_SERVING_DRAINING] = "STOPPING=1\nSTATUS=draining",
+        [DGM_SERVING_OVER] = "STOPPING=1\nSTATUS=ends",
+    };
+    if (g->told_ns == 0 || h->state != g->told_state)
+        dgm_systemd_tell(news[h->state]);
+    g->told_state = h->state;
+    if (h->alive && now - g->told_ns > FEED_NS) {
+        dgm_systemd_tell("WATCHDOG=1");
+        g->told_ns = now;
+    }
+}
+
+void dgm_serving_watch(dgm_serving_gauge *g, dgm_requests *q)
+{
+    const int64_t now = dgm_now_ns();
+    const bool absent = now - g->watched_ns > OWN_ABSENCE_NS;
+    g->watched_ns = now;
+    if (absent) /* this process was stopped, or starved: so was the engine */
+        return;
+    const dgm_serving_health h = dgm_serving_look(g, q);
+    const bool stands = !h.alive && !h.waits; /* of waits comm/wait.c tells */
+    if (stands != g->told)
+        dgm_log(DGM_LOG_WARN, "serve", "%s", stands ? h.why : "the engine goes on");
+    g->told = stands;
+    tell_systemd(g, &h, now);
 }

@@ -33,12 +33,16 @@ static const char *tell(const char *name, uint64_t number, int code)
     return dgm_error_text();
 }
 
-/* flag_text - a line of `lines` (NULL: of no text) that cannot be used at all. */
-static int flag_text(dgm_stream_line *l, const dgm_lines *lines, const dgm_line *line)
+/* flag_text - a line of `lines` (NULL: of no text, which `what` names) that cannot be used at all. */
+static int flag_text(dgm_stream_line *l, const dgm_lines *lines, const dgm_line *line,
+                     const char *what)
 {
     const enum dgm_line_status status =
         line->state == DGM_LINE_TOO_LONG ? DGM_LINE_STATUS_TOO_LONG : DGM_LINE_STATUS_BAD_INPUT;
-    (void)(lines != NULL ? dgm_lines_fail(lines, line) : dgm_line_fail(line));
+    if (lines != NULL)
+        (void)dgm_lines_fail(lines, line);
+    else
+        (void)dgm_fail(dgm_line_fail(line), "%s%s", what, dgm_error_text());
     return flag(l, status, DGM_EINPUT, dgm_error_text());
 }
 
@@ -46,7 +50,7 @@ static int flag_text(dgm_stream_line *l, const dgm_lines *lines, const dgm_line 
 static int fill_beside(dgm_stream_line *l, const dgm_stream_config *cfg, const dgm_line *beside)
 {
     if (beside->state != DGM_LINE_OK)
-        return flag_text(l, cfg->beside, beside);
+        return flag_text(l, cfg->beside, beside, "prefix: ");
     if (dgm_text_blank(beside->text, beside->len))
         return DGM_OK;
     DGM_TRY(dgm_tok_pieces(cfg->tok, &l->beside, &l->n_beside, beside->text, beside->len));
@@ -54,7 +58,8 @@ static int fill_beside(dgm_stream_line *l, const dgm_stream_config *cfg, const d
     const int limit = cfg->score ? cfg->max_target : cfg->decode.max_length;
     if (l->n_beside + 3 <= limit)
         return DGM_OK;
-    (void)dgm_fail(DGM_ETEXT, "too long: want at most %d tokens, found %d", limit - 3, l->n_beside);
+    (void)dgm_fail(DGM_ETEXT, "%stoo long: want at most %d tokens, found %d",
+                   cfg->beside_name == NULL ? "prefix: " : "", limit - 3, l->n_beside);
     return flag(l, DGM_LINE_STATUS_TOO_LONG, DGM_EINPUT,
                 tell(cfg->beside_name, beside->number, DGM_ETEXT));
 }
@@ -83,7 +88,7 @@ int dgm_stream_line_fill(dgm_stream_line *l, const dgm_stream_config *cfg, const
     *l = (dgm_stream_line){.number = line->number, .len = line->len};
     l->bytes = sizeof *l + l->len;
     if (line->state != DGM_LINE_OK)
-        return flag_text(l, cfg->input, line);
+        return flag_text(l, cfg->input, line, "");
     l->text = malloc(l->len + 1);
     if (l->text == NULL)
         return no_memory();

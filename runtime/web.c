@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "runtime/address.h"
+#include "runtime/http_guests.h"
 #include "runtime/web_guard.h"
 #include "runtime/web_json.h"
 #include "runtime/web_link.h"
@@ -25,9 +26,12 @@ enum {
     HOST_BYTES = 256,
 };
 
+_Static_assert((int)DGM_WEB_CONNECTIONS == (int)DGM_HTTP_GUESTS, "there is a place for each");
+
 struct dgm_web {
     dgm_web_config cfg;
     char policy[POLICY_BYTES], host[HOST_BYTES];
+    dgm_http_guests guests;
     atomic_int translating, answering; /* answering: from the whole request to the whole answer */
     struct MHD_Daemon *daemon;
 };
@@ -297,7 +301,10 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *http, const 
     }
     v->answered = true;
     atomic_fetch_add(&v->web->answering, 1);
-    return route(v, url, method);
+    dgm_http_guests_work(&v->web->guests, http, true);
+    const enum MHD_Result rc = route(v, url, method);
+    dgm_http_guests_work(&v->web->guests, http, false);
+    return rc;
 }
 
 static void on_end(void *ctx, struct MHD_Connection *http, void **state,
@@ -326,10 +333,11 @@ static int start(dgm_web *w, const struct sockaddr *at)
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &old);
     errno = 0;
-    w->daemon = MHD_start_daemon(flags, 0, NULL, NULL, on_request, w, MHD_OPTION_SOCK_ADDR, at,
-                                 MHD_OPTION_CONNECTION_LIMIT, (unsigned)DGM_WEB_CONNECTIONS,
-                                 MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)TIMEOUT_S,
-                                 MHD_OPTION_NOTIFY_COMPLETED, on_end, NULL, MHD_OPTION_END);
+    w->daemon = MHD_start_daemon(
+        flags, 0, NULL, NULL, on_request, w, MHD_OPTION_SOCK_ADDR, at, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)DGM_WEB_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)TIMEOUT_S,
+        MHD_OPTION_NOTIFY_COMPLETED, on_end, NULL, MHD_OPTION_NOTIFY_CONNECTION,
+        dgm_http_guests_notify, &w->guests, MHD_OPTION_END);
     const int error = errno;
     (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (w->daemon == NULL)
@@ -361,6 +369,7 @@ int dgm_web_open(dgm_web **out, const dgm_web_config *cfg)
     if (w == NULL)
         return dgm_fail(DGM_ENOMEM, "out of memory for --web");
     w->cfg = *cfg;
+    dgm_http_guests_init(&w->guests);
     const int rc = open_web(w);
     if (rc != DGM_OK) {
         free(w);

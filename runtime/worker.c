@@ -53,7 +53,7 @@ static size_t slot_bytes(const dgm_engine_config *cfg, const dgm_model *model)
     const dgm_decode_options o = widest(cfg);
     const size_t n = (size_t)cfg->max_target;
     return dgm_search_bytes(&o, model->cfg.vocab_size) + n * (4 + 4 + 2 * (size_t)cfg->max_beam) +
-           4 * 64;
+           (size_t)cfg->max_source * sizeof(int32_t) + 5 * 64;
 }
 
 static size_t step_bytes(const dgm_engine_config *cfg, int slots, int tokens,
@@ -85,7 +85,7 @@ static void lay_out_slots(dgm_worker *w)
     const dgm_decode_options o = widest(&w->cfg);
     const size_t n = (size_t)w->cfg.max_target;
     w->slots = dgm_arena_push(&w->life, (size_t)w->n_slots * sizeof *w->slots);
-    w->memory_users = dgm_arena_push(&w->life, (size_t)w->n_slots * sizeof *w->memory_users);
+    w->memories = dgm_arena_push(&w->life, (size_t)w->n_slots * sizeof *w->memories);
     if (w->f.model->cfg.routing[DGM_DECODER] == DGM_BY_SENTENCE)
         w->means = dgm_arena_push(&w->life, means_bytes(w->n_slots, w->f.model));
     w->targets = dgm_arena_push(&w->life, (size_t)w->cfg.max_targets * sizeof *w->targets);
@@ -95,6 +95,8 @@ static void lay_out_slots(dgm_worker *w)
         s->logp = dgm_arena_push(&w->life, n * sizeof *s->logp);
         s->looked = dgm_arena_push(&w->life, n * (size_t)w->cfg.max_beam * sizeof *s->looked);
         s->search_mem = dgm_arena_push(&w->life, dgm_search_bytes(&o, w->f.model->cfg.vocab_size));
+        w->memories[i].source =
+            dgm_arena_push(&w->life, (size_t)w->cfg.max_source * sizeof(int32_t));
     }
     w->n_marks = dgm_plan_marks(&w->cfg);
     for (int k = 0; k < DGM_STACKS && w->n_marks > 0; k++) {
@@ -123,10 +125,10 @@ int dgm_worker_create(dgm_worker **out, const dgm_engine_config *cfg, int slots,
                          .compute = cfg->compute,
                          .lists = cfg->lists,
                          .step = &w->step};
-    const size_t life = (size_t)slots * (sizeof(slot) + sizeof(int) + slot_bytes(cfg, model)) +
-                        (size_t)cfg->max_targets * sizeof *w->targets + means_bytes(slots, model) +
-                        DGM_STACKS * (size_t)slots * dgm_plan_marks(cfg) +
-                        dgm_report_bytes(cfg, slots) + 65536;
+    const size_t life =
+        (size_t)slots * (sizeof(slot) + sizeof(dgm_worker_memory) + slot_bytes(cfg, model)) +
+        (size_t)cfg->max_targets * sizeof *w->targets + means_bytes(slots, model) +
+        DGM_STACKS * (size_t)slots * dgm_plan_marks(cfg) + dgm_report_bytes(cfg, slots) + 65536;
     int rc = dgm_arena_init(&w->life, life);
     if (rc == DGM_OK)
         rc = dgm_arena_init_huge(&w->step, step_bytes(cfg, slots, tokens, model, n_threads));
@@ -174,11 +176,11 @@ void dgm_worker_destroy(dgm_worker *w)
     free(w);
 }
 
-/* Gives each target of a job a slot; they share the encoding in `memory`. */
+/* Gives each target of a job a slot; they share the encoding in `memory`, with each other and with who has it already. */
 static void admit(dgm_worker *w, const dgm_job *job, int memory)
 {
     const bool suffix = w->f.model->cfg.source_suffix;
-    w->memory_users[memory] = job->n_targets;
+    w->memories[memory].users += job->n_targets;
     int at = 0;
     for (int t = 0; t < job->n_targets; t++, at++) {
         while (at < w->n_slots && w->slots[at].live)
@@ -210,12 +212,39 @@ static void admit(dgm_worker *w, const dgm_job *job, int memory)
     }
 }
 
-static int free_memory(const dgm_worker *w)
+/* task_of - what the encoder is routed by, beside the ids. */
+static int task_of(const dgm_worker *w, const dgm_job *job)
+{
+    return dgm_routing_by_task(w->f.model->cfg.routing[DGM_ENCODER]) ? job->targets[0].task : 0;
+}
+
+/* find_memory - an encoding in use that is the job's: of the same ids, by the same experts. -1: there is none. With statistics, which
+ * count the tokens of an encode phase, each job has its own. */
+static int find_memory(const dgm_worker *w, const dgm_job *job)
+{
+    const int task = task_of(w, job);
+    for (int i = 0; w->record == NULL && i < w->n_slots; i++) {
+        const dgm_worker_memory *m = &w->memories[i];
+        if (m->users > 0 && m->n_source == job->n_source && m->task == task &&
+            m->source_experts == job->targets[0].source_experts &&
+            memcmp(m->source, job->source, (size_t)job->n_source * sizeof *job->source) == 0)
+            return i;
+    }
+    return -1;
+}
+
+/* begin_memory - a free one, for the job's encoding. */
+static int begin_memory(dgm_worker *w, const dgm_job *job)
 {
     int i = 0;
-    while (i < w->n_slots && w->memory_users[i] > 0)
+    while (i < w->n_slots && w->memories[i].users > 0)
         i++;
     DGM_ASSERT(i < w->n_slots);
+    dgm_worker_memory *m = &w->memories[i];
+    m->n_source = job->n_source;
+    m->source_experts = job->targets[0].source_experts;
+    m->task = task_of(w, job);
+    memcpy(m->source, job->source, (size_t)job->n_source * sizeof *m->source);
     return i;
 }
 
@@ -249,7 +278,7 @@ static void spoil(dgm_worker *w, int memory)
             w->slots[i].bad = true;
 }
 
-/* Stage 4 for the plan's new sentences. */
+/* Stage 4 for the plan's new sentences, but for those that are being decoded into another language, or by other options. */
 static int encode(dgm_worker *w, const dgm_buf *plan, size_t at, int n_jobs)
 {
     const size_t first_job = at;
@@ -262,44 +291,50 @@ static int encode(dgm_worker *w, const dgm_buf *plan, size_t at, int n_jobs)
     const uint8_t **experts = dgm_arena_push(&w->step, (size_t)most * sizeof *experts);
     int32_t *tasks = dgm_arena_push(&w->step, (size_t)most * sizeof *tasks);
     int32_t *sentences = dgm_arena_push(&w->step, (size_t)most * sizeof *sentences);
-    dgm_encoder_batch b = {.n_seqs = n_jobs, .ids = ids, .pos = pos, .starts = starts};
+    dgm_encoder_batch b = {.ids = ids, .pos = pos, .starts = starts};
     starts[0] = 0;
     for (int j = 0; j < n_jobs; j++) {
         dgm_job job;
         dgm_plan_get_job(&job, w->targets, plan, &at);
+        const int there = find_memory(w, &job);
+        if (there >= 0) {
+            admit(w, &job, there);
+            w->stats.shared_tokens += (uint64_t)job.n_source;
+            continue;
+        }
         DGM_ASSERT(b.n_tokens + job.n_source <= most);
         for (int i = 0; i < job.n_source; i++) {
             ids[b.n_tokens] = job.source[i];
             experts[b.n_tokens] = dgm_worker_mask(w, job.targets[0].source_experts);
             tasks[b.n_tokens] = job.targets[0].task;
-            sentences[b.n_tokens] = j;
+            sentences[b.n_tokens] = b.n_seqs;
             pos[b.n_tokens++] = i;
         }
-        starts[j + 1] = b.n_tokens;
-        memory[j] = free_memory(w);
-        admit(w, &job, memory[j]);
+        memory[b.n_seqs] = begin_memory(w, &job);
+        admit(w, &job, memory[b.n_seqs]);
+        starts[++b.n_seqs] = b.n_tokens;
     }
     float *rows = dgm_arena_push(&w->step, (size_t)b.n_tokens * (size_t)w->f.model->cfg.d_model *
                                                sizeof(float));
     w->f.gates = dgm_worker_token_gates(w, b.n_tokens);
     w->f.absent = dgm_worker_token_absent(w, b.n_tokens);
-    w->f.marks = dgm_worker_token_marks(w, starts, memory, n_jobs);
+    w->f.marks = dgm_worker_token_marks(w, starts, memory, b.n_seqs);
     w->f.experts = dgm_worker_masks(w) ? experts : NULL;
     w->f.tasks = tasks;
     w->f.sentences = sentences;
     watch_rows(w, b.n_tokens);
     DGM_TRY(dgm_encoder_forward(&w->f, rows, &b));
-    for (int j = 0; j < n_jobs; j++)
+    for (int j = 0; j < b.n_seqs; j++)
         if (any_bad(w, starts[j], starts[j + 1]))
             spoil(w, memory[j]);
-    for (int j = 0; w->means != NULL && j < n_jobs; j++)
+    for (int j = 0; w->means != NULL && j < b.n_seqs; j++)
         keep_mean(w, memory[j], rows, starts[j], starts[j + 1]);
-    for (int j = 0; w->lost != NULL && j < n_jobs; j++)
+    for (int j = 0; w->lost != NULL && j < b.n_seqs; j++)
         dgm_lost_mass_source(w->lost, memory[j], starts[j], starts[j + 1] - starts[j]);
     if (w->record != NULL)
         DGM_TRY(dgm_worker_count_tokens(w, plan, first_job, starts, n_jobs));
-    if (n_jobs > 0)
-        dgm_decoder_cross(&w->f, &w->kv, rows, starts, memory, n_jobs);
+    if (b.n_seqs > 0)
+        dgm_decoder_cross(&w->f, &w->kv, rows, starts, memory, b.n_seqs);
     w->stats.encoded_tokens += (uint64_t)b.n_tokens;
     dgm_arena_pop(&w->step, mark);
     return DGM_OK;
@@ -416,7 +451,7 @@ static dgm_report_result *put_result(dgm_worker *w, const slot *s)
 static void free_slot(dgm_worker *w, slot *s)
 {
     dgm_kv_drop(&w->kv.self, (int)(s - w->slots));
-    if (--w->memory_users[s->memory] == 0)
+    if (--w->memories[s->memory].users == 0)
         dgm_kv_drop(&w->kv.cross, s->memory);
     s->live = false;
 }
@@ -542,6 +577,7 @@ static int decode(dgm_worker *w, const dgm_plan_head *plan)
     w->decode_s = dgm_now_s() - started;
     w->stats.decoded_rows += (uint64_t)n;
     const int64_t began = dgm_stage_begin(w->f.clock);
+    dgm_comm_at(w->f.comm, "search", -1);
     const dgm_decoder_row *at = rows;
     for (int i = 0; rc == DGM_OK && i < w->n_slots; i++) {
         slot *s = &w->slots[i];

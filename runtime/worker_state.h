@@ -31,6 +31,14 @@ typedef struct dgm_worker_slot {
     double entered_s;
 } dgm_worker_slot;
 
+/* An encoding, and what it is of: who wants the same while somebody uses it uses it, too. */
+typedef struct dgm_worker_memory {
+    int users; /* targets; 0: it is free */
+    int n_source, source_experts;
+    int task;        /* where the encoder is routed by it, else 0 */
+    int32_t *source; /* [max_source] */
+} dgm_worker_memory;
+
 struct dgm_worker {
     dgm_engine_config cfg;
     dgm_forward f;
@@ -42,8 +50,8 @@ struct dgm_worker {
     uint8_t *marks[DGM_STACKS]; /* [n_slots, n_marks] by encoding, by slot */
     dgm_kvcache kv;
     int n_slots;
-    dgm_worker_slot *slots; /* [n_slots] */
-    int *memory_users;      /* [n_slots] targets that use an encoding */
+    dgm_worker_slot *slots;      /* [n_slots] */
+    dgm_worker_memory *memories; /* [n_slots] */
     float
         *means; /* [n_slots, d] of encodings, where the decoder is routed by sentence; else NULL */
     dgm_target *targets; /* [max_targets] of the job being read */

@@ -4,8 +4,8 @@
 //
 // One line in, one line out, in order. $DRAGOMAN_TOKEN: what the server asks for; $DRAGOMAN_TLS_CA: TLS, with a server whose
 // certificate is by one of those in this file (PEM); $DRAGOMAN_DEADLINE_MS: a line that takes longer is given up. Exit codes as
-// of `dragoman`: 1 some lines have no translation, 2 refused, 6 the connection is lost. Not shown here: connecting again (what
-// was not answered may be sent again: see "Answers" in protocol.md).
+// of `dragoman`: 1 some lines have no translation, 2 refused, 6 the connection is lost and does not come again. A connection that
+// was there and is lost is made again, with growing pauses, and what was not answered is sent again.
 //
 // To build it, with this file and dragoman.proto in a folder of their own:
 //
@@ -39,6 +39,7 @@ const (
 	maxBody       = 4 << 20
 	frameSegments = 64
 	maxTries      = 5
+	maxAttempts   = 8    // to connect again: some ten seconds
 	waitingLines  = 4096 // beyond those that there are credits for: so that memory is bounded
 )
 
@@ -99,13 +100,21 @@ type received struct {
 	err   error
 }
 
-// A Client is one connection. Any goroutine may call Translate.
-type Client struct {
-	Welcome *pb.Welcome
+// A link is one connection.
+type link struct {
+	welcome *pb.Welcome
 	conn    net.Conn
-	asked   chan *Item
 	in      chan received
 	out     chan *pb.Frame
+	over    chan struct{} // closed when nobody listens any more
+}
+
+// A Client has one connection after another. Any goroutine may call Translate.
+type Client struct {
+	Welcome *pb.Welcome // the first
+	open    func() (*link, error)
+	asked   chan *Item
+	closed  chan struct{} // by Close
 	over    chan struct{} // closed when err says why no more is done
 	err     error
 }
@@ -137,12 +146,18 @@ func dial(address, ca string) (net.Conn, error) {
 	return conn, err
 }
 
-// Connect says Hello, and returns when the server has said Welcome.
-func Connect(address, token, ca string) (*Client, error) {
+// open says Hello, and returns when the server has said Welcome.
+func open(address, token, ca string) (l *link, err error) {
 	conn, err := dial(address, ca)
 	if err != nil {
 		return nil, err
 	}
+	defer func() {
+		if err != nil {
+			conn.Close()
+		}
+	}()
+	conn.SetDeadline(time.Now().Add(10 * time.Second))
 	hello := &pb.Frame{Kind: &pb.Frame_Hello{Hello: &pb.Hello{Version: 1, Token: token, Client: "dragoman_client.go"}}}
 	if err := send(conn, hello); err != nil {
 		return nil, err
@@ -153,18 +168,65 @@ func Connect(address, token, ca string) (*Client, error) {
 	}
 	welcome := frame.GetWelcome()
 	if welcome == nil {
-		return nil, &failure{2, "the server says: " + frame.GetError().GetMessage()}
+		return nil, refusal(frame.GetError())
 	}
+	conn.SetDeadline(time.Time{})
 	most := int(welcome.Credits)
 	if limit := int(welcome.Limits.GetInFlight()); limit > most {
 		most = limit
 	}
-	c := &Client{Welcome: welcome, conn: conn, asked: make(chan *Item), in: make(chan received, most),
+	l = &link{welcome: welcome, conn: conn, in: make(chan received, most),
 		out: make(chan *pb.Frame, most), over: make(chan struct{})} // out never blocks: there are not more credits
-	go c.read()
-	go c.write()
-	go c.run()
+	go l.read()
+	go l.write()
+	return l, nil
+}
+
+// Connect returns when the server has said Welcome.
+func Connect(address, token, ca string) (*Client, error) {
+	again := func() (*link, error) { return open(address, token, ca) }
+	l, err := again()
+	if err != nil {
+		return nil, err
+	}
+	c := &Client{Welcome: l.welcome, open: again, asked: make(chan *Item), closed: make(chan struct{}), over: make(chan struct{})}
+	go c.run(l)
 	return c, nil
+}
+
+// reopen connects again, with growing pauses and some chance in them, so that many clients do not come back at once.
+func (c *Client) reopen(why error) (*link, error) {
+	for attempt := 0; attempt < maxAttempts; attempt++ {
+		half := 50 * time.Millisecond << attempt
+		select {
+		case <-time.After(half + time.Duration(time.Now().UnixNano())%half):
+		case <-c.closed:
+			return nil, why
+		}
+		l, err := c.open()
+		if err == nil && (l.welcome.ModelHash != c.Welcome.ModelHash || l.welcome.OptionHash != c.Welcome.OptionHash) {
+			l.close()
+			err = &failure{2, "the server came back with another model or other options: its answers would not go with those before"}
+		}
+		if err == nil || forGood(err) {
+			return l, err
+		}
+		why = err
+	}
+	return nil, fmt.Errorf("%w (after %d attempts)", why, maxAttempts)
+}
+
+func refusal(e *pb.Error) *failure {
+	if e.GetRetry() {
+		return &failure{8, "the server says: " + e.Message}
+	}
+	return &failure{2, "the server says: " + e.GetMessage()}
+}
+
+// forGood: it will not be otherwise next time.
+func forGood(err error) bool {
+	var f *failure
+	return errors.As(err, &f) && f.code == 2
 }
 
 // Translate asks for a segment; it waits only while very many others wait.
@@ -179,14 +241,19 @@ func (c *Client) Translate(segment *pb.Segment) *Item {
 }
 
 // Close drops what was not answered.
-func (c *Client) Close() { c.conn.Close() }
+func (c *Client) Close() { close(c.closed) }
 
-func (c *Client) read() {
+func (l *link) close() {
+	close(l.over)
+	l.conn.Close()
+}
+
+func (l *link) read() {
 	for {
-		frame, err := receive(c.conn)
+		frame, err := receive(l.conn)
 		select {
-		case c.in <- received{frame, err}:
-		case <-c.over:
+		case l.in <- received{frame, err}:
+		case <-l.over:
 			return
 		}
 		if err != nil {
@@ -195,31 +262,49 @@ func (c *Client) read() {
 	}
 }
 
-func (c *Client) write() {
+func (l *link) write() {
 	for {
 		select {
-		case frame := <-c.out:
-			if send(c.conn, frame) != nil {
+		case frame := <-l.out:
+			if send(l.conn, frame) != nil {
 				return // read hears of it too
 			}
-		case <-c.over:
+		case <-l.over:
 			return
 		}
 	}
 }
 
-// The state of a connection belongs to the one goroutine of run.
+// The state belongs to the one goroutine of run.
 type state struct {
-	waiting []*Item
-	sent    map[uint64][]*Item // by the id of their request; nil where answered
-	credits int
-	id      uint64
-	paused  <-chan time.Time // not nil: nothing is sent before
+	waiting  []*Item
+	sent     map[uint64][]*Item // by the id of their request; nil where answered
+	credits  int
+	id       uint64
+	answered bool             // something, on this connection
+	paused   <-chan time.Time // not nil: nothing is sent before
 }
 
-func (c *Client) run() {
-	s := state{sent: map[uint64][]*Item{}, credits: int(c.Welcome.Credits)}
+func (c *Client) run(l *link) {
+	s := &state{}
 	for c.err == nil {
+		s.sent, s.credits, s.id, s.answered, s.paused = map[uint64][]*Item{}, int(l.welcome.Credits), 0, false, nil
+		c.err = c.serve(s, l)
+		l.close()
+		if !forGood(c.err) && s.lost(c) {
+			l, c.err = c.reopen(c.err)
+		}
+	}
+	close(c.over)
+	for _, it := range append(s.waiting, s.unanswered()...) {
+		it.finish(nil, c.err)
+	}
+}
+
+// serve returns why the connection is over.
+func (c *Client) serve(s *state, l *link) (err error) {
+	for err == nil {
+		s.ask(l)
 		asked := c.asked
 		if len(s.waiting) >= waitingLines {
 			asked = nil
@@ -227,32 +312,64 @@ func (c *Client) run() {
 		select {
 		case it := <-asked:
 			s.waiting = append(s.waiting, it)
-		case r := <-c.in:
-			c.err = s.take(r)
-			for n := len(c.in); n > 0 && c.err == nil; n-- { // what comes together is answered by one request
-				c.err = s.take(<-c.in)
+		case r := <-l.in:
+			err = s.take(r)
+			for n := len(l.in); n > 0 && err == nil; n-- { // what comes together is answered by one request
+				err = s.take(<-l.in)
 			}
 		case <-s.paused:
 			s.paused = nil
+		case <-c.closed:
+			err = errors.New("closed")
 		}
-		s.ask(c)
 	}
-	close(c.over)
-	c.conn.Close()
-	for _, items := range s.sent {
-		s.waiting = append(s.waiting, items...)
+	return err
+}
+
+// unanswered items in the order in which they were sent.
+func (s *state) unanswered() []*Item {
+	left := []*Item{}
+	for id := uint64(1); id <= s.id; id++ {
+		for _, it := range s.sent[id] {
+			if it != nil {
+				left = append(left, it)
+			}
+		}
 	}
-	for _, it := range s.waiting {
-		if it != nil {
+	s.sent = nil
+	return left
+}
+
+// lost: what was not answered waits again, but for what ended each connection that it was sent on. Returns when somebody wants
+// another connection; false: nobody will.
+func (s *state) lost(c *Client) bool {
+	kept := []*Item{}
+	for _, it := range s.unanswered() {
+		if !s.answered {
+			it.tries++
+		}
+		if it.tries < maxTries {
+			kept = append(kept, it)
+		} else {
 			it.finish(nil, c.err)
 		}
 	}
+	s.waiting = append(kept, s.waiting...)
+	for len(s.waiting) == 0 {
+		select {
+		case it := <-c.asked:
+			s.waiting = append(s.waiting, it)
+		case <-c.closed:
+			return false
+		}
+	}
+	return true
 }
 
 // ask sends as many segments as there are credits, some in each request: so several requests are in flight.
-func (s *state) ask(c *Client) {
+func (s *state) ask(l *link) {
 	most := frameSegments
-	if limit := int(c.Welcome.Limits.GetRequestSegments()); limit > 0 && limit < most {
+	if limit := int(l.welcome.Limits.GetRequestSegments()); limit > 0 && limit < most {
 		most = limit
 	}
 	for s.paused == nil && s.credits > 0 && len(s.waiting) > 0 {
@@ -269,7 +386,7 @@ func (s *state) ask(c *Client) {
 		s.sent[s.id] = append([]*Item{}, s.waiting[:n]...)
 		s.waiting = s.waiting[n:]
 		s.credits -= n
-		c.out <- &pb.Frame{Id: s.id, Kind: &pb.Frame_Translate{Translate: t}}
+		l.out <- &pb.Frame{Id: s.id, Kind: &pb.Frame_Translate{Translate: t}}
 	}
 }
 
@@ -291,6 +408,7 @@ func (s *state) take(r received) error {
 		}
 		it := items[a.Segment]
 		items[a.Segment] = nil
+		s.answered = true
 		if a.Last {
 			delete(s.sent, frame.Id)
 		}
@@ -306,10 +424,7 @@ func (s *state) take(r received) error {
 // takeError: about the connection (id 0), or the end of what is left of a request.
 func (s *state) takeError(id uint64, e *pb.Error) error {
 	s.credits += int(e.Credits)
-	why := &failure{2, "the server says: " + e.Message}
-	if e.Retry {
-		why.code = 8
-	}
+	why := refusal(e)
 	if id == 0 {
 		return why
 	}

@@ -5,7 +5,8 @@
 //
 // One line in, one line out, in order. $DRAGOMAN_TOKEN: what the server asks for; $DRAGOMAN_TLS_CA: TLS, with a server whose certificate is by one of
 // those in this file (PEM); $DRAGOMAN_DEADLINE_MS: a line that takes longer is given up. Exit codes as of `dragoman`: 1 some lines have no translation,
-// 2 refused, 6 the connection is lost. Not shown here: connecting again (what was not answered may be sent again: see "Answers" in protocol.md).
+// 2 refused, 6 the connection is lost and does not come again. A connection that was there and is lost is made again, with growing pauses, and what
+// was not answered is sent again.
 import { existsSync, readFileSync } from "node:fs";
 import { once } from "node:events";
 import net from "node:net";
@@ -14,6 +15,7 @@ import { pathToFileURL } from "node:url";
 import { load } from "./protobuf.mjs";
 
 const MAX_BODY = 4 << 20, FRAME_SEGMENTS = 64, TRIES = 5;
+const ATTEMPTS = 8; // to connect again: some ten seconds
 const desc = ["./dragoman.desc", "../python/dragoman.desc"].map((p) => new URL(p, import.meta.url)).find((p) => existsSync(p));
 const { encode, decode, enums } = load(readFileSync(desc));
 const { Status, ErrorCode } = enums;
@@ -29,13 +31,15 @@ export class DragomanError extends Error {
 export class Client {
   // Resolves when the server has said Welcome.
   static async connect(address, { token = "", ca } = {}) {
-    const client = new Client(address, ca);
-    client.#send({ hello: { version: 1, token, client: "dragoman_client.mjs" } });
-    client.welcome = await client.#greeted;
+    const client = new Client(address, token, ca);
+    await client.#greeted;
     return client;
   }
 
-  #socket; #greeted; #greet; #failed;
+  #address; #to; #token; #ca; #socket; #greeted; #greet; #failed;
+  #attempts = 0; // in a row that failed
+  #pause; // before the next
+  #answered = false; // something, on this connection
   #received = Buffer.alloc(0);
   #waiting = []; // items: { segment, resolve, reject, tries }
   #sent = new Map(); // id of a request -> its items, by place; undefined where answered
@@ -43,16 +47,27 @@ export class Client {
   #id = 0n;
   #pausedUntil = 0;
 
-  constructor(address, ca) {
+  constructor(address, token, ca) {
     const [, kind, rest] = /^(unix|tcp):(.+)$/.exec(address) ?? [];
     const [, host, port] = /^\[?(.+?)\]?:(\d+)$/.exec(rest ?? "") ?? [];
     if (!rest || (kind === "tcp" && !port)) throw new DragomanError(`want unix:PATH or tcp:HOST:PORT, found '${address}'`, 2);
-    const to = kind === "unix" ? { path: rest } : { host, port: Number(port), noDelay: true };
-    this.#socket = ca && kind === "tcp" ? tls.connect({ ...to, ca, servername: net.isIP(host) ? "" : host }) : net.connect(to);
+    this.#to = kind === "unix" ? { path: rest } : { host, port: Number(port), noDelay: true };
+    if (ca && kind === "tcp") this.#ca = { ca, servername: net.isIP(host) ? "" : host };
+    this.#address = address;
+    this.#token = token;
     this.#greeted = new Promise((resolve, reject) => (this.#greet = { resolve, reject }));
-    this.#socket.on("data", (bytes) => this.#receive(bytes));
-    this.#socket.on("error", (e) => this.#fail(new DragomanError(`${address}: ${e.message}`, e.exitCode ?? (e.syscall ? 6 : 2)))); // 2: TLS's
-    this.#socket.on("close", () => this.#fail(new DragomanError(`${address}: the server closed the connection`, 6)));
+    this.#open();
+  }
+
+  #open() {
+    const socket = this.#ca ? tls.connect({ ...this.#to, ...this.#ca }) : net.connect(this.#to);
+    const lost = (what, exitCode) => this.#socket === socket && this.#lost(new DragomanError(`${this.#address}: ${what}`, exitCode));
+    this.#socket = socket;
+    this.#received = Buffer.alloc(0);
+    socket.on("data", (bytes) => this.#socket === socket && this.#receive(bytes));
+    socket.on("error", (e) => lost(e.message, e.exitCode ?? (e.syscall || e.code === "ECONNRESET" ? 6 : 2))); // 2: TLS's
+    socket.on("close", () => lost("the server closed the connection", 6));
+    this.#send({ hello: { version: 1, token: this.#token, client: "dragoman_client.mjs" } });
   }
 
   // A Segment: { text (a Buffer or string), src, tgt, options, ... }. Resolves to its Answer when that comes, in whatever order they do; what
@@ -61,13 +76,14 @@ export class Client {
     return new Promise((resolve, reject) => {
       if (this.#failed) return reject(this.#failed);
       this.#waiting.push({ segment, resolve, reject, tries: 0 });
-      if (this.#waiting.length === 1) setImmediate(() => this.#pump()); // what is asked in one breath shares frames
+      if (!this.#socket && !this.#pause) this.#open();
+      else if (this.#waiting.length === 1) setImmediate(() => this.#pump()); // what is asked in one breath shares frames
     });
   }
 
   close() {
     this.#failed ??= new DragomanError("closed", 6);
-    this.#socket.end();
+    this.#socket?.end();
   }
 
   // ---- out ----
@@ -84,7 +100,7 @@ export class Client {
     const pause = this.#pausedUntil - Date.now();
     if (pause > 0) return void setTimeout(() => this.#pump(), pause);
     const most = Math.min(this.welcome.limits.request_segments || FRAME_SEGMENTS, FRAME_SEGMENTS);
-    while (this.#waiting.length > 0 && this.#credits > 0 && !this.#failed) {
+    while (this.#waiting.length > 0 && this.#credits > 0 && this.#socket && !this.#failed) {
       const items = [];
       for (let bytes = 0; items.length < Math.min(most, this.#credits) && this.#waiting.length > 0 && bytes < MAX_BODY / 16; bytes += items.at(-1).segment.text.length)
         items.push(this.#waiting.shift());
@@ -112,8 +128,12 @@ export class Client {
 
   #take({ id, welcome, answer, error, credit }) {
     if (welcome) {
+      const { model_hash, option_hash } = (this.welcome ??= welcome);
+      if (model_hash !== welcome.model_hash || option_hash !== welcome.option_hash)
+        return this.#fail(new DragomanError("the server came back with another model or other options: its answers would not go with those before", 2));
       this.#credits = welcome.credits;
-      this.#greet.resolve(welcome);
+      this.#attempts = 0;
+      this.#greet.resolve();
     } else if (credit) {
       this.#credits += credit.credits;
     } else if (answer) {
@@ -121,13 +141,14 @@ export class Client {
       const items = this.#sent.get(id), item = items?.[answer.segment];
       if (!item) return;
       items[answer.segment] = undefined;
+      this.#answered = true;
       if (answer.last) this.#sent.delete(id);
       const failed = answer.status === Status.STATUS_FAILED && answer.retry;
       if (!failed || !this.#again([item], answer)) item.resolve(answer);
     } else if (error) {
       this.#credits += error.credits;
       const why = new DragomanError(`the server says: ${error.message}`, error.retry ? 8 : 2);
-      if (id === 0n) return this.#fail(why); // about the connection; otherwise it ends what is left of a request
+      if (id === 0n) return this.#lost(why); // about the connection; otherwise it ends what is left of a request
       const items = (this.#sent.get(id) ?? []).filter((i) => i);
       this.#sent.delete(id);
       if (!error.retry || !this.#again(items, error)) items.forEach((i) => i.reject(why));
@@ -143,9 +164,29 @@ export class Client {
     return true;
   }
 
+  // What was not answered waits again, but for what ended each connection that it was sent on, and another connection is made where somebody waits.
+  #lost(error) {
+    this.#socket.destroy();
+    this.#socket = undefined;
+    this.#credits = 0;
+    this.#id = 0n;
+    if (this.#failed) return;
+    if (error.exitCode === 2 || !this.welcome || this.#attempts >= ATTEMPTS) return this.#fail(error);
+    const items = [...this.#sent.values()].flat().filter((i) => i);
+    this.#sent.clear();
+    if (!this.#answered) items.forEach((i) => ++i.tries >= TRIES && i.reject(error));
+    this.#answered = false;
+    this.#waiting.unshift(...items.filter((i) => i.tries < TRIES));
+    this.#pause = setTimeout(() => {
+      this.#pause = undefined;
+      if (this.#waiting.length > 0 && !this.#failed) this.#open();
+    }, 100 * 2 ** this.#attempts++ * (0.5 + Math.random() / 2));
+  }
+
   #fail(error) {
     if (this.#failed) return;
     this.#failed = error;
+    this.#socket?.destroy();
     this.#greet.reject(error);
     for (const item of [...this.#waiting, ...[...this.#sent.values()].flat()]) item?.reject(error);
   }

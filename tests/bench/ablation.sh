@@ -17,10 +17,11 @@
 # models once; pruning 5 minutes. Only one: -p types -j 1 -k 1 -c 1 -w FOLDER.
 # Needs what compare_hf.sh needs, for types.
 set -eu
-ROOT=$(cd "$(dirname "$0")/../.." && pwd)
+# shellcheck source=tests/bench/common.sh
+. "$(dirname "$0")/common.sh"
 . "$ROOT/tests/bench/synthetic.sh"
 
-parts=experts,types,pruning experts=128 threads=1,2 beams=1,4 batches=1,96 repeats=3 models='' program=$ROOT/build/release/dragoman
+parts=experts,types,pruning experts=128 threads=1,2 beams=1,4 batches=1,96 repeats=3 models=''
 while getopts p:e:j:k:c:r:w:b: flag; do
     case $flag in
     p) parts=$OPTARG ;;
@@ -31,11 +32,9 @@ while getopts p:e:j:k:c:r:w:b: flag; do
     r) repeats=$OPTARG ;;
     w) models=$OPTARG ;;
     b) program=$OPTARG ;;
-    *) sed -n '/^# usage/,/^$/s/^# //p' "$0" >&2; exit 2 ;;
+    *) usage ;;
     esac
 done
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
 models=${models:-$work}
 mkdir -p "$models"
 list() { echo "$1" | tr , ' '; }

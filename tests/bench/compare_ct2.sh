@@ -20,12 +20,12 @@
 # its process grew by since `import ctranslate2`, so that Python is not counted.
 # Needs python3 with venv; ctranslate2, torch and transformers are installed when absent (python_env.sh).
 set -eu
-ROOT=$(cd "$(dirname "$0")/../.." && pwd)
+# shellcheck source=tests/bench/common.sh
+. "$(dirname "$0")/common.sh"
 . "$ROOT/tests/bench/python_env.sh"
 . "$ROOT/tests/bench/synthetic.sh"
 
 widths=512,1024 experts=0,8 types=int8,float32 threads=1,2 batches=1,32,256 beams=1,4 tokens=24 repeats=5 models=''
-program=$ROOT/build/release/dragoman
 while getopts d:e:y:j:c:k:n:r:w:b: flag; do
     case $flag in
     d) widths=$OPTARG ;;
@@ -38,12 +38,10 @@ while getopts d:e:y:j:c:k:n:r:w:b: flag; do
     r) repeats=$OPTARG ;;
     w) models=$OPTARG ;;
     b) program=$OPTARG ;;
-    *) sed -n '/^# usage/,/^$/s/^# //p' "$0" >&2; exit 2 ;;
+    *) usage ;;
     esac
 done
 python_env torch transformers==4.55.4 sentencepiece protobuf safetensors ctranslate2==4.6.2
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
 models=${models:-$work}
 mkdir -p "$models"
 gzip -dc "$ROOT/tests/data/multi30k/test_2016_flickr.en.gz" >"$work/text"

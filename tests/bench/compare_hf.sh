@@ -19,11 +19,12 @@
 # fixed on both sides, and before the table the ids of greedy f32 are compared, token by token.
 # Needs python3 with venv; torch and transformers 4.55.4 are installed when absent (python_env.sh).
 set -eu
-ROOT=$(cd "$(dirname "$0")/../.." && pwd)
+# shellcheck source=tests/bench/common.sh
+. "$(dirname "$0")/common.sh"
 . "$ROOT/tests/bench/python_env.sh"
 . "$ROOT/tests/bench/synthetic.sh"
 
-model=$ROOT/models/multi30k-token program=$ROOT/build/release/dragoman experts=128 types=f32 threads=$(nproc) beams=1,4 batches=1,96
+experts=128 types=f32 threads=$(nproc) beams=1,4 batches=1,96
 sentences='' tokens='' repeats=3 models=''
 while getopts m:e:y:j:k:c:n:t:r:w:b: flag; do
     case $flag in
@@ -38,12 +39,10 @@ while getopts m:e:y:j:k:c:n:t:r:w:b: flag; do
     r) repeats=$OPTARG ;;
     w) models=$OPTARG ;;
     b) program=$OPTARG ;;
-    *) sed -n '/^# usage/,/^$/s/^# //p' "$0" >&2; exit 2 ;;
+    *) usage ;;
     esac
 done
 python_env torch transformers==4.55.4 sentencepiece protobuf safetensors
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
 models=${models:-$work}
 mkdir -p "$models"
 if [ "$model" = synthetic ]; then

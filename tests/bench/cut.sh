@@ -49,7 +49,7 @@ resident() {
 # check NAME MODEL EXPERTS_BYTES DENSE_BYTES: bytes of a weight; vectors are f32 in memory, and routers in packed models
 check() {
     local name=$1 model=$2 expert=$3 dense=$4 disk base opened
-    disk=$(stat -c %s "$model"/*.safetensors | paste -sd+ | bc)
+    disk=$(($(stat -c %s "$model"/*.safetensors | paste -sd+)))
     base=$(resident "$dir/tiny")
     opened=$(resident "$model")
     awk -v name="$name" -v e="$expert" -v w="$dense" -v disk="$disk" -v base="$base" -v opened="$opened" 'BEGIN {

@@ -15,10 +15,11 @@
 # on: some 58 take 13 minutes (with -f 1000 half an hour), the choices by loss some minutes more. With -n 20 all parts take 2.
 # Needs python3 with venv (python_env.sh).
 set -eu
-ROOT=$(cd "$(dirname "$0")/../.." && pwd)
+# shellcheck source=tests/bench/common.sh
+. "$(dirname "$0")/common.sh"
 . "$ROOT/tests/bench/python_env.sh"
 
-model=$ROOT/models/multi30k-token program=$ROOT/build/release/dragoman out=$ROOT/build/expert-findings lines=1000 fewer=250 parts='' known=''
+out=$ROOT/build/expert-findings lines=1000 fewer=250 parts='' known=''
 while getopts m:b:o:n:f:p:k flag; do
     case $flag in
     m) model=$OPTARG ;;
@@ -28,7 +29,7 @@ while getopts m:b:o:n:f:p:k flag; do
     f) fewer=$OPTARG ;;
     p) parts=$OPTARG ;;
     k) known=--only-known ;;
-    *) sed -n '/^# usage/,/^$/s/^# //p' "$0" >&2; exit 2 ;;
+    *) usage ;;
     esac
 done
 python_env numpy
@@ -36,5 +37,5 @@ python_env sacrebleu
 mkdir -p "$out"
 [ -x "$out/dragoman" ] || cp "$program" "$out/dragoman"
 export DGM_LOG_LEVEL=error
-exec "$PYTHON" "$ROOT/tests/bench/expert_findings.py" --model "$model" --out "$out" --lines "$lines" --fewer-lines "$fewer" --parts "$parts" \
+"$PYTHON" "$ROOT/tests/bench/expert_findings.py" --model "$model" --out "$out" --lines "$lines" --fewer-lines "$fewer" --parts "$parts" \
     --texts "$ROOT/tests/data/multi30k" $known

@@ -8,17 +8,16 @@
 #
 # Ends with an error where an extracted model translates a line otherwise than the whole one.
 set -euo pipefail
-ROOT=$(cd "$(dirname "$0")/../.." && pwd)
-program=$ROOT/build/release/dragoman lines=1000
+# shellcheck source=tests/bench/common.sh
+. "$(dirname "$0")/common.sh"
+lines=1000
 while getopts b:n: flag; do
     case $flag in
     b) program=$OPTARG ;;
     n) lines=$OPTARG ;;
-    *) sed -n '/^# usage/,/^$/s/^# //p' "$0" >&2; exit 2 ;;
+    *) usage ;;
     esac
 done
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
 export DGM_LOG_LEVEL=error
 langs=(en de fr cs)
 for l in "${langs[@]}"; do

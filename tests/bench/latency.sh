@@ -19,12 +19,12 @@
 # when the last batch is done, with tokens made beforehand.
 # Needs python3 with venv; for ct2 ctranslate2, torch and transformers, which are installed when absent (python_env.sh).
 set -eu
-ROOT=$(cd "$(dirname "$0")/../.." && pwd)
+# shellcheck source=tests/bench/common.sh
+. "$(dirname "$0")/common.sh"
 . "$ROOT/tests/bench/python_env.sh"
 . "$ROOT/tests/bench/synthetic.sh"
 
 names=demo,dense,8,32,ct2 width=512 threads=1,2 beam=4 batch=64 tokens=16 limit=1 seconds=20 steps=7 models=''
-program=$ROOT/build/release/dragoman
 while getopts m:d:j:k:c:t:l:s:n:w:b: flag; do
     case $flag in
     m) names=$OPTARG ;;
@@ -38,11 +38,9 @@ while getopts m:d:j:k:c:t:l:s:n:w:b: flag; do
     n) steps=$OPTARG ;;
     w) models=$OPTARG ;;
     b) program=$OPTARG ;;
-    *) sed -n '/^# usage/,/^$/s/^# //p' "$0" >&2; exit 2 ;;
+    *) usage ;;
     esac
 done
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
 models=${models:-$work}
 mkdir -p "$models"
 python_env

@@ -13,9 +13,10 @@
 #
 # Prints a markdown table, a row a variant. Beam 4. About 15 seconds for each variant, and a minute before.
 set -eu
-ROOT=$(cd "$(dirname "$0")/../.." && pwd)
+# shellcheck source=tests/bench/common.sh
+. "$(dirname "$0")/common.sh"
 
-model=$ROOT/models/multi30k-token program=$ROOT/build/release/dragoman out='' lines=1000 chosen=250
+out='' lines=1000 chosen=250
 while getopts m:b:o:n:c: flag; do
     case $flag in
     m) model=$OPTARG ;;
@@ -23,12 +24,10 @@ while getopts m:b:o:n:c: flag; do
     o) out=$OPTARG ;;
     n) lines=$OPTARG ;;
     c) chosen=$OPTARG ;;
-    *) sed -n '/^# usage/,/^$/s/^# //p' "$0" >&2; exit 2 ;;
+    *) usage ;;
     esac
 done
 shift $((OPTIND - 1))
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
 [ -n "$out" ] || out=$work
 mkdir -p "$out"
 export DGM_LOG_LEVEL=error

@@ -9,22 +9,21 @@
 #
 # Prints a markdown table with the sacreBLEU signatures. Needs python3 with venv (python_env.sh).
 set -eu
-ROOT=$(cd "$(dirname "$0")/../.." && pwd)
+# shellcheck source=tests/bench/common.sh
+. "$(dirname "$0")/common.sh"
 . "$ROOT/tests/bench/python_env.sh"
 
-model=$ROOT/models/multi30k-token program=$ROOT/build/release/dragoman out=
+out=
 while getopts m:b:o: flag; do
     case $flag in
     m) model=$OPTARG ;;
     b) program=$OPTARG ;;
     o) out=$OPTARG ;;
-    *) sed -n '/^# usage/,/^$/s/^# //p' "$0" >&2; exit 2 ;;
+    *) usage ;;
     esac
 done
 shift $((OPTIND - 1))
 
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
 [ -n "$out" ] || out=$work
 mkdir -p "$out"
 python_env sacrebleu

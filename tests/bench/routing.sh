@@ -2,24 +2,25 @@
 # Decoders routed by token, by sentence and by task on one synthetic shape: one process, ranks of this host, and hosts whose links
 # are limited (network namespaces, tbf), in turns; medians. Then how many times the tokens/s of token routing task routing
 # has, beside what bytes and operations predict (docs/performance.md) and what arXiv 2110.03742 found.
-# usage: routing.sh [-e EXPERTS] [-t LANGUAGES] [-s SETUP] [-b BATCHES] [-k KINDS] [-r RUNS] [-w TYPE] [-l RATE] [-d DIR] [-- OPTIONS OF dragoman bench routing]
+# usage: routing.sh [-e EXPERTS] [-t LANGUAGES] [-s SETUP] [-b BATCHES] [-k KINDS] [-r RUNS] [-w TYPE] [-l RATE] [-u BURST] [-d DIR] [-- OPTIONS OF dragoman bench routing]
 #   -e 32,128      experts of a layer          -t 1,4     target languages
 #   -s one,2,hosts one process; so many ranks on this host; 4 hosts
 #   -b 1,4,16,64,256  sentences at once        -k token,sentence,task
 #   -r 3           runs of each                -w int8    weights and arithmetic, or f32
 #   -l 1gbit       speed of a host's link, each way
+#   -u 16k         bytes that a link may pass at once after a pause (tbf's burst): with much more than an exchange sends, nothing is limited
 #   -d DIR         keep the models there (350 MB for 32 experts and 1.2 GB for 128, each kind; f32: four times that)
 # Each rank has one thread. Hosts want root. A run takes some 10 s. BUILD: a build folder, default build/release.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 dragoman=$(realpath "${BUILD:-build/release}/dragoman")
 experts=32,128 languages=1,4 setups=one,2,hosts batches=1,4,16,64,256 kinds=token,sentence,task runs=3 type=int8 models=
-link=1gbit
-while getopts e:t:s:b:k:r:w:d:l: option; do
+link=1gbit burst=16k
+while getopts e:t:s:b:k:r:w:d:l:u: option; do
     case $option in
     e) experts=$OPTARG ;; t) languages=$OPTARG ;; s) setups=$OPTARG ;; b) batches=$OPTARG ;;
-    k) kinds=$OPTARG ;; r) runs=$OPTARG ;; w) type=$OPTARG ;; d) models=$OPTARG ;; l) link=$OPTARG ;;
-    *) sed -n '2,14p' "$0" >&2; exit 2 ;;
+    k) kinds=$OPTARG ;; r) runs=$OPTARG ;; w) type=$OPTARG ;; d) models=$OPTARG ;; l) link=$OPTARG ;; u) burst=$OPTARG ;;
+    *) sed -n '2,15p' "$0" >&2; exit 2 ;;
     esac
 done
 shift $((OPTIND - 1))
@@ -44,7 +45,7 @@ trap down EXIT
 
 # Both ends of a host's cable are limited: what it sends, and what it receives.
 up() {
-    local limit=(root tbf rate "$link" burst 64k latency 50ms) i h
+    local limit=(root tbf rate "$link" burst "$burst" latency 50ms) i h
     ip link add "$bridge" type bridge
     ip addr add "$net.254/24" dev "$bridge"
     ip link set "$bridge" up
@@ -59,6 +60,11 @@ up() {
         tc qdisc add dev "dgmv$id$i" "${limit[@]}"
         tc -n "$h" qdisc add dev eth0 "${limit[@]}"
     done
+    ip netns exec "${hosts[1]}" python3 tests/bench/link.py listen 5999 >"$dir/link" &
+    sleep 0.5
+    ip netns exec "${hosts[0]}" python3 tests/bench/link.py "$net.2" 5999
+    wait $!
+    echo "a cable of $link with bursts of $burst: $(cat "$dir/link")"
 }
 
 # What Open MPI calls instead of ssh: agent [options] HOST WORDS... Each host keeps to one of the CPUs that there are.

@@ -63,7 +63,7 @@ static bool at_rest(serve_peer *p, bool tell)
     const double conns = statistic(s, "dragoman_connections"),
                  tokens = statistic(s, "dragoman_queue_tokens"),
                  lines = statistic(s, "dragoman_queue_segments") +
-                         statistic(s, "dragoman_in_flight_segments");
+                         statistic(s, "dragoman_computing_segments");
     const bool rests = conns == 1 && lines == 0 && tokens == 0;
     if (tell && !rests)
         serve_die("nobody is there any more, but the server has %.0f clients, %.0f lines, %.0f "

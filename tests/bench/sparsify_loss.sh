@@ -16,9 +16,10 @@
 # Prints markdown. On one core: tune takes 10 s a variant, table 6 minutes, english 2, chrf half a minute a model. Needs python3; chrf
 # numpy and sacrebleu (python_env.sh).
 set -eu
-ROOT=$(cd "$(dirname "$0")/../.." && pwd)
+# shellcheck source=tests/bench/common.sh
+. "$(dirname "$0")/common.sh"
 
-model=$ROOT/models/multi30k-token program=$ROOT/build/release/dragoman out='' lines=1000 seed=0
+out='' lines=1000 seed=0
 while getopts m:b:o:n:s: flag; do
     case $flag in
     m) model=$OPTARG ;;
@@ -26,15 +27,13 @@ while getopts m:b:o:n:s: flag; do
     o) out=$OPTARG ;;
     n) lines=$OPTARG ;;
     s) seed=$OPTARG ;;
-    *) sed -n '/^# usage/,/^$/s/^# //p' "$0" >&2; exit 2 ;;
+    *) usage ;;
     esac
 done
 shift $((OPTIND - 1))
-[ $# -gt 0 ] || { sed -n '/^# usage/,/^$/s/^# //p' "$0" >&2; exit 2; }
+[ $# -gt 0 ] || usage
 what=$1
 shift
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
 [ -n "$out" ] || out=$work
 mkdir -p "$out"
 export DGM_LOG_LEVEL=error

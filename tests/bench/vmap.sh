@@ -10,10 +10,10 @@
 #   -k   BLEU and chrF++ of both, too (needs python3 with venv: python_env.sh)
 #   what follows -- goes to `dragoman translate`, after -s en -t de --threads 1 --batch-rows 384
 set -eu
-ROOT=$(cd "$(dirname "$0")/../.." && pwd)
+# shellcheck source=tests/bench/common.sh
+. "$(dirname "$0")/common.sh"
 . "$ROOT/tests/bench/python_env.sh"
 
-model=$ROOT/models/multi30k-token program=$ROOT/build/release/dragoman
 corpus=$ROOT/tests/data/multi30k/val.de.gz times=1 runs=5 quality=
 while getopts m:b:t:n:r:k flag; do
     case $flag in
@@ -23,13 +23,11 @@ while getopts m:b:t:n:r:k flag; do
     n) times=$OPTARG ;;
     r) runs=$OPTARG ;;
     k) quality=1 ;;
-    *) sed -n '/^# usage/,/^set/s/^# //p' "$0" >&2; exit 2 ;;
+    *) usage ;;
     esac
 done
 shift $((OPTIND - 1))
 
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
 for l in en de; do
     gzip -dc "$ROOT/tests/data/multi30k/test_2016_flickr.$l.gz" >"$work/$l"
 done

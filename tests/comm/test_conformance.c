@@ -7,6 +7,7 @@
  */
 #include "base/arena.h"
 #include "comm/exchange.h"
+#include "comm/internal.h"
 #include "tests/comm/hub.h"
 
 #include <setjmp.h>
@@ -543,6 +544,58 @@ static void busy(dgm_comm *c, void *ctx)
     dgm_comm_set_limits(c, 10000, 60000);
 }
 
+/* A rank that rests hears the bell of who sends it a message: each ring ends one rest, soon or, if the message was found
+ * without it, later. */
+static void rings(dgm_comm *c, void *ctx)
+{
+    (void)ctx;
+    enum { ROUNDS = 20 };
+    const int rank = dgm_comm_rank(c), size = dgm_comm_size(c);
+    const uint64_t rests = c->rests, rung = c->rung;
+    for (int round = 0; round < ROUNDS; round++) {
+        const void *got;
+        size_t bytes;
+        if (rank == 0)
+            (void)usleep(30000);
+        for (int r = 1; rank == 0 && r < size; r++)
+            must(c, dgm_comm_send(c, r, &round, sizeof round), "send");
+        if (rank > 0) {
+            must(c, dgm_comm_recv(c, 0, &got, &bytes), "recv");
+            CHECK_EQ(rank, "round", *(const int *)got, round);
+        }
+    }
+    if (rank == 0 || strcmp(dgm_comm_host(c, 0), dgm_comm_host(c, rank)) != 0)
+        return;
+    CHECK_EQ(rank, "rested for half of the rounds", c->rests - rests >= ROUNDS / 2, 1);
+    CHECK_EQ(rank, "was rung for half of the rounds", c->rung - rung >= ROUNDS / 2, 1);
+    CHECK_EQ(rank, "was rung more often than that", c->rung - rung > ROUNDS + 1, 0);
+}
+
+/* A message that has come is seen by the first look: the next one may be a rest away. */
+static void first_look(dgm_comm *c, void *ctx)
+{
+    (void)ctx;
+    enum { ROUNDS = 20 };
+    const int rank = dgm_comm_rank(c), size = dgm_comm_size(c);
+    const void *got;
+    size_t bytes;
+    int seen = 0;
+    for (int round = 0; round < ROUNDS; round++) {
+        for (int r = 1; rank == 0 && r < size; r++) {
+            must(c, dgm_comm_recv(c, r, &got, &bytes), "recv");
+            must(c, dgm_comm_send(c, r, &round, sizeof round), "send");
+        }
+        if (rank > 0) {
+            must(c, dgm_comm_send(c, 0, &round, sizeof round), "send");
+            (void)usleep(20000);
+            seen += dgm_comm_waiting(c, 0);
+            must(c, dgm_comm_recv(c, 0, &got, &bytes), "recv");
+        }
+    }
+    if (rank > 0) /* not all: who sends may be held up */
+        CHECK_EQ(rank, "seen by the first look in half of the rounds", seen >= ROUNDS / 2, 1);
+}
+
 /* ---- runs ---- */
 
 static void everywhere(void (*fn)(dgm_comm *c, void *ctx), void *ctx)
@@ -569,6 +622,7 @@ PLAIN_TEST(control)
 PLAIN_TEST(status_rides)
 PLAIN_TEST(skewed)
 PLAIN_TEST(busy)
+PLAIN_TEST(first_look)
 
 static void test_traffic(void **state)
 {
@@ -601,6 +655,16 @@ static void test_two_in_flight(void **state)
     }
 }
 
+static void test_rings(void **state)
+{
+    (void)state;
+    if (the_comm == NULL) {
+        print_message("[  SKIPPED ] the hub's ranks are one process, with one bell\n");
+        skip();
+    }
+    everywhere(rings, NULL);
+}
+
 static void test_too_many_rows(void **state)
 {
     (void)state;
@@ -620,7 +684,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_agree),         cmocka_unit_test(test_control),
         cmocka_unit_test(test_status_rides),  cmocka_unit_test(test_traffic),
         cmocka_unit_test(test_skewed),        cmocka_unit_test(test_busy),
-        cmocka_unit_test(test_two_in_flight), cmocka_unit_test(test_too_many_rows),
+        cmocka_unit_test(test_two_in_flight), cmocka_unit_test(test_rings),
+        cmocka_unit_test(test_first_look),    cmocka_unit_test(test_too_many_rows),
     };
     backend = argc > 1 ? argv[1] : "local";
     hub_ranks = argc > 2 ? atoi(argv[2]) : 0;

@@ -10,15 +10,6 @@ export DGM_LOG_LEVEL=warn
 unset DGM_MODEL
 cd "$dir" || exit 1
 
-# run CODE COMMAND...
-run() {
-    local want=$1 got
-    shift
-    "$@" >"$dir/out" 2>"$dir/err"
-    got=$?
-    [ "$got" -eq "$want" ] || fail "$*: exit code $got, not $want"
-}
-says() { grep -q -- "$1" "$dir/err" || fail "does not say '$1'"; }
 # data PAGE - what its script draws.
 data() { sed -n 's/^<script type="application\/json" id="data">\(.*\)<\/script>$/\1/p' "$1"; }
 # holds FILTER - jq's, of the page's data.

@@ -93,9 +93,13 @@ for lang in "${!programs[@]}"; do
     asks 2 "$at" DRAGOMAN_TOKEN=wrong
     grep -q 'the server says: this token is not known' "$dir/err" || fail "$lang: a wrong token: no sentence"
     counted 'segments 1 '
-    fakes drop_after=1 drops=9
-    asks 6 "$at"
-    counted 'segments 1 '
+    # a connection that is lost is made again, and each line is there once
+    seq 200 >"$dir/in"
+    sed 's/^/deu_Latn:/' "$dir/in" >"$dir/want"
+    fakes drop_after=30 drops=3 credits=40
+    asks 0 "$at"
+    same 'those of a server that hung up three times'
+    counted 'connections 4 '
     asks 6 "unix:$dir/nowhere"
     asks 2 nowhere
 done
@@ -117,6 +121,34 @@ for lang in "${!programs[@]}"; do
     grep -q '^line 1: timed_out' "$dir/err" || fail "$lang: a deadline that passes: no sentence"
     asks 0 "$at" DRAGOMAN_DEADLINE_MS=60000
 done
+# ... killed in the middle, and back: the same lines; back with other options: those would not go with the ones before
+cp "$dir/want" "$dir/some.want"
+for i in 1 2 3 4 5; do sed "s/^/$i /" "$here/models/sample/pictures.eng_Latn.txt"; done >"$dir/in"
+"$dragoman" translate -s en -t de -i "$dir/in" >"$dir/want" 2>/dev/null
+# over_two CODE ARGS...: of the server that comes back
+over_two() {
+    local code=$1 asker
+    shift
+    asks "$code" "$at" &
+    asker=$!
+    for _ in $(seq 500); do [ -s "$dir/out" ] && break; sleep 0.01; done
+    kill -KILL "$server"
+    wait "$server" 2>/dev/null
+    serves "$@"
+    wait $asker
+}
+for lang in "${!programs[@]}"; do
+    : >"$dir/out"
+    over_two 0 --cache-mib 0
+    same translate
+done
+for lang in "${!programs[@]}"; do
+    : >"$dir/out"
+    over_two 2 --beam-size 2
+    grep -q 'with another model or other options' "$dir/err" || fail "$lang: a server with other options: no sentence"
+    stops
+    serves --cache-mib 0
+done
 stops
 if ! command -v openssl >/dev/null; then
     echo 'SKIP client_examples: TLS: openssl is not installed'
@@ -126,6 +158,7 @@ openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 
     -keyout "$dir/key.pem" -out "$dir/cert.pem" 2>"$dir/err" || fail 'openssl req'
 serves --listen "tcp:127.0.0.1:$port" --tls-cert "$dir/cert.pem" --tls-key "$dir/key.pem"
 cp "$dir/some" "$dir/in"
+cp "$dir/some.want" "$dir/want"
 for lang in "${!programs[@]}"; do
     for host in localhost 127.0.0.1; do
         asks 1 "tcp:$host:$port" "DRAGOMAN_TLS_CA=$dir/cert.pem"

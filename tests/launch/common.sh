@@ -15,6 +15,32 @@ fail() {
     bad=1
 }
 
+# run CODE COMMAND...: into $dir/out and $dir/err; fails unless it ends with CODE.
+run() {
+    local want=$1 got
+    shift
+    "$@" >"$dir/out" 2>"$dir/err"
+    got=$?
+    [ "$got" -eq "$want" ] || fail "$*: exit code $got, not $want"
+}
+
+# refuses CODE PATTERN COMMAND...: ends with CODE and one sentence that matches, and nothing on standard output.
+refuses() {
+    local code=$1 pattern=$2
+    shift 2
+    run "$code" "$@"
+    [ ! -s "$dir/out" ] || fail "$*: standard output is not empty"
+    [ "$(wc -l <"$dir/err")" -eq 1 ] || fail "$*: not one sentence"
+    grep -Eq -- "^dragoman: .*$pattern" "$dir/err" || fail "$*: no '$pattern'"
+}
+
+# says PATTERN: standard error of the last command matches. same FILE OTHER WHAT: two files are equal.
+says() { grep -q -- "$1" "$dir/err" || fail "does not say '$1'"; }
+same() { cmp -s "$1" "$2" || fail "$3"; }
+
+# ranks N COMMAND...: a command of dragoman (the program that $DRAGOMAN names) on N ranks.
+ranks() { "$here/launch/dragoman-mpirun" -n "$@"; }
+
 # await COMMAND...: until it succeeds. A machine may be as busy as it likes; after five minutes it is not the machine.
 # await_from PID COMMAND...: the same, but not for what a process that has ended was to bring about.
 await() { await_from $$ "$@"; }

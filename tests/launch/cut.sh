@@ -9,28 +9,12 @@ dragoman=$1
 model=$here/models/multi30k-token
 export DGM_MODEL=$model DGM_LOG_LEVEL=warn DRAGOMAN=$dragoman
 
-# run CODE COMMAND...
-run() {
-    local want=$1 got
-    shift
-    "$@" >"$dir/out" 2>"$dir/err"
-    got=$?
-    [ "$got" -eq "$want" ] || fail "$*: exit code $got, not $want"
-}
 # says CODE PATTERN ARGS...: dragoman ends with CODE and one sentence that matches.
 says() {
-    local code=$1 pattern=$2
-    shift 2
-    run "$code" "$dragoman" "$@"
-    [ ! -s "$dir/out" ] || fail "$*: standard output is not empty"
-    [ "$(wc -l <"$dir/err")" -eq 1 ] || fail "$*: not one sentence"
-    grep -Eq -- "$pattern" "$dir/err" || fail "$*: no '$pattern'"
+    refuses "$1" "$2" "$dragoman" "${@:3}"
 }
-same() { cmp -s "$1" "$2" || fail "$3"; }
 # shellcheck disable=SC2317 # run calls it
 translate() { "$dragoman" translate -s en -t de -i "$dir/en" --with-score "$@"; }
-# shellcheck disable=SC2317 # run calls it
-ranks() { "$here/launch/dragoman-mpirun" -n "$@"; }
 
 # short lines: ranks that share a CPU take long for each step
 for l in en de; do gzip -dc "$here/tests/data/multi30k/test_2016_flickr.$l.gz" | awk "length < 40" | head -n 3 >"$dir/$l"; done
@@ -90,7 +74,7 @@ params() {
 near() { [ $((100 * ($1 > $2 ? $1 - $2 : $2 - $1))) -le "$2" ] || fail "$3: wanted $2 within 1 %, found $1"; }
 want=$((2 * $(params 9 3 <"$model/config.json")))
 beside=$(cat "$dir/ende"/*.json "$dir/ende"/*.model | wc -c)
-near "$(stat -c %s "$dir/ende"/* | paste -sd+ | bc)" $((want + beside)) "bytes of the directory"
+near "$(($(stat -c %s "$dir/ende"/* | paste -sd+)))" $((want + beside)) "bytes of the directory"
 positions=$((514 * 128 * 4))
 near "$("$dragoman" inspect "$dir/ende" --json | jq '.ranks[0] | .expert_bytes + .dense_bytes')" $((want + positions)) "bytes in memory"
 run 0 "$dragoman" inspect "$dir/ende" --keep "$dir/keep.json" --json

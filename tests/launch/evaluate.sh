@@ -8,19 +8,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 dragoman=$1
 export DGM_MODEL=$here/models/multi30k-token DGM_LOG_LEVEL=warn DRAGOMAN=$dragoman
 
-# run CODE COMMAND...
-run() {
-    local want=$1 got
-    shift
-    "$@" >"$dir/out" 2>"$dir/err"
-    got=$?
-    [ "$got" -eq "$want" ] || fail "$*: exit code $got, not $want"
-}
-says() { grep -q -- "$1" "$dir/err" || fail "does not say '$1'"; }
 silent() { [ -s "$dir/err" ] && fail "says something: $1"; }
 json() { jq -e "$1" "$dir/out" >/dev/null || fail "$1 does not hold: $(cat "$dir/out")"; }
-# shellcheck disable=SC2317 # run calls it
-ranks() { "$here/launch/dragoman-mpirun" -n "$@"; }
 
 for l in en de; do
     gzip -dc "$here/tests/data/multi30k/test_2016_flickr.$l.gz" | head -n 40 >"$dir/$l"

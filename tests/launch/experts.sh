@@ -7,18 +7,6 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 dragoman=$1 compare=$2
 export DGM_MODEL=$here/models/multi30k-token DGM_LOG_LEVEL=warn DRAGOMAN=$dragoman
 
-# run CODE COMMAND...
-run() {
-    local want=$1 got
-    shift
-    "$@" >"$dir/out" 2>"$dir/err"
-    got=$?
-    [ "$got" -eq "$want" ] || fail "$*: exit code $got, not $want"
-}
-says() { grep -q -- "$1" "$dir/err" || fail "does not say '$1'"; }
-same() { cmp -s "$1" "$2" || fail "$3"; }
-# shellcheck disable=SC2317 # run calls it
-ranks() { "$here/launch/dragoman-mpirun" -n "$@"; }
 
 for l in en de; do gzip -dc "$here/tests/data/multi30k/test_2016_flickr.$l.gz" | head -n 40 >"$dir/$l"; done
 

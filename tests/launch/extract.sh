@@ -10,23 +10,10 @@ export DGM_LOG_LEVEL=warn DRAGOMAN=$dragoman
 golden=$here/tests/golden/routing task=$here/models/multi30k-task
 { head -n 5 "$here/models/sample/pictures.eng_Latn.txt"; printf '\nA dog.\n'; } >"$dir/in"
 
-# run CODE COMMAND...
-run() {
-    local want=$1 got
-    shift
-    "$@" >"$dir/out" 2>"$dir/err"
-    got=$?
-    [ "$got" -eq "$want" ] || fail "$*: exit code $got, not $want"
-}
 # says CODE PATTERN ARGS...: dragoman ends with CODE and one sentence that matches.
 says() {
-    local code=$1 pattern=$2
-    shift 2
-    run "$code" "$dragoman" "$@"
-    [ ! -s "$dir/out" ] || fail "$*: standard output is not empty"
-    [ "$(wc -l <"$dir/err")" -eq 1 ] || fail "$*: not one sentence"
-    grep -Eq -- "$pattern" "$dir/err" || fail "$*: no '$pattern'"
-    if [ -e "$dir/x" ] || [ -e "$dir/x.part" ]; then fail "$*: something is left"; fi
+    refuses "$1" "$2" "$dragoman" "${@:3}"
+    if [ -e "$dir/x" ] || [ -e "$dir/x.part" ]; then fail "${*:3}: something is left"; fi
 }
 # translated MODEL TARGET COMMAND...: standard output of what the command's translation says
 translated() {

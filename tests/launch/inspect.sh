@@ -14,14 +14,7 @@ has() {
 
 # says CODE PATTERN ARGS...: inspect ends with CODE and one sentence that matches.
 says() {
-    local code=$1 pattern=$2 got
-    shift 2
-    "$dragoman" inspect "$@" >"$dir/out" 2>"$dir/err"
-    got=$?
-    [ "$got" -eq "$code" ] || fail "inspect $*: exit code $got, not $code"
-    [ "$(wc -l <"$dir/err")" -eq 1 ] || fail "inspect $*: not one line on standard error"
-    [ ! -s "$dir/out" ] || fail "inspect $*: standard output is not empty"
-    grep -Eq -- "$pattern" "$dir/err" || { fail "inspect $*: no '$pattern'"; cat "$dir/err"; }
+    refuses "$1" "$2" "$dragoman" inspect "${@:3}"
 }
 
 "$dragoman" inspect "$model" -n 5 >"$dir/out" 2>"$dir/err" || fail "exit code $?"

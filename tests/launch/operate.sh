@@ -97,12 +97,64 @@ logged '.[]; .module == "end" and (.words | test("lines done"))' 'no summary'
 "$dragoman" serve --listen "$at" --listen nowhere --log-format json 2>"$dir/server.err" && fail 'a wrong address is taken'
 logged '.[]; .level == "error" and .module == "end" and (.words | contains("nowhere"))' 'no last word'
 
+# ---- an engine that stands still: log, probes, metrics and health say where, and for how long ----
+at=unix:$dir/s
+starts "$dragoman" serve --listen "$at" --http "127.0.0.1:$port" --comm-stall-ms 200 --cache-mib 0
+page() { curl -s --max-time 10 "http://127.0.0.1:$port/$1"; }
+for _ in $(seq 20); do cat "$here/models/sample/pictures.eng_Latn.txt"; done | ask status en de >"$dir/got" &
+asker=$!
+for _ in $(seq 100); do ask statistics | grep -q 'computing_segments [1-9]' && break; sleep 0.02; done
+if ask freeze $pid 2500 >"$dir/frozen"; then
+    stall='rank 0 is since 1\.[0-9] s in (plan|encode|decode|vocabulary|search|report|answers)(, layer [0-9]+)?, and waits for no other rank'
+    grep -Eq "warn 0/1 serve $stall" "$dir/server.err" || { cp "$dir/server.err" "$dir/err"; fail 'an engine that stands: the log does not say where'; }
+    for _ in $(seq 50); do grep -q 'the engine goes on' "$dir/server.err" && break; sleep 0.05; done
+    grep -q 'the engine goes on' "$dir/server.err" || fail 'an engine that goes on: the log does not say so'
+    ask freeze $pid 2500 >"$dir/frozen" &
+    freezer=$!
+    for _ in $(seq 40); do [ "$(page healthz)" = ok ] || break; sleep 0.05; done
+    for p in healthz readyz; do
+        page $p | grep -Eqx "stalled: $stall" || { page $p >"$dir/err"; fail "an engine that stands: /$p does not say where"; }
+    done
+    page metrics | grep -qx 'dragoman_stalled 1' || fail 'an engine that stands: /metrics'
+    timeout 20 "$dragoman" client --connect "$at" health >"$dir/health" 2>"$dir/err"
+    [ $? -eq 6 ] || fail 'an engine that stands: client health is not 6'
+    grep -Eq "^stalled: $stall" "$dir/health" || { cp "$dir/health" "$dir/err"; fail 'an engine that stands: client health does not say where'; }
+    wait $freezer
+    for _ in $(seq 50); do [ "$(page readyz)" = ok ] && break; sleep 0.05; done
+    [ "$(page readyz)$(page healthz)" = okok ] || fail 'an engine that goes on is not ready'
+else
+    echo "SKIP operate: no thread can be held here: $(tail -n 1 "$dir/err")"
+fi
+wait $asker || fail 'an engine that stood: its lines'
+# ... a process that was stopped as a whole accuses nobody
+: >"$dir/server.err"
+kill -STOP $pid
+sleep 1.5
+kill -CONT $pid
+sleep 0.6
+grep -q ' warn ' "$dir/server.err" && { cp "$dir/server.err" "$dir/err"; fail 'a process that was stopped says that its engine stands'; }
+ends 143
+
 # ---- sockets from systemd ----
+# ... which hears when requests are taken, that all is well, and that it ends
+"$client" "unix:$dir/notify" hear >"$dir/heard" &
+hearer=$!
+for _ in $(seq 100); do [ -S "$dir/notify" ] && break; sleep 0.02; done
+export NOTIFY_SOCKET=$dir/notify
 starts "$client" "$at" activate "$dragoman" serve --drain-ms 1000
+unset NOTIFY_SOCKET
 [ "$(ask status en de <<<'A man.')" = 'ok Ein Mann.' ] || fail 'over a socket that was there'
 grep -q 'listening on descriptor 3 (LISTEN_FDS)' "$dir/server.err" || fail 'the log does not name the socket'
 grep -c 'listening on' "$dir/server.err" | grep -qx 1 || fail 'it listens elsewhere too'
-ends 143
+for _ in $(seq 50); do grep -q READY "$dir/heard" && break; sleep 0.05; done
+ask drain >"$dir/got" # no signal: it may end before it tells of one
+for _ in $(seq 100); do kill -0 $pid 2>/dev/null || break; sleep 0.05; done
+wait $pid || fail "drained, the server ends with $?"
+pid=''
+kill $hearer
+wait $hearer 2>/dev/null
+grep -qx 'WATCHDOG=1' "$dir/heard" && grep -qx 'READY=1 STATUS=takes requests' "$dir/heard" ||
+    { cp "$dir/heard" "$dir/err"; fail 'systemd does not hear how things are'; }
 [ -S "$sock" ] || fail 'it removed a socket that is not its own'
 rm -f "$sock"
 starts "$client" tcp:127.0.0.1:$port activate "$dragoman" serve --listen "$at"

@@ -9,15 +9,6 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 dragoman=$1
 export DRAGOMAN=$dragoman DGM_LOG_LEVEL=warn
 
-# run CODE COMMAND...
-run() {
-    local want=$1 got
-    shift
-    "$@" >"$dir/out" 2>"$dir/err"
-    got=$?
-    [ "$got" -eq "$want" ] || fail "$*: exit code $got, not $want"
-}
-says() { grep -q -- "$1" "$dir/err" || fail "does not say '$1'"; }
 # holds WHAT FILE JQ_OPTION...: the last is a filter that must be true
 holds() {
     local what=$1 file=$2

@@ -2,30 +2,10 @@
 # `dragoman prune --algorithm loss`: removing one expert at a time, as `score` with keep files finds by brute force.
 # usage: prune_loss.sh DRAGOMAN_BINARY
 set -u
+# shellcheck source=tests/launch/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 dragoman=$1
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 export DGM_MODEL=$here/models/multi30k-token DGM_LOG_LEVEL=warn DRAGOMAN=$dragoman
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-bad=0
-
-fail() {
-    echo "$1"
-    sed 's/^/    /' "$dir/err" | head -n 5
-    bad=1
-}
-
-# run CODE COMMAND...
-run() {
-    local want=$1 got
-    shift
-    "$@" >"$dir/out" 2>"$dir/err"
-    got=$?
-    [ "$got" -eq "$want" ] || fail "$*: exit code $got, not $want"
-}
-says() { grep -q -- "$1" "$dir/err" || fail "does not say '$1'"; }
-# shellcheck disable=SC2317 # run calls it
-ranks() { "$here/launch/dragoman-mpirun" -n "$@"; }
 
 for l in en de; do gzip -dc "$here/tests/data/multi30k/val.$l.gz" | head -n 6 >"$dir/$l"; done
 texts=(-s en -t de -i "$dir/en" --reference "$dir/de")

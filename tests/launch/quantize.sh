@@ -11,15 +11,7 @@ export DRAGOMAN=$dragoman
 
 # says CODE PATTERN ARGS...: quantize ends with CODE and one sentence that matches.
 says() {
-    local code=$1 pattern=$2 got
-    shift 2
-    "$dragoman" quantize -m "$model" "$@" >"$dir/out" 2>"$dir/err"
-    got=$?
-    [ "$got" -eq "$code" ] || fail "quantize $*: exit code $got, not $code"
-    [ ! -s "$dir/out" ] || fail "quantize $*: standard output is not empty"
-    if [ "$(wc -l <"$dir/err")" -ne 1 ] || ! grep -Eq -- "$pattern" "$dir/err"; then
-        fail "quantize $*: no '$pattern' in one line"; cat "$dir/err"
-    fi
+    refuses "$1" "$2" "$dragoman" quantize -m "$model" "${@:3}"
 }
 
 # made NAME ARGS...: the model quantised as $dir/NAME, and every checksum fits.

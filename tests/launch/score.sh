@@ -16,10 +16,6 @@ score() {
     [ "$got" -eq "$code" ] || fail "score $*: exit code $got, not $code"
 }
 
-says() {
-    grep -q -- "$1" "$dir/err" || fail "does not say '$1'"
-}
-
 head -n 6 "$here/models/sample/pictures.eng_Latn.txt" >"$dir/in"
 echo >>"$dir/in"
 "$dragoman" translate -s eng_Latn -t deu_Latn -i "$dir/in" --with-score --token-scores >"$dir/best" 2>"$dir/err" || fail "translate"

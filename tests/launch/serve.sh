@@ -35,7 +35,7 @@ ends() {
 ask() { timeout 500 "$client" "$at" "$@" 2>>"$dir/err"; }
 ready() { [ "$(ask health)" = 'state 2' ]; }
 # works: it has lines in the engine
-works() { ask statistics | grep -q 'in_flight_segments [1-9]'; }
+works() { ask statistics | grep -q 'computing_segments [1-9]'; }
 
 # refuses CODE PATTERN ARGS...: serve does not start, and says why.
 refuses() {
@@ -74,7 +74,12 @@ starts "$dragoman" serve --listen "$at" --http "127.0.0.1:$port"
 same 75 1
 same 5 3
 ask statistics >"$dir/counts"
-grep -q 'dragoman_cache_hits_total [1-9]' "$dir/counts" || fail 'what was asked before is not remembered'
+says 'dragoman_cache_hits_total 72' "$(grep cache_hits "$dir/counts")" # all but the blank ones, once each
+# English into German and French at once: encoded once; and the frame has the names of the page
+grep -q 'dragoman_shared_tokens_total [1-9]' "$dir/counts" || fail 'what goes into two languages at once is encoded twice'
+page metrics | sed -n 's/^\([a-z][^ ]*\) .*/\1/p' | sort >"$dir/names"
+sed 's/ .*//' "$dir/counts" | sort | comm -23 - "$dir/names" >"$dir/err"
+[ ! -s "$dir/err" ] || fail 'statistics that /metrics does not have, or calls otherwise'
 says ok "$(page healthz)"
 says ok "$(page readyz)"
 page metrics | grep -q '^dragoman_segments_total{end="done"} [1-9]' || fail '/metrics does not count'
@@ -109,6 +114,11 @@ says 'error language' "$(ask status en xx <<<'A man.' | cut -d: -f1)"
 says 'error language: want a target language' "$(ask status en '' <<<'A man.')"
 says 'error bad_request: beam_size: want 1 to 4, found 9' "$(ask status en de beam_size=9 <<<'A man.')"
 says 'error bad_request: n_best: want 1 to 4, found 5' "$(ask status en de n_best=5 <<<'A man.')"
+says 'error bad_request: beam_size, with sampling: want 1 to 1, found 2' "$(ask status en de beam_size=2 sampling_topk=5 <<<'A man.')"
+says 'error unsupported: priority: this server knows 0 to 2, found 9' "$(ask status en de priority=9 <<<'A man.')"
+says 'error unsupported: retry: this server knows 0 to 2, found 3' "$(ask status en de retry=3 <<<'A man.')"
+says "bad_input prefix: byte 1 (0xff) is not UTF-8" "$(ask status en de prefix=$'\xff' <<<'A man.')"
+says 'too_long prefix: too long: want at most 197 tokens, found 300' "$(ask status en de "prefix=$(printf 'Haus %.0s' $(seq 300))" <<<'A man.')"
 says 'deu_Latn German' "$(ask languages | grep deu)"
 says 202 "$(ask languages | wc -l)"
 
@@ -120,6 +130,12 @@ says $'error bad_frame: a frame has at most 4194304 bytes, this one says 4294967
 says $'error bad_frame\nclosed' "$(head -c 65536 /dev/zero | tr '\0' '\1' | ask raw | cut -d: -f1)" # a length of 16 MiB
 says $'error bad_request: want a hello first\nclosed' "$(printf '\0\0\0\6\10\1\62\2\10\1' | ask raw | sed 's/ (closing)//')"
 says $'welcome\nerror bad_frame' "$(printf %b "$hello"'\x00\x00\x00\x03\xff\xff\xff' | ask raw | head -n 2 | cut -d: -f1)"
+# ... which cost the connection nothing once it is greeted: it is still asked for its health
+health='\0\0\0\4\10\12\72\0'
+says $'welcome\nerror bad_frame: want a Frame of dragoman.v1, found 3 other bytes\nhealth' "$(printf %b "$hello"'\x00\x00\x00\x03\xff\xff\xff'"$health" | ask raw 3)"
+says $'welcome\nerror unsupported: a kind of frame that this server does not know\nerror unsupported: a kind of frame that this server does not know\nhealth' \
+    "$(printf %b "$hello"'\x00\x00\x00\x05\x08\x00\xa2\x06\x00\x00\x00\x00\x00'"$health" | ask raw 4)" # number 100, with id 0; and none at all
+says $'welcome\nerror bad_request: a frame that only servers send\nhealth' "$(printf %b "$hello"'\x00\x00\x00\x05\x92\x01\x02\x08\x09'"$health" | ask raw 3)"
 says $'welcome\nerror bad_request: a second hello' "$(printf %b "$hello$hello" | ask raw 2)"
 # a connection that ends at any byte of a request
 request=$hello'\x00\x00\x00\x21\x08\x01\x1a\x1d\x0a\x02en\x12\x02de\x22\x13\x0a\x11A man with a dog.'
@@ -161,6 +177,27 @@ grep -q 'is closed: the memory for clients is full: want at most 64 MiB (--max-m
     fail 'who is let go for memory is not in the log'
 exec 9>&-
 wait $flood
+# who may not send it a signal may not drain it, though the socket be open to all
+if [ "$(id -u)" -eq 0 ] && command -v setpriv >/dev/null; then
+    chmod 755 "$dir"
+    chmod 666 "$dir/socket"
+    says 'error forbidden: drain: want a client on the Unix socket, of the server'\''s user or root' "$(timeout 20 setpriv --reuid 65534 --clear-groups "$client" "$at" drain 2>&1)"
+fi
+# its socket was removed, and another server is there: that one's stays when this one ends, which clients hear of
+mkfifo "$dir/news"
+ask raw <"$dir/news" >"$dir/heard" &
+listener=$!
+exec 8>"$dir/news"
+printf %b "$hello" >&8
+for _ in $(seq 100); do ask statistics | grep -q 'dragoman_connections 2' && break; sleep 0.02; done
+rm "$dir/socket"
+first=$pid
+starts "$dragoman" serve --listen "$at" --threads 1 8>&-
+kill -TERM "$first"
+wait "$first"
+exec 8>&-
+wait $listener
+says $'welcome\nhealth\nclosed' "$(cat "$dir/heard")"
 says 'state 3' "$(ask drain)"
 ends 0
 
@@ -196,7 +233,7 @@ port=$((20000 + RANDOM % 20000))
 at=tcp:127.0.0.1:$port
 starts "$dragoman" serve --listen "$at" --max-queue-tokens 200 --max-connections 3
 refuses 2 'address already in use' --listen "$at"
-says 'error forbidden: drain: want a client on the Unix socket' "$(ask drain)"
+says 'error forbidden: drain: want a client on the Unix socket, of the server'\''s user or root' "$(ask drain)"
 head -n 20 "$dir/asked" >"$dir/few"
 timeout 300 "$client" "$at" lines 1 20 <"$dir/few" >"$dir/got" 2>"$dir/err" || fail 'a request larger than the queue, alone'
 timeout 300 "$client" "$at" lines 1 8 <"$dir/asked" >/dev/null 2>"$dir/err2"

@@ -13,6 +13,8 @@
  *   flood N BYTES             N connections, each with so many bytes of a frame that never ends; prints how many of them the server
  *                             closed, and how many of these it told `busy`, then waits for the end of standard input
  *   ping N                    asks N times for health, and prints the median and the longest time that took, in ms
+ *   freeze PID MS             the process's first thread, and no other, stands still for so long; prints `frozen`. ADDRESS is any word
+ *   hear                      takes ADDRESS (unix:) for systemd's socket of messages, and prints what comes there, a line each
  *   activate PROGRAM ARGS...  listens at ADDRESS, as systemd does, and becomes the program, which gets the socket
  *   health | drain | languages | statistics
  *
@@ -27,8 +29,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { MOST_CONNECTIONS = 1000 };
@@ -503,6 +507,35 @@ static int ping(const char *address, int n)
     return 0;
 }
 
+static int freeze(pid_t pid, int ms)
+{
+    int how;
+    if (ptrace(PTRACE_SEIZE, pid, NULL, NULL) != 0 ||
+        ptrace(PTRACE_INTERRUPT, pid, NULL, NULL) != 0 || waitpid(pid, &how, __WALL) != pid)
+        die(strerror(errno));
+    (void)printf("frozen\n");
+    (void)fflush(stdout);
+    (void)usleep((useconds_t)ms * 1000);
+    return ptrace(PTRACE_DETACH, pid, NULL, NULL) == 0 ? 0 : 1;
+}
+
+static int hear(const char *address)
+{
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    char words[256];
+    (void)snprintf(at.sun_path, sizeof at.sun_path, "%s", address + 5);
+    const int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+    if (bind(fd, (struct sockaddr *)&at, sizeof at) != 0)
+        die(strerror(errno));
+    for (ssize_t n; (n = recv(fd, words, sizeof words, 0)) >= 0;) {
+        for (ssize_t i = 0; i < n; i++)
+            words[i] = (char)(words[i] == '\n' ? ' ' : words[i]);
+        (void)printf("%.*s\n", (int)n, words);
+        (void)fflush(stdout);
+    }
+    return 1;
+}
+
 static int activate(const char *address, char **argv)
 {
     struct sockaddr_un local = {.sun_family = AF_UNIX};
@@ -579,6 +612,10 @@ int main(int argc, char **argv)
         return flood(address, atoi(argv[3]), (size_t)atol(argv[4]));
     if (strcmp(command, "ping") == 0 && argc == 4 && atoi(argv[3]) > 0)
         return ping(address, atoi(argv[3]));
+    if (strcmp(command, "hear") == 0)
+        return hear(address);
+    if (strcmp(command, "freeze") == 0 && argc == 5)
+        return freeze(atoi(argv[3]), atoi(argv[4]));
     if (strcmp(command, "activate") == 0 && argc >= 4)
         return activate(address, argv + 3);
     return ask_one(address, command);

@@ -83,7 +83,9 @@ saw bad_frame
 provokes bad_request 2 "$hello" "id: 1 translate { $ask }"
 provokes language 2 "$hello" "id: 1 translate { src: \"en\" tgt: \"xx\" $segment }"
 provokes id 3 "$hello" 'id: 7 health_request {}' 'id: 7 health_request {}'
-provokes credit 2 "$hello" "id: 1 translate { $ask $segment $segment $segment }"
+for f in "$hello" "id: 1 translate { $ask $segment $segment }" "id: 2 translate { $ask $segment }"; do frame "$f"; done >"$dir/frames" # in one go
+timeout 300 "$client" "$at" raw 4 <"$dir/frames" >"$dir/got" 2>"$dir/err"
+saw credit
 { frame "$hello"; printf '\0\0\0\5\10\1\242\6\0'; } | timeout 300 "$client" "$at" raw 2 >"$dir/got" 2>"$dir/err" # a kind of number 100
 saw unsupported
 await ready # those before have left

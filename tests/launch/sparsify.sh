@@ -16,16 +16,8 @@ two=(--calibration "eng_Latn=$dir/eng_Latn" --calibration "deu_Latn=$dir/deu_Lat
 
 # says CODE PATTERN ARGS...: sparsify ends with CODE and one sentence that matches, and leaves nothing.
 says() {
-    local code=$1 pattern=$2 got
-    shift 2
-    "$dragoman" sparsify -m "$model" -o "$dir/none" "$@" >"$dir/out" 2>"$dir/err"
-    got=$?
-    [ "$got" -eq "$code" ] || fail "sparsify $*: exit code $got, not $code"
-    [ ! -s "$dir/out" ] || fail "sparsify $*: standard output is not empty"
-    if [ "$(wc -l <"$dir/err")" -ne 1 ] || ! grep -Eq -- "$pattern" "$dir/err"; then
-        fail "sparsify $*: no '$pattern' in one line"
-    fi
-    if [ -e "$dir/none" ] || [ -e "$dir/none.part" ]; then fail "sparsify $*: something is left"; fi
+    refuses "$1" "$2" "$dragoman" sparsify -m "$model" -o "$dir/none" "${@:3}"
+    if [ -e "$dir/none" ] || [ -e "$dir/none.part" ]; then fail "sparsify ${*:3}: something is left"; fi
     rm -rf "$dir/none" "$dir/none.part"
 }
 

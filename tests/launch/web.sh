@@ -158,6 +158,19 @@ exec 5>&-
 kill "${all[@]}"
 wait "${all[@]}" 2>/dev/null
 
+# ---- who sends a byte now and then takes nobody's place, on the page or on /metrics ----
+slow=()
+for to in "$port" "${http##*:}"; do
+    for _ in $(seq 60); do
+        exec {fd}<>"/dev/tcp/127.0.0.1/$to"
+        printf G >&"$fd"
+        slow+=("$fd")
+    done
+done
+web 200 /health
+curl -sf --max-time 5 "$http/healthz" >/dev/null || fail 'many that are slow: /healthz'
+for fd in "${slow[@]}"; do exec {fd}>&-; done
+
 # ---- the end: what was taken is answered, nothing new is ----
 starts_many "$dir/last"
 computing

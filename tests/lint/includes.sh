@@ -37,7 +37,7 @@ immintrin\.h ^kernels/(avx2|avx512|vnni)/
 sentencepiece.* ^runtime/spm_shim\.cc$
 unicode/.* ^runtime/split[a-z_]*\.c$
 jansson\.h ^runtime/
-microhttpd\.h ^runtime/(http|web)\.c$
+microhttpd\.h ^runtime/((http|web)\.c|http_guests\.[ch])$
 openssl/.* ^(runtime/server_(tls|tokens)|proto/client_tls)\.c$
 uv\.h ^runtime/server[a-z_]*\.[ch]$
 protobuf-c/.* ^proto/

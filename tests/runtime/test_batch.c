@@ -24,15 +24,26 @@ static void take(void *ctx, int rank, const dgm_job *job)
     t->all += job->n_source;
 }
 
+/* source - number `at`: another than the others. */
+static const int32_t *source(uint64_t at)
+{
+    static int32_t ids[512];
+    for (int i = 0; i < 512; i++)
+        ids[i] = i;
+    return ids + at;
+}
+
 static dgm_batch *fill(int slots, int batch_tokens, const int *lengths, int n)
 {
-    static const int32_t ids[256];
+    static const int32_t ids[2];
     const dgm_target target = {.prompt = ids, .n_prompt = 2};
     dgm_batch *b;
     assert_int_equal(dgm_batch_create(&b, RANKS, 1, slots, batch_tokens), DGM_OK);
     for (int i = 0; i < n; i++) {
-        const dgm_job job = {
-            .source = ids, .n_source = lengths[i], .targets = &target, .n_targets = 1};
+        const dgm_job job = {.source = source((uint64_t)i),
+                             .n_source = lengths[i],
+                             .targets = &target,
+                             .n_targets = 1};
         assert_int_equal(dgm_batch_push(b, &job), DGM_OK);
     }
     return b;
@@ -107,10 +118,10 @@ static void test_long(void **state)
 
 static void push(dgm_batch *b, uint64_t id, int n_source, bool urgent)
 {
-    static const int32_t ids[256];
+    static const int32_t ids[2];
     const dgm_target target = {.prompt = ids, .n_prompt = 2};
     const dgm_job job = {.id = id,
-                         .source = ids,
+                         .source = source(id % 100),
                          .n_source = n_source,
                          .targets = &target,
                          .n_targets = 1,
@@ -129,18 +140,48 @@ static void test_urgent(void **state)
     push(b, 4, 21, true);
     taken t = {0};
     const dgm_engine_pace urgent = {.urgent_only = true}, few = {.encode_tokens = 25};
-    dgm_batch_form(b, &few, take, &t);
-    assert_int_equal(t.n, 1);
-    assert_int_equal(t.length[0], 20);
-    dgm_batch_form(b, &urgent, take, &t);
+    dgm_batch_form(b, &few, take,
+                   &t); /* one of the others enters all the same: urgent ones may never end */
     assert_int_equal(t.n, 2);
-    assert_int_equal(t.length[1], 21);
+    assert_int_equal(t.length[0], 20);
+    assert_int_equal(t.length[1], 10);
+    dgm_batch_form(b, &urgent, take, &t);
+    assert_int_equal(t.n, 3);
+    assert_int_equal(t.length[2], 21);
     push(b, 5, 22, true);
+    push(b, 6, 12, false);
+    dgm_batch_form(b, &whole, take, &t);
+    assert_int_equal(t.n, 6);
+    assert_int_equal(t.length[3], 22);
+    assert_int_equal(t.length[4], 11);
+    assert_int_equal(t.length[5], 12);
+    dgm_batch_destroy(b);
+}
+
+/* One source goes where it went before, as it may be encoded there, unless that has far fewer slots left; other sources are spread. */
+static void test_one_source_on_one_rank(void **state)
+{
+    (void)state;
+    dgm_batch *b = fill(8, 1000, NULL, 0);
+    for (uint64_t i = 0; i < 5; i++) {
+        push(b, 7 + 100 * i, 10, false);
+        push(b, 20 + i, 10, false);
+    }
+    taken t = {0};
+    dgm_batch_form(b, &whole, take, &t);
+    assert_int_equal(t.n, 10);
+    for (int i = 0; i < 10; i += 2)
+        assert_int_equal(t.rank[i], t.rank[0]);
+    for (int i = 1; i < 10; i += 2)
+        assert_int_not_equal(t.rank[i], t.rank[0]);
+    for (uint64_t i = 0; i < 5;
+         i++) /* 3 of 8 are left there, 5 and 6 elsewhere, then 2, and 1 would not do */
+        push(b, 7 + 100 * i, 10, false);
+    t = (taken){0};
     dgm_batch_form(b, &whole, take, &t);
     assert_int_equal(t.n, 5);
-    assert_int_equal(t.length[2], 22);
-    assert_int_equal(t.length[3], 10);
-    assert_int_equal(t.length[4], 11);
+    assert_int_equal(t.rank[0], 0);
+    assert_int_not_equal(t.rank[1], 0);
     dgm_batch_destroy(b);
 }
 
@@ -214,9 +255,10 @@ static void test_groups(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_urgent), cmocka_unit_test(test_drop),
-        cmocka_unit_test(test_shares), cmocka_unit_test(test_one_free_rank),
-        cmocka_unit_test(test_long),   cmocka_unit_test(test_groups),
+        cmocka_unit_test(test_urgent),        cmocka_unit_test(test_one_source_on_one_rank),
+        cmocka_unit_test(test_drop),          cmocka_unit_test(test_shares),
+        cmocka_unit_test(test_one_free_rank), cmocka_unit_test(test_long),
+        cmocka_unit_test(test_groups),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -150,6 +150,66 @@ static void equal_jobs_are_computed_once(void **state)
     close_rig(&g);
 }
 
+/* until - steps until job `id` is there. */
+static void until(outcome *out, rig *g, uint64_t id)
+{
+    for (bool there = false; !there;) {
+        assert_int_equal(dgm_engine_step(g->engine), DGM_OK);
+        for (dgm_result r; dgm_engine_poll(g->engine, &r);) {
+            there = there || r.id == id;
+            if (r.id == id)
+                keep(out, &r);
+        }
+    }
+}
+
+/* encoded - so many tokens were, and so many need not be. */
+static void encoded(const rig *g, int tokens, int shared)
+{
+    const dgm_engine_stats *s = dgm_engine_all_stats(g->engine);
+    assert_int_equal(s->encoded_tokens, tokens);
+    assert_int_equal(s->shared_tokens, shared);
+}
+
+/* A source that is being decoded is not encoded once more for other targets or by other options, whoever had it first and may be gone;
+ * when nobody has it any more, it is. */
+static void a_source_in_work_is_encoded_once(void **state)
+{
+    (void)state;
+    dgm_engine_config c = usual();
+    c.batch_rows = 64;
+    int32_t ids[32];
+    const int five = source(ids, 5), six = source(ids, 6);
+    outcome alone, beside;
+    rig g;
+    open_rig(&g, &c, 1, false);
+    submit(&g, 0, 5, 1, 3, false);
+    until(&alone, &g, 0);
+    close_rig(&g);
+
+    open_rig(&g, &c, 2, false);
+    submit(&g, 0, 5, 2, 4, false);
+    submit(&g, 1, 5, 1, 3, false);
+    submit(&g, 2, 6, 1, 3, false);
+    assert_int_equal(dgm_engine_step(g.engine), DGM_OK);
+    encoded(&g, five + six, five);
+    assert_true(dgm_engine_cancel(g.engine, 0)); /* who brought it */
+    submit(&g, 3, 5, 1, 2, false);
+    until(&beside, &g, 1);
+    assert_memory_equal(&alone, &beside, sizeof alone);
+    encoded(&g, five + six, 2 * five);
+    while (dgm_engine_pending(g.engine) > 0) {
+        assert_int_equal(dgm_engine_step(g.engine), DGM_OK);
+        for (dgm_result r; dgm_engine_poll(g.engine, &r);)
+            ;
+    }
+    submit(&g, 4, 5, 1, 3, false);
+    until(&beside, &g, 4);
+    assert_memory_equal(&alone, &beside, sizeof alone);
+    encoded(&g, 2 * five + six, 2 * five);
+    close_rig(&g);
+}
+
 static void scoring_agrees_with_decoding(void **state)
 {
     (void)state;
@@ -587,6 +647,7 @@ int main(void)
         cmocka_unit_test(integers_depend_on_no_batch),
         cmocka_unit_test(targets_share_an_encoding),
         cmocka_unit_test(equal_jobs_are_computed_once),
+        cmocka_unit_test(a_source_in_work_is_encoded_once),
         cmocka_unit_test(scoring_agrees_with_decoding),
         cmocka_unit_test(lists_hold_whatever_chooses),
         cmocka_unit_test(a_list_of_all_is_none),

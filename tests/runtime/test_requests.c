@@ -57,7 +57,7 @@ static int take_all(dgm_requests *q)
 
 static void finish_all(dgm_requests *q)
 {
-    for (dgm_request *r; (r = dgm_requests_next(q, false)) != NULL;)
+    for (dgm_request *r; (r = dgm_requests_next(q, DGM_REQUESTS_ALL)) != NULL;)
         dgm_requests_finish(q, r, DGM_REQUEST_DONE);
 }
 
@@ -85,13 +85,13 @@ static void turns_are_shared_by_tokens(void **state)
         (void)admit(q, many, 20, DGM_PRIORITY_NORMAL);
     int of[3] = {0};
     for (int i = 0; i < 100; i++)
-        dgm_requests_finish(q, dgm_requests_next(q, false), DGM_REQUEST_DONE);
+        dgm_requests_finish(q, dgm_requests_next(q, DGM_REQUESTS_ALL), DGM_REQUEST_DONE);
     for (int i = 0; i < 3; i++)
         (void)admit(q, few, 20, DGM_PRIORITY_NORMAL);
     for (int i = 0; i < 100; i++)
         (void)admit(q, bulk, 20, DGM_PRIORITY_BULK);
     for (int i = 0; i < 8; i++) {
-        dgm_request *r = dgm_requests_next(q, false);
+        dgm_request *r = dgm_requests_next(q, DGM_REQUESTS_ALL);
         of[r->client == many ? 0 : r->client == few ? 1 : 2]++;
         dgm_requests_finish(q, r, DGM_REQUEST_DONE);
     }
@@ -105,7 +105,7 @@ static void turns_are_shared_by_tokens(void **state)
     }
     of[0] = of[1] = 0;
     for (int i = 0; i < 30; i++) {
-        dgm_request *r = dgm_requests_next(q, false);
+        dgm_request *r = dgm_requests_next(q, DGM_REQUESTS_ALL);
         of[r->client == many ? 0 : 1]++;
         dgm_requests_finish(q, r, DGM_REQUEST_DONE);
     }
@@ -127,12 +127,12 @@ static void newcomers_do_not_starve(void **state)
     dgm_requests_client *a = join(q);
     for (int i = 0; i < 10; i++)
         (void)admit(q, a, 1000, DGM_PRIORITY_NORMAL);
-    dgm_requests_finish(q, dgm_requests_next(q, false), DGM_REQUEST_DONE);
+    dgm_requests_finish(q, dgm_requests_next(q, DGM_REQUESTS_ALL), DGM_REQUEST_DONE);
     int served = 0;
     for (int i = 0; i < 1000 && served == 0; i++) {
         dgm_requests_client *b = join(q);
         (void)admit(q, b, 20, DGM_PRIORITY_NORMAL);
-        dgm_request *r = dgm_requests_next(q, false);
+        dgm_request *r = dgm_requests_next(q, DGM_REQUESTS_ALL);
         served += r->client == a;
         dgm_requests_finish(q, r, DGM_REQUEST_DONE);
         dgm_requests_leave(q, b);
@@ -154,26 +154,30 @@ static void what_somebody_waits_for_is_found(void **state)
         (void)admit(q, many, 20, DGM_PRIORITY_NORMAL);
     dgm_request *taken[16], *next;
     int n = 0;
-    for (; (next = dgm_requests_next(q, true)) != NULL; n++)
+    for (; (next = dgm_requests_next(q, DGM_REQUESTS_URGENT)) != NULL; n++)
         taken[n] = next;
     assert_int_equal(n, 8); /* its first lines, when it had no more */
     (void)admit(q, many, 20, DGM_PRIORITY_NORMAL);
     (void)admit(q, many, 20, DGM_PRIORITY_INTERACTIVE);
     (void)admit(q, few, 20, DGM_PRIORITY_BULK);
-    assert_null(dgm_requests_next(q, true));
+    assert_null(dgm_requests_next(q, DGM_REQUESTS_URGENT));
     dgm_request *r = admit(q, few, 20, DGM_PRIORITY_NORMAL);
-    assert_ptr_equal(dgm_requests_next(q, true), r);
+    /* beside an urgent one the others have their turn, too, if that is asked for */
+    dgm_request *other = taken[n++] = dgm_requests_next(q, DGM_REQUESTS_OTHERS);
+    assert_non_null(other);
+    assert_false(other->urgent);
+    assert_ptr_equal(dgm_requests_next(q, DGM_REQUESTS_URGENT), r);
     taken[n++] = r;
     dgm_requests_leave(q, many);
     dgm_requests_leave(q, few);
     assert_int_equal(dgm_requests_look(q).waiting, 0);
-    assert_int_equal(take_all(q), 95);
+    assert_int_equal(take_all(q), 94);
     const dgm_requests_state look = dgm_requests_look(q);
-    assert_int_equal(look.computing, 9);
+    assert_int_equal(look.computing, 10);
     assert_int_equal(look.clients, 2); /* until what they asked for is back */
     while (n > 0)
         dgm_requests_finish(q, taken[--n], DGM_REQUEST_DONE);
-    assert_int_equal(take_all(q), 9);
+    assert_int_equal(take_all(q), 10);
     assert_int_equal(dgm_requests_look(q).clients, 0);
     dgm_requests_destroy(q);
 }
@@ -188,19 +192,19 @@ static void the_last_of_many_are_urgent(void **state)
     for (int i = 0; i < 20; i++)
         r[i] = admit(q, c, 20, DGM_PRIORITY_NORMAL);
     for (int i = 0; i < 11; i++)
-        dgm_requests_finish(q, dgm_requests_next(q, false), DGM_REQUEST_DONE);
+        dgm_requests_finish(q, dgm_requests_next(q, DGM_REQUESTS_ALL), DGM_REQUEST_DONE);
     assert_int_equal(take_all(q), 11);
-    assert_null(dgm_requests_next(q, true)); /* 9 are left */
+    assert_null(dgm_requests_next(q, DGM_REQUESTS_URGENT)); /* 9 are left */
     dgm_requests_cancel(q, r[19]);
     assert_int_equal(take_all(q), 1);
     (void)admit(q, c, 20, DGM_PRIORITY_BULK); /* 9 again, but these were urgent before */
     for (int i = 11; i < 19; i++) {
-        assert_ptr_equal(dgm_requests_next(q, true), r[i]);
+        assert_ptr_equal(dgm_requests_next(q, DGM_REQUESTS_URGENT), r[i]);
         assert_true(r[i]->urgent);
         dgm_requests_finish(q, r[i], DGM_REQUEST_DONE);
     }
     assert_int_equal(take_all(q), 8);
-    assert_null(dgm_requests_next(q, true)); /* bulk never is */
+    assert_null(dgm_requests_next(q, DGM_REQUESTS_URGENT)); /* bulk never is */
     finish_all(q);
     assert_int_equal(take_all(q), 1);
     dgm_requests_leave(q, c);
@@ -218,7 +222,7 @@ static void a_full_queue_says_when_to_come_again(void **state)
     assert_true(dgm_requests_full(q, &retry_ms) && retry_ms > 0);
     assert_int_equal(dgm_requests_admit(q, c, &r, 1, &retry_ms), DGM_EBUSY);
     assert_in_range(retry_ms, 50, 10000);
-    assert_ptr_equal(dgm_requests_next(q, false), big);
+    assert_ptr_equal(dgm_requests_next(q, DGM_REQUESTS_ALL), big);
     dgm_requests_finish(q, big, DGM_REQUEST_DONE);
     /* tokens count until the net thread has it */
     assert_int_equal(dgm_requests_admit(q, c, &r, 1, &retry_ms), DGM_EBUSY);
@@ -252,7 +256,7 @@ static void deadlines_and_cancels(void **state)
     }
     assert_int_equal(dgm_requests_admit(q, c, r, N, &retry_ms), DGM_OK);
     for (int i = 0; i < 8; i++)
-        assert_ptr_equal(dgm_requests_next(q, false), r[i]);
+        assert_ptr_equal(dgm_requests_next(q, DGM_REQUESTS_ALL), r[i]);
     dgm_requests_cancel(q, r[0]);
     dgm_requests_cancel(q, r[0]);
     dgm_requests_cancel(q, r[9]); /* in the queue: at once */
@@ -291,8 +295,8 @@ static void again_is_the_next_turn(void **state)
     dgm_request *first = admit(q, c, 20, DGM_PRIORITY_NORMAL),
                 *second = admit(q, c, 20, DGM_PRIORITY_NORMAL),
                 *third = admit(q, other, 60, DGM_PRIORITY_NORMAL);
-    assert_ptr_equal(dgm_requests_next(q, false), third);
-    assert_ptr_equal(dgm_requests_next(q, false), first);
+    assert_ptr_equal(dgm_requests_next(q, DGM_REQUESTS_ALL), third);
+    assert_ptr_equal(dgm_requests_next(q, DGM_REQUESTS_ALL), first);
     dgm_requests_again(q, first);
     dgm_requests_again(q, third);
     dgm_requests_state look = dgm_requests_look(q);
@@ -303,11 +307,12 @@ static void again_is_the_next_turn(void **state)
     int retry_ms;
     assert_int_equal(dgm_requests_admit(q, c, &r, 1, &retry_ms), DGM_EBUSY);
     free_request(r);
-    assert_ptr_equal(dgm_requests_next(q, false), first); /* third has had 60, these 20 */
+    assert_ptr_equal(dgm_requests_next(q, DGM_REQUESTS_ALL),
+                     first); /* third has had 60, these 20 */
     dgm_requests_finish(q, first, DGM_REQUEST_DONE);
-    assert_ptr_equal(dgm_requests_next(q, false), second);
+    assert_ptr_equal(dgm_requests_next(q, DGM_REQUESTS_ALL), second);
     dgm_requests_finish(q, second, DGM_REQUEST_DONE);
-    assert_ptr_equal(dgm_requests_next(q, false), third);
+    assert_ptr_equal(dgm_requests_next(q, DGM_REQUESTS_ALL), third);
     dgm_requests_finish(q, third, DGM_REQUEST_DONE);
     assert_int_equal(take_all(q), 3);
     dgm_requests_leave(q, c);
@@ -328,13 +333,13 @@ static void again_may_have_become_urgent(void **state)
         r[i] = request(20, DGM_PRIORITY_NORMAL);
     assert_int_equal(dgm_requests_admit(q, c, r, MANY, &retry_ms), DGM_OK);
     for (int i = 0; i < MANY; i++)
-        assert_ptr_equal(dgm_requests_next(q, false), r[i]);
+        assert_ptr_equal(dgm_requests_next(q, DGM_REQUESTS_ALL), r[i]);
     for (int i = 1; i < MANY; i++)
         dgm_requests_finish(q, r[i], DGM_REQUEST_DONE);
     assert_int_equal(take_all(q), MANY - 1);
     assert_false(r[0]->urgent);
     dgm_requests_again(q, r[0]);
-    assert_ptr_equal(dgm_requests_next(q, true), r[0]);
+    assert_ptr_equal(dgm_requests_next(q, DGM_REQUESTS_URGENT), r[0]);
     dgm_requests_finish(q, r[0], DGM_REQUEST_DONE);
     assert_int_equal(take_all(q), 1);
     dgm_requests_leave(q, c);
@@ -353,20 +358,20 @@ static void again_can_be_stopped(void **state)
         r[i] = request(20, DGM_PRIORITY_NORMAL);
         r[i]->deadline_ns = i < 2 ? 1000 : 0;
         assert_int_equal(dgm_requests_admit(q, c, &r[i], 1, &retry_ms), DGM_OK);
-        assert_ptr_equal(dgm_requests_next(q, false), r[i]);
+        assert_ptr_equal(dgm_requests_next(q, DGM_REQUESTS_ALL), r[i]);
     }
     dgm_requests_again(q, r[0]);
     dgm_requests_expire(q, 1000); /* r[0] in the queue, r[1] in the engine */
     assert_int_equal(r[0]->end, DGM_REQUEST_TIMED_OUT);
     dgm_requests_again(q, r[1]); /* too late: it stays, and is heard of */
     assert_ptr_equal(dgm_requests_stopped(q), r[1]);
-    assert_null(dgm_requests_next(q, false));
+    assert_null(dgm_requests_next(q, DGM_REQUESTS_ALL));
     dgm_requests_finish(q, r[1], r[1]->stop_as);
     dgm_requests_again(q, r[2]);
     dgm_requests_cancel(q, r[2]);
     assert_int_equal(r[2]->end, DGM_REQUEST_CANCELLED);
     dgm_requests_again(q, r[3]);
-    assert_ptr_equal(dgm_requests_next(q, false), r[3]);
+    assert_ptr_equal(dgm_requests_next(q, DGM_REQUESTS_ALL), r[3]);
     dgm_requests_cancel(q, r[3]);
     assert_ptr_equal(dgm_requests_stopped(q), r[3]);
     dgm_requests_finish(q, r[3], r[3]->stop_as);
@@ -388,7 +393,7 @@ static void *engine(void *ctx)
         dgm_requests_expire(q, dgm_now_ns());
         for (dgm_request *r; (r = dgm_requests_stopped(q)) != NULL;)
             dgm_requests_finish(q, r, r->stop_as);
-        for (dgm_request *r; (r = dgm_requests_next(q, false)) != NULL;)
+        for (dgm_request *r; (r = dgm_requests_next(q, DGM_REQUESTS_ALL)) != NULL;)
             if (r->sent++ == 0 && r->priority == DGM_PRIORITY_BULK)
                 dgm_requests_again(q, r); /* and then, maybe, it was stopped */
             else

@@ -78,7 +78,7 @@ static void step(feed *f)
     int n_best;
     bool full;
     dgm_search_needs(f->search, &n_best, &full);
-    assert_in_range(n_best, 0, dgm_search_max_best(&f->opt, f->vocab));
+    assert_in_range(n_best, 0, f->vocab);
     if (f->generous) {
         n_best = f->vocab;
         full = true;

@@ -1,6 +1,6 @@
-/* bench.h - `dragoman bench kernels`. */
-#ifndef DGM_LAUNCH_BENCH_H
-#define DGM_LAUNCH_BENCH_H
+/* bench_kernels.h - `dragoman bench kernels`. */
+#ifndef DGM_LAUNCH_BENCH_KERNELS_H
+#define DGM_LAUNCH_BENCH_KERNELS_H
 
 #include "launch/options.h"
 
