@@ -63,6 +63,9 @@ static void unlink_job(dgm_server_job *j)
         j->conn->jobs = j->next;
     if (j->next != NULL)
         j->next->before = j->before;
+    /* Waiting is no idleness, however long it was: that begins here. */
+    if (j->conn->jobs == NULL)
+        j->conn->heard_ns = dgm_now_ns();
     j->next = j->before = NULL;
     j->conn = NULL;
 }

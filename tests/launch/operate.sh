@@ -103,7 +103,7 @@ starts "$dragoman" serve --listen "$at" --http "127.0.0.1:$port" --comm-stall-ms
 page() { curl -s --max-time 10 "http://127.0.0.1:$port/$1"; }
 timeout 300 "$client" "$at" status en de <"$here/models/sample/pictures.eng_Latn.txt" >"$dir/got" &
 asker=$!
-for _ in $(seq 100); do ask statistics | grep -q 'in_flight_segments [1-9]' && break; sleep 0.02; done
+for _ in $(seq 100); do ask statistics | grep -q 'computing_segments [1-9]' && break; sleep 0.02; done
 if ask freeze $pid 2500 >"$dir/frozen"; then
     stall='rank 0 is since 1\.[0-9] s in (plan|encode|decode|vocabulary|search|report|answers)(, layer [0-9]+)?, and does not go on'
     grep -Eq "warn 0/1 serve $stall" "$dir/server.err" || { cp "$dir/server.err" "$dir/err"; fail 'an engine that stands: the log does not say where'; }

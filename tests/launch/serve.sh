@@ -274,8 +274,8 @@ wait $good || fail 'a drained server does not answer all'
 grep -q ' 0 cancelled, 0 timed out, 0 failed' "$dir/server.err" || fail 'a drained server counts lost lines'
 
 # ... and those for which there is no time are told to come again
-starts "$dragoman" serve --listen "$at" --drain-ms 0
-timeout 300 "$client" "$at" lines 1 600 <"$dir/many" >/dev/null 2>"$dir/err2" &
+starts "$dragoman" serve --listen "$at" --drain-ms 0 --batch-rows 4 # a line at a time: they take long
+head -n 250 "$dir/many" | timeout 300 "$client" "$at" lines 1 250 >/dev/null 2>"$dir/err2" &
 good=$!
 await_from $good works
 kill -TERM $pid
@@ -300,13 +300,15 @@ done
 # a rank that is stopped in the middle: log, /readyz and health name it and the place; when it goes on, so does everything
 port=$((20000 + RANDOM % 20000))
 printf 'me:%s\n' "$(printf secret | sha256sum | cut -d' ' -f1)" >"$dir/tokens"
-starts "$here/launch/dragoman-mpirun" -n 2 serve --listen "$at" --cache-mib 0 --http "127.0.0.1:$port" --comm-stall-ms 2000
+starts "$here/launch/dragoman-mpirun" -n 2 serve --listen "$at" --cache-mib 0 --http "127.0.0.1:$port" --comm-stall-ms 3500 --idle-ms 3000
 head -n 900 "$dir/many" >"$dir/part"
 ask lines 1 600 <"$dir/part" >"$dir/got" &
 good=$!
 await_from $good works
 stopped=$(rank_pid 1 "$at")
 kill -STOP "$stopped"
+ask status en de pause=200 <<<$'A man.\nTwo dogs play.' >"$dir/patient" &
+patient=$!
 stall='rank 0 waits for rank 1 \(host [^ ]*\) since [0-9.]+ s in (encode|decode|report|plan)(, layer [0-9]+)? \([a-z]+\): its process is stopped'
 await says_so "$dir/server.err" "$stall" || { cp "$dir/server.err" "$dir/err"; fail 'a stopped rank: the log does not say who waits for whom, and where'; }
 says ok "$(page healthz)"
@@ -319,6 +321,8 @@ goes_on() { [ "$(page readyz)" = ok ]; }
 await goes_on
 says ok "$(page readyz)"
 grep -q 'rank 0 waits no longer' "$dir/server.err" || fail 'a rank that goes on: the log does not say so'
+wait $patient
+says 2 "$(grep -c '^ok ' "$dir/patient")" # work is no idleness: who waited for longer than --idle-ms may ask again
 wait $good || fail 'a rank that goes on: lines are lost'
 [ "$(wc -l <"$dir/got")" -eq 900 ] || fail 'a rank that goes on: lines are missing'
 page metrics >"$dir/metrics"

@@ -16,8 +16,8 @@ trap '[ -z "$pid" ] || kill -KILL $pid 2>/dev/null; rm -rf "$dir"' EXIT
 declare -A excused=()
 
 ready() { [ "$(timeout 60 "$client" "$at" health 2>/dev/null)" = 'state 2' ]; }
-# works: it has lines in the engine
-works() { timeout 60 "$client" "$at" statistics 2>/dev/null | grep -q 'computing_segments [1-9]'; }
+# asked: it has lines to answer
+asked() { timeout 60 "$client" "$at" statistics 2>/dev/null | grep -q 'dragoman_queue_tokens [1-9]'; }
 # starts COMMAND...: in the background, until it is ready.
 starts() {
     "$@" >"$dir/server.out" 2>"$dir/server.err" &
@@ -259,13 +259,13 @@ stops
 
 # ---- a rank that is lost: it stops, so that its lines are in work for certain, and dies ----
 if command -v mpirun >/dev/null && [ "${DGM_COMM:-auto}" != local ]; then
-    starts "$here/launch/dragoman-mpirun" -n 2 serve --listen "$at" --cache-mib 0
+    starts "$here/launch/dragoman-mpirun" -n 2 serve --listen "$at" --cache-mib 0 --comm-deadline-ms 600000
     rank1=$(rank_pid 1 "$at")
     kill -STOP "$rank1"
     for f in "$hello" "id: 1 translate { $ask $many }"; do frame "$f"; done >"$dir/frames"
     timeout 300 "$client" "$at" raw 61 <"$dir/frames" >"$dir/got" 2>/dev/null &
     asker=$!
-    await_from $asker works
+    await_from $asker asked
     kill -KILL "$rank1"
     wait $asker
     saw rank_lost
