@@ -160,7 +160,8 @@ bool dgm_engine_poll(dgm_engine *e, dgm_result *out);
 
 typedef struct dgm_engine_stats {
     uint64_t steps, encoded_tokens, decoded_rows, exchange_bytes,
-        exchange_received; /* this rank; exchange: sent to others, had from them */
+        exchange_received,      /* this rank; exchange: sent to others, had from them */
+        decoder_exchange_bytes; /* of exchange_bytes */
     double exchange_wait_s;
     uint64_t rss_bytes;      /* resident, about a second ago */
     uint64_t peak_rss_bytes; /* known after the stop */
