@@ -37,14 +37,15 @@ static int check_alone(void)
     return DGM_OK;
 }
 
-static int choose(const struct dgm_comm_ops **out, const char *name)
+static int choose(const struct dgm_comm_ops **out, const dgm_comm_config *cfg)
 {
+    const char *name = cfg->backend;
     for (size_t i = 0; i < sizeof backends / sizeof backends[0]; i++) {
         const bool is_auto = strcmp(name, "auto") == 0;
         if (is_auto ? !backends[i]->launched() : strcmp(name, backends[i]->name) != 0)
             continue;
         *out = backends[i];
-        return backends[i] == &dgm_comm_local ? check_alone() : DGM_OK;
+        return backends[i] == &dgm_comm_local && !cfg->alone ? check_alone() : DGM_OK;
     }
     return dgm_fail(DGM_EUNSUPPORTED, "comm: want auto, local or mpi, as built in; found '%s'",
                     name);
@@ -139,7 +140,7 @@ err_free:
 int dgm_comm_open(dgm_comm **out, const dgm_comm_config *cfg)
 {
     const struct dgm_comm_ops *ops = NULL;
-    DGM_TRY(choose(&ops, cfg->backend));
+    DGM_TRY(choose(&ops, cfg));
     return dgm_comm_open_with(out, ops, cfg);
 }
 

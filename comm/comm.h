@@ -23,6 +23,7 @@ typedef struct dgm_comm_config {
     const char *backend; /* "auto" (mpi under a launcher, else local), "local", "mpi" */
     int stall_ms;        /* warn after this long without a sign of life; 2000 */
     int deadline_ms;     /* give a peer up after this long; 60000 */
+    bool alone; /* local, for what one process does by itself, also where a launcher started more */
 } dgm_comm_config;
 
 /*

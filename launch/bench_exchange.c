@@ -102,7 +102,8 @@ static int run(dgm_comm *c, const dgm_options *o)
 int dgm_bench_exchange(const dgm_options *o)
 {
     dgm_comm *c = NULL;
-    const dgm_comm_config cfg = {o->comm, o->stall_ms, o->deadline_ms};
+    const dgm_comm_config cfg = {
+        .backend = o->comm, .stall_ms = o->stall_ms, .deadline_ms = o->deadline_ms};
     int rc = dgm_comm_open(&c, &cfg);
     if (rc == DGM_OK && dgm_comm_size(c) < 2)
         rc = dgm_fail(DGM_EUSAGE, "bench exchange: want 2 or more ranks, found 1; run it under "

@@ -129,6 +129,10 @@ static void print_report(const extractor *x, const dgm_extraction *e, const dgm_
                      dgm_extract_all_dense(e) ? " to a dense model (m2m_100)" : "");
     else
         (void)printf("translations of these tasks are the same bytes as the whole model's\n");
+    (void)printf("tasks:");
+    for (int i = 0; i < e->n_tasks; i++)
+        (void)printf(" %s", x->m->tasks.name[e->tasks[i]]);
+    (void)printf("\n");
 }
 
 /* ---- command ---- */

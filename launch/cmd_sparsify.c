@@ -161,6 +161,9 @@ static void print_report(const dgm_options *o, const dgm_sparsify_report *r, con
         (void)printf(
             "zeros stand where weights stood, since a Hugging Face directory has no form without "
             "them: `dragoman quantize` makes one\n");
+    if (s->text != NULL && s->text->n_left_out > 0)
+        (void)printf("calibrated on %d of %d directions: the model does not translate the others\n",
+                     s->text->n_directions, s->text->n_directions + s->text->n_left_out);
     if (r->n_unreached > 0)
         (void)printf("%d of %d matrices by magnitude: experts that no token reached\n",
                      r->n_unreached, r->n_matrices);

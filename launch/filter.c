@@ -171,16 +171,20 @@ static void show_memory(const filter *f)
 {
     const dgm_engine_stats *stats = dgm_engine_all_stats(f->session.engine);
     char text[1024];
-    uint64_t sent = 0;
+    uint64_t sent = 0, by_decoder = 0;
     size_t n = 0;
     for (int r = 0; r < f->session.ranks; r++) {
         sent += stats[r].exchange_bytes;
+        by_decoder += stats[r].decoder_exchange_bytes;
         if (n < sizeof text)
             n += (size_t)snprintf(text + n, sizeof text - n, "%s%.1f", r > 0 ? ", " : "",
                                   (double)stats[r].peak_rss_bytes / (1 << 20));
     }
-    dgm_log(DGM_LOG_INFO, "end", "peak memory by rank %s MiB; %.1f MiB exchanged in %llu steps",
-            text, (double)sent / (1 << 20), (unsigned long long)stats[0].steps);
+    dgm_log(DGM_LOG_INFO, "end",
+            "peak memory by rank %s MiB; %.1f MiB exchanged in %llu steps, %llu bytes of it by the "
+            "decoder",
+            text, (double)sent / (1 << 20), (unsigned long long)stats[0].steps,
+            (unsigned long long)by_decoder);
 }
 
 static void show_summary(const filter *f)

@@ -87,7 +87,7 @@ static int fail_together(int rc, const dgm_options *o)
         return launched_as() == 0 ? dgm_command_end(rc) : dgm_exit_code(rc);
     char sentence[1024];
     (void)snprintf(sentence, sizeof sentence, "%s", dgm_error_text());
-    const dgm_comm_config cfg = {"auto", 2000, 60000};
+    const dgm_comm_config cfg = {.backend = "auto", .stall_ms = 2000, .deadline_ms = 60000};
     if (dgm_comm_open(&comm, &cfg) != DGM_OK) {
         (void)dgm_fail(rc, "%s", sentence);
         return dgm_command_end(rc);

@@ -66,7 +66,8 @@ static int open_comm(dgm_session *s)
 {
     const dgm_options *o = s->options;
     enum dgm_log_level level = DGM_LOG_INFO;
-    const dgm_comm_config cfg = {o->comm, o->stall_ms, o->deadline_ms};
+    const dgm_comm_config cfg = {
+        .backend = o->comm, .stall_ms = o->stall_ms, .deadline_ms = o->deadline_ms};
     DGM_TRY(dgm_comm_open(&s->comm, &cfg));
     s->rank = dgm_comm_rank(s->comm);
     s->ranks = dgm_comm_size(s->comm);

@@ -187,7 +187,8 @@ static void plan_passes(dgm_calibration *c)
 
 static int begin(dgm_calibration *c)
 {
-    const dgm_comm_config local = {"local", 2000, 60000};
+    const dgm_comm_config local = {
+        .backend = "local", .stall_ms = 2000, .deadline_ms = 60000, .alone = true};
     dgm_engine_config cfg = limits(&c->model->cfg);
     const int threads = dgm_pool_size(c->cfg.pool);
     size_t scratch = 0;

@@ -161,8 +161,9 @@ bool dgm_engine_poll(dgm_engine *e, dgm_result *out);
 
 typedef struct dgm_engine_stats {
     uint64_t steps, encoded_tokens, decoded_rows, exchange_bytes,
-        exchange_received;  /* this rank; exchange: sent to others, had from them */
-    uint64_t shared_tokens; /* of sources whose encoding another job had here already */
+        exchange_received,      /* this rank; exchange: sent to others, had from them */
+        decoder_exchange_bytes; /* of exchange_bytes */
+    uint64_t shared_tokens;     /* of sources whose encoding another job had here already */
     double exchange_wait_s;
     uint64_t rss_bytes;      /* resident, about a second ago */
     uint64_t peak_rss_bytes; /* known after the stop */

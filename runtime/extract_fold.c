@@ -255,7 +255,9 @@ static int make(job *j, const item *i)
 static int check(const dgm_extraction *x)
 {
     if (x->n_tasks != 1)
-        return dgm_fail(DGM_EUSAGE, "--fold: want one task, whose gates are folded in, found %d",
+        return dgm_fail(DGM_EUSAGE,
+                        "--fold: want one task, whose gates are folded in, found %d: fold each "
+                        "by itself",
                         x->n_tasks);
     return !x->m->cfg.weights.packed
                ? DGM_OK

@@ -52,7 +52,10 @@ int dgm_routing_kinds(dgm_model_config *c, const dgm_json *j)
     c->routing_pairs = strcmp(of, "pair") == 0;
     const json_t *list = json_object_get(j->root, "routing_tasks");
     const size_t n = json_array_size(list); /* 0 for anything else */
-    if (n < 1 || n > MAX_TASKS)
+    if (json_is_array(list) && (n < 1 || n > MAX_TASKS))
+        return dgm_fail(DGM_EMODEL, "%s: routing_tasks: wanted a list of 1 to %d tasks, found %zu",
+                        j->path, MAX_TASKS, n);
+    if (n < 1)
         return dgm_fail(DGM_EMODEL, "%s: routing_tasks: wanted a list of 1 to %d tasks, found %s",
                         j->path, MAX_TASKS, list == NULL ? "none" : "another value");
     c->n_tasks = (int)n;

@@ -6,14 +6,27 @@
 #include <jansson.h>
 #include <stdio.h>
 
+static json_t *directions_json(const dgm_parallel_text *t)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < t->n_directions; i++)
+        (void)json_array_append_new(list, json_sprintf("%s-%s", t->langs[t->directions[i].src].name,
+                                                       t->langs[t->directions[i].tgt].name));
+    return list;
+}
+
 static json_t *calibration_json(const dgm_sparsify_options *o)
 {
     json_t *files = json_object();
     for (int i = 0; i < o->text->n_langs; i++)
         (void)json_object_set_new(files, o->text->langs[i].name,
                                   dgm_hash_json(o->text->langs[i].hash));
-    return json_pack("{s:o, s:s, s:i, s:I}", "files", files, "target", o->self ? "self" : "pairs",
-                     "samples", o->samples, "seed", (json_int_t)o->seed);
+    json_t *all =
+        json_pack("{s:o, s:s, s:i, s:I}", "files", files, "target", o->self ? "self" : "pairs",
+                  "samples", o->samples, "seed", (json_int_t)o->seed);
+    if (o->text->n_left_out > 0)
+        (void)json_object_set_new(all, "directions", directions_json(o->text));
+    return all;
 }
 
 /* Options of other methods bear on nothing, and are left out. */

@@ -18,7 +18,8 @@ struct dgm_pass {
 
 int dgm_pass_open(dgm_pass **out, const dgm_pass_config *cfg)
 {
-    const dgm_comm_config local = {"local", 2000, 60000};
+    const dgm_comm_config local = {
+        .backend = "local", .stall_ms = 2000, .deadline_ms = 60000, .alone = true};
     const int longest = cfg->text->longest_target;
     const dgm_engine_config e = {.batch_tokens = SOURCE_TOKENS,
                                  .batch_rows = SENTENCES,

@@ -207,10 +207,12 @@ static int check_lengths(const reader *r)
 
 /* ---- directions ---- */
 
-/* find_sets - a cut model sees each direction with the experts that it keeps. */
-static int find_sets(const reader *r, dgm_text_direction *d)
+/* find_experts - its task; and a cut model sees each direction with the experts that it keeps. DGM_EINPUT, DGM_EUSAGE: it does not
+ * translate this one. */
+static int find_experts(const reader *r, dgm_text_direction *d)
 {
     const char *lang[DGM_STACKS] = {r->out->langs[d->src].name, r->out->langs[d->tgt].name};
+    DGM_TRY(dgm_tasks_find(&d->task, &r->model->tasks, lang[DGM_ENCODER], lang[DGM_DECODER]));
     for (int s = 0; s < DGM_STACKS && r->model->cut != NULL; s++) {
         const dgm_keep_set *set = dgm_keep_find(&r->keep, s, lang[DGM_ENCODER], lang[DGM_DECODER]);
         DGM_TRY(dgm_cut_check_set(r->model, s, set, lang[s], ""));
@@ -233,20 +235,42 @@ static int check_sentences(const reader *r, const dgm_text_direction *d)
                     a->path);
 }
 
-static int list_directions(const reader *r)
+static int add_direction(const reader *r, int src, int tgt)
 {
     dgm_parallel_text *t = r->out;
-    for (int s = 0; s < t->n_langs; s++)
-        for (int to = 0; to < t->n_langs; to++) {
-            if ((s == to) != r->cfg->self)
-                continue;
-            dgm_text_direction *d = &t->directions[t->n_directions++];
-            *d = (dgm_text_direction){.src = s, .tgt = to};
-            DGM_TRY(check_sentences(r, d));
-            DGM_TRY(find_sets(r, d));
-            DGM_TRY(
-                dgm_tasks_find(&d->task, &r->model->tasks, t->langs[s].name, t->langs[to].name));
-        }
+    dgm_text_direction *d = &t->directions[t->n_directions];
+    *d = (dgm_text_direction){.src = src, .tgt = tgt};
+    const int rc = find_experts(r, d);
+    if (rc == DGM_EINPUT || rc == DGM_EUSAGE) {
+        t->n_left_out++;
+        return DGM_OK;
+    }
+    DGM_TRY(rc);
+    DGM_TRY(check_sentences(r, d));
+    t->n_directions++;
+    return DGM_OK;
+}
+
+/* check_used - a language that no direction has was given for nothing: the sentence says why it has none. */
+static int check_used(const reader *r, int lang)
+{
+    const dgm_parallel_text *t = r->out;
+    for (int i = 0; i < t->n_directions; i++)
+        if (t->directions[i].src == lang || t->directions[i].tgt == lang)
+            return DGM_OK;
+    dgm_text_direction d = {.src = r->cfg->self ? lang : lang == 0, .tgt = lang};
+    return find_experts(r, &d);
+}
+
+static int list_directions(const reader *r)
+{
+    const int n = r->out->n_langs;
+    for (int s = 0; s < n; s++)
+        for (int to = 0; to < n; to++)
+            if ((s == to) == r->cfg->self)
+                DGM_TRY(add_direction(r, s, to));
+    for (int l = 0; l < n; l++)
+        DGM_TRY(check_used(r, l));
     return DGM_OK;
 }
 

@@ -3,7 +3,7 @@
  * directions that they make.
  *
  * Every ordered pair of languages is a direction, in the order of the files; with `self` each language into itself, and the
- * files need not be parallel. Of each file the same `samples` lines are taken, by seed, and stay in their order.
+ * files need not be parallel. Directions that the model does not translate, having no task or not the experts for them, are left out. Of each file the same `samples` lines are taken, by seed, and stay in their order.
  */
 #ifndef DGM_RUNTIME_SPARSIFY_TEXT_H
 #define DGM_RUNTIME_SPARSIFY_TEXT_H
@@ -35,7 +35,7 @@ typedef struct dgm_parallel_text {
     dgm_language_text *langs; /* [n_langs] */
     int n_langs;
     dgm_text_direction *directions; /* [n_directions] */
-    int n_directions;
+    int n_directions, n_left_out;
     dgm_expert_sets sets; /* of a cut model: those of the directions */
     int longest_target;
 } dgm_parallel_text;
@@ -49,6 +49,7 @@ typedef struct dgm_parallel_config {
 
 /*
  * dgm_parallel_read - of m, which is opened. DGM_EUSAGE for what is no language and file, a language twice, one alone without `self`;
+ * DGM_EUSAGE or DGM_EINPUT for a language that no direction has;
  * DGM_EINPUT names the file that is not there, blank or of another length, and the line that is not UTF-8 or too long. Free *t in any case.
  */
 DGM_MUST_CHECK int dgm_parallel_read(dgm_parallel_text *t, const dgm_parallel_config *cfg,

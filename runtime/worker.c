@@ -652,8 +652,10 @@ int dgm_worker_step(dgm_worker *w, const dgm_buf *plan, dgm_buf *report)
         rc = encode(w, plan, at, head->n_jobs);
     drop_bad(w);
     w->f.overlap = halves(w, head, DGM_DECODER);
+    const uint64_t sent = dgm_worker_stats(w).exchange_bytes;
     if (!peer_gone(rc) && (head->flags & DGM_PLAN_DECODE))
         rc = decode(w, head);
+    w->stats.decoder_exchange_bytes += dgm_worker_stats(w).exchange_bytes - sent;
     if (peer_gone(rc))
         return rc;
     /* What failed on the way made logits fail at its end: the first one is told. */

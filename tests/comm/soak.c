@@ -245,7 +245,8 @@ int main(int argc, char **argv)
     parse(argc, argv);
     (void)signal(SIGTERM, on_signal);
     (void)signal(SIGINT, on_signal);
-    const dgm_comm_config cfg = {opt.backend, (int)opt.stall_ms, (int)opt.deadline_ms};
+    const dgm_comm_config cfg = {
+        .backend = opt.backend, .stall_ms = (int)opt.stall_ms, .deadline_ms = (int)opt.deadline_ms};
     const int rc = dgm_comm_open(&c, &cfg);
     if (rc != DGM_OK) {
         (void)fprintf(stderr, "soak: %s\n", dgm_error_text());

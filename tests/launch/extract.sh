@@ -34,6 +34,7 @@ tensors() { tail -c +9 "$1" | head -c "$(od -An -t u8 -N 8 "$1" | tr -d ' ')" | 
 # ---- one task, several, all: the same bytes; the size is what their experts are ----
 run 0 "$dragoman" extract -m "$task" -t de -o "$dir/de"
 grep -qx 'decoder experts: 527360 bytes of 8437760, 6.25 %; by layer: 2/32 2/32' "$dir/out" || fail "one task: $(cat "$dir/out")"
+grep -qx 'tasks: deu_Latn' "$dir/out" || fail "which task: $(cat "$dir/out")"
 grep -q '^encoder experts: .* 100.00 %; routed by token, so all stay$' "$dir/out" || fail "the encoder: $(cat "$dir/out")"
 same "$task" "$dir/de" deu_Latn "$dragoman"
 run 0 "$dragoman" extract -m "$task" -t fra_Latn,de -t French -o "$dir/two"
@@ -242,7 +243,7 @@ says 2 '' extract -m "$task" -t "" -o "$dir/x"
 says 2 'klingon' extract -m "$task" -t klingon -o "$dir/x"
 says 2 'want --tgt-lang TASK' extract -m "$task" -o "$dir/x"
 says 2 'want --output DIR' extract -m "$task" -t de
-says 2 '--fold: want one task, whose gates are folded in, found 2' extract -m "$task" -t de,fr --fold -o "$dir/x"
+says 2 '--fold: want one task, whose gates are folded in, found 2: fold each by itself' extract -m "$task" -t de,fr --fold -o "$dir/x"
 says 5 'de: wanted a name that is free' extract -m "$task" -t de -o "$dir/de"
 (ulimit -f 3000; "$dragoman" extract -m "$task" -t de -o "$dir/x" >"$dir/out" 2>"$dir/err")
 [ $? -eq 5 ] || fail "a limit on file sizes: not exit code 5"

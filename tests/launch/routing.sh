@@ -59,8 +59,14 @@ if [ -n "${ranks:-}" ]; then
         DGM_LOG_LEVEL=info "${ranks[@]}" 2 -- translate -m "$1" -s eng_Latn -t deu_Latn -i "$dir/long" --max-length 40 2>"$dir/err" >"$dir/out"
         sed -nE 's/.*; ([0-9.]+) MiB exchanged.*/\1/p' "$dir/err"
     }
+    # by_decoder HOW: bytes of it that the decoder sent, as the last line of the run says
+    by_decoder() { sed -nE 's/.* MiB exchanged in [0-9]+ steps, ([0-9]+) bytes of it by the decoder$/\1/p' "$dir/err" | tail -n 1; }
     [ "$(sent "$golden/task-static")" = 0.0 ] || fail "task-static: rows travel"
+    [ "$(by_decoder)" = 0 ] || fail "task-static: the decoder's rows travel"
     [ "$(sent "$golden/token-sentence")" != 0.0 ] || fail "token-sentence: rows do not travel"
+    [ "$(by_decoder)" -gt 0 ] || fail "token-sentence: the decoder's rows do not travel"
+    [ "$(sent "$here/models/multi30k-task")" != 0.0 ] || fail "multi30k-task: the encoder's rows do not travel"
+    [ "$(by_decoder)" = 0 ] || fail "multi30k-task: the decoder's rows travel"
 fi
 # Languages split over the ranks: the same bytes, where they share out evenly and where not, and fewer experts on each rank.
 if [ -n "${ranks:-}" ]; then
@@ -105,6 +111,7 @@ bad_config() {
 bad_config '.encoder_routing = "both"' 'encoder_routing: wanted token, sentence, task or static, found both'
 bad_config 'del(.routing_tasks)' 'routing_tasks: wanted a list of 1 to 65536 tasks, found none'
 bad_config '.routing_tasks = "deu_Latn"' 'routing_tasks: wanted a list of 1 to 65536 tasks, found another value'
+bad_config '.routing_tasks = []' 'routing_tasks: wanted a list of 1 to 65536 tasks, found 0$'
 bad_config '.routing_tasks[1] = "ces_Latn"' 'wanted each task once, found ces_Latn twice'
 bad_config '.routing_tasks[1] = 7' 'wanted codes such as deu_Latn, found another value'
 bad_config '.routing_tasks[1] = "eng_Latn-deu_Latn"' 'wanted codes such as deu_Latn, found eng_Latn-deu_Latn'

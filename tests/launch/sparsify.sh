@@ -88,6 +88,10 @@ same wanda threads || fail "threads or instruction set change bytes"
 same wanda zero || fail "after M-Wanda without its terms is not Wanda"
 same two words || fail "several words behind one flag are not several flags"
 same wanda seed && fail "another sample gives the same bytes"
+if command -v mpirun >/dev/null; then # one process does it, whatever a launcher starts
+    DRAGOMAN=$dragoman "$here/launch/dragoman-mpirun" -n 2 -- sparsify -m "$model" --method wanda "${two[@]}" --samples 6 -o "$dir/ranks" >"$dir/out" 2>"$dir/err" || fail "two ranks"
+    same two ranks || fail "two ranks: other bytes"
+fi
 same wanda two && fail "other languages give the same bytes"
 
 # Layers share unequally; 2:4; one language into itself; files that are not parallel.
@@ -113,6 +117,16 @@ made twice -m "$dir/sparse-int8" "${two[@]}" --samples 4 --sparsity 0.6
 
 # Experts by task: the encoder as a whole, the decoder by target.
 made task -m "$here/models/multi30k-task" "${four[@]}" --samples 4 --method m-wanda
+# Extracted, it translates into German alone: other pairs are left out, and a file that is in none is refused.
+"$dragoman" extract -m "$here/models/multi30k-task" -t de -o "$dir/german" >"$dir/out" 2>"$dir/err" || fail "extract"
+made into-german -m "$dir/german" "${four[@]}" --samples 4
+grep -qx 'calibrated on 3 of 12 directions: the model does not translate the others' "$dir/out" || fail "directions"
+jq -e '.dragoman.history[-1].options.calibration.directions == ["eng_Latn-deu_Latn", "fra_Latn-deu_Latn", "ces_Latn-deu_Latn"]' \
+    "$dir/into-german/config.json" >/dev/null || fail "directions in the history"
+model=$dir/german
+says 4 'no such task: wanted one of deu_Latn' --calibration "en=$dir/eng_Latn" "fr=$dir/fra_Latn"
+says 4 'fra_Latn: the model has no such task: wanted one of deu_Latn' --calibration "de=$dir/deu_Latn" "fr=$dir/fra_Latn" --calibration-target self
+model=$here/models/multi30k-token
 
 # A damaged file does not get checksums that fit.
 cp -r "$dir/packed-int8" "$dir/damaged"

@@ -468,6 +468,59 @@ static void test_same_bytes(void **state)
     }
 }
 
+/* rows_of - by language, of what enters w when the text goes through. */
+static void rows_of(uint64_t rows[2], dgm_model *m, dgm_parallel_text *two, int stack,
+                    const dgm_packed *w)
+{
+    dgm_kernels kern;
+    dgm_pass *pass;
+    dgm_channels c;
+    dgm_watched watched = {w, &c};
+    assert_int_equal(dgm_kernels_select(&kern, NULL), DGM_OK);
+    const dgm_pass_config cfg = {.model = m, .text = two, .kern = &kern};
+    assert_int_equal(dgm_pass_open(&pass, &cfg), DGM_OK);
+    assert_int_equal(dgm_channels_init(&c, w->k, 2), DGM_OK);
+    assert_int_equal(dgm_pass_run(pass, stack, &watched, 1), DGM_OK);
+    memcpy(rows, c.rows, 2 * sizeof *rows);
+    dgm_channels_fini(&c);
+    dgm_pass_close(pass);
+}
+
+/* Of two languages whose sentences have 3 and 5 tokens: the encoder counts by source, once; the decoder by target, with what it makes
+ * of the encoder's output too. */
+static void test_languages(void **state)
+{
+    (void)state;
+    const testmodel spec = testmodel_small();
+    testmodel_write(dir, &spec);
+    dgm_language_text pair[] = {langs[0], langs[1]};
+    dgm_text_direction there_and_back[] = {{.src = 0, .tgt = 1}, {.src = 1, .tgt = 0}};
+    dgm_parallel_text two = {.langs = pair,
+                             .n_langs = 2,
+                             .directions = there_and_back,
+                             .n_directions = 2,
+                             .longest_target = LENGTH + 1};
+    pair[0].n = pair[1].n = 1;
+    pair[1].lines = &lines[1][2];
+    dgm_model *m = open_model(dir);
+    assert_int_equal(dgm_model_load(m, 0, 1, true, NULL), DGM_OK);
+    const dgm_layer *e = m->stack[DGM_ENCODER].layers, *d = m->stack[DGM_DECODER].layers;
+    const struct {
+        int stack;
+        const dgm_packed *w;
+        uint64_t rows[2];
+    } want[] = {{DGM_ENCODER, &e->qkv.w, {3, 5}},
+                {DGM_DECODER, &d->qkv.w, {3, 5}},
+                {DGM_DECODER, &d->cross_kv.w, {5, 3}}};
+    for (int i = 0; i < 3; i++) {
+        uint64_t rows[2];
+        rows_of(rows, m, &two, want[i].stack, want[i].w);
+        assert_int_equal(rows[0], want[i].rows[0]);
+        assert_int_equal(rows[1], want[i].rows[1]);
+    }
+    dgm_model_close(m);
+}
+
 /* disagreements - rows of self-attention's q, k, v whose zeros are not those that what enters `seen` asks for. */
 static int disagreements(dgm_model *seen, const dgm_model *source, const dgm_model *pruned)
 {
@@ -578,6 +631,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_zeros, setup, teardown),
         cmocka_unit_test_setup_teardown(test_mean, setup, teardown),
         cmocka_unit_test_setup_teardown(test_same_bytes, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_languages, setup, teardown),
         cmocka_unit_test_setup_teardown(test_block_after_block, setup, teardown),
         cmocka_unit_test_setup_teardown(test_unreached, setup, teardown),
     };
