@@ -84,7 +84,8 @@ void dgm_config_print_values(FILE *f, const dgm_config *c, int command)
         const bool list = (o->flags & DGM_OPT_LIST) != 0 && v->n_list > 1;
         for (int k = 0; k < (list ? v->n_list : 1); k++) { /* several: a line each */
             const char *value = list ? v->list[k] : dgm_config_text(c, o, buf, sizeof buf);
-            const int n = fprintf(f, "%s = %s", o->key, value);
+            /* behind a space # would begin a comment */
+            const int n = fprintf(f, "%s =%s%s", o->key, value[0] == '#' ? "" : " ", value);
             (void)fprintf(f, "%*s# %s\n", n < 40 ? 40 - n : 1, "", origins[v->origin]);
         }
     }

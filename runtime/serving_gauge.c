@@ -131,8 +131,7 @@ static void look_at_engine(dgm_serving_health *h, dgm_serving_gauge *g)
     if (h->waits)
         (void)snprintf(h->why, sizeof h->why, "%s", g->stall);
     else if (!h->alive)
-        (void)snprintf(h->why, sizeof h->why,
-                       "rank 0 is since %.1f s in %s, and does not go on",
+        (void)snprintf(h->why, sizeof h->why, "rank 0 is since %.1f s in %s, and does not go on",
                        (double)h->tick_age_ms * 1e-3, where);
     (void)pthread_mutex_unlock(&g->lock);
 }

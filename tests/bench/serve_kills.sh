@@ -4,7 +4,7 @@
 # usage: tests/bench/serve_kills.sh [-m MODEL] [-t TIMES] [-n RANKS,RANKS...] [-k LINES] [-S SEED] [-b BUILD] [PART...]
 #   PART: ranks stop client     all when none is named
 #   -m   the model (the demonstration model)        -t   times (50)
-#   -n   ranks (2,4), in turn                       -k   lines of each job (400; of client 20000)
+#   -n   ranks (2,4), in turn                       -k   lines of each job (400; of stop 4000, of client 20000)
 #   -S   of the random moments (1)                  -b   the build (build/release)
 #
 # ranks: a rank is killed, each in turn. Every second time when LINES lines over 20 connections are in work: each must be answered, with
@@ -160,6 +160,8 @@ stop() {
     done
 }
 
+lines_of_part() { if [ -e "$dir/file.part" ]; then wc -l <"$dir/file.part"; else echo 0; fi; }
+grows() { [ "$(lines_of_part)" -gt "$1" ]; }
 client() {
     local i asker before now=0 grown=0
     text 20000 >"$dir/in"
@@ -169,11 +171,12 @@ client() {
     for i in $(seq "$times"); do
         "$program" client --connect "$at" "${direction[@]}" -i "$dir/in" -o "$dir/file" 2>"$dir/client" &
         asker=$!
-        moment 400
+        before=$now
+        [ $((i % 2)) -eq 0 ] || await_from $asker grows $((before + RANDOM % 40)) || true
+        moment 100
         kill -KILL $asker 2>/dev/null || dies "the job was over after $i times: more lines (-k)"
         wait $asker || true
-        before=$now
-        [ ! -e "$dir/file.part" ] || now=$(wc -l <"$dir/file.part")
+        now=$(lines_of_part)
         [ "$now" -ge "$before" ] || dies "FILE.part had $before lines, and has $now"
         [ "$now" -eq "$before" ] || grown=$((grown + 1))
     done

@@ -61,6 +61,8 @@ gone() { ! kill -0 "$1" 2>/dev/null; }
 rank_pid() {
     local p
     for p in $(pgrep -f "dragoman serve .*--listen $2"); do
-        [ "$(cat "/proc/$p/comm" 2>/dev/null)" = dragoman ] && { tr '\0' '\n' <"/proc/$p/environ"; } 2>/dev/null | grep -qx "OMPI_COMM_WORLD_RANK=$1" && echo "$p"
+        if [ "$(cat "/proc/$p/comm" 2>/dev/null)" = dragoman ] && grep -qzx "OMPI_COMM_WORLD_RANK=$1" "/proc/$p/environ" 2>/dev/null; then
+            echo "$p"
+        fi
     done
 }

@@ -105,7 +105,7 @@ timeout 300 "$client" "$at" status en de <"$here/models/sample/pictures.eng_Latn
 asker=$!
 for _ in $(seq 100); do ask statistics | grep -q 'computing_segments [1-9]' && break; sleep 0.02; done
 if ask freeze $pid 2500 >"$dir/frozen"; then
-    stall='rank 0 is since 1\.[0-9] s in (plan|encode|decode|vocabulary|search|report|answers)(, layer [0-9]+)?, and does not go on'
+    stall='rank 0 is since [1-9]\.[0-9] s in (plan|encode|decode|vocabulary|search|report|answers)(, layer [0-9]+)?, and does not go on'
     grep -Eq "warn 0/1 serve $stall" "$dir/server.err" || { cp "$dir/server.err" "$dir/err"; fail 'an engine that stands: the log does not say where'; }
     for _ in $(seq 50); do grep -q 'the engine goes on' "$dir/server.err" && break; sleep 0.05; done
     grep -q 'the engine goes on' "$dir/server.err" || fail 'an engine that goes on: the log does not say so'

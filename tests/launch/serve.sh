@@ -307,8 +307,11 @@ good=$!
 await_from $good works
 stopped=$(rank_pid 1 "$at")
 kill -STOP "$stopped"
-ask status en de pause=200 <<<$'A man.\nTwo dogs play.' >"$dir/patient" &
+mkfifo "$dir/lines"
+ask status en de <"$dir/lines" >"$dir/patient" &
 patient=$!
+exec 7>"$dir/lines"
+echo 'A man.' >&7
 stall='rank 0 waits for rank 1 \(host [^ ]*\) since [0-9.]+ s in (encode|decode|report|plan)(, layer [0-9]+)? \([a-z]+\): its process is stopped'
 await says_so "$dir/server.err" "$stall" || { cp "$dir/server.err" "$dir/err"; fail 'a stopped rank: the log does not say who waits for whom, and where'; }
 says ok "$(page healthz)"
@@ -321,8 +324,13 @@ goes_on() { [ "$(page readyz)" = ok ]; }
 await goes_on
 says ok "$(page readyz)"
 grep -q 'rank 0 waits no longer' "$dir/server.err" || fail 'a rank that goes on: the log does not say so'
+# work is no idleness: who waited for longer than --idle-ms may ask again
+await_from $patient says_so "$dir/patient" '^ok '
+sleep 1
+echo 'Two dogs play.' >&7
+exec 7>&-
 wait $patient
-says 2 "$(grep -c '^ok ' "$dir/patient")" # work is no idleness: who waited for longer than --idle-ms may ask again
+says 2 "$(grep -c '^ok ' "$dir/patient")"
 wait $good || fail 'a rank that goes on: lines are lost'
 [ "$(wc -l <"$dir/got")" -eq 900 ] || fail 'a rank that goes on: lines are missing'
 page metrics >"$dir/metrics"

@@ -370,7 +370,9 @@ static int status(const char *address, int argc, char **argv, enum shown shown)
         (void)usleep(1000 * pause_ms);
         const int64_t began = dgm_now_ns();
         put(&p, &f);
-        wait_frame(&p, &f);
+        do
+            wait_frame(&p, &f);
+        while (f.kind == DGM_WIRE_HEALTH); /* news */
         if (shown == SHOW_TIME)
             show_times(&f, dgm_now_ns() - began);
         else if (shown == SHOW_COUNTS)
