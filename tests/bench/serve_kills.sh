@@ -7,7 +7,7 @@
 #   -n   ranks (2,4), in turn                       -k   lines of each job (400; of stop 4000, of client 20000)
 #   -S   of the random moments (1)                  -b   the build (build/release)
 #
-# ranks: a rank is killed, each in turn. Every second time when LINES lines over 20 connections are in work: each must be answered, with
+# ranks: a rank is killed, each in turn. Eight times of sixteen when LINES lines over 20 connections are in work: each must be answered, with
 #   an error that says to come again, or its connection ends with rank 0. Always `dragoman client -o` and the Python client are at a job of LINES
 #   lines: with the next server they must end it with the bytes of translate. The job of ranks must end with 6 each time.
 # stop: a rank, any, is stopped for up to 3 s and goes on, while lines are in work: none is lost, all have their bytes.
@@ -109,7 +109,7 @@ ranks() {
     for i in $(seq 0 $((times - 1))); do
         n=${ranks[i % ${#ranks[@]}]} rank=$((i / 2 % n))
         begin_jobs
-        if [ $((i / 4 % 2)) -eq 0 ]; then
+        if [ $((i / 8 % 2)) -eq 0 ]; then
             timeout 300 "$load" "$at" "${direction[@]}" -i "$dir/in" -n 20 -w 50 -L >"$dir/load" 2>"$dir/load.err" &
             asker=$!
             await_from $asker says_so "$dir/load" sent || true

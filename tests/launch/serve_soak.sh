@@ -55,7 +55,7 @@ same 'open loop' -n 3 -r 200
 awk '$1 == "seconds" { exit !($2 > 0.2) }' "$dir/out" || fail 'open loop: 72 lines at 200 a second come too early'
 
 { cat "$here/tests/launch/odd_lines.txt"; printf '\nb\xffd\n'; cat "$text"; } >"$dir/soaked"
-mib=16
+mib=32
 grep -q '__[at]san_init' "$dragoman" && mib=0 # their own memory grows
 # soaked PID OPTION...: nothing is lost, nor answered twice, nor left
 soaked() {
