@@ -118,7 +118,7 @@ struct dgm_server {
     dgm_tls_keys *keys;                   /* NULL: no TLS */
     char sealed[DGM_SERVER_SEALED_BYTES]; /* what was just read */
     dgm_answer_cache *cache;
-    dgm_wire_language *languages;   /* [n_languages] that are served, once somebody asked, */
+    dgm_wire_language *languages; /* [n_languages] that are served, once somebody asked, */
     int n_languages;
     struct dgm_server_names *names; /* and what they point at */
     dgm_wire_memory memory;         /* of the frame being read, */
