@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 enum { NAME = DGM_TASK_NAME };
-static const char *const stack_names[DGM_STACKS] = {"encoder", "decoder"};
 
 typedef struct extractor {
     const dgm_options *o;
@@ -100,7 +99,7 @@ static void print_stack(const extractor *x, const dgm_extraction *e, const dgm_e
 {
     if (r->experts_before[stack] == 0)
         return;
-    (void)printf("%s experts: %llu bytes of %llu, %.2f %%", stack_names[stack],
+    (void)printf("%s experts: %llu bytes of %llu, %.2f %%", dgm_stack_names[stack],
                  (unsigned long long)r->experts_after[stack],
                  (unsigned long long)r->experts_before[stack],
                  100.0 * (double)r->experts_after[stack] / (double)r->experts_before[stack]);

@@ -5,8 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static const char *const stacks[DGM_STACKS] = {"encoder", "decoder"};
-
 static json_t *tasks_json(const dgm_extraction *x)
 {
     json_t *list = json_array();
@@ -42,7 +40,7 @@ static json_t *static_json(const dgm_extraction *x)
         for (int i = 0; i < x->n_tasks; i++)
             (void)json_object_set_new(stack, x->m->tasks.name[x->tasks[i]], pairs_json(x, s, i));
         if (by_task(x, s))
-            (void)json_object_set(all, stacks[s], stack);
+            (void)json_object_set(all, dgm_stack_names[s], stack);
         json_decref(stack);
     }
     return all;
@@ -53,7 +51,7 @@ static json_t *experts_json(const dgm_extraction *x)
 {
     json_t *all = json_object();
     for (int l = 0; l < x->n_layers; l++) {
-        const char *stack = stacks[x->layers[l].stack];
+        const char *stack = dgm_stack_names[x->layers[l].stack];
         json_t *ids = json_array();
         for (int e = 0; e < x->layers[l].n; e++)
             (void)json_array_append_new(ids, json_integer(x->layers[l].experts[e]));
@@ -67,7 +65,7 @@ static json_t *experts_json(const dgm_extraction *x)
 static void set_key(json_t *top, int stack, const char *tail, json_t *value)
 {
     char key[48];
-    (void)snprintf(key, sizeof key, "%s_%s", stacks[stack], tail);
+    (void)snprintf(key, sizeof key, "%s_%s", dgm_stack_names[stack], tail);
     (void)json_object_set_new(top, key, value);
 }
 

@@ -13,8 +13,6 @@
 
 enum { MAX_KEEP_BYTES = 1 << 28, CODE = DGM_KEEP_NAME / 2 };
 
-static const char *const stack_names[DGM_STACKS] = {"encoder", "decoder"};
-
 /* ---- directions ---- */
 
 /* is_of - direction i of the cut, parted, is of the task. */
@@ -53,7 +51,7 @@ int dgm_extract_cut_check_sets(const dgm_extraction *x)
             const dgm_keep_set *set = dgm_keep_find(x->keep, s, src, tgt);
             if (set == NULL)
                 return dgm_fail(DGM_EMODEL, "%s/%s: want %s experts for %s-%s, found none",
-                                x->m->dir, DGM_CUT_KEEP_NAME, stack_names[s], src, tgt);
+                                x->m->dir, DGM_CUT_KEEP_NAME, dgm_stack_names[s], src, tgt);
             DGM_TRY(dgm_cut_check_set(x->m, s, set, s == DGM_ENCODER ? src : tgt, ""));
         }
     }
@@ -110,11 +108,11 @@ static int keep_of(dgm_text *keep, const dgm_extraction *x, int folded, json_t *
     (void)json_object_set_new(root, "model", dgm_hash_json(x->m->hash));
     for (int s = 0; s < DGM_STACKS; s++) {
         const char *name;
-        json_t *layers, *sets = json_object_get(root, stack_names[s]), *fresh = json_object();
+        json_t *layers, *sets = json_object_get(root, dgm_stack_names[s]), *fresh = json_object();
         json_object_foreach(sets, name, layers)(void)
             json_object_set_new(fresh, name, layers_json(x, s, folded, true));
         if (by_task(x, s))
-            (void)json_object_set(root, stack_names[s], fresh);
+            (void)json_object_set(root, dgm_stack_names[s], fresh);
         json_decref(fresh);
     }
     keep->text = json_dumps(root, JSON_COMPACT);
@@ -183,7 +181,7 @@ json_t *dgm_extract_cut_json(const dgm_extraction *x, int folded, const dgm_text
         return json_null();
     }
     for (int s = 0; s < DGM_STACKS; s++)
-        (void)json_object_set_new(experts, stack_names[s],
+        (void)json_object_set_new(experts, dgm_stack_names[s],
                                   by_task(x, s) ? layers_json(x, s, folded, false)
                                                 : there_json(x->m->cut, s));
     return json_pack("{s:o, s:o, s:o, s:o}", "of", dgm_hash_json(x->m->hash), "keep",

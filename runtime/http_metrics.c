@@ -4,8 +4,6 @@
 #include <stddef.h>
 #include <sys/resource.h>
 
-static const char *const stacks[DGM_STACKS] = {"encoder", "decoder"};
-
 /* ---- the format ---- */
 
 static void head(FILE *f, const char *name, const char *type, const char *help)
@@ -176,7 +174,7 @@ static void stage_metrics(FILE *f, const dgm_serving_gauge *g)
     for (int k = 0; k < DGM_STACKS; k++)
         for (int i = 0; i < DGM_STAGES; i++) {
             char labels[64];
-            (void)snprintf(labels, sizeof labels, "stack=\"%s\",stage=\"%s\"", stacks[k],
+            (void)snprintf(labels, sizeof labels, "stack=\"%s\",stage=\"%s\"", dgm_stack_names[k],
                            stages[i]);
             if (atomic_load(&g->stage[k][i].sum_ns) > 0) /* a stage that this model has */
                 samples(f, "dragoman_stage_seconds", labels, &g->stage[k][i]);
@@ -188,7 +186,7 @@ static void by_stack(FILE *f, const char *name, const char *type, const char *he
 {
     head(f, name, type, help);
     for (int k = 0; k < DGM_STACKS; k++)
-        (void)fprintf(f, "%s{stack=\"%s\"} %.9g\n", name, stacks[k],
+        (void)fprintf(f, "%s{stack=\"%s\"} %.9g\n", name, dgm_stack_names[k],
                       scale * (double)atomic_load(&value[k]));
 }
 

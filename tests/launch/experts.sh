@@ -49,7 +49,7 @@ run 2 "$dragoman" stats -s en -t de -i "$dir/en" -s de -t en -o "$dir/x"
 says 'want as many -s as -t, -i and (if any) --reference, found 2, 2, 1 and 0'
 run 2 "$dragoman" stats -s en -t de -i "$dir/en" -s eng -t fr,de -i "$dir/en" -o "$dir/x"
 says 'eng_Latn into deu_Latn is there twice'
-run 2 "$dragoman" stats -s en -t de -i "$dir/en" -s de -t en -i "$dir/de" -o "$dir/x" --report "$dir/x"
+run 2 "$dragoman" stats -s en -t de -i "$dir/en" -s de -t en -i "$dir/de" -o "$dir/x" --report "$dir/y"
 says '--report: want one direction with it, found 2'
 
 # What the best hypotheses used is what they give as forced translations; translating tells the same on the way.

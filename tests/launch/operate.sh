@@ -154,8 +154,10 @@ wait $pid || fail "drained, the server ends with $?"
 pid=''
 kill $hearer
 wait $hearer 2>/dev/null
-grep -qx 'WATCHDOG=1' "$dir/heard" && grep -qx 'READY=1 STATUS=takes requests' "$dir/heard" ||
-    { cp "$dir/heard" "$dir/err"; fail 'systemd does not hear how things are'; }
+if ! grep -qx 'WATCHDOG=1' "$dir/heard" || ! grep -qx 'READY=1 STATUS=takes requests' "$dir/heard"; then
+    cp "$dir/heard" "$dir/err"
+    fail 'systemd does not hear how things are'
+fi
 [ -S "$sock" ] || fail 'it removed a socket that is not its own'
 rm -f "$sock"
 starts "$client" tcp:127.0.0.1:$port activate "$dragoman" serve --listen "$at"
