@@ -5,6 +5,7 @@
  * inputs, so the chain is that of the whole row without the products that are zero. The including <isa>/kernels.c
  * defines, beside what wide_kernels.h wants,
  *   PICKED_PANELS(rows)      how many panels picked_rows takes at once
+ *   PICKED_NUMBERS(rows)     how many numbers of a group at once, 1 or 2: one wants fewer registers, and windows twice
  *   PICKED_WINDOW(rows, m)   from how many inputs a lane picks: m, or 16, those of several groups
  */
 #ifndef DGM_KERNELS_PICKED_KERNELS_H
@@ -16,9 +17,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { MOST_INPUTS = 32 };
-
-enum { PICKED_NUMBERS = 2 }; /* of a group, at once: 4 of 8 would not find the registers */
+enum { MOST_INPUTS = 32, MOST_NUMBERS = 2 };
 
 /* kept - number v of a block, of all lanes. */
 V_INLINE v16 kept(const unsigned char *data, const int v, const dgm_wtype t, const int few)
@@ -36,8 +35,8 @@ V_INLINE void picked_numbers(v16 acc[][MOST_PANELS], const float *const *x, int 
 {
     const int m = dgm_nm_m(pattern), size = PICKED_WINDOW(rows, m);
     const int input = v / dgm_nm_n(pattern) * m, first = input % size;
-    v16 w[MOST_PANELS][PICKED_NUMBERS];
-    vline places[MOST_PANELS][PICKED_NUMBERS];
+    v16 w[MOST_PANELS][MOST_NUMBERS];
+    vline places[MOST_PANELS][MOST_NUMBERS];
     UNROLL(8)
     for (int p = 0; p < n_panels; p++) {
         UNROLL(4)
@@ -68,7 +67,7 @@ V_INLINE void picked_group(v16 acc[][MOST_PANELS], const float *const *x, int at
                            const dgm_pattern pattern)
 {
     const int n = dgm_nm_n(pattern), m = dgm_nm_m(pattern);
-    const int each = PICKED_WINDOW(rows, m) == m ? 1 : PICKED_NUMBERS;
+    const int each = PICKED_NUMBERS(rows);
     if (PICKED_WINDOW(rows, m) != m)
         __asm__ volatile("" ::: "memory");
     UNROLL(4)
