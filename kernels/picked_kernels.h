@@ -4,7 +4,8 @@
  * A lane picks the inputs that its output kept: one permutation and one fma for each kept number, in ascending order of
  * inputs, so the chain is that of the whole row without the products that are zero. The including <isa>/kernels.c
  * defines, beside what wide_kernels.h wants,
- *   PICKED_PANELS(rows)   how many panels picked_rows takes at once
+ *   PICKED_PANELS(rows)      how many panels picked_rows takes at once
+ *   PICKED_WINDOW(rows, m)   from how many inputs a lane picks: m, or 16, those of several groups
  */
 #ifndef DGM_KERNELS_PICKED_KERNELS_H
 #define DGM_KERNELS_PICKED_KERNELS_H
@@ -15,7 +16,9 @@
 #include <math.h>
 #include <string.h>
 
-enum { PICKED_GROUP = 4, MOST_INPUTS = 32 };
+enum { MOST_INPUTS = 32 };
+
+enum { PICKED_NUMBERS = 2 }; /* of a group, at once: 4 of 8 would not find the registers */
 
 /* kept - number v of a block, of all lanes. */
 V_INLINE v16 kept(const unsigned char *data, const int v, const dgm_wtype t, const int few)
@@ -25,33 +28,53 @@ V_INLINE v16 kept(const unsigned char *data, const int v, const dgm_wtype t, con
     return t == DGM_W_F32 ? v_load((const float *)line) : wide(v_line(line), v % per, t, few);
 }
 
-/* picked_group - m inputs of all rows, from x[r][at] on: numbers g * n .. of the block. */
+/* picked_numbers - numbers v .. v + n_numbers - 1 of a block, which one group kept, with the group's inputs of all rows. */
+V_INLINE void picked_numbers(v16 acc[][MOST_PANELS], const float *const *x, int at,
+                             const unsigned char *data, size_t stride, const vline *index,
+                             const int v, const int n_numbers, const int rows, const int n_panels,
+                             const dgm_wtype t, const dgm_pattern pattern)
+{
+    const int m = dgm_nm_m(pattern), size = PICKED_WINDOW(rows, m);
+    const int input = v / dgm_nm_n(pattern) * m, first = input % size;
+    v16 w[MOST_PANELS][PICKED_NUMBERS];
+    vline places[MOST_PANELS][PICKED_NUMBERS];
+    UNROLL(8)
+    for (int p = 0; p < n_panels; p++) {
+        UNROLL(4)
+        for (int s = 0; s < n_numbers; s++) {
+            w[p][s] = kept(data + (size_t)p * stride, v + s, t, rows <= 4);
+            places[p][s] = v_places(index[p], dgm_nm_bit(pattern, v + s), m, first, size);
+        }
+    }
+    UNROLL(16)
+    for (int r = 0; r < rows; r++) {
+        const vwindow window = v_window(x[r] + at + input - first, size);
+        UNROLL(4)
+        for (int s = 0; s < n_numbers; s++) {
+            UNROLL(8)
+            for (int p = 0; p < n_panels; p++)
+                acc[r][p] = v_fma(v_picked(window, places[p][s], size), w[p][s], acc[r][p]);
+        }
+    }
+}
+
+/*
+ * picked_group - m inputs of all rows, from x[r][at] on: numbers g * n .. of the block. Windows of 16 are loaded once for a
+ * group's numbers, and again for the next group, though it wants the same: compilers would keep what there are no registers for.
+ */
 V_INLINE void picked_group(v16 acc[][MOST_PANELS], const float *const *x, int at,
                            const unsigned char *data, size_t stride, const vline *index,
                            const int g, const int rows, const int n_panels, const dgm_wtype t,
                            const dgm_pattern pattern)
 {
     const int n = dgm_nm_n(pattern), m = dgm_nm_m(pattern);
-    v16 w[MOST_PANELS][PICKED_GROUP];
-    vline places[MOST_PANELS][PICKED_GROUP];
-    UNROLL(8)
-    for (int p = 0; p < n_panels; p++) {
-        UNROLL(4)
-        for (int s = 0; s < n; s++) {
-            w[p][s] = kept(data + (size_t)p * stride, g * n + s, t, 1);
-            places[p][s] = v_places(index[p], dgm_nm_bit(pattern, g * n + s));
-        }
-    }
-    UNROLL(16)
-    for (int r = 0; r < rows; r++) {
-        const vwindow window = v_window(x[r] + at + g * m, m);
-        UNROLL(4)
-        for (int s = 0; s < n; s++) {
-            UNROLL(8)
-            for (int p = 0; p < n_panels; p++)
-                acc[r][p] = v_fma(v_picked(window, places[p][s], m), w[p][s], acc[r][p]);
-        }
-    }
+    const int each = PICKED_WINDOW(rows, m) == m ? 1 : PICKED_NUMBERS;
+    if (PICKED_WINDOW(rows, m) != m)
+        __asm__ volatile("" ::: "memory");
+    UNROLL(4)
+    for (int s = 0; s < n; s += each)
+        picked_numbers(acc, x, at, data, stride, index, g * n + s, each, rows, n_panels, t,
+                       pattern);
 }
 
 V_INLINE void picked_block(v16 acc[][MOST_PANELS], const float *const *x, int at,

@@ -1,8 +1,10 @@
 /* Bytes of one connection: read into frames, frames written, and patience with its peer. */
+#define _GNU_SOURCE /* POLLRDHUP */
 #include "base/clock.h"
 #include "base/log.h"
 #include "runtime/server_state.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -289,11 +291,22 @@ static bool longer(int64_t since_ns, int64_t now_ns, int ms)
     return now_ns - since_ns > (int64_t)ms * 1000000;
 }
 
+/* hung_up - which nobody is told of while it is not read from. */
+static bool hung_up(const dgm_conn *c)
+{
+    struct pollfd p = {.events = POLLRDHUP};
+    return uv_fileno(&c->socket.handle, &p.fd) == 0 && poll(&p, 1, 0) > 0;
+}
+
 void dgm_conn_tick(dgm_conn *c, int64_t now_ns)
 {
     const dgm_server_config *cfg = &c->server->cfg;
     if (c->closing)
         return;
+    if (c->reading != NULL && hung_up(c)) { /* then its frame need not be read */
+        dgm_conn_close(c);
+        return;
+    }
     if (c->writing) {
         note_progress(c, now_ns);
         if (longer(c->moved_ns, now_ns, cfg->write_ms)) {

@@ -231,6 +231,26 @@ static void start(dgm_server *s)
     DGM_ASSERT(rc == 0); /* no other is under way, and there is something to do */
 }
 
+static dgm_server_job *take_first(dgm_server *s)
+{
+    dgm_server_job *j = s->to_read;
+    s->to_read = j->next;
+    if (s->to_read == NULL)
+        s->to_read_end = &s->to_read;
+    j->next = NULL;
+    return j;
+}
+
+/* let_go - whose connection went while it waited: it is not read. */
+static void let_go(dgm_server *s, dgm_server_job *j)
+{
+    dgm_wire_memory_fini(&j->reading->memory);
+    free(j->reading);
+    j->reading = NULL;
+    dgm_requests_arrived(s->requests);
+    dgm_server_free_job(j);
+}
+
 /* after - on the net thread: the connection goes on, if it is there. */
 static void after(uv_work_t *w, int status)
 {
@@ -239,12 +259,11 @@ static void after(uv_work_t *w, int status)
     struct dgm_server_reading *r = j->reading;
     dgm_conn *c = j->conn;
     DGM_ASSERT(status == 0); /* is never cancelled */
-    s->to_read = j->next;
-    if (s->to_read == NULL)
-        s->to_read_end = &s->to_read;
-    else
+    (void)take_first(s);
+    while (s->to_read != NULL && s->to_read->conn == NULL)
+        let_go(s, take_first(s));
+    if (s->to_read != NULL)
         start(s);
-    j->next = NULL;
     j->reading = NULL;
     j->conn = NULL;
     dgm_wire_memory_fini(&r->memory);

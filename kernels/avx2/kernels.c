@@ -19,6 +19,7 @@
 #define DOT_THIN_PANELS(rows, type, grouped) 1
 #define DOT_THIN_CHAINS(rows) 1
 #define PICKED_PANELS(rows) ((rows) == 1 ? 2 : 1)
+#define PICKED_WINDOW(rows, m) (m)
 #define BITMAP_PANELS(rows) 1
 
 #include "kernels/dot_kernels.h"

@@ -83,20 +83,21 @@ V_INLINE v16 v_u4_side(vline w, const int s)
 /* The window twice where it has 4 inputs. */
 typedef __m256 vwindow;
 
-V_INLINE vwindow v_window(const float *p, const int m)
+V_INLINE vwindow v_window(const float *p, const int size)
 {
-    return m == 4 ? _mm256_broadcast_ps((const __m128 *)p) : _mm256_loadu_ps(p);
+    return size == 4 ? _mm256_broadcast_ps((const __m128 *)p) : _mm256_loadu_ps(p);
 }
 
-V_INLINE vline v_places(vline index, const int bit)
+V_INLINE vline v_places(vline index, const int bit, const int m, const int first, const int size)
 {
+    (void)m, (void)first, (void)size; /* a window is m inputs here */
     const __m128i by = _mm_cvtsi32_si128(bit);
     return (vline){_mm256_srl_epi32(index.lo, by), _mm256_srl_epi32(index.hi, by)};
 }
 
-V_INLINE v16 v_picked(vwindow w, vline places, const int m)
+V_INLINE v16 v_picked(vwindow w, vline places, const int size)
 {
-    if (m == 4)
+    if (size == 4)
         return (v16){_mm256_permutevar_ps(w, places.lo), _mm256_permutevar_ps(w, places.hi)};
     return (v16){_mm256_permutevar8x32_ps(w, places.lo), _mm256_permutevar8x32_ps(w, places.hi)};
 }

@@ -121,21 +121,28 @@ V_INLINE v16 v_u4_side(vline w, const int s)
 /* The window as often as it fits. */
 typedef __m512 vwindow;
 
-V_INLINE vwindow v_window(const float *p, const int m)
+V_INLINE vwindow v_window(const float *p, const int size)
 {
-    return m == 4 ? _mm512_broadcast_f32x4(_mm_loadu_ps(p))
-                  : _mm512_broadcast_f32x8(_mm256_loadu_ps(p));
+    return size == 4   ? _mm512_broadcast_f32x4(_mm_loadu_ps(p))
+           : size == 8 ? _mm512_broadcast_f32x8(_mm256_loadu_ps(p))
+                       : _mm512_loadu_ps(p);
 }
 
-V_INLINE vline v_places(vline index, const int bit)
+/* Permutations look at two bits of a place, or at four: of a window twice, the fourth chooses between equals. */
+V_INLINE vline v_places(vline index, const int bit, const int m, const int first, const int size)
 {
-    return bit == 0 ? index : _mm512_srli_epi32(index, (unsigned)bit);
+    const vline places = bit == 0 ? index : _mm512_srli_epi32(index, (unsigned)bit),
+                mask = _mm512_set1_epi32(m - 1);
+    if (size == m)
+        return places;
+    if (first == 0)
+        return _mm512_and_si512(places, mask);
+    return _mm512_ternarylogic_epi32(places, mask, _mm512_set1_epi32(first), 0xea);
 }
 
-/* Permutations look at two bits of a place, or at four: the fourth chooses between equals. */
-V_INLINE v16 v_picked(vwindow w, vline places, const int m)
+V_INLINE v16 v_picked(vwindow w, vline places, const int size)
 {
-    return m == 4 ? _mm512_permutevar_ps(w, places) : _mm512_permutexvar_ps(places, w);
+    return size == 4 ? _mm512_permutevar_ps(w, places) : _mm512_permutexvar_ps(places, w);
 }
 
 /* v_whole_line - as in kernels/whole_line.h; with VBMI2, one instruction. */

@@ -56,30 +56,34 @@ V_INLINE v16 v_u4_side(vline w, const int s)
     return v_u4(w, s);
 }
 
-/* v_window - the m inputs at p (4 or 8), for v_picked; v_places - the places of an index from bit `bit` on, with bits
- * above them that nobody looks at. */
+/*
+ * v_window - the `size` inputs at p, for v_picked: m of them (4 or 8), or 16 where PICKED_WINDOW says so.
+ * v_places - of an index from bit `bit` on, the places among m inputs that are the window's from number `first` on. Above
+ * them may be bits that nobody looks at.
+ */
 typedef struct vwindow {
     float l[8];
 } vwindow;
 
-V_INLINE vwindow v_window(const float *p, const int m)
+V_INLINE vwindow v_window(const float *p, const int size)
 {
     vwindow r = {{0}};
-    memcpy(r.l, p, (size_t)m * sizeof *p);
+    memcpy(r.l, p, (size_t)size * sizeof *p);
     return r;
 }
 
-V_INLINE vline v_places(vline index, const int bit)
+V_INLINE vline v_places(vline index, const int bit, const int m, const int first, const int size)
 {
+    (void)m, (void)first, (void)size; /* a window is m inputs here */
     V_LANES(l) index.l[l] >>= bit;
     return index;
 }
 
 /* v_picked - each lane's input of the window. */
-V_INLINE v16 v_picked(vwindow w, vline places, const int m)
+V_INLINE v16 v_picked(vwindow w, vline places, const int size)
 {
     v16 r;
-    V_LANES(l) r.l[l] = w.l[places.l[l] & (uint32_t)(m - 1)];
+    V_LANES(l) r.l[l] = w.l[places.l[l] & (uint32_t)(size - 1)];
     return r;
 }
 
