@@ -68,8 +68,6 @@ static int bad_as(const reader *r, const dgm_line *line)
 {
     char why[512];
     (void)snprintf(why, sizeof why, "%s", dgm_error_text());
-    for (char *c = why; *c != '\0'; c++)
-        *c = is_control(*c) ? '?' : *c;
     return dgm_fail(DGM_EINPUT, "%s line %" PRIu64 ": want a language or *: %s", r->name,
                     line->number, why);
 }

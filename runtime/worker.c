@@ -218,12 +218,13 @@ static int task_of(const dgm_worker *w, const dgm_job *job)
     return dgm_routing_by_task(w->f.model->cfg.routing[DGM_ENCODER]) ? job->targets[0].task : 0;
 }
 
-/* find_memory - an encoding in use that is the job's: of the same ids, by the same experts. -1: there is none. With statistics, which
- * count the tokens of an encode phase, each job has its own. */
+/* find_memory - an encoding in use that is the job's: of the same ids, by the same experts. -1: there is none. Where somebody counts the
+ * tokens of an encode phase, or looks at its rows, each job has its own. */
 static int find_memory(const dgm_worker *w, const dgm_job *job)
 {
     const int task = task_of(w, job);
-    for (int i = 0; w->record == NULL && i < w->n_slots; i++) {
+    const bool watched = w->record != NULL || w->f.observer != NULL;
+    for (int i = 0; !watched && i < w->n_slots; i++) {
         const dgm_worker_memory *m = &w->memories[i];
         if (m->users > 0 && m->n_source == job->n_source && m->task == task &&
             m->source_experts == job->targets[0].source_experts &&

@@ -123,7 +123,7 @@ for lang in "${!programs[@]}"; do
 done
 # ... killed in the middle, and back: the same lines; back with other options: those would not go with the ones before
 cp "$dir/want" "$dir/some.want"
-for i in 1 2 3 4 5; do sed "s/^/$i /" "$here/models/sample/pictures.eng_Latn.txt"; done >"$dir/in"
+for i in $(seq 20); do sed "s/^/$i /" "$here/models/sample/pictures.eng_Latn.txt"; done >"$dir/in"
 "$dragoman" translate -s en -t de -i "$dir/in" >"$dir/want" 2>/dev/null
 # over_two CODE ARGS...: of the server that comes back
 over_two() {

@@ -171,6 +171,29 @@ static void encoded(const rig *g, int tokens, int shared)
     assert_int_equal(s->shared_tokens, shared);
 }
 
+static void look_away(void *ctx, const dgm_packed *w, const float *x, int rows)
+{
+    (void)ctx, (void)w, (void)x, (void)rows;
+}
+
+/* Who looks at rows, to calibrate, sees those of each job, however they fell together. */
+static void a_source_that_is_watched_is_encoded_for_each(void **state)
+{
+    (void)state;
+    dgm_engine_config c = usual();
+    c.batch_rows = 64;
+    const dgm_observer observer = {look_away, NULL};
+    int32_t ids[32];
+    rig g;
+    open_rig(&g, &c, 1, false);
+    dgm_engine_set_observer(g.engine, &observer);
+    submit(&g, 0, 5, 2, 4, false);
+    submit(&g, 1, 5, 1, 3, false);
+    assert_int_equal(dgm_engine_step(g.engine), DGM_OK);
+    encoded(&g, 2 * source(ids, 5), 0);
+    close_rig(&g);
+}
+
 /* A source that is being decoded is not encoded once more for other targets or by other options, whoever had it first and may be gone;
  * when nobody has it any more, it is. */
 static void a_source_in_work_is_encoded_once(void **state)
@@ -648,6 +671,7 @@ int main(void)
         cmocka_unit_test(targets_share_an_encoding),
         cmocka_unit_test(equal_jobs_are_computed_once),
         cmocka_unit_test(a_source_in_work_is_encoded_once),
+        cmocka_unit_test(a_source_that_is_watched_is_encoded_for_each),
         cmocka_unit_test(scoring_agrees_with_decoding),
         cmocka_unit_test(lists_hold_whatever_chooses),
         cmocka_unit_test(a_list_of_all_is_none),

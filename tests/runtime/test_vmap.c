@@ -197,7 +197,7 @@ static void each_mistake_has_its_sentence(void **state)
     wrong("deu_Latn ▁Ein\n", "map line 1: want CODE, a tab, and pieces, found 'deu_Latn ▁Ein'");
     wrong("deu_Latn\t.\n\nxx\t.\n", "map line 3: want a language or *: language 'xx' is unknown");
     wrong("deu_Lat\t.\n", "deu_Latn");
-    wrong("x\x1b[31m\t.\n", "language 'x?[31m' is unknown");
+    wrong("x\x1b[31m\t.\n", "language 'x [31m' is unknown");
     wrong("zh\t.\n", "zho_Hant");
     wrong("\t.\n", "map line 1: want a language or * before the tab, found ''");
     wrong("0123456789012345678901234567890123456789012345678901234567890123\t.\n",
