@@ -87,7 +87,8 @@ static void check(const dgm_wire_translate *t)
     const int rc = dgm_server_read(j, &code, t, &cfg);
     DGM_ASSERT(rc == DGM_OK || rc == DGM_EINPUT);
     if (rc != DGM_OK) {
-        DGM_ASSERT(code == DGM_WIRE_ERROR_BAD_REQUEST || code == DGM_WIRE_ERROR_LANGUAGE);
+        DGM_ASSERT(code == DGM_WIRE_ERROR_BAD_REQUEST || code == DGM_WIRE_ERROR_LANGUAGE ||
+                   code == DGM_WIRE_ERROR_UNSUPPORTED);
         size_t bad;
         DGM_ASSERT(dgm_error_text()[0] != '\0' && strchr(dgm_error_text(), '\n') == NULL);
         DGM_ASSERT(dgm_utf8_check(dgm_error_text(), strlen(dgm_error_text()), &bad));
