@@ -243,8 +243,8 @@ int main(int argc, char **argv)
     dgm_comm *c = NULL;
     dgm_xchg *x[2] = {NULL, NULL};
     parse(argc, argv);
-    (void)signal(SIGPIPE,
-                 SIG_IGN); /* as dragoman: what a launcher that ends no longer reads kills nobody */
+    /* as dragoman: what a launcher that ends no longer reads kills nobody */
+    (void)signal(SIGPIPE, SIG_IGN);
     (void)signal(SIGTERM, on_signal);
     (void)signal(SIGINT, on_signal);
     const dgm_comm_config cfg = {
