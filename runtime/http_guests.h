@@ -12,7 +12,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { DGM_HTTP_GUESTS = 32 }; /* MHD_OPTION_CONNECTION_LIMIT of such a daemon */
+/* MHD_OPTION_CONNECTION_LIMIT of such a daemon: the guests; with a thread for each connection, places, also for those who were shown
+ * out and are not out yet. With one thread it lets wait who finds no place; with a thread for each it hangs up on them at once. */
+enum { DGM_HTTP_GUESTS = 32, DGM_HTTP_PLACES = 4 * DGM_HTTP_GUESTS };
 
 typedef struct dgm_http_guest {
     bool here, working, leaving;
@@ -23,8 +25,8 @@ typedef struct dgm_http_guest {
 typedef struct dgm_http_guests {
     pthread_mutex_t lock; /* guards: */
     uint64_t n_came;
-    int n;
-    dgm_http_guest at[DGM_HTTP_GUESTS];
+    int n, n_leaving; /* here; of those */
+    dgm_http_guest at[DGM_HTTP_PLACES];
 } dgm_http_guests;
 
 void dgm_http_guests_init(dgm_http_guests *g);

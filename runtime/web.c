@@ -17,16 +17,17 @@
 
 enum {
     TIMEOUT_S = 10,
-    AT_ONCE = DGM_WEB_CONNECTIONS / 2, /* translations; the others are for looking */
-    SWALLOW_BYTES = 4 << 20, /* of a body that is too long, so that its sender hears why */
-    SLACK_MS = 10000,        /* beyond the deadline of its lines, for an answer */
+    AT_ONCE = DGM_HTTP_GUESTS / 2, /* translations; the others are for looking */
+    SWALLOW_BYTES = 4 << 20,       /* of a body that is too long, so that its sender hears why */
+    SLACK_MS = 10000,              /* beyond the deadline of its lines, for an answer */
     BUSY_MS = 1000,
     CLOSE_MS = 2000, /* for answers that are being sent when all ends */
     POLICY_BYTES = 512,
     HOST_BYTES = 256,
 };
 
-_Static_assert((int)DGM_WEB_CONNECTIONS == (int)DGM_HTTP_GUESTS, "there is a place for each");
+_Static_assert((int)DGM_WEB_FILES >= DGM_HTTP_PLACES + 2 * DGM_HTTP_GUESTS + 8,
+               "sockets of browsers, and both ends of each question");
 
 struct dgm_web {
     dgm_web_config cfg;
@@ -335,7 +336,7 @@ static int start(dgm_web *w, const struct sockaddr *at)
     errno = 0;
     w->daemon = MHD_start_daemon(
         flags, 0, NULL, NULL, on_request, w, MHD_OPTION_SOCK_ADDR, at, MHD_OPTION_CONNECTION_LIMIT,
-        (unsigned)DGM_WEB_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)TIMEOUT_S,
+        (unsigned)DGM_HTTP_PLACES, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)TIMEOUT_S,
         MHD_OPTION_NOTIFY_COMPLETED, on_end, NULL, MHD_OPTION_NOTIFY_CONNECTION,
         dgm_http_guests_notify, &w->guests, MHD_OPTION_END);
     const int error = errno;

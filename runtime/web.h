@@ -21,7 +21,7 @@ typedef struct dgm_web_config {
 } dgm_web_config;
 
 /* What a server keeps for it (dgm_server_config.spare_files): sockets of browsers, and both ends of each question. */
-enum { DGM_WEB_CONNECTIONS = 32, DGM_WEB_FILES = 3 * DGM_WEB_CONNECTIONS + 8 };
+enum { DGM_WEB_FILES = 200 };
 
 /* dgm_web_open - answers from now on. DGM_EUSAGE: the address. DGM_ENOMEM. */
 DGM_MUST_CHECK int dgm_web_open(dgm_web **out, const dgm_web_config *cfg);

@@ -161,7 +161,7 @@ wait "${all[@]}" 2>/dev/null
 # ---- who sends a byte now and then takes nobody's place, on the page or on /metrics ----
 slow=()
 for to in "$port" "${http##*:}"; do
-    for _ in $(seq 60); do
+    for _ in $(seq 200); do
         exec {fd}<>"/dev/tcp/127.0.0.1/$to"
         printf G >&"$fd"
         slow+=("$fd")
