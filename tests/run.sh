@@ -11,6 +11,7 @@ logs=build/test-logs
 
 launch/setup.sh build || exit 1
 mkdir -p $logs
+: >$logs/failures # what failed and what it said, shown at the end
 
 fail() {
     echo "FAILED: $*"
@@ -33,26 +34,23 @@ built() {
     return 1
 }
 
-# run PRESET [ctest options]: runs and counts its tests; failures and skips are shown with their output.
+# run PRESET [ctest options]: runs and counts its tests; skips are shown with their reasons.
 run() {
     local preset=$1 log=$logs/test-$1.log
     shift
     echo "== test $preset"
     ctest --preset "$preset" --no-tests=error --output-log "$log" -V "$@" >"$log.out" 2>&1
     grep -E '^ *[0-9]+/[0-9]+ Test +#' "$log.out"
-    local p f s c whole
+    local p f s c whole failures='^ *[0-9]+/[0-9]+ Test +#.*\*\*\*(Failed|Timeout|Exception|Not Run|Subprocess)'
     p=$(grep -cE '^ *[0-9]+/[0-9]+ Test +#.* Passed ' "$log.out")
     s=$(grep -cE '^ *[0-9]+/[0-9]+ Test +#.*\*\*\*Skipped ' "$log.out")
-    f=$(grep -cE '^ *[0-9]+/[0-9]+ Test +#.*\*\*\*(Failed|Timeout|Exception|Not Run|Subprocess)' "$log.out")
+    f=$(grep -cE "$failures" "$log.out")
     whole=$(sed -nE 's/^ *[0-9]+\/[0-9]+ Test +#([0-9]+):.*\*\*\*Skipped .*/^\1: /p' "$log.out") # entries whose cases do not count besides
     c=$(grep -E '^[0-9]+: (\[  SKIPPED \] [a-z_0-9]+$|(SKIP|skip(ped)?:))' "$log.out" | grep -vE -e "${whole:-^$}" | sort -u | wc -l)
     grep -E '^[0-9]+: *(\[  SKIPPED \]|SKIP|skip(ped)?:)' "$log.out" | sort -u
-    if [ "$f" -gt 0 ] || [ $((p + s)) -eq 0 ]; then
-        # what failed, with its output
-        grep -E '^ *[0-9]+/[0-9]+ Test +#.*\*\*\*(Failed|Timeout|Exception|Not Run|Subprocess)' "$log.out" |
-            sed -E 's/.*Test +#([0-9]+):.*/\1/' | while read -r n; do grep -E "^$n: " "$log.out" | tail -n 60; done
-        [ $((p + s + f)) -gt 0 ] || fail "no test ran in $preset"
-    fi
+    grep -E "$failures" "$log.out" | tee -a $logs/failures |
+        sed -E 's/.*Test +#([0-9]+):.*/\1/' | while read -r n; do grep -E "^$n: " "$log.out" | tail -n 60 >>$logs/failures; done
+    [ $((p + s + f)) -gt 0 ] || fail "no test ran in $preset"
     passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s + c))
 }
 
@@ -86,5 +84,6 @@ if [ "$quick" != quick ]; then
     done
 fi
 
+cat $logs/failures
 echo "$passed passed, $failed failed, $skipped skipped"
 [ $failed -eq 0 ]
