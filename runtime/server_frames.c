@@ -86,6 +86,17 @@ void dgm_conn_check_token(dgm_conn *c)
     }
 }
 
+/* state_of - for clients, to whom a server that drains and one that has nothing left are alike. */
+static uint32_t state_of(const dgm_serving_health *h)
+{
+    static const uint32_t states[] = {[DGM_SERVING_STARTING] = DGM_WIRE_STATE_STARTING,
+                                      [DGM_SERVING_READY] = DGM_WIRE_STATE_READY,
+                                      [DGM_SERVING_STALLED] = DGM_WIRE_STATE_STALLED,
+                                      [DGM_SERVING_DRAINING] = DGM_WIRE_STATE_DRAINING,
+                                      [DGM_SERVING_OVER] = DGM_WIRE_STATE_DRAINING};
+    return states[h->state];
+}
+
 static void hello(dgm_conn *c, const dgm_wire_frame *f)
 {
     if (c->greeted) {
@@ -101,7 +112,8 @@ static void hello(dgm_conn *c, const dgm_wire_frame *f)
     if (!admit(c, f->as.hello.token))
         return;
     c->greeted = true;
-    c->told = dgm_serving_look(c->server->cfg.gauge, c->server->requests).state;
+    const dgm_serving_health h = dgm_serving_look(c->server->cfg.gauge, c->server->requests);
+    c->told = state_of(&h);
     dgm_log_of(DGM_LOG_DEBUG, "serve", (dgm_log_id){.connection = c->number}, "is %s on %s",
                c->name, c->local ? "a Unix socket" : "TCP");
     welcome(c);
@@ -110,17 +122,12 @@ static void hello(dgm_conn *c, const dgm_wire_frame *f)
 /* health - id 0: news. */
 static void health(dgm_conn *c, uint64_t id)
 {
-    static const uint32_t states[] = {[DGM_SERVING_STARTING] = DGM_WIRE_STATE_STARTING,
-                                      [DGM_SERVING_READY] = DGM_WIRE_STATE_READY,
-                                      [DGM_SERVING_STALLED] = DGM_WIRE_STATE_STALLED,
-                                      [DGM_SERVING_DRAINING] = DGM_WIRE_STATE_DRAINING,
-                                      [DGM_SERVING_OVER] = DGM_WIRE_STATE_DRAINING};
     const dgm_server *s = c->server;
     const dgm_requests_state q = dgm_requests_look(s->requests);
     const dgm_serving_health h = dgm_serving_look(s->cfg.gauge, s->requests);
     const dgm_wire_frame f = {.id = id,
                               .kind = DGM_WIRE_HEALTH,
-                              .as.health = {.state = states[h.state],
+                              .as.health = {.state = state_of(&h),
                                             .message = h.state == DGM_SERVING_STALLED ? h.why : "",
                                             .queued_tokens = (uint64_t)q.tokens,
                                             .in_flight = (uint32_t)q.computing,
@@ -130,7 +137,8 @@ static void health(dgm_conn *c, uint64_t id)
 
 void dgm_server_tell_health(dgm_server *s)
 {
-    const enum dgm_serving_state state = dgm_serving_look(s->cfg.gauge, s->requests).state;
+    const dgm_serving_health h = dgm_serving_look(s->cfg.gauge, s->requests);
+    const uint32_t state = state_of(&h);
     for (dgm_conn *c = s->conns, *next; c != NULL; c = next) {
         next = c->next;
         if (!c->greeted || c->ending || c->closing || c->told == state)
@@ -275,6 +283,7 @@ static void drain(dgm_conn *c, const dgm_wire_frame *f)
                c->name);
     dgm_requests_drain(s->requests, dgm_now_ns() + ms * 1000000);
     health(c, f->id);
+    dgm_server_tell_health(s);
 }
 
 /* take_id - requests come with ascending ids. */

@@ -86,8 +86,7 @@ typedef struct dgm_conn {
     dgm_server_job *reading; /* is not among jobs yet; nothing more is taken until it is */
     size_t held;             /* bytes that it counts (server_memory.c) */
     int64_t began_ns, heard_ns, moved_ns; /* moved: bytes went out */
-    enum dgm_serving_state
-        told;      /* the server's when it was greeted, or that it was told of since */
+    uint32_t told; /* the server's state when it was greeted, or that it was told of since */
     size_t queued; /* bytes unsent when it was last looked at */
 } dgm_conn;
 
