@@ -317,6 +317,10 @@ DGM_MUST_CHECK int dgm_wire_decode(dgm_wire_frame *out, enum dgm_wire_error_code
 DGM_MUST_CHECK int dgm_wire_encode(dgm_frame_buffer *to, dgm_wire_memory *m,
                                    const dgm_wire_frame *f);
 
+/* dgm_wire_encode_or_fail - the same; of an Answer that no frame can hold, one that FAILED, TOO_LARGE: a line, and not its connection. */
+DGM_MUST_CHECK int dgm_wire_encode_or_fail(dgm_frame_buffer *to, dgm_wire_memory *m,
+                                           const dgm_wire_frame *f);
+
 /* dgm_wire_encode_error - the same for an Error with retry as the code says, from a sentence. */
 DGM_MUST_CHECK int dgm_wire_encode_error(dgm_frame_buffer *to, dgm_wire_memory *m, uint64_t id,
                                          enum dgm_wire_error_code code, const char *message,

@@ -2,6 +2,7 @@
 #include "proto/dragoman.pb-c.h"
 #include "proto/wire_internal.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* Memory that is not there is found once, at the end: until then everybody goes on with what there is. */
@@ -358,6 +359,25 @@ int dgm_wire_encode(dgm_frame_buffer *to, dgm_wire_memory *m, const dgm_wire_fra
     p[3] = (uint8_t)n;
     (void)dragoman__v1__frame__pack(&frame, p + DGM_FRAME_HEAD);
     return DGM_OK;
+}
+
+int dgm_wire_encode_or_fail(dgm_frame_buffer *to, dgm_wire_memory *m, const dgm_wire_frame *f)
+{
+    const int rc = dgm_wire_encode(to, m, f);
+    if (rc != DGM_EINPUT || f->kind != DGM_WIRE_ANSWER)
+        return rc;
+    const dgm_wire_answer *a = &f->as.answer;
+    char why[256];
+    (void)snprintf(why, sizeof why, "%s", dgm_error_text());
+    const dgm_wire_frame failed = {.id = f->id,
+                                   .kind = DGM_WIRE_ANSWER,
+                                   .as.answer = {.segment = a->segment,
+                                                 .status = DGM_WIRE_STATUS_FAILED,
+                                                 .code = DGM_WIRE_ERROR_TOO_LARGE,
+                                                 .message = why,
+                                                 .last = a->last,
+                                                 .credits = a->credits}};
+    return dgm_wire_encode(to, m, &failed);
 }
 
 int dgm_wire_encode_error(dgm_frame_buffer *to, dgm_wire_memory *m, uint64_t id,

@@ -223,7 +223,7 @@ void dgm_conn_send(dgm_conn *c, const dgm_wire_frame *f)
 {
     if (c->closing)
         return;
-    if (dgm_wire_encode(&c->out, &c->server->scratch, f) != DGM_OK) {
+    if (dgm_wire_encode_or_fail(&c->out, &c->server->scratch, f) != DGM_OK) {
         dgm_log_of(DGM_LOG_WARN, "serve", about(c), "(%s) is closed: %s", c->name,
                    dgm_error_text());
         dgm_conn_close(c);

@@ -27,11 +27,24 @@ static bool next_word(size_t *begin, size_t *at, const char *text, size_t len)
     return *begin < len;
 }
 
-int dgm_align_count_words(const char *text, size_t len)
+/* in_word - the character before `at` and the one there are of one word. */
+static bool in_word(const char *text, size_t at)
 {
-    size_t at = 0, begin;
-    int n = 0;
-    while (next_word(&begin, &at, text, len))
+    size_t before = at;
+    if (at == 0)
+        return false;
+    do
+        before--;
+    while (before > 0 && ((unsigned char)text[before] & 0xc0) == 0x80);
+    return !dgm_text_blank(text + before, at - before) &&
+           !dgm_text_blank(text + at, char_bytes(text + at));
+}
+
+int dgm_align_count_words(const char *text, size_t from, size_t to)
+{
+    size_t at = from, begin;
+    int n = from < to && in_word(text, from) ? -1 : 0;
+    while (next_word(&begin, &at, text, to))
         n++;
     return n;
 }
@@ -76,7 +89,7 @@ int dgm_align_source(int32_t *words, const dgm_tokenizer *tok, const int32_t *id
     DGM_TRY(assign_by_word(words, &sum, tok, n, text, len));
     if (sum == n_pieces)
         return DGM_OK;
-    const int last = dgm_align_count_words(text, len) - 1;
+    const int last = dgm_align_count_words(text, 0, len) - 1;
     int word = -1;
     for (int i = 0; i < n; i++) {
         if (words[i] < 0)

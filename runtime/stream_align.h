@@ -12,8 +12,8 @@ typedef struct dgm_word_pair {
     int32_t source, target;
 } dgm_word_pair;
 
-/* dgm_align_count_words - words of text [len]. */
-int dgm_align_count_words(const char *text, size_t len);
+/* dgm_align_count_words - words of text that begin in [from, to), both at characters: so counts of adjacent ranges add up. */
+int dgm_align_count_words(const char *text, size_t from, size_t to);
 
 /*
  * dgm_align_source - words [n] receives the word that each id of ids [n] belongs to, -1 for codes and </s>; text [len]

@@ -61,21 +61,18 @@ int dgm_stream_line_text(char **text, size_t *n, const dgm_stream_line *l,
     return DGM_OK;
 }
 
-/* first_word - the number of the source word that a segment begins in. */
-static int first_word(const dgm_stream_line *l, int s)
+/* inside - a segment begins inside a word (text without white space), and goes on with it. */
+static bool inside(const dgm_stream_line *l, int s)
 {
-    const size_t begin = l->segments.at[s].begin;
-    const int before = dgm_align_count_words(l->text, begin);
-    /* A segment that begins inside a word (text without white space) goes on with that word. */
-    const bool inside = s > 0 && l->segments.at[s - 1].end == begin;
-    return inside && before > 0 ? before - 1 : before;
+    return s > 0 && l->segments.at[s - 1].end == l->segments.at[s].begin;
 }
 
 int dgm_stream_line_pairs(dgm_word_pair **pairs, int *n, const dgm_stream_line *l,
                           const dgm_stream_config *cfg, int t, int i)
 {
     size_t most = 1;
-    int target_base = 0;
+    size_t counted = 0; /* bytes of the source whose words are in: */
+    int words = 0, target_base = 0;
     *n = 0;
     for (int s = 0; s < l->segments.n; s++)
         most += (size_t)dgm_stream_line_hyp(l, cfg, s, t, i)->n_pairs;
@@ -84,7 +81,10 @@ int dgm_stream_line_pairs(dgm_word_pair **pairs, int *n, const dgm_stream_line *
         return dgm_fail(DGM_ENOMEM, "out of memory for an alignment");
     for (int s = 0; s < l->segments.n; s++) {
         const dgm_stream_hyp *h = dgm_stream_line_hyp(l, cfg, s, t, i);
-        const int source_base = first_word(l, s);
+        const size_t begin = l->segments.at[s].begin;
+        words += dgm_align_count_words(l->text, counted, begin);
+        counted = begin;
+        const int source_base = inside(l, s) && words > 0 ? words - 1 : words;
         size_t gap;
         (void)dgm_segment_gap(&gap, &l->segments, s, l->text, cfg->targets[t].lang);
         if (s > 0 && gap == 0 && target_base > 0)

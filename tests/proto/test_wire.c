@@ -218,6 +218,43 @@ static void a_frame_beyond_the_cap_is_not_sent(void **state)
     free(text);
 }
 
+static void an_answer_beyond_the_cap_fails_alone(void **state)
+{
+    (void)state;
+    char *text = calloc(1, DGM_FRAME_MAX_BODY + 1);
+    memset(text, 'x', DGM_FRAME_MAX_BODY);
+    dgm_wire_hypothesis h = {.text = text, .text_len = DGM_FRAME_MAX_BODY};
+    const dgm_wire_frame f = {.id = 9,
+                              .kind = DGM_WIRE_ANSWER,
+                              .as.answer = {.segment = 3,
+                                            .status = DGM_WIRE_STATUS_OK,
+                                            .hyps = &h,
+                                            .n_hyps = 1,
+                                            .last = true,
+                                            .credits = 1}};
+    dgm_frame_buffer b = {0};
+    size_t n;
+    assert_int_equal(dgm_wire_encode_or_fail(&b, &scratch, &f), DGM_OK);
+    const uint8_t *bytes = dgm_frame_buffer_bytes(&b, &n);
+    assert_int_equal(dgm_wire_decode(&frame, &code, &memory, bytes + 4, n - 4), DGM_OK);
+    const dgm_wire_answer *a = &frame.as.answer;
+    assert_true(frame.id == 9 && a->segment == 3 && a->last && a->credits == 1);
+    assert_int_equal(a->status, DGM_WIRE_STATUS_FAILED);
+    assert_int_equal(a->code, DGM_WIRE_ERROR_TOO_LARGE);
+    assert_true(a->n_hyps == 0 && !a->retry);
+    assert_non_null(strstr(a->message, "answer: a frame has at most 4194304 bytes"));
+    dgm_frame_buffer_sent(&b, n);
+    h.text_len = 5; /* what fits goes as it is */
+    text[5] = '\0';
+    assert_int_equal(dgm_wire_encode_or_fail(&b, &scratch, &f), DGM_OK);
+    bytes = dgm_frame_buffer_bytes(&b, &n);
+    assert_int_equal(dgm_wire_decode(&frame, &code, &memory, bytes + 4, n - 4), DGM_OK);
+    assert_int_equal(frame.as.answer.status, DGM_WIRE_STATUS_OK);
+    assert_int_equal(frame.as.answer.hyps[0].text_len, 5);
+    dgm_frame_buffer_fini(&b);
+    free(text);
+}
+
 static void errors_say_whether_to_retry(void **state)
 {
     (void)state;
@@ -250,6 +287,7 @@ int main(void)
         cmocka_unit_test(broken_bodies_give_the_id_and_a_sentence),
         cmocka_unit_test(many_tiny_parts_meet_the_budget),
         cmocka_unit_test(a_frame_beyond_the_cap_is_not_sent),
+        cmocka_unit_test(an_answer_beyond_the_cap_fails_alone),
         cmocka_unit_test(errors_say_whether_to_retry),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);

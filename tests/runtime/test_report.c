@@ -147,8 +147,14 @@ static void test_pairs(void **state)
     const int16_t nowhere[] = {-1, -1, 99, -5, 6, 0};
     assert_int_equal(dgm_align_pairs(pairs, target_words, nowhere, 6, source_words, 6), 0);
     static const char em_space[] = " a  b\xe2\x80\x83 c ";
-    assert_int_equal(dgm_align_count_words(em_space, sizeof em_space - 1), 3);
-    assert_int_equal(dgm_align_count_words("   ", 3), 0);
+    assert_int_equal(dgm_align_count_words(em_space, 0, sizeof em_space - 1), 3);
+    assert_int_equal(dgm_align_count_words("   ", 0, 3), 0);
+    for (size_t cut = 0; cut < sizeof em_space;
+         cut++) /* wherever it is cut, but inside a character */
+        if (((unsigned char)em_space[cut] & 0xc0) != 0x80)
+            assert_int_equal(dgm_align_count_words(em_space, 0, cut) +
+                                 dgm_align_count_words(em_space, cut, sizeof em_space - 1),
+                             3);
 }
 
 static void test_segments(void **state)
