@@ -7,12 +7,12 @@ build=(build-essential cmake ninja-build pkg-config
        libopenmpi-dev openmpi-bin openssh-client
        libsentencepiece-dev libicu-dev libjansson-dev libxxhash-dev libprotobuf-c-dev protobuf-c-compiler libuv1-dev libmicrohttpd-dev libssl-dev)
 # Tests: unit tests, other host names and namespaces, a private Slurm, linters, fuzzers, AVX-512 emulation, a browser for
-# the pages of `dragoman atlas` (350 MB, half a minute), Go and Node for the worked clients (450 MB, 85 of them to load: some 20 s).
+# the pages of `dragoman atlas` (350 MB, half a minute), Go, Node and Perl for the worked clients (450 MB, 85 of them to load: some 20 s).
 test=(libcmocka-dev jq curl openssl iproute2 hostname procps util-linux gzip
       munge slurmctld slurmd slurm-client slurm-wlm-basic-plugins
       clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev shellcheck libsimde-dev chromium
       python3 python3-protobuf protobuf-compiler
-      nodejs golang-go golang-google-protobuf-dev protoc-gen-go)
+      nodejs golang-go golang-google-protobuf-dev protoc-gen-go perl libio-socket-ssl-perl)
 # Benchmarks: tables, other libraries.
 bench=(bsdextrautils libopenblas-dev libdnnl-dev python3 python3-venv)
 

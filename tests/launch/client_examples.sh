@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The worked clients in Go and Node (proto/go, proto/node), as filters: against a server that is busy and fails, and `dragoman serve`
+# The worked clients in Go, Node and Perl (proto/go, proto/node, proto/perl), as filters: against a server that is busy and fails, and `dragoman serve`
 # over Unix socket, TCP and TLS.
 # usage: client_examples.sh DRAGOMAN_BINARY FAKE_SERVER_BINARY
 set -u
@@ -36,6 +36,11 @@ if command -v node >/dev/null; then
     programs[node]="node $here/proto/node/dragoman_client.mjs"
 else
     echo 'SKIP client_examples: node: nodejs is not installed'
+fi
+if perl -MIO::Socket::IP -MTime::HiRes -e 1 2>/dev/null; then
+    programs[perl]="perl -w $here/proto/perl/dragoman_client.pl"
+else
+    echo 'SKIP client_examples: perl: perl with its modules is not installed'
 fi
 if why=$(build_go); then
     programs[go]=$dir/dragoman_client
@@ -159,6 +164,10 @@ openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 
 serves --listen "tcp:127.0.0.1:$port" --tls-cert "$dir/cert.pem" --tls-key "$dir/key.pem"
 cp "$dir/some" "$dir/in"
 cp "$dir/some.want" "$dir/want"
+if [ -n "${programs[perl]:-}" ] && ! perl -MIO::Socket::SSL -e 1 2>/dev/null; then
+    echo 'SKIP client_examples: perl, TLS: libio-socket-ssl-perl is not installed'
+    unset 'programs[perl]'
+fi
 for lang in "${!programs[@]}"; do
     for host in localhost 127.0.0.1; do
         asks 1 "tcp:$host:$port" "DRAGOMAN_TLS_CA=$dir/cert.pem"

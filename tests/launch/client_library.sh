@@ -59,7 +59,7 @@ cmake -S "$example" -B "$dir/by_cmake" -DCMAKE_PREFIX_PATH="$dir/moved" >"$dir/o
 cmake --build "$dir/by_cmake" >"$dir/out" 2>&1 || fail "find_package, build: $(tail -n 3 "$dir/out")"
 says cmake "$dir/by_cmake/example"
 # ... and what needs no building: one line through the clients that are installed beside it
-for program in "/usr/bin/python3 dragoman_client.py" "node dragoman_client.mjs"; do
+for program in "/usr/bin/python3 dragoman_client.py" "node dragoman_client.mjs" "perl dragoman_client.pl"; do
     command -v "${program%% *}" >/dev/null || continue
     [ "${program##* }" != dragoman_client.py ] || /usr/bin/python3 -c 'import google.protobuf' 2>/dev/null || continue
     # shellcheck disable=SC2086 # program and its file
