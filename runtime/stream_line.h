@@ -103,7 +103,8 @@ int dgm_stream_line_targets(int targets[DGM_STREAM_MAX_TARGETS], const dgm_strea
 
 /* dgm_stream_line_judge - its status, over all targets. First of all. */
 void dgm_stream_line_judge(dgm_stream_line *l, const dgm_stream_config *cfg);
-/* dgm_stream_line_has - it has an i-th hypothesis: the longest list of its segments decides. */
+/* dgm_stream_line_has - it has an i-th hypothesis: the longest list of its segments decides. Of a line that was given up while some of
+ * its segments were decoded, too: it has none. */
 bool dgm_stream_line_has(const dgm_stream_line *l, const dgm_stream_config *cfg, int t, int i);
 /* dgm_stream_line_hyp - hypothesis i of segment s (its last, when the search found fewer). */
 const dgm_stream_hyp *dgm_stream_line_hyp(const dgm_stream_line *l, const dgm_stream_config *cfg,

@@ -15,13 +15,16 @@ const dgm_stream_hyp *dgm_stream_line_hyp(const dgm_stream_line *l, const dgm_st
 
 bool dgm_stream_line_has(const dgm_stream_line *l, const dgm_stream_config *cfg, int t, int i)
 {
-    if (l->message != NULL || l->segments.n == 0)
+    if (l->message != NULL)
         return false;
+    bool has = false;
     for (int s = 0; s < l->segments.n; s++) {
-        if (i < l->parts[s * cfg->n_targets + t].n_hyps)
-            return true;
+        const int n = l->parts[s * cfg->n_targets + t].n_hyps;
+        if (n == 0) /* was not decoded: the line was given up in the middle */
+            return false;
+        has = has || i < n;
     }
-    return false;
+    return has;
 }
 
 double dgm_stream_line_score(const dgm_stream_line *l, const dgm_stream_config *cfg, int t, int i)

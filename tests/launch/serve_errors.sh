@@ -128,6 +128,21 @@ frames=("$hello" "id: 1 translate { $ask segments { text: \"\" } $(for i in 1 2 
 for f in "${frames[@]}"; do frame "$f"; done >"$dir/frames" # in one go: before the lines are done
 timeout 300 "$client" "$at" raw 5 <"$dir/frames" >"$dir/got" 2>"$dir/err"
 [ "$(cut -d' ' -f1 "$dir/got" | sort | tr '\n' ' ')" = 'cancelled empty ok ok welcome ' ] || { cp "$dir/got" "$dir/err"; fail 'one of several lines cancelled: not the others translated'; }
+# ... a line of many parts, when some are done and most are not
+parts=$(for i in $(seq 4000); do printf 'A man walks with %d dogs. ' "$i"; done)
+mkfifo "$dir/cancels"
+timeout 300 "$client" "$at" raw 2 <"$dir/cancels" >"$dir/got" 2>"$dir/err" &
+asker=$!
+exec 8>"$dir/cancels"
+before=$(timeout 60 "$client" "$at" statistics | sed -n 's/dragoman_target_tokens_total //p')
+{ frame "$hello"; frame "id: 1 translate { $ask segments { text: \"$parts\" } }"; } >&8
+begun() { [ "$(timeout 60 "$client" "$at" statistics | sed -n 's/dragoman_target_tokens_total //p')" != "$before" ]; }
+await begun || fail 'a line of many parts is not begun'
+frame 'cancel { request: 1 }' >&8
+exec 8>&-
+wait $asker
+[ "$(cut -d' ' -f1 "$dir/got" | tr '\n' ' ')" = 'welcome cancelled ' ] || { cut -c1-200 "$dir/got" >"$dir/err"; fail 'a line of many parts is not cancelled in the middle'; }
+health ready 0
 at=tcp:127.0.0.1:$port provokes forbidden 2 "$hello" 'id: 1 drain {}'
 provokes draining 0 "$hello" "id: 1 translate { $ask $many }" 'id: 2 drain {}' "id: 3 translate { $ask $segment }"
 [ "$(cut -d' ' -f1 "$dir/got" | sort | uniq -c | tr -s ' \n' ' ')" = ' 1 closed 1 error 2 health 60 ok 1 welcome ' ] || { cp "$dir/got" "$dir/err"; fail 'a drain: not one answer, the news once, and all lines'; }
