@@ -522,7 +522,8 @@ const dgm_opt dgm_option_rows[] = {
          "Without --tokens everybody with an account on this machine can ask"),
     SWITCH(
         "insecure", 0, serve_group, insecure, V, NONE,
-        "let anybody in the network connect: tcp addresses beyond loopback without TLS and tokens",
+        "let anybody in the network connect: tcp addresses beyond loopback without TLS and tokens, "
+        "and --http and --web there",
         "Whoever reaches the address can read, ask, and fill the queue"),
     TEXT("tokens", 0, serve_group, tokens, "", "FILE", V, NONE,
          "clients must show a token of this file: NAME:SHA256 a line, as of `printf %s TOKEN | "

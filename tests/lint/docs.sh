@@ -87,6 +87,14 @@ sed 's/$/: named in a document, and in no source/' "$files.lost"
 [ ! -s "$files.lost" ] || bad=1
 rm -f "$files.named" "$files.lost"
 
+# ---- codes and statuses of the protocol ----
+for name in $(sed -nE 's/^ +(ERROR|STATUS)_([A-Z_]+) = [1-9].*/\2/p' proto/dragoman.proto); do
+    grep -q "^| .*\`$name\`" docs/protocol.md || {
+        echo "docs/protocol.md: no row for $name of proto/dragoman.proto"
+        bad=1
+    }
+done
+
 # ---- options: of the command that stands before them (docs/config.md says who takes which: a test compares it with the program),
 # else of some command; letters behind a script are those that it reads. ----
 grep -H '^while getopts ' tests/bench/*.sh | sed -E 's|^tests/bench/([a-z_]+\.sh):while getopts ([^ ]*) .*|\1 \2|' >"$files"
