@@ -88,12 +88,12 @@ sed 's/$/: named in a document, and in no source/' "$files.lost"
 rm -f "$files.named" "$files.lost"
 
 # ---- codes and statuses of the protocol ----
-for name in $(sed -nE 's/^ +(ERROR|STATUS)_([A-Z_]+) = [1-9].*/\2/p' proto/dragoman.proto); do
+while read -r name; do
     grep -q "^| .*\`$name\`" docs/protocol.md || {
         echo "docs/protocol.md: no row for $name of proto/dragoman.proto"
         bad=1
     }
-done
+done < <(sed -nE 's/^ +(ERROR|STATUS)_([A-Z_]+) = [1-9].*/\2/p' proto/dragoman.proto)
 
 # ---- options: of the command that stands before them (docs/config.md says who takes which: a test compares it with the program),
 # else of some command; letters behind a script are those that it reads. ----
