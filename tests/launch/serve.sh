@@ -162,7 +162,7 @@ pid=''
 
 # ---- two that start at once where a dead one left its socket: one serves, the other says that it does ----
 answers() { ask health | grep -q '^state [12]$'; }
-settled() { gone $first || gone $second || { says_so "$dir/first.err" 'listening on' && says_so "$dir/second.err" 'listening on'; }; }
+settled() { gone "$first" || gone "$second" || { says_so "$dir/first.err" 'listening on' && says_so "$dir/second.err" 'listening on'; }; }
 for _ in $(seq 20); do
     "$dragoman" serve --listen "$at" 2>"$dir/first.err" &
     first=$!
