@@ -280,6 +280,8 @@ static int file_lines(dgm_config *c, FILE *f, const char *path, bool *seen)
     char line[MAX_LINE], where[MAX_LINE];
     for (int number = 1; fgets(line, sizeof line, f) != NULL; number++) {
         (void)snprintf(where, sizeof where, "%s line %d", path, number);
+        if (strchr(line, '\n') == NULL && !feof(f) && strlen(line) < sizeof line - 1)
+            return dgm_fail(DGM_EUSAGE, "%s: want text, found a NUL", where);
         if (strchr(line, '\n') == NULL && !feof(f))
             return dgm_fail(DGM_EUSAGE, "%s: want at most %d bytes, found more", where,
                             MAX_LINE - 2);

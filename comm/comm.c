@@ -194,6 +194,13 @@ void dgm_comm_set_limits(dgm_comm *c, int stall_ms, int deadline_ms)
     c->deadline_ms = deadline_ms;
 }
 
+int dgm_comm_beat_ms(int stall_ms)
+{
+    enum { BEATS = 4, LEAST_MS = 25, MOST_MS = 500 }; /* nobody warns before 50 ms (wait.c) */
+    const int ms = stall_ms / BEATS;
+    return ms < LEAST_MS ? LEAST_MS : ms > MOST_MS ? MOST_MS : ms;
+}
+
 void dgm_comm_on_stall(dgm_comm *c, void (*tell)(void *ctx, const char *sentence), void *ctx)
 {
     c->on_stall = tell;

@@ -50,6 +50,10 @@ void dgm_comm_close(dgm_comm *c);
  */
 _Noreturn void dgm_comm_end(dgm_comm *c, int status);
 
+/* dgm_comm_quit - ends this process at once with `code`, as a signal wants it: nobody is told anything, and the launcher ends the
+ * other ranks. Also where there is no dgm_comm yet, or any more. Async-signal-safe. Never returns. */
+_Noreturn void dgm_comm_quit(int code);
+
 int dgm_comm_rank(const dgm_comm *c);
 int dgm_comm_size(const dgm_comm *c);
 const char *dgm_comm_backend(const dgm_comm *c);        /* "local", "mpi" */
@@ -61,6 +65,10 @@ void dgm_comm_tell_launcher(const char *name, int number);
 
 /* dgm_comm_set_limits - new stall and deadline times (options are read after open). */
 void dgm_comm_set_limits(dgm_comm *c, int stall_ms, int deadline_ms);
+
+/* dgm_comm_beat_ms - how often a rank that has nothing to do lets those hear of it that warn after stall_ms: several times before
+ * they do, and twice a second. */
+int dgm_comm_beat_ms(int stall_ms);
 
 /* dgm_comm_on_stall - when this rank warns that it waits, tell(ctx, sentence) is called on the engine thread, and tell(ctx, NULL)
  * when that wait has ended well. NULL, as at first: nobody is told. */

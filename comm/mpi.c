@@ -121,7 +121,8 @@ static int mpi_open(dgm_link **out)
     mpi_link *m = calloc(1, sizeof *m);
     if (m == NULL)
         return dgm_fail(DGM_ENOMEM, "mpi: out of memory");
-    (void)dgm_guard_start();
+    if (mpi_launched()) /* alone, nobody would hear it, and signals are for the one process */
+        (void)dgm_guard_start();
     timer(JOIN_TIMEOUT_S, "dragoman: the ranks of this job did not find each other in 120 s\n");
     int rc = check(MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &given), "MPI_Init_thread", 0);
     if (rc != DGM_OK)

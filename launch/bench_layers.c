@@ -255,7 +255,6 @@ static int choose_engine(dgm_engine_config *cfg, bench *b)
 {
     DGM_TRY(dgm_bench_random_prepare(&b->random));
     DGM_TRY(dgm_bench_random_limits(cfg, &b->random, b->random.o.tgt_tokens));
-    cfg->overlap = dgm_session_overlap(&b->random.session);
     b->types = (dgm_stage_types){.compute = cfg->compute, .kv_bf16 = cfg->kv_bf16};
     return DGM_OK;
 }

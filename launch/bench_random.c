@@ -62,7 +62,8 @@ int dgm_bench_random_limits(dgm_engine_config *cfg, const dgm_bench_random *r, i
                                .max_target = max_target,
                                .max_beam = r->o.beam,
                                .max_targets = 1,
-                               .prompt_rows = r->forced ? 1 : 4};
+                               .prompt_rows = r->forced ? 1 : 4,
+                               .overlap = dgm_session_overlap(&r->session)};
     return dgm_session_types(cfg, &r->session);
 }
 

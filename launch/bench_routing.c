@@ -311,7 +311,6 @@ static int choose_engine(dgm_engine_config *cfg, bench *b)
     const int most = cfg->batch_rows, each = (most + s->ranks - 1) / s->ranks;
     cfg->batch_rows = each * s->ranks;
     cfg->batch_tokens = each * s->ranks * b->random.o.src_tokens;
-    cfg->overlap = dgm_session_overlap(s);
     b->types = (dgm_stage_types){.compute = cfg->compute, .kv_bf16 = cfg->kv_bf16};
     b->step_s = calloc(MOST_STEPS, sizeof *b->step_s);
     return b->step_s != NULL ? DGM_OK : dgm_fail(DGM_ENOMEM, "out of memory for times");

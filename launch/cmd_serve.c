@@ -7,6 +7,7 @@
 #include "launch/serve_directions.h"
 #include "runtime/http.h"
 #include "runtime/server.h"
+#include "runtime/server_unix.h"
 #include "runtime/web.h"
 
 #include <stdio.h>
@@ -160,6 +161,7 @@ static int serve_clients(serve *v)
 static int run(serve *v, const dgm_options *o)
 {
     dgm_session *s = &v->session;
+    dgm_session_at_once(dgm_server_unix_remove_all);
     DGM_TRY(dgm_session_join(s, o));
     int rc = dgm_filter_engine(&v->engine, &v->decode, s);
     v->engine.spare_slots = SPARE_SLOTS;
@@ -170,6 +172,7 @@ static int run(serve *v, const dgm_options *o)
     if (s->rank == 0)
         dgm_comm_on_stall(s->comm, dgm_serving_stall, &v->gauge);
     DGM_TRY(dgm_session_load(s, rc, &v->engine));
+    dgm_session_heed();
     return s->rank == 0 ? serve_clients(v) : dgm_session_serve(s);
 }
 

@@ -16,6 +16,10 @@ int dgm_cmd_languages(const dgm_options *o);
 int dgm_cmd_inspect(const dgm_options *o);
 int dgm_cmd_quantize(const dgm_options *o);
 int dgm_cmd_bench(const dgm_options *o); /* args[0]: kernels, exchange, ... */
+/* dgm_cmd_bench_check - there is such a kind, and it has all options that were given as flags, so that none is passed over; before
+ * dgm_cmd_bench. DGM_EUSAGE. dgm_cmd_bench_alone - it is rank 0's alone. */
+DGM_MUST_CHECK int dgm_cmd_bench_check(const dgm_options *o);
+bool dgm_cmd_bench_alone(const dgm_options *o);
 int dgm_cmd_prune(const dgm_options *o);
 int dgm_cmd_stats(const dgm_options *o);
 int dgm_cmd_atlas(const dgm_options *o);

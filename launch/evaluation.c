@@ -205,6 +205,7 @@ static int run(dgm_evaluation *e, int status, int (*prepare)(dgm_evaluation *e, 
     if (rc == DGM_OK && s->rank == 0)
         rc = prepare(e, ctx);
     DGM_TRY(dgm_session_load(s, rc, &e->engine));
+    dgm_session_heed();
     return s->rank == 0 ? work(e, ctx) : dgm_session_serve(s);
 }
 

@@ -242,6 +242,7 @@ static int run(filter *f, const dgm_options *o)
     if (rc == DGM_OK && s->rank == 0)
         rc = prepare(f, o);
     DGM_TRY(dgm_session_load(s, rc, &f->engine));
+    dgm_session_heed();
     return s->rank == 0 ? stream(f) : dgm_session_serve(s);
 }
 

@@ -260,5 +260,6 @@ dgm_stream_config dgm_filter_stream(const dgm_filter_direction *d, const dgm_ses
         .token_scores = o->token_scores,
         .alignment = o->alignment,
         .stop = &dgm_session_signal,
+        .beat_ms = dgm_comm_beat_ms(o->stall_ms),
     };
 }

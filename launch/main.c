@@ -92,12 +92,13 @@ static int fail_together(int rc, const dgm_options *o)
         (void)dgm_fail(rc, "%s", sentence);
         return dgm_command_end(rc);
     }
-    const int rank = dgm_comm_rank(comm);
     rc = dgm_comm_agree(comm, dgm_fail(rc, "%s", sentence));
     if (rc == DGM_EPEER || rc == DGM_EDEADLINE)
         dgm_comm_end(comm, rc);
+    /* before the farewell: a launcher ends the job as soon as one of the others has left with this code */
+    const int code = dgm_comm_rank(comm) == 0 ? dgm_command_end(rc) : dgm_exit_code(rc);
     dgm_comm_close(comm);
-    return rank == 0 ? dgm_command_end(rc) : dgm_exit_code(rc);
+    return code;
 }
 
 /* finish_stdout - what commands printed must have arrived. */
@@ -132,13 +133,12 @@ static int print_help(int argc, char **argv)
 /* alone - rank 0 does it, whatever the launcher started. */
 static bool alone(const dgm_options *o)
 {
-    const bool kernels = o->command == DGM_COMMAND_BENCH && o->n_args > 0 &&
-                         (strcmp(o->args[0], "kernels") == 0 || strcmp(o->args[0], "experts") == 0),
+    const bool bench = o->command == DGM_COMMAND_BENCH && dgm_cmd_bench_alone(o),
                merge = o->command == DGM_COMMAND_STATS && o->merge;
     /* what translates or scores is a job of all ranks */
     const bool choosing =
         o->command == DGM_COMMAND_PRUNE && !dgm_prune_measures(o) && !dgm_prune_by_loss(o);
-    return !commands[o->command].ranks || kernels || merge || choosing;
+    return !commands[o->command].ranks || bench || merge || choosing;
 }
 
 static int run(const dgm_options *o)
@@ -172,7 +172,9 @@ static int run_command(enum dgm_command command, int argc, char **argv)
         }
     }
     dgm_options o = {.command = command};
-    const int rc = dgm_options_open(&o, command, argc, argv);
+    int rc = dgm_options_open(&o, command, argc, argv);
+    if (rc == DGM_OK && command == DGM_COMMAND_BENCH)
+        rc = dgm_cmd_bench_check(&o);
     const int code = rc == DGM_OK ? run(&o) : fail_together(rc, &o);
     dgm_options_close(&o);
     return code;

@@ -254,6 +254,8 @@ int dgm_options_open(dgm_options *o, enum dgm_command command, int argc, char *c
     DGM_TRY(check(o));
     DGM_TRY(list_directions(o));
     o->listens = given(&o->n_listens, o, "listen");
+    if (o->n_listens == 0 && dgm_options_given(o, "listen"))
+        o->n_listens = 1; /* an empty address is none: not the default */
     o->decoder_keeps = dgm_config_list(o->table, "decoder-keep", &o->n_decoder_keeps);
     o->calibrations = given(&o->n_calibrations, o, "calibration");
     return name_model(o);
@@ -270,6 +272,11 @@ void dgm_options_close(dgm_options *o)
 bool dgm_options_given(const dgm_options *o, const char *key)
 {
     return dgm_config_origin(o->table, key) != DGM_FROM_DEFAULT;
+}
+
+bool dgm_options_flagged(const dgm_options *o, const char *key)
+{
+    return dgm_config_origin(o->table, key) == DGM_FROM_FLAG;
 }
 
 void dgm_options_print_commands(FILE *f)

@@ -195,6 +195,8 @@ const char *dgm_options_find_demo(void);
 void dgm_options_close(dgm_options *o);
 /* dgm_options_given - flag, environment or file said what `key` is; false: it is the default. */
 bool dgm_options_given(const dgm_options *o, const char *key);
+/* dgm_options_flagged - a flag said it: it is meant for this command, where environment and file may be for several. */
+bool dgm_options_flagged(const dgm_options *o, const char *key);
 
 /* dgm_options_command - number of a command by name; DGM_COMMANDS and DGM_EUSAGE's sentence when unknown. */
 enum dgm_command dgm_options_command(const char *name);

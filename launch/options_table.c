@@ -277,7 +277,9 @@ const dgm_opt dgm_option_rows[] = {
     INT("tgt-tokens", 0, look_group, tgt_tokens, "32", 3, 65536, "N", B, NONE,
         "bench layers, bench routing: length of every translation", NULL),
     INT("targets", 0, look_group, targets, "1", 1, 256, "N", B, NONE,
-        "bench routing: how many target languages the sentences have in turn", NULL),
+        "bench layers, bench pruning, bench routing: how many target languages the sentences have "
+        "in turn",
+        NULL),
     TEXT("lengths", 0, look_group, lengths, "", "FILE", B, NONE,
          "bench pruning: how many tokens each translation becomes, one number a line", NULL),
 

@@ -26,15 +26,31 @@ typedef struct facts {
 } facts;
 
 volatile sig_atomic_t dgm_session_signal;
+static volatile sig_atomic_t heeded;
+static void (*at_once)(void);
 
 static void on_signal(int number)
 {
-    if (dgm_session_signal != 0)
-        _exit(128 + number);
-    dgm_session_signal = number;
+    if (heeded && dgm_session_signal == 0) {
+        dgm_session_signal = number;
+        return;
+    }
+    if (at_once != NULL)
+        at_once();
+    dgm_comm_quit(128 + number);
 }
 
-/* Ranks above 0 take the first signal too, and go on: rank 0 has one as well, or the job is not meant to end. */
+void dgm_session_heed(void)
+{
+    heeded = 1;
+}
+
+void dgm_session_at_once(void (*last)(void))
+{
+    at_once = last;
+}
+
+/* Once it is heeded, ranks above 0 take the first signal too, and go on: rank 0 has one as well, or the job is not meant to end. */
 static void catch_signals(void)
 {
     static const int numbers[] = {SIGTERM, SIGINT};
@@ -68,6 +84,7 @@ static int open_comm(dgm_session *s)
     enum dgm_log_level level = DGM_LOG_INFO;
     const dgm_comm_config cfg = {
         .backend = o->comm, .stall_ms = o->stall_ms, .deadline_ms = o->deadline_ms};
+    catch_signals();
     DGM_TRY(dgm_comm_open(&s->comm, &cfg));
     s->rank = dgm_comm_rank(s->comm);
     s->ranks = dgm_comm_size(s->comm);
@@ -75,7 +92,6 @@ static int open_comm(dgm_session *s)
     dgm_log_init(level, s->rank, s->ranks);
     if (s->rank > 0)
         close_stdin();
-    catch_signals();
     return DGM_OK;
 }
 
@@ -487,7 +503,10 @@ int dgm_session_serve(dgm_session *s)
 /* launched_first - before the ranks have met only the launcher's numbering says who speaks. */
 static bool launched_first(void)
 {
-    const char *rank = getenv("SLURM_PROCID");
+    static const char *const names[] = {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID"};
+    const char *rank = NULL;
+    for (size_t i = 0; i < sizeof names / sizeof names[0] && rank == NULL; i++)
+        rank = getenv(names[i]);
     return rank == NULL || strcmp(rank, "0") == 0;
 }
 

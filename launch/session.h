@@ -46,8 +46,14 @@ typedef struct dgm_session {
     double budget; /* bytes for the work of a rank; below 0: not even the weights fit */
 } dgm_session;
 
-/* dgm_session_signal - the signal that asked us to stop, or 0. A second one ends the process at once. */
+/*
+ * dgm_session_signal - the signal (TERM, INT) that asked us to stop, or 0. Only once dgm_session_heed has said that somebody looks at
+ * it: until then, as while a model of minutes is read, a signal ends the process at once, and so does a second one.
+ */
 extern volatile sig_atomic_t dgm_session_signal;
+void dgm_session_heed(void);
+/* dgm_session_at_once - what such an end still calls, before dgm_session_join: async-signal-safe, from any thread. */
+void dgm_session_at_once(void (*last)(void));
 
 /* dgm_session_join - Collective. On failure *s can still be left. */
 DGM_MUST_CHECK int dgm_session_join(dgm_session *s, const dgm_options *o);

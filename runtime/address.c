@@ -23,9 +23,9 @@ static int split(char host[HOST_BYTES], char port[PORT_BYTES], const char *optio
     const size_t n = colon == NULL ? 0 : (size_t)(colon - text);
     const bool brackets = n > 1 && text[0] == '[' && text[n - 1] == ']';
     char *end = NULL;
-    const long number = colon == NULL ? 0 : strtol(colon + 1, &end, 10);
-    if (n == 0 || n >= HOST_BYTES || end == colon + 1 || *end != '\0' || number < 0 ||
-        number > 65535)
+    const bool digits = colon != NULL && colon[1] >= '0' && colon[1] <= '9';
+    const long number = digits ? strtol(colon + 1, &end, 10) : 0;
+    if (n == 0 || n >= HOST_BYTES || !digits || *end != '\0' || number > 65535)
         return dgm_fail(DGM_EUSAGE, "%s %s: want HOST:PORT, the port 0 to 65535", option, shown);
     (void)snprintf(host, HOST_BYTES, "%.*s", (int)(brackets ? n - 2 : n), text + brackets);
     (void)snprintf(port, PORT_BYTES, "%d", (int)number);

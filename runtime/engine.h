@@ -117,7 +117,7 @@ void dgm_engine_set_pace(dgm_engine *e, const dgm_engine_pace *pace);
 DGM_MUST_CHECK int dgm_engine_share_sets(dgm_engine *e);
 
 /* dgm_engine_step - rank 0, collective with the others' dgm_engine_serve: one plan, encode, decode, report cycle.
- * With nothing in flight it is a heartbeat; call it at least every second while idle. */
+ * With nothing in flight it is a heartbeat; call it every dgm_comm_beat_ms while idle. */
 DGM_MUST_CHECK int dgm_engine_step(dgm_engine *e);
 /* dgm_engine_stop - rank 0: lets the others return from dgm_engine_serve. `status` goes with it: all exit alike. */
 DGM_MUST_CHECK int dgm_engine_stop(dgm_engine *e, int status, const char *sentence);

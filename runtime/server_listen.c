@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -43,6 +42,7 @@ static int start(dgm_server *s, dgm_server_listener *l, const char *address)
 {
     int rc = uv_poll_init(&s->loop, &l->poll, l->fd); /* makes it non-blocking, too */
     if (rc != 0) {
+        dgm_server_unix_remove(l->entry);
         (void)close(l->fd);
         return dgm_fail(DGM_EUSAGE, "--listen %s: %s", address, uv_strerror(rc));
     }
@@ -67,40 +67,11 @@ void dgm_server_unlisten(dgm_server_listener *l)
 {
     if (l->fd < 0)
         return;
+    dgm_server_unix_remove(l->entry);
+    l->entry = NULL;
     uv_close((uv_handle_t *)&l->poll, NULL);
     (void)close(l->fd);
     l->fd = -1;
-    struct stat st; /* another server may have its own there by now, where somebody removed ours */
-    if (l->path[0] != '\0' && lstat(l->path, &st) == 0 && st.st_dev == l->device &&
-        st.st_ino == l->inode)
-        (void)unlink(l->path);
-}
-
-/* answers - somebody listens there. */
-static bool answers(const struct sockaddr_un *at)
-{
-    const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return true;
-    const bool there = connect(fd, (const struct sockaddr *)at, sizeof *at) == 0 || errno == EAGAIN;
-    (void)close(fd);
-    return there;
-}
-
-/* clear_stale - a socket that a server left when it died. Anything else that is there stays. */
-static int clear_stale(const struct sockaddr_un *at, const char *address)
-{
-    struct stat st;
-    if (lstat(at->sun_path, &st) != 0)
-        return DGM_OK;
-    if (!S_ISSOCK(st.st_mode))
-        return dgm_fail(DGM_EUSAGE, "--listen %s: there is something that is no socket", address);
-    if (answers(at))
-        return dgm_fail(DGM_EUSAGE, "--listen %s: another server listens there", address);
-    if (unlink(at->sun_path) != 0)
-        return dgm_fail(DGM_EUSAGE, "--listen %s: a socket that nobody uses cannot be removed: %s",
-                        address, strerror(errno));
-    return DGM_OK;
 }
 
 static int cannot_bind(const dgm_server_listener *l, const char *address)
@@ -109,32 +80,13 @@ static int cannot_bind(const dgm_server_listener *l, const char *address)
     if (l->fd >= 0)
         (void)close(l->fd);
     return dgm_fail(DGM_EUSAGE, "--listen %s: %s", address,
-                    l->local ? strerror(why) : uv_strerror(uv_translate_sys_error(why)));
+                    uv_strerror(uv_translate_sys_error(why)));
 }
 
 static int listen_unix(dgm_server *s, dgm_server_listener *l, const char *address, const char *path)
 {
-    struct sockaddr_un at = {.sun_family = AF_UNIX};
-    if (path[0] == '\0' || strlen(path) >= sizeof at.sun_path)
-        return dgm_fail(DGM_EUSAGE, "--listen %s: want a path of 1 to %zu bytes, found %zu",
-                        address, sizeof at.sun_path - 1, strlen(path));
-    (void)snprintf(at.sun_path, sizeof at.sun_path, "%s", path);
-    DGM_TRY(clear_stale(&at, address));
     l->local = true;
-    l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    /* It must never be there with more rights than it shall have. */
-    const mode_t before = umask(0177);
-    const int rc =
-        l->fd < 0 ? -1 : bind(l->fd, (const struct sockaddr *)(const void *)&at, sizeof at);
-    (void)umask(before);
-    if (rc != 0)
-        return cannot_bind(l, address);
-    struct stat st;
-    if (lstat(path, &st) != 0)
-        return cannot_bind(l, address);
-    l->device = st.st_dev;
-    l->inode = st.st_ino;
-    (void)snprintf(l->path, sizeof l->path, "%s", path);
+    DGM_TRY(dgm_server_unix_listen(&l->fd, &l->entry, address, path, BACKLOG));
     return start(s, l, address);
 }
 

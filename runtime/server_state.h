@@ -6,6 +6,7 @@
 #include "runtime/server.h"
 #include "runtime/server_tls.h"
 #include "runtime/server_tokens.h"
+#include "runtime/server_unix.h"
 
 #include <pthread.h>
 #include <uv.h>
@@ -37,12 +38,10 @@ typedef struct dgm_server_attached {
 typedef struct dgm_server_listener {
     uv_poll_t poll;
     dgm_server *server;
-    int fd;         /* -1: closed */
-    bool local;     /* a Unix socket */
-    bool resting;   /* nobody is taken for a while: there is no file descriptor */
-    char path[108]; /* of a Unix socket that goes when it is closed; "": not ours */
-    dev_t device;   /* and which file that is */
-    ino_t inode;
+    int fd;                 /* -1: closed */
+    bool local;             /* a Unix socket */
+    bool resting;           /* nobody is taken for a while: there is no file descriptor */
+    dgm_server_unix *entry; /* of a Unix socket that goes when it is closed; NULL: not ours */
 } dgm_server_listener;
 
 /* What the log tells of a Translate frame. */

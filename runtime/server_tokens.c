@@ -66,6 +66,8 @@ static int add(dgm_tokens *t, const dgm_token *one)
 static int read_line(dgm_tokens *t, char *line, size_t bytes, const char *path, int number)
 {
     const bool nul = strlen(line) != bytes;
+    if (number == 1 && strncmp(line, "\xef\xbb\xbf", 3) == 0) /* some editors */
+        line += 3;
     line = trim(line);
     if (!nul && (line[0] == '\0' || line[0] == '#'))
         return DGM_OK;

@@ -10,8 +10,7 @@
 #include <string.h>
 
 enum {
-    IDLE_MS = 100,  /* a signal is seen after so long, */
-    BEAT_MS = 500,  /* and other ranks hear of us this often */
+    IDLE_MS = 100,  /* a signal is seen after so long */
     KEPT_SLOTS = 3, /* one in so many is for lines of many, however many urgent ones wait */
 };
 
@@ -347,6 +346,17 @@ static bool drained(serving *s)
     return true;
 }
 
+/* wait_for_work - for a while; other ranks hear of us, and whoever looks whether the engine goes on sees that it does. */
+static int wait_for_work(serving *s)
+{
+    const int beat_ms = dgm_comm_beat_ms(s->cfg->stall_ms);
+    dgm_requests_flush(s->cfg->requests);
+    dgm_requests_wait(s->cfg->requests, beat_ms < IDLE_MS ? beat_ms : IDLE_MS);
+    if (s->cfg->ranks > 1 && dgm_now_ns() - s->stepped_ns > beat_ms * INT64_C(1000000))
+        return step(s);
+    return DGM_OK;
+}
+
 static int round_of(serving *s)
 {
     let_go(s);
@@ -355,15 +365,7 @@ static int round_of(serving *s)
     submit(s, DGM_REQUESTS_ALL);
     atomic_store(&s->gauge->in_flight, s->urgent + s->others);
     atomic_store(&s->gauge->tick_ns, dgm_now_ns());
-    int rc = DGM_OK;
-    if (dgm_engine_pending(s->cfg->engine) > 0) {
-        rc = step(s);
-    } else {
-        dgm_requests_flush(s->cfg->requests);
-        dgm_requests_wait(s->cfg->requests, IDLE_MS);
-        if (s->cfg->ranks > 1 && dgm_now_ns() - s->stepped_ns > BEAT_MS * 1000000LL)
-            rc = step(s);
-    }
+    const int rc = dgm_engine_pending(s->cfg->engine) > 0 ? step(s) : wait_for_work(s);
     dgm_requests_flush(s->cfg->requests);
     return rc;
 }

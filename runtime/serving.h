@@ -3,7 +3,7 @@
  *
  * Lines that somebody waits for enter first, but for a third of the slots, which others may have before them; and while some are in
  * work the others are decoded in some of the steps only (runtime/serving_pace.h). What is cancelled or late leaves the engine at the next step. With nothing to do the thread sleeps;
- * other ranks hear of it twice a second.
+ * other ranks hear of it now and then (dgm_comm_beat_ms).
  */
 #ifndef DGM_RUNTIME_SERVING_H
 #define DGM_RUNTIME_SERVING_H
@@ -86,7 +86,7 @@ void dgm_serving_watch(dgm_serving_gauge *g, dgm_requests *q);
 typedef struct dgm_serving_config {
     dgm_engine *engine;
     const dgm_comm *comm; /* its ranks; NULL: nobody watches */
-    int stall_ms;
+    int stall_ms;         /* ranks warn after so long without a sign of life */
     dgm_requests *requests;
     int n_experts[DGM_STACKS];         /* in a layer */
     int ranks;                         /* above 1: the others hear of us while we are idle */

@@ -72,6 +72,7 @@ typedef struct dgm_stream_config {
     bool strict, marian, with_score, token_scores, alignment;
     bool progress;
     const volatile sig_atomic_t *stop; /* not 0: read no more, finish what is in flight */
+    int beat_ms; /* while it waits for lines other ranks hear of us this often; 0: twice a second */
 } dgm_stream_config;
 
 typedef struct dgm_stream_totals {

@@ -94,12 +94,13 @@ int dgm_stream_wait(dgm_stream *s)
         p[i] = (struct pollfd){.fd = dgm_writer_fd(s->writers[i]),
                                .events = dgm_writer_pending(s->writers[i]) > 0 ? POLLOUT : 0};
     p[n] = (struct pollfd){.fd = s->awaited_fd, .events = POLLIN};
-    if (poll(p, (nfds_t)n + 1, DGM_STREAM_IDLE_MS) < 0 && errno != EINTR)
+    const int beat_ms = s->cfg->beat_ms > 0 ? s->cfg->beat_ms : DGM_STREAM_IDLE_MS;
+    if (poll(p, (nfds_t)n + 1, beat_ms) < 0 && errno != EINTR)
         return dgm_fail(DGM_EINTERNAL, "poll: %s", strerror(errno));
     for (int i = 0; i < n; i++) {
         if (p[i].events == 0 && (p[i].revents & POLLERR) != 0)
             return dgm_fail(DGM_EOUTPUT, "%s: closed by its reader",
                             dgm_writer_name(s->writers[i]));
     }
-    return dgm_now_s() - s->stepped_s >= DGM_STREAM_IDLE_MS * 1e-3 ? dgm_stream_step(s) : DGM_OK;
+    return dgm_now_s() - s->stepped_s >= beat_ms * 1e-3 ? dgm_stream_step(s) : DGM_OK;
 }

@@ -297,13 +297,33 @@ static void test_how_it_was_started(void **state)
     assert_non_null(strstr(dgm_error_text(), "found 'pigeons'"));
 }
 
+/* Nobody warns of who has nothing to do, but is heard of as often as it should be: not even when one word in two is late. */
+static void test_beats_come_before_warnings(void **state)
+{
+    static const int stalls_ms[] = {10, 60, 99, 100, 480, 500, 2000, 3600000};
+    const int first_look_ms = 50;
+    (void)state;
+    for (size_t i = 0; i < sizeof stalls_ms / sizeof stalls_ms[0]; i++) {
+        const int stall = stalls_ms[i], beat = dgm_comm_beat_ms(stall);
+        assert_in_range(beat, 25,
+                        500); /* a beat costs a millisecond of waiting awake: 4 % of a core */
+        assert_true(2 * beat <= (stall > first_look_ms ? stall : first_look_ms));
+    }
+    assert_int_equal(dgm_comm_beat_ms(2000), 500);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_silent_rank),         cmocka_unit_test(test_silent_between_two),
-        cmocka_unit_test(test_chain_of_waits),      cmocka_unit_test(test_cycle_ends),
-        cmocka_unit_test(test_abort_reaches_all),   cmocka_unit_test(test_ended_process),
-        cmocka_unit_test(test_different_exchanges), cmocka_unit_test(test_how_it_was_started),
+        cmocka_unit_test(test_silent_rank),
+        cmocka_unit_test(test_silent_between_two),
+        cmocka_unit_test(test_chain_of_waits),
+        cmocka_unit_test(test_cycle_ends),
+        cmocka_unit_test(test_abort_reaches_all),
+        cmocka_unit_test(test_ended_process),
+        cmocka_unit_test(test_different_exchanges),
+        cmocka_unit_test(test_how_it_was_started),
+        cmocka_unit_test(test_beats_come_before_warnings),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -39,6 +39,9 @@ job 2 "rank 1 \($host\): --beam-size: want .*, found '5x'" 'a rank with a bad op
     -n 1 "$dragoman" "${both[@]}" -m "$model" : -n 1 "$dragoman" "${both[@]}" -m "$model" --beam-size 5x
 job 2 "rank 0 \($host\): --beam-size: want .*, found '5x'" 'a bad option on all' \
     -n 3 "$dragoman" "${both[@]}" -m "$model" --beam-size 5x
+job 2 'mpirun started 2 processes, and they would be 2 copies of the same job; ' 'copies' -n 2 "$dragoman" "${both[@]}" --comm local
+job 2 "rank 0 \($host\): bench: want kernels, .* found 'none'" 'no such bench' -n 2 "$dragoman" bench none
+job 2 "rank 0 \($host\): --beam: not an option of bench routing" 'an option of other benches' -n 2 "$dragoman" bench routing --beam 4
 job 3 "rank 1 \($host\): $dir/none: " 'a model path missing on one rank' \
     -n 1 "$dragoman" "${both[@]}" -m "$model" : -n 1 "$dragoman" "${both[@]}" -m "$dir/none"
 cp -r "$model" "$dir/other"

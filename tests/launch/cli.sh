@@ -72,6 +72,28 @@ refuses "languages: want only options, found 'a'$" languages a
 refuses 'want one argument' inspect a b
 refuses 'no such command' help nothing
 refuses 'an empty word: no such command' ''
+# ... of benches: no kind passes over what only others have
+refuses "bench: want kernels, .* or cuda, found ''$" bench
+refuses "bench: want kernels, .* or cuda, found 'kernel'$" bench kernel --isa ref
+refuses '--beam: not an option of bench routing, but of bench layers, bench pruning$' bench routing --beam 4
+refuses '--beam: not an option of bench sparse, but of bench layers, bench pruning$' bench --beam=4 sparse
+refuses '--lengths: not an option of bench layers, but of bench pruning$' bench layers --lengths FILE
+refuses '--tgt-tokens: not an option of bench pruning, but of bench layers, bench routing$' bench pruning --tgt-tokens 9
+for kind in kernels exchange experts sparse cuda; do
+    for option in "--model $here" '--batch 1' '--src-tokens 9' '--targets 2' '--compute int8' '--kv bf16' '--overlap on' '--device cuda' '--task-ranks split'; do
+        # shellcheck disable=SC2086 # two words
+        refuses "${option%% *}: not an option of bench $kind, but of bench layers, bench pruning, bench routing$" bench $kind $option
+    done
+done
+for kind in sparse exchange cuda; do
+    refuses "--threads: not an option of bench $kind, but of bench kernels, bench layers, bench experts, " bench $kind --threads 1
+done
+refuses '--isa: not an option of bench exchange, but of bench kernels, ' bench exchange --isa ref
+refuses '--comm: not an option of bench kernels, but of bench exchange, ' bench kernels --comm local
+DGM_BEAM=3 DGM_LENGTHS=none DGM_COMM=local prints '^beam = 3 +# environment$' bench routing --print-config
+printf 'beam = 3\nlengths = none\n' >"$dir/c"
+prints '^lengths = none +# file$' bench kernels --config "$dir/c" --print-config
+prints '^beam = 4 +# default$' bench --print-config
 
 # ---- values ----
 refuses "--beam-size: want a whole number from 1 to 128, found '4x'" translate --beam-size 4x
@@ -134,6 +156,8 @@ prints '^verify = never +# file$' translate -m "$m" --config "$dir/c" --print-co
 prints '^weights ' inspect "$m" --config "$dir/c"
 refuses "--verify: want first-use, open or never, found 'yes'" translate --verify yes
 
+printf 'beam-size = 8\0\n' >"$dir/c"
+refuses 'line 1: want text, found a NUL$' translate --config "$dir/c"
 printf 'beam-size 8\n' >"$dir/c"
 refuses "line 1: want 'key = value', found 'beam-size 8'" translate --config "$dir/c"
 printf '\nbeam-sise = 8\n' >"$dir/c"

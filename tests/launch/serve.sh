@@ -148,13 +148,70 @@ refuses 2 'another server listens there' --listen "$at"
 echo >"$dir/file"
 refuses 2 'there is something that is no socket' --listen "unix:$dir/file"
 refuses 2 'want unix:PATH or tcp:HOST:PORT, found' --listen "$dir/x"
+refuses 2 "want unix:PATH or tcp:HOST:PORT, found ''\$" --listen ''
 refuses 2 'want HOST:PORT' --listen tcp:localhost
+refuses 2 'want HOST:PORT' --listen 'tcp:localhost: 80'
+refuses 2 'http 127.0.0.1:\+1: want HOST:PORT' --listen "unix:$dir/x" --http 127.0.0.1:+1
+[ ! -e "$dir/x" ] || fail 'a server that does not start leaves its socket'
 refuses 2 'No such file or directory' --listen "unix:$dir/nowhere/x"
 refuses 2 'is not on loopback, and lacks TLS .* and --tokens' --listen tcp:0.0.0.0:0
 kill -KILL "$pid"
 wait "$pid" 2>/dev/null
 pid=''
 [ -S "$dir/socket" ] || fail 'a killed server leaves no socket to replace'
+
+# ---- two that start at once where a dead one left its socket: one serves, the other says that it does ----
+answers() { ask health | grep -q '^state [12]$'; }
+settled() { gone "$first" || gone "$second" || { says_so "$dir/first.err" 'listening on' && says_so "$dir/second.err" 'listening on'; }; }
+for _ in $(seq 20); do
+    "$dragoman" serve --listen "$at" 2>"$dir/first.err" &
+    first=$!
+    "$dragoman" serve --listen "$at" 2>"$dir/second.err" &
+    second=$!
+    await settled
+    if gone $first; then pid=$second ended=first; else pid=$first ended=second; fi
+    gone $first || gone $second || { kill -KILL $second; fail 'two that start at once both listen'; }
+    wait "${!ended}"
+    got=$?
+    [ $got -eq 2 ] || fail "of two that start at once one ends with $got, not 2"
+    if [ "$(grep -c '^dragoman: ' "$dir/$ended.err")" -ne 1 ] || ! grep -q '^dragoman: .*another server listens there$' "$dir/$ended.err"; then
+        cp "$dir/$ended.err" "$dir/err"
+        fail 'of two that start at once one does not say that the other listens'
+    fi
+    await_from $pid answers || fail 'of two that start at once none is there'
+    kill -KILL $pid
+    wait $pid 2>/dev/null
+    pid=''
+done
+
+# ---- a signal while the model is read: the end at once, the socket goes, whoever connected hears of it ----
+# ... of 140 MiB, which takes a moment; still, a process may be done with it before it is caught
+"$dragoman" synth --like demo --d-model 256 --ffn 1024 --heads 8 -o "$dir/wide" >/dev/null 2>"$dir/err" || fail 'synth'
+listening() { says_so "$dir/server.err" 'listening on'; }
+# waits_to_be_taken: a client has connected, and the server does not move
+waits_to_be_taken() { [ "$(grep -c " $dir/socket\$" /proc/net/unix)" -gt 1 ]; }
+rm -f "$dir/socket"
+caught=''
+for _ in $(seq 20); do
+    "$dragoman" serve -m "$dir/wide" --listen "$at" 2>"$dir/server.err" &
+    pid=$!
+    await_from $pid listening
+    kill -STOP $pid
+    grep -q 'start 1 rank' "$dir/server.err" || caught=yes
+    [ -z "$caught" ] || break
+    kill -KILL $pid
+    wait $pid 2>/dev/null
+done
+[ -n "$caught" ] || fail 'a server is never caught while it reads its model'
+printf %b "$hello" | ask raw >"$dir/heard" &
+listener=$!
+await_from $listener waits_to_be_taken
+kill -TERM $pid
+kill -CONT $pid
+ends 143
+wait $listener
+says closed "$(tail -n 1 "$dir/heard")" # it may have been welcomed before
+grep -q 'start 1 rank' "$dir/server.err" && fail 'a server that is to end while it reads its model reads it first'
 memory() { sed -n 's/^VmHWM:[^0-9]*\([0-9]*\) kB/\1/p' "/proc/$pid/status"; }
 starts "$dragoman" serve --listen "$at" --cache-mib 0 --max-memory-mib 64 --write-ms 600000
 same 3 7
@@ -297,6 +354,47 @@ for ranks in 2 4; do
     says 'state 3' "$(ask drain)"
     ends 0
 done
+
+# a signal while the model is read: the end at once. A rank that is stopped keeps the others waiting there.
+held=''
+reads_or_starts() { says_so "$dir/server.err" 'rank 0 waits for rank 1 .* in load|start 2 ranks'; }
+for _ in $(seq 20); do
+    "$here/launch/dragoman-mpirun" -n 2 serve -m "$dir/wide" --listen "$at" --comm-stall-ms 100 2>"$dir/server.err" &
+    pid=$!
+    await_from $pid listening
+    stopped=$(rank_pid 1 "$at")
+    kill -STOP "$stopped"
+    await_from $pid reads_or_starts
+    grep -q 'start 2 ranks' "$dir/server.err" || held=yes
+    [ -z "$held" ] || break
+    kill -KILL "$stopped"
+    wait $pid
+done
+[ -n "$held" ] || fail 'ranks are never caught while they read their model'
+kill -TERM $pid
+ends 143
+await gone "$stopped" || fail 'a rank is left behind'
+grep -q 'was lost' "$dir/server.err" && { cp "$dir/server.err" "$dir/err"; fail 'ranks that are to end while they read their model say that one was lost'; }
+
+# ... and a process that is a job of one rank, which nobody launched, has no guard between it and its signals
+starts "$dragoman" serve --comm mpi --listen "$at"
+kill -TERM $pid
+ends 143
+
+# an idle server: whoever waits for its next plan warns of nothing, however little silence is allowed
+quiet=''
+steps() { page metrics | awk '$1 == "dragoman_engine_steps_total" { print $2 }'; }
+stepped() { [ "$(steps)" -gt $((before + 5)) ]; }
+starts "$here/launch/dragoman-mpirun" -n 2 serve --listen "$at" --http "127.0.0.1:$port" --comm-stall-ms 480
+for _ in 1 2 3; do # a machine that is busy may keep a rank silent for so long, but not each time
+    before=$(steps)
+    warnings=$(grep -c 'waits for rank' "$dir/server.err")
+    await_from $pid stepped
+    [ "$(grep -c 'waits for rank' "$dir/server.err")" -gt "$warnings" ] || { quiet=yes; break; }
+done
+[ -n "$quiet" ] || { cp "$dir/server.err" "$dir/err"; fail 'ranks of an idle server warn of each other'; }
+kill -TERM $pid
+ends 143
 
 # a rank that is stopped in the middle: log, /readyz and health name it and the place; when it goes on, so does everything
 port=$((20000 + RANDOM % 20000))

@@ -49,7 +49,7 @@ echo "$line" >&5
 for _ in $(seq 200); do [ "$(wc -l <"$dir/held")" -eq 2 ] && break; sleep 0.02; done
 [ "$(wc -l <"$dir/held")" -eq 2 ] || fail 'a malformed file breaks a connection'
 client 0 --token-file "$dir/alice" health
-printf 'alice:%s\ncarol:%s\n' "$(hash alices-token)" "$(hash carols-token)" >"$dir/tokens"
+printf '\xef\xbb\xbfalice:%s\ncarol:%s\n' "$(hash alices-token)" "$(hash carols-token)" >"$dir/tokens"
 hang_up '2 tokens read again'
 exec 5>&-
 wait $held

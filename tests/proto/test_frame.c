@@ -71,7 +71,7 @@ static void never_holds_more_than_received_and_a_chunk(void **state)
     const uint8_t *body;
     size_t len;
     int found = 0;
-    for (size_t got = sizeof head; !found; got += sizeof some) {
+    while (!found) {
         assert_true(r.cap <= r.len + DGM_FRAME_CHUNK);
         assert_int_equal(dgm_frame_reader_push(&r, some, sizeof some), DGM_OK);
         assert_int_equal(dgm_frame_reader_next(&r, &found, &body, &len), DGM_OK);
