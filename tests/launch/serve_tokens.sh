@@ -41,13 +41,13 @@ mkfifo "$dir/typed"
 held=$!
 exec 5>"$dir/typed"
 echo "$line" >&5
-for _ in $(seq 200); do [ -s "$dir/held" ] && break; sleep 0.02; done
+await_from "$held" filled "$dir/held"
 cmp -s "$dir/want" "$dir/held" || fail 'a held connection'
 echo 'carol=no hash' >"$dir/tokens"
 hang_up 'the tokens stay as they were: --tokens .* line 1: want NAME:SHA256, found no colon'
 echo "$line" >&5
-for _ in $(seq 200); do [ "$(wc -l <"$dir/held")" -eq 2 ] && break; sleep 0.02; done
-[ "$(wc -l <"$dir/held")" -eq 2 ] || fail 'a malformed file breaks a connection'
+twice() { [ "$(wc -l <"$dir/held")" -eq 2 ]; }
+await_from "$held" twice || fail 'a malformed file breaks a connection'
 client 0 --token-file "$dir/alice" health
 printf 'alice:%s\ncarol:%s\n' "$(hash alices-token)" "$(hash carols-token)" >"$dir/tokens"
 hang_up '2 tokens read again'
