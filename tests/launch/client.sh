@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # `dragoman client` against a server that only echoes, and drops, refuses and dawdles on demand.
 # usage: client.sh DRAGOMAN_BINARY FAKE_SERVER_BINARY
+# shellcheck disable=SC2317 # functions that await calls
 set -u
 # shellcheck source=tests/launch/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -128,7 +129,7 @@ stop_server
 grep -q 'connections 8 ' "$dir/counts" || fail "$(cat "$dir/counts")"
 
 # ---- killed in the middle, and started again: each line once ----
-serve credits=16 pause_us=250 # a run takes long enough to be killed in, on a busy machine too
+serve credits=16 pause_us=150 # a run takes long enough to be killed in, on a busy machine too
 runs_to=$dir/file
 grown() { [ "$(stat -c %s "$runs_to.part" 2>/dev/null || echo 0)" -gt $((had + 8000)) ]; }
 for _ in 1 2 3; do

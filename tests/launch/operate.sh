@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # What operators hold on to: logs as JSON, with a line for each request; sockets from systemd, and the unit files; a dashboard whose
 # metrics are there. usage: operate.sh DRAGOMAN_BINARY SERVE_CLIENT
+# shellcheck disable=SC2317 # functions that await calls
 set -u
 # shellcheck source=tests/launch/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"

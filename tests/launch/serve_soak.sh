@@ -2,6 +2,7 @@
 # The load generators of tests/bench/serve.sh, in short: closed and open loop give the bytes of translate; clients that cancel, set
 # deadlines and go away in the middle leave nothing behind, on 1, 2 and 4 ranks; and when a rank is killed, each line in work is answered.
 # usage: serve_soak.sh DRAGOMAN_BINARY SERVE_LOAD SERVE_SOAK
+# shellcheck disable=SC2317 # functions that await calls
 set -u
 # shellcheck source=tests/launch/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"

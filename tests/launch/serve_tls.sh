@@ -2,6 +2,7 @@
 # `dragoman serve` over TLS: the same bytes as without; what is wrong with a certificate, or is no TLS, gets one clear error, and
 # the server goes on; certificates are read again on SIGHUP.
 # usage: serve_tls.sh DRAGOMAN_BINARY
+# shellcheck disable=SC2317 # functions that await calls
 set -u
 # shellcheck source=tests/launch/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # `dragoman serve --tokens`: who has none or a wrong one is refused, who has one is served; the file is read again on SIGHUP.
 # usage: serve_tokens.sh DRAGOMAN_BINARY
+# shellcheck disable=SC2317 # functions that await calls
 set -u
 # shellcheck source=tests/launch/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"

@@ -2,6 +2,7 @@
 # `dragoman serve --web` as programs see it: the bytes of translate as JSON, what is refused and in which words, whoever asks from
 # elsewhere, and clients that hang up. The page in a browser is web_page.sh's.
 # usage: web.sh DRAGOMAN_BINARY
+# shellcheck disable=SC2317 # functions that await calls
 set -u
 # shellcheck source=tests/launch/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
