@@ -67,6 +67,7 @@ static int meet(dgm_comm *c)
     mine.proc = dgm_proc_self();
     mine.guard = dgm_proc_of(dgm_guard_pid());
     const int rc = dgm_comm_allgather(c, all, &mine, sizeof mine);
+    int mates = 0;
     for (int r = 0; rc == DGM_OK && r < c->size; r++) {
         dgm_peer *p = &c->peers[r];
         memcpy(p->host, all[r].host, sizeof p->host);
@@ -75,7 +76,9 @@ static int meet(dgm_comm *c)
         const bool same_host = strcmp(p->host, mine.host) == 0;
         c->on_host += same_host;
         p->here = same_host && r != c->rank && dgm_proc_watch(&p->proc);
+        mates += p->here;
     }
+    dgm_guard_mates(mates);
     free(all);
     return rc;
 }
@@ -103,6 +106,7 @@ int dgm_comm_open_with(dgm_comm **out, const struct dgm_comm_ops *ops, const dgm
     c->ops = ops;
     c->stage = "start";
     c->layer = -1;
+    c->speaker = -1;
     c->stall_ms = cfg->stall_ms;
     c->deadline_ms = cfg->deadline_ms;
     int rc = ops->open(&c->link);

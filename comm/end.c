@@ -3,8 +3,10 @@
  *
  * The one who knows tells all others (DGM_NOTICE_ABORT), so that every rank leaves at once with the
  * same culprit and exit code. One rank prints: the lowest that is there. Nobody knows for sure who
- * is there, so each rank gives those below it time to say that they printed (DGM_NOTICE_SAID), and
- * prints when they do not.
+ * is there, so each rank gives those below it time, and then takes the word (DGM_NOTICE_SPEAK). A
+ * rank that was late, because it computed or had no CPU, may take it at the same moment: so nobody
+ * prints before the other's notice could arrive, and of two the lower one does. Who printed says so
+ * (DGM_NOTICE_SAID), and the others stay until then: the first to leave ends the job.
  */
 #include "base/clock.h"
 #include "base/log.h"
@@ -20,7 +22,7 @@
 #include <unistd.h>
 
 #define MS ((int64_t)1000000)
-enum { TURN_MS = 300, LISTEN_MS = 5, FLUSH_MS = 200, PAUSE_US = 500 };
+enum { TURN_MS = 300, CROSS_MS = 50, SPEAK_MS = 1000, FLUSH_MS = 200, PAUSE_US = 500 };
 
 static void pause_briefly(void)
 {
@@ -45,19 +47,61 @@ static void tell(dgm_comm *c)
     dgm_notice_tell(c, &n, -1);
 }
 
-static void print_once(dgm_comm *c)
+/* listen - for so long, and for what has arrived by then, even if this rank had no CPU meanwhile. */
+static void listen(dgm_comm *c, int64_t ms, bool (*enough)(const dgm_comm *c))
 {
-    /* Who is gone by now may have printed before: its word is on the way. */
-    const int64_t until = dgm_now_ns() + (turn(c) * TURN_MS + LISTEN_MS) * MS;
-    while (!c->said && dgm_now_ns() < until) {
-        dgm_wait_notices(c);
+    const int64_t until = dgm_now_ns() + ms * MS;
+    dgm_wait_notices(c);
+    while (!enough(c) && dgm_now_ns() < until) {
         pause_briefly();
+        dgm_wait_notices(c);
     }
-    if (c->said)
+}
+
+static bool somebody_speaks(const dgm_comm *c)
+{
+    return c->said || c->speaker >= 0;
+}
+
+static bool another_speaks(const dgm_comm *c)
+{
+    return c->said || c->speaker != c->rank;
+}
+
+static bool it_was_said(const dgm_comm *c)
+{
+    return c->said;
+}
+
+static void tell_all(dgm_comm *c, enum dgm_notice_kind kind)
+{
+    const dgm_notice n = {.kind = kind};
+    dgm_notice_tell(c, &n, -1);
+}
+
+/* take_the_word - and print, unless a lower rank takes it as well. */
+static void take_the_word(dgm_comm *c)
+{
+    c->speaker = c->rank;
+    tell_all(c, DGM_NOTICE_SPEAK);
+    listen(c, c->size > 1 ? CROSS_MS : 0, another_speaks);
+    if (another_speaks(c))
         return;
     dgm_log_failure(c->verdict.text);
-    const dgm_notice said = {.kind = DGM_NOTICE_SAID};
-    dgm_notice_tell(c, &said, -1);
+    c->said = true;
+    tell_all(c, DGM_NOTICE_SAID);
+}
+
+void dgm_end_print(dgm_comm *c)
+{
+    listen(c, (int64_t)turn(c) * TURN_MS, somebody_speaks);
+    if (!somebody_speaks(c))
+        take_the_word(c);
+    while (!c->said) {
+        listen(c, SPEAK_MS, it_was_said);
+        if (!c->said) /* who had it was lost as well */
+            take_the_word(c);
+    }
 }
 
 void dgm_end_mark(const char *name, int code)
@@ -98,7 +142,7 @@ _Noreturn void dgm_comm_end(dgm_comm *c, int status)
             (void)dgm_wait_verdict(c, status, c->rank, "%s", text);
     }
     tell(c);
-    print_once(c);
+    dgm_end_print(c);
     /* A stopped process would keep the launcher waiting, and so would a guard that waits for
      * somebody to notice. After the words, which tell in what state the process is. */
     const dgm_peer *culprit = &c->peers[c->verdict.culprit];

@@ -18,12 +18,14 @@
 #include <unistd.h>
 
 /* Peers on this host see the death within 0.1 s of waiting for the dead, those elsewhere hear it
- * from them. */
-enum { HOLD_S = 3 };
+ * from them. They may compute for a while before they wait, so where there are some the guard is
+ * patient: two would say it otherwise. */
+enum { HOLD_S = 3, HOLD_WITH_MATES_S = 10 };
 
 /* Shared by guard and worker; one writer each. */
 struct page {
     volatile int left;
+    volatile int mates; /* other ranks of this host */
     volatile int layer;
     char stage[32];
 };
@@ -41,42 +43,47 @@ static bool has_threads(void)
     return n > 1;
 }
 
-static void say_lost(int status)
+void dgm_guard_say_lost(const char *how)
 {
     static const char *const names[] = {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID"};
     const char *rank = NULL;
-    char host[64] = "unknown", how[64], where[64], said[320];
+    char host[64] = "unknown", where[64] = "its work", said[320];
     for (size_t i = 0; i < sizeof names / sizeof names[0] && rank == NULL; i++)
         rank = getenv(names[i]);
     (void)gethostname(host, sizeof host - 1);
-    if (WIFSIGNALED(status))
-        (void)snprintf(how, sizeof how, "was killed by signal %d (%s)", WTERMSIG(status),
-                       strsignal(WTERMSIG(status)));
-    else
-        (void)snprintf(how, sizeof how, "exited with code %d", WEXITSTATUS(status));
-    if (page->layer >= 0)
+    if (page != NULL && page->layer >= 0)
         (void)snprintf(where, sizeof where, "%.31s, layer %d", page->stage, page->layer);
-    else
+    else if (page != NULL)
         (void)snprintf(where, sizeof where, "%.31s", page->stage);
     (void)snprintf(said, sizeof said,
-                   "rank %s (host %s) was lost in %s: its process %s; the job cannot go on without "
-                   "its experts",
+                   "rank %s (host %s) was lost in %s: %s; the job cannot go on without its experts",
                    rank != NULL ? rank : "?", host, where, how);
     dgm_log_failure(said);
 }
 
-/* Waits for the end of the worker, then as long as HOLD_S for the launcher to end the job. */
+static void say_ended(int status)
+{
+    char how[96];
+    if (WIFSIGNALED(status))
+        (void)snprintf(how, sizeof how, "its process was killed by signal %d (%s)",
+                       WTERMSIG(status), strsignal(WTERMSIG(status)));
+    else
+        (void)snprintf(how, sizeof how, "its process exited with code %d", WEXITSTATUS(status));
+    dgm_guard_say_lost(how);
+}
+
+/* Waits for the end of the worker, then for others to say it and for the launcher to end the job. */
 static _Noreturn void guard(pid_t worker, const sigset_t *set)
 {
     int status = 0;
     bool gone = false, told = false;
-    const struct timespec hold = {.tv_sec = HOLD_S};
     for (;;) {
+        const struct timespec hold = {.tv_sec = page->mates > 0 ? HOLD_WITH_MATES_S : HOLD_S};
         const int sig = gone ? sigtimedwait(set, NULL, &hold) : sigwaitinfo(set, NULL);
         if (sig < 0 && errno == EINTR)
             continue;
         if (sig < 0 && gone) {
-            say_lost(status);
+            say_ended(status);
             break;
         }
         if (sig == SIGUSR1 && !gone)
@@ -159,6 +166,12 @@ void dgm_guard_at(const char *stage, int layer)
         return;
     (void)strncpy(page->stage, stage, sizeof page->stage - 1);
     page->layer = layer;
+}
+
+void dgm_guard_mates(int n)
+{
+    if (page != NULL)
+        page->mates = n;
 }
 
 void dgm_guard_leave(void)

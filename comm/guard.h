@@ -33,6 +33,12 @@ pid_t dgm_guard_pid(void);
 /* dgm_guard_at - where the worker is, for the guard's message. Cheap. `stage`: any string. */
 void dgm_guard_at(const char *stage, int layer);
 
+/* dgm_guard_mates - how many other ranks there are on this host, which see it when this one dies. */
+void dgm_guard_mates(int n);
+
+/* dgm_guard_say_lost - the sentence about this rank: "rank 2 (host b) was lost in decode, layer 3: HOW; ...". */
+void dgm_guard_say_lost(const char *how);
+
 /* dgm_guard_leave - from now on the end of this process, whatever its exit code, is in good order.
  */
 void dgm_guard_leave(void);

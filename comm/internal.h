@@ -71,7 +71,8 @@ struct dgm_comm {
         int code, culprit;
         char text[DGM_VERDICT_LEN];
     } verdict;
-    bool said; /* a rank has printed the verdict */
+    int speaker; /* the lowest rank that took the word to print the verdict; -1: nobody yet */
+    bool said;   /* a rank has printed it */
 
     dgm_wire *wires; /* [2 * size], for gathers */
     dgm_slot *slots;
@@ -116,7 +117,8 @@ enum dgm_notice_kind {
     DGM_NOTICE_WAIT,  /* I wait for `rank` */
     DGM_NOTICE_GO,    /* I no longer wait */
     DGM_NOTICE_ABORT, /* the job ends: code, culprit `rank`, sentence */
-    DGM_NOTICE_SAID,  /* I printed the sentence */
+    DGM_NOTICE_SPEAK, /* I am about to print the sentence */
+    DGM_NOTICE_SAID,  /* I printed it */
 };
 
 typedef struct dgm_notice {
@@ -126,6 +128,9 @@ typedef struct dgm_notice {
 } dgm_notice;
 
 void dgm_notice_tell(dgm_comm *c, const dgm_notice *n, int except);
+
+/* dgm_end_print - prints the verdict on one of the ranks that have it; returns when that is done. */
+void dgm_end_print(dgm_comm *c);
 
 /*
  * dgm_end_mark - leaves `code` in $DGM_RUN_DIR/name for dragoman-mpirun, if it runs on this host:

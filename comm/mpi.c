@@ -7,19 +7,28 @@
  * Isend, Irecv, Iprobe and Test. Data and notices travel on two communicators, so that a wildcard
  * receive never slows the matching of data.
  */
+#define _GNU_SOURCE
+#include "base/clock.h"
+#include "base/log.h"
 #include "comm/backend.h"
 #include "comm/guard.h"
 
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <mpi.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
 
-/* Joining and leaving wait for every rank. */
-enum { JOIN_TIMEOUT_S = 120, LEAVE_TIMEOUT_S = 30 };
+/* Joining and leaving wait for every rank. A connection that broke: longer than guards wait (guard.c),
+ * and one rank after another. */
+enum { JOIN_TIMEOUT_S = 120, LEAVE_TIMEOUT_S = 30, BROKEN_S = 15, BROKEN_TURN_S = 2 };
 
 /* A round in flight: receives, then sends. Those before `next` are done. */
 typedef struct mpi_round {
@@ -33,6 +42,7 @@ typedef struct mpi_link {
     dgm_link base;
     MPI_Comm data, notices;
     mpi_round rounds[DGM_LANES];
+    bool *broken; /* [ranks]: the way there, so nothing with it ends any more */
 
     MPI_Request *posts; /* [n_posts], by slot */
     int n_posts;
@@ -59,6 +69,45 @@ static void timer(int seconds, const char *sentence)
     (void)setitimer(ITIMER_REAL, &t, NULL);
 }
 
+/* The rank of this process while the job runs, else -1, and the thread that calls MPI. */
+static int at_work = -1;
+static pthread_t caller;
+
+static _Noreturn void hold_still(void)
+{
+    const int64_t until = dgm_now_ns() + (BROKEN_S + at_work * BROKEN_TURN_S) * INT64_C(1000000000);
+    while (dgm_now_ns() < until) /* signals end a sleep */
+        (void)nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+    dgm_guard_say_lost("its connection to another rank broke");
+    dgm_guard_leave();
+    _exit(dgm_exit_code(DGM_EPEER));
+}
+
+/*
+ * ompi_rte_abort - Open MPI's own way out, taken over. Its TCP transport goes that way from within a call when a peer
+ * has died for which bytes still wait: a second rank is gone, and those of its host would say that it was the one that
+ * was lost. So this rank holds still: those who see the death, a rank of that host or its guard, say it and end the
+ * job. Where nobody died, and a network broke, this rank says that. Its other threads, which hear that the launcher
+ * is gone, leave as Open MPI does.
+ */
+_Noreturn void ompi_rte_abort(int code, char *fmt, ...);
+_Noreturn void ompi_rte_abort(int code, char *fmt, ...)
+{
+    char text[512] = "";
+    va_list ap;
+    if (at_work >= 0 && pthread_equal(pthread_self(), caller))
+        hold_still();
+    va_start(ap, fmt);
+    if (fmt != NULL)
+        (void)vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    void (*theirs)(int, char *, ...) = NULL;
+    *(void **)&theirs = dlsym(RTLD_NEXT, "ompi_rte_abort");
+    if (theirs != NULL)
+        theirs(code, text[0] != '\0' ? "%s" : NULL, text);
+    _exit(dgm_exit_code(DGM_EPEER));
+}
+
 static int check(int rc, const char *call, int peer)
 {
     if (rc == MPI_SUCCESS)
@@ -67,6 +116,25 @@ static int check(int rc, const char *call, int peer)
     int n = 0;
     (void)MPI_Error_string(rc, text, &n);
     return dgm_fail(DGM_EPEER, "%s with rank %d: %.*s", call, peer, n, text);
+}
+
+/*
+ * breaks - the transport failed on a call with `peer`, which most likely died. What it says does not tell, so that is
+ * left to those who can: the call counts as one that has not ended yet, and the wait for it finds out (wait.c).
+ */
+static bool breaks(mpi_link *m, int rc, const char *call, int peer, MPI_Request *req)
+{
+    int class = MPI_SUCCESS;
+    if (rc == MPI_SUCCESS)
+        return false;
+    (void)MPI_Error_class(rc, &class);
+    if (class != MPI_ERR_INTERN && class != MPI_ERR_OTHER && class != MPI_ERR_UNKNOWN)
+        return false;
+    (void)check(rc, call, peer);
+    dgm_log(DGM_LOG_DEBUG, "comm", "%s", dgm_error_text());
+    m->broken[peer] = true;
+    *req = MPI_REQUEST_NULL; /* it may have left anything there */
+    return true;
 }
 
 static int tag_of(const mpi_link *m, enum dgm_channel ch, int lane)
@@ -100,11 +168,15 @@ static void free_rounds(mpi_link *m)
         free(m->rounds[i].peers);
         free(m->rounds[i].reqs);
     }
+    free(m->broken);
 }
 
 static int make_rounds(mpi_link *m)
 {
     const size_t room = 2 * (size_t)m->base.size;
+    m->broken = calloc((size_t)m->base.size, sizeof *m->broken);
+    if (m->broken == NULL)
+        return dgm_fail(DGM_ENOMEM, "mpi: out of memory for %d ranks", m->base.size);
     for (int i = 0; i < DGM_LANES; i++) {
         mpi_round *r = &m->rounds[i];
         r->reqs = malloc(room * sizeof *r->reqs); // NOLINT(bugprone-sizeof-expression)
@@ -142,6 +214,8 @@ static int mpi_open(dgm_link **out)
         goto err_free;
     if (m->base.rank > 0)
         leave_stdin();
+    at_work = m->base.rank;
+    caller = pthread_self();
     *out = &m->base;
     return DGM_OK;
 
@@ -155,6 +229,7 @@ err_free:
 static void mpi_close(dgm_link *l)
 {
     mpi_link *m = (mpi_link *)l;
+    at_work = -1;
     timer(LEAVE_TIMEOUT_S, "dragoman: the ranks of this job did not end together in 30 s\n");
     (void)MPI_Comm_free(&m->notices);
     (void)MPI_Comm_free(&m->data);
@@ -179,32 +254,37 @@ static int mpi_begin(dgm_link *l, const dgm_round *r)
     for (int i = 0; i < r->n_recvs; i++) {
         const dgm_wire *w = &r->recvs[i];
         f->peers[i] = w->peer;
-        DGM_TRY(
-            check(MPI_Irecv(w->buf, (int)w->bytes, MPI_BYTE, w->peer, tag, m->data, &f->reqs[i]),
-                  "MPI_Irecv", w->peer));
+        const int rc =
+            MPI_Irecv(w->buf, (int)w->bytes, MPI_BYTE, w->peer, tag, m->data, &f->reqs[i]);
+        if (!breaks(m, rc, "MPI_Irecv", w->peer, &f->reqs[i]))
+            DGM_TRY(check(rc, "MPI_Irecv", w->peer));
     }
     for (int i = 0; i < r->n_sends; i++) {
         const dgm_wire *w = &r->sends[i];
         f->peers[r->n_recvs + i] = w->peer;
-        DGM_TRY(check(MPI_Isend(w->buf, (int)w->bytes, MPI_BYTE, w->peer, tag, m->data,
-                                &f->reqs[r->n_recvs + i]),
-                      "MPI_Isend", w->peer));
+        const int rc = MPI_Isend(w->buf, (int)w->bytes, MPI_BYTE, w->peer, tag, m->data,
+                                 &f->reqs[r->n_recvs + i]);
+        if (!breaks(m, rc, "MPI_Isend", w->peer, &f->reqs[r->n_recvs + i]))
+            DGM_TRY(check(rc, "MPI_Isend", w->peer));
     }
     return DGM_OK;
 }
 
 static int mpi_test(dgm_link *l, int lane, int *peer)
 {
-    mpi_round *f = &((mpi_link *)l)->rounds[lane];
+    mpi_link *m = (mpi_link *)l;
+    mpi_round *f = &m->rounds[lane];
     for (; f->next < f->n_reqs; f->next++) {
         int done = 0, bytes = 0;
         MPI_Status st;
         const int i = f->next;
-        DGM_TRY(check(MPI_Test(&f->reqs[i], &done, &st), "MPI_Test", f->peers[i]));
-        if (!done) {
-            *peer = f->peers[i];
+        *peer = f->peers[i];
+        const int rc = MPI_Test(&f->reqs[i], &done, &st); /* moves all others on, too */
+        if (m->broken[*peer] || breaks(m, rc, "MPI_Test", *peer, &f->reqs[i]))
             return DGM_OK;
-        }
+        DGM_TRY(check(rc, "MPI_Test", *peer));
+        if (!done)
+            return DGM_OK;
         if (i < f->n_recvs) {
             (void)MPI_Get_count(&st, MPI_BYTE, &bytes);
             f->recvs[i].bytes = (size_t)bytes;
@@ -255,9 +335,12 @@ static int mpi_post(dgm_link *l, int slot, enum dgm_channel ch, int peer, const 
         while (m->n_posts <= slot)
             m->posts[m->n_posts++] = MPI_REQUEST_NULL;
     }
-    return check(MPI_Isend(buf, (int)bytes, MPI_BYTE, peer, tag_of(m, ch, 0), comm_of(m, ch),
-                           &m->posts[slot]),
-                 "MPI_Isend", peer);
+    if (m->broken[peer])
+        return DGM_OK; /* it has nobody who could receive it */
+    const int rc = MPI_Isend(buf, (int)bytes, MPI_BYTE, peer, tag_of(m, ch, 0), comm_of(m, ch),
+                             &m->posts[slot]);
+    return breaks(m, rc, "MPI_Isend", peer, &m->posts[slot]) ? DGM_OK
+                                                             : check(rc, "MPI_Isend", peer);
 }
 
 static bool mpi_posted(dgm_link *l, int slot)

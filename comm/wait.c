@@ -93,6 +93,10 @@ static void hear(dgm_comm *c, int from, dgm_notice *n)
         (void)dgm_wait_verdict(c, n->code, n->rank >= 0 && n->rank < c->size ? n->rank : from, "%s",
                                n->text);
         break;
+    case DGM_NOTICE_SPEAK:
+        if (c->speaker < 0 || from < c->speaker)
+            c->speaker = from;
+        break;
     case DGM_NOTICE_SAID:
         c->said = true;
         break;

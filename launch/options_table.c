@@ -517,7 +517,9 @@ const dgm_opt dgm_option_rows[] = {
          "either a Unix socket in $XDG_RUNTIME_DIR or /tmp, which its owner alone can use",
          NULL),
     TEXT("http", 0, serve_group, http, "", "HOST:PORT", V, NONE,
-         "answer /metrics, /healthz and /readyz there, such as 127.0.0.1:9464", NULL),
+         "answer /metrics, /healthz and /readyz there, such as 127.0.0.1:9464; port 0: any that is "
+         "free, which the log tells",
+         NULL),
     TEXT("web", 0, serve_group, web, "", "HOST:PORT", V, NONE,
          "a page to try translations by hand there, such as 127.0.0.1:8080; it asks for a token "
          "where --tokens is set",

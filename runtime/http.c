@@ -95,7 +95,9 @@ static int start(dgm_http *h, const struct sockaddr *at)
     if (h->daemon == NULL)
         return dgm_fail(DGM_EUSAGE, "--http %s: %s", address,
                         errno != 0 ? strerror(errno) : "cannot listen there");
-    dgm_log(DGM_LOG_INFO, "serve", "http://%s/metrics, /healthz, /readyz", address);
+    const union MHD_DaemonInfo *port = MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_BIND_PORT);
+    dgm_log(DGM_LOG_INFO, "serve", "http://%.*s:%u/metrics, /healthz, /readyz",
+            (int)(strrchr(address, ':') - address), address, port == NULL ? 0U : port->port);
     return DGM_OK;
 }
 

@@ -1,5 +1,7 @@
 #include "tests/comm/hub.h"
 
+#include "base/clock.h"
+
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +14,7 @@ struct message {
     int from, to, lane;
     enum dgm_channel ch;
     uint32_t epoch;
+    int64_t due_ns;
     size_t bytes;
     char data[];
 };
@@ -28,6 +31,7 @@ struct hub_link {
 /* mutex guards the list of messages on their way, oldest first. */
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct message *first, **last = &first;
+int hub_latency_ms;
 
 static _Thread_local struct {
     int rank, size;
@@ -60,7 +64,8 @@ static int send_to(dgm_link *l, int lane, enum dgm_channel ch, int peer, const v
     struct message *m = malloc(sizeof *m + bytes);
     if (m == NULL)
         return dgm_fail(DGM_ENOMEM, "hub: out of memory");
-    *m = (struct message){NULL, l->rank, peer, lane, ch, l->epoch, bytes};
+    const int64_t due_ns = dgm_now_ns() + (int64_t)hub_latency_ms * 1000000;
+    *m = (struct message){NULL, l->rank, peer, lane, ch, l->epoch, due_ns, bytes};
     if (bytes > 0)
         memcpy(m->data, buf, bytes);
     (void)pthread_mutex_lock(&mutex);
@@ -87,10 +92,11 @@ static bool hub_posted(dgm_link *l, int slot)
  * held. */
 static struct message **find(const dgm_link *l, int lane, enum dgm_channel ch, int peer)
 {
+    const int64_t now = dgm_now_ns();
     for (struct message **p = &first; *p != NULL; p = &(*p)->next) {
         const struct message *m = *p;
-        if (m->to == l->rank && m->lane == lane && m->ch == ch && m->epoch == l->epoch &&
-            (peer == DGM_ANY_PEER || m->from == peer))
+        if (m->due_ns <= now && m->to == l->rank && m->lane == lane && m->ch == ch &&
+            m->epoch == l->epoch && (peer == DGM_ANY_PEER || m->from == peer))
             return p;
     }
     return NULL;

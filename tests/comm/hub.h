@@ -10,6 +10,9 @@
 #include "comm/backend.h"
 #include "comm/comm.h"
 
+/* How long a message is on its way; 0 if a test does not say otherwise. */
+extern int hub_latency_ms;
+
 /* Runs fn(c, ctx) as each of n_ranks ranks, each in its thread with its own handle; returns when
  * all did. */
 void hub_run(int n_ranks, const dgm_comm_config *cfg, void (*fn)(dgm_comm *c, void *ctx),

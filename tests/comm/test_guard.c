@@ -85,7 +85,7 @@ static void test_reused_pid(void **state)
 
 /* ---- guard ---- */
 
-enum how { LEAVE, VANISH, WAIT, LEAVE_AT_ONCE };
+enum how { LEAVE, VANISH, WAIT, WAIT_WITH_MATES, LEAVE_AT_ONCE };
 
 static volatile sig_atomic_t got;
 static void on_signal(int sig)
@@ -99,6 +99,7 @@ static _Noreturn void rank_main(enum how how, int tell)
     if (!dgm_guard_start())
         _exit(99);
     dgm_guard_at("decode", 5);
+    dgm_guard_mates(how == WAIT_WITH_MATES ? 2 : 0);
     (void)signal(SIGTERM, on_signal);
     const pid_t pid = getpid();
     if (write(tell, &pid, sizeof pid) != sizeof pid)
@@ -188,6 +189,21 @@ static void test_killed_and_told(void **state)
     assert_string_equal(said, "");
 }
 
+/* Other ranks of the host may compute for a while before they notice: the guard leaves it to them for longer. */
+static void test_mates_are_late(void **state)
+{
+    (void)state;
+    skip_with_threads();
+    char said[512];
+    const struct rank r = start(WAIT_WITH_MATES);
+    (void)kill(r.worker, SIGKILL);
+    (void)usleep(4000000);
+    assert_int_equal(waitpid(r.guard, NULL, WNOHANG), 0);
+    (void)kill(r.guard, SIGTERM);
+    assert_int_equal(finish(r, said, sizeof said), 6);
+    assert_string_equal(said, "");
+}
+
 static void test_signals(void **state)
 {
     (void)state;
@@ -245,15 +261,11 @@ static void test_switched_off(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_alive),
-        cmocka_unit_test(test_reused_pid),
-        cmocka_unit_test(test_switched_off),
-        cmocka_unit_test(test_good_order),
-        cmocka_unit_test(test_vanished),
-        cmocka_unit_test(test_killed_and_told),
-        cmocka_unit_test(test_signals),
-        cmocka_unit_test(test_second_signal),
-        cmocka_unit_test(test_worker_dies_with_guard),
+        cmocka_unit_test(test_alive),          cmocka_unit_test(test_reused_pid),
+        cmocka_unit_test(test_switched_off),   cmocka_unit_test(test_good_order),
+        cmocka_unit_test(test_vanished),       cmocka_unit_test(test_killed_and_told),
+        cmocka_unit_test(test_mates_are_late), cmocka_unit_test(test_signals),
+        cmocka_unit_test(test_second_signal),  cmocka_unit_test(test_worker_dies_with_guard),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -255,6 +255,40 @@ static void test_ended_process(void **state)
     assert_true(seen[0].seconds < 20);
 }
 
+/* Rank 2 was lost, and 1 knows; 0 hears of it late, when 1 is about to print, does, or has done so. Messages take a while. */
+static void last_word_fn(dgm_comm *c, void *ctx)
+{
+    const int late_ms = *(const int *)ctx;
+    if (dgm_comm_rank(c) == 2)
+        return;
+    if (dgm_comm_rank(c) == 0)
+        (void)usleep((useconds_t)late_ms * 1000);
+    (void)dgm_wait_verdict(c, DGM_EPEER, 2, "rank 2 was lost");
+    dgm_end_print(c);
+}
+
+static void test_one_sentence(void **state)
+{
+    (void)state;
+    hub_latency_ms = 15;
+    const int err = dup(STDERR_FILENO);
+    for (int late_ms = 280; late_ms <= 360; late_ms += 10) {
+        int words[2];
+        char said[512] = "";
+        assert_int_equal(pipe(words), 0);
+        (void)dup2(words[1], STDERR_FILENO);
+        hub_run_leaving(3, &patient, last_word_fn, &late_ms);
+        (void)dup2(err, STDERR_FILENO);
+        (void)close(words[1]);
+        assert_true(read(words[0], said, sizeof said - 1) > 0);
+        (void)close(words[0]);
+        if (strcmp(said, "dragoman: rank 2 was lost\n") != 0)
+            fail_msg("%d ms late: want one sentence, found '%s'", late_ms, said);
+    }
+    (void)close(err);
+    hub_latency_ms = 0;
+}
+
 static void desync_fn(dgm_comm *c, void *ctx)
 {
     (void)ctx;
@@ -321,6 +355,7 @@ int main(void)
         cmocka_unit_test(test_cycle_ends),
         cmocka_unit_test(test_abort_reaches_all),
         cmocka_unit_test(test_ended_process),
+        cmocka_unit_test(test_one_sentence),
         cmocka_unit_test(test_different_exchanges),
         cmocka_unit_test(test_how_it_was_started),
         cmocka_unit_test(test_beats_come_before_warnings),

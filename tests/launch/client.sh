@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # `dragoman client` against a server that only echoes, and drops, refuses and dawdles on demand.
 # usage: client.sh DRAGOMAN_BINARY FAKE_SERVER_BINARY
+# shellcheck disable=SC2317 # functions that await calls
 set -u
 # shellcheck source=tests/launch/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -12,11 +13,7 @@ sock=$dir/s.sock server=
 serve() {
     "$fake" "$sock" "$@" >"$dir/counts" &
     server=$!
-    for _ in $(seq 200); do
-        [ -S "$sock" ] && return
-        sleep 0.01
-    done
-    fail "the server did not start"
+    await_from "$server" a_socket "$sock" || fail "the server did not start"
 }
 stop_server() {
     kill "$server" && wait "$server"
@@ -117,10 +114,7 @@ mkfifo "$dir/typed"
 client=$!
 exec 5>"$dir/typed"
 echo one >&5
-for _ in $(seq 300); do
-    [ -s "$dir/out" ] && break
-    sleep 0.01
-done
+await_from "$client" filled "$dir/out"
 [ "$(cat "$dir/out")" = 'deu_Latn:one' ] || fail "a typed line: '$(cat "$dir/out")'"
 exec 5>&-
 wait $client || fail "typed: exit code $?"
@@ -135,16 +129,14 @@ stop_server
 grep -q 'connections 8 ' "$dir/counts" || fail "$(cat "$dir/counts")"
 
 # ---- killed in the middle, and started again: each line once ----
-serve credits=16 pause_us=50
+serve credits=16 pause_us=150 # a run takes long enough to be killed in, on a busy machine too
 runs_to=$dir/file
+grown() { [ "$(stat -c %s "$runs_to.part" 2>/dev/null || echo 0)" -gt $((had + 8000)) ]; }
 for _ in 1 2 3; do
     "$dragoman" client --connect "unix:$sock" -s eng_Latn -t deu_Latn -i "$dir/many" -o "$runs_to" 2>>"$dir/kills" &
     client=$!
     had=$(stat -c %s "$runs_to.part" 2>/dev/null || echo 0)
-    for _ in $(seq 300); do
-        [ "$(stat -c %s "$runs_to.part" 2>/dev/null || echo 0)" -gt $((had + 8000)) ] && break
-        sleep 0.01
-    done
+    await_from "$client" grown
     sleep 0.15
     kill -KILL $client 2>/dev/null || fail "it was done before it could be killed"
     wait $client 2>/dev/null
@@ -178,10 +170,7 @@ same "$dir/want" <(jq .line "$dir/told")
 # ---- a signal: what is in flight is finished ----
 "$dragoman" client --connect "unix:$sock" -s eng_Latn -t deu_Latn -i "$dir/many" -o "$dir/stopped" 2>"$dir/err" &
 client=$!
-for _ in $(seq 300); do
-    [ -s "$dir/stopped.part" ] && break
-    sleep 0.01
-done
+await_from "$client" filled "$dir/stopped.part"
 kill -TERM $client
 wait $client
 [ $? -eq 143 ] || fail "SIGTERM: not exit code 143"

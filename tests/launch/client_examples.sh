@@ -64,8 +64,7 @@ same() { cmp -s "$dir/want" "$dir/out" || fail "$lang: other lines than $1"; }
 fakes() {
     "$fake" "$sock" "$@" >"$dir/counts" &
     server=$!
-    for _ in $(seq 200); do [ -S "$sock" ] && return; sleep 0.01; done
-    fail 'no fake server'
+    await_from "$server" a_socket "$sock" || fail 'no fake server'
 }
 counted() {
     kill "$server"
@@ -90,7 +89,7 @@ for lang in "${!programs[@]}"; do
     typist=$!
     exec 5>"$dir/typed.$lang"
     echo one >&5
-    for _ in $(seq 500); do [ -s "$dir/out" ] && break; sleep 0.01; done
+    await_from "$typist" filled "$dir/out"
     [ "$(cat "$dir/out")" = deu_Latn:one ] || fail "$lang: a line that is typed: '$(cat "$dir/out")'"
     exec 5>&-
     wait $typist || fail "$lang: typed: exit code $?"
@@ -112,8 +111,8 @@ done
 # ---- dragoman serve: the bytes of translate, flagged lines, deadlines; over TCP and TLS too ----
 { head -n 12 "$here/models/sample/pictures.eng_Latn.txt"; printf '\nb\xffd\nA dog.'; } >"$dir/some"
 "$dragoman" translate -s en -t de -i "$dir/some" >"$dir/want" 2>/dev/null
-port=$((20000 + RANDOM % 20000))
-serves --listen "tcp:127.0.0.1:$port"
+serves --listen tcp:127.0.0.1:0
+port=$(tcp_port "$dir/server")
 for lang in "${!programs[@]}"; do
     for address in "$at" "tcp:127.0.0.1:$port"; do
         cp "$dir/some" "$dir/in"
@@ -136,7 +135,7 @@ over_two() {
     shift
     asks "$code" "$at" &
     asker=$!
-    for _ in $(seq 500); do [ -s "$dir/out" ] && break; sleep 0.01; done
+    await_from "$asker" filled "$dir/out"
     kill -KILL "$server"
     wait "$server" 2>/dev/null
     serves "$@"
@@ -161,7 +160,8 @@ if ! command -v openssl >/dev/null; then
 fi
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=here -addext 'subjectAltName=DNS:localhost,IP:127.0.0.1' \
     -keyout "$dir/key.pem" -out "$dir/cert.pem" 2>"$dir/err" || fail 'openssl req'
-serves --listen "tcp:127.0.0.1:$port" --tls-cert "$dir/cert.pem" --tls-key "$dir/key.pem"
+serves --listen tcp:127.0.0.1:0 --tls-cert "$dir/cert.pem" --tls-key "$dir/key.pem"
+port=$(tcp_port "$dir/server")
 cp "$dir/some" "$dir/in"
 cp "$dir/some.want" "$dir/want"
 if [ -n "${programs[perl]:-}" ] && ! perl -MIO::Socket::SSL -e 1 2>/dev/null; then

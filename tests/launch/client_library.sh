@@ -14,10 +14,7 @@ mv "$dir/installed" "$dir/moved"
 library=$(dirname "$(find "$dir/moved" -name libdragoman_client.so)")
 "$fake" "$dir/s.sock" >"$dir/counts" &
 server=$!
-for _ in $(seq 200); do
-    [ -S "$dir/s.sock" ] && break
-    sleep 0.01
-done
+await_from "$server" a_socket "$dir/s.sock"
 
 # says WHO PROGRAM
 says() {

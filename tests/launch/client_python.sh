@@ -18,11 +18,7 @@ sock=$dir/s.sock
 starts() {
     "$@" >"$dir/counts" 2>"$dir/server" &
     server=$!
-    for _ in $(seq 500); do
-        [ -S "$sock" ] && return
-        sleep 0.02
-    done
-    fail "no server: $(cat "$dir/server")"
+    await_from "$server" a_socket "$sock" || fail "no server: $(cat "$dir/server")"
 }
 stop_server() {
     kill "$server"

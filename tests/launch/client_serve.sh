@@ -12,11 +12,7 @@ sock=$dir/s.sock
 serve() {
     "$dragoman" serve --listen "unix:$sock" "$@" 2>"$dir/server" &
     server=$!
-    for _ in $(seq 500); do
-        "$dragoman" client --connect "unix:$sock" --attempts 1 health >/dev/null 2>&1 && return
-        sleep 0.02
-    done
-    fail "no server: $(cat "$dir/server")"
+    await_from "$server" "$dragoman" client --connect "unix:$sock" --attempts 1 health >/dev/null 2>&1 || fail "no server: $(cat "$dir/server")"
 }
 
 # same ARGS...: client and translate write the same, and end alike.
@@ -93,10 +89,7 @@ for _ in $(seq 20); do cat "$here/models/sample/pictures.eng_Latn.txt"; done | a
 "$dragoman" translate -s en -t de --beam-size 1 <"$dir/in" >"$dir/want" 2>/dev/null
 "$dragoman" client --connect "unix:$sock" -s en -t de --beam-size 1 -i "$dir/in" -o "$dir/file" 2>"$dir/err" &
 client=$!
-for _ in $(seq 500); do
-    [ -s "$dir/file.part" ] && break
-    sleep 0.01
-done
+await_from "$client" filled "$dir/file.part"
 kill -KILL $server
 wait $server 2>/dev/null
 serve
@@ -106,10 +99,7 @@ cmp -s "$dir/want" "$dir/file" || fail "client over two servers: another text"
 # ---- with other options the answers would not go with those before ----
 "$dragoman" client --connect "unix:$sock" -s en -t de -i "$dir/in" -o "$dir/other" 2>"$dir/err" &
 client=$!
-for _ in $(seq 500); do
-    [ -s "$dir/other.part" ] && break
-    sleep 0.01
-done
+await_from "$client" filled "$dir/other.part"
 kill -KILL $server
 wait $server 2>/dev/null
 serve --beam-size 2

@@ -53,9 +53,14 @@ await_from() {
         sleep 0.02
     done
 }
-# says_so FILE PATTERN, gone PID: for await.
+# says_so FILE PATTERN, filled FILE, a_socket PATH, gone PID: for await.
 says_so() { grep -Eq -- "$2" "$1" 2>/dev/null; }
+filled() { [ -s "$1" ]; }
+a_socket() { [ -S "$1" ]; }
 gone() { ! kill -0 "$1" 2>/dev/null; }
+# tcp_port LOG, http_port LOG: which the server took that was told port 0, for clients and for /metrics.
+tcp_port() { sed -n 's|.*listening on .*(tcp:[^ ]*:\([0-9]*\)).*|\1|p' "$1" | tail -n 1; }
+http_port() { sed -n 's|.*http://[^ /]*:\([0-9]*\)/metrics.*|\1|p' "$1" | tail -n 1; }
 
 # rank_pid RANK ADDRESS: of `serve --listen ADDRESS` on several ranks; not the guard beside it, which has another name.
 rank_pid() {

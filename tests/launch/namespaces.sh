@@ -16,9 +16,11 @@ for tool in mpirun ip unshare hostname; do
     command -v $tool >/dev/null || skip "$tool is not installed"
 done
 
-# Names and network of this run's own: taking namespaces down is not immediate.
-id=$((RANDOM % 1000))
-net=10.$((100 + RANDOM % 100)).$((RANDOM % 250)) bridge=dgmbr$id
+# Names and network of this run's own, that nobody else has: taking namespaces down is not immediate.
+id=$$ bridge=dgmbr$$ net=
+while [ -z "$net" ] || [ -n "$(ip -o -4 addr show to "$net.0/24")$(ip route show root "$net.0/24")" ]; do
+    net=10.$((100 + RANDOM % 100)).$((RANDOM % 250))
+done
 hosts=("dgm$id-a" "dgm$id-b")
 
 # shellcheck disable=SC2317 # called by the trap

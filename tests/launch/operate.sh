@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # What operators hold on to: logs as JSON, with a line for each request; sockets from systemd, and the unit files; a dashboard whose
 # metrics are there. usage: operate.sh DRAGOMAN_BINARY SERVE_CLIENT
+# shellcheck disable=SC2317 # functions that await calls
 set -u
 # shellcheck source=tests/launch/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -10,12 +11,13 @@ sock=$dir/s at=unix:$dir/s
 pid=''
 trap '[ -z "$pid" ] || kill -KILL $pid 2>/dev/null; rm -rf "$dir"' EXIT
 
-ask() { timeout 20 "$client" "$at" "$@" 2>>"$dir/err"; }
+ask() { timeout 60 "$client" "$at" "$@" 2>>"$dir/err"; }
+ready() { [ "$(ask health)" = 'state 2' ]; }
 # starts COMMAND...: in the background, until it is ready.
 starts() {
     "$@" >"$dir/server.out" 2>"$dir/server.err" &
     pid=$!
-    for _ in $(seq 600); do [ "$(ask health)" = 'state 2' ] && { : >"$dir/err"; return; }; sleep 0.05; done
+    await_from $pid ready && { : >"$dir/err"; return; }
     cp "$dir/server.err" "$dir/err"
     fail "the server does not start: $*"
     exit 1
@@ -33,8 +35,8 @@ ends() {
 # ---- logs ----
 # logged FILTER WHAT: some line of the log is so.
 logged() { jq -es "any($1)" "$dir/server.err" >/dev/null || { tail -n 3 "$dir/server.err" >"$dir/err"; fail "log: $2"; }; }
-port=$((20000 + RANDOM % 20000))
-starts "$dragoman" serve --listen "$at" --http "127.0.0.1:$port" --log-format json --log-level debug
+starts "$dragoman" serve --listen "$at" --http 127.0.0.1:0 --log-format json --log-level debug
+port=$(http_port "$dir/server.err")
 printf 'A man.\n\nA dog runs.\n' | ask status en de >"$dir/got"
 ask status en 'x"\y' <<<'A man.' >"$dir/got"
 ask status en de deadline_ms=1 <<<"$(for _ in $(seq 40); do printf 'A man with a dog. '; done)" >"$dir/got"
@@ -116,19 +118,35 @@ logged '.[]; .level == "error" and .module == "end" and (.words | contains("nowh
 
 # ---- an engine that stands still: log, probes, metrics and health say where, and for how long ----
 at=unix:$dir/s
-starts "$dragoman" serve --listen "$at" --http "127.0.0.1:$port" --comm-stall-ms 200 --cache-mib 0
-page() { curl -s --max-time 10 "http://127.0.0.1:$port/$1"; }
+starts "$dragoman" serve --listen "$at" --http 127.0.0.1:0 --comm-stall-ms 200 --cache-mib 0
+port=$(http_port "$dir/server.err")
+page() { curl -s --max-time 60 "http://127.0.0.1:$port/$1"; }
+# freezes: the engine's thread stands still until thaws.
+mkfifo "$dir/cold"
+freezes() {
+    timeout 300 "$client" "$at" freeze $pid <"$dir/cold" >"$dir/frozen" 2>"$dir/err" &
+    freezer=$!
+    exec 6>"$dir/cold"
+    await_from $freezer filled "$dir/frozen"
+}
+thaws() {
+    exec 6>&-
+    wait $freezer
+}
+# went_on N: the log says so many times that the engine did.
+went_on() { [ "$(grep -c 'the engine goes on' "$dir/server.err")" -eq "$1" ]; }
 timeout 300 "$client" "$at" status en de <"$here/models/sample/pictures.eng_Latn.txt" >"$dir/got" &
 asker=$!
-for _ in $(seq 100); do ask statistics | grep -q 'computing_segments [1-9]' && break; sleep 0.02; done
-if ask freeze $pid 2500 >"$dir/frozen"; then
-    stall='rank 0 is since [1-9]\.[0-9] s in (plan|encode|decode|vocabulary|search|report|answers)(, layer [0-9]+)?, and does not go on'
-    grep -Eq "warn 0/1 serve $stall" "$dir/server.err" || { cp "$dir/server.err" "$dir/err"; fail 'an engine that stands: the log does not say where'; }
-    for _ in $(seq 50); do grep -q 'the engine goes on' "$dir/server.err" && break; sleep 0.05; done
-    grep -q 'the engine goes on' "$dir/server.err" || fail 'an engine that goes on: the log does not say so'
-    ask freeze $pid 2500 >"$dir/frozen" &
-    freezer=$!
-    for _ in $(seq 40); do [ "$(page healthz)" = ok ] || break; sleep 0.05; done
+works() { ask statistics | grep -q 'computing_segments [1-9]'; }
+await_from $asker works
+if freezes; then
+    stall='rank 0 is since [1-9][0-9]*\.[0-9] s in (plan|encode|decode|vocabulary|search|report|answers)(, layer [0-9]+)?, and does not go on'
+    await_from $pid says_so "$dir/server.err" "warn 0/1 serve $stall" || { cp "$dir/server.err" "$dir/err"; fail 'an engine that stands: the log does not say where'; }
+    thaws
+    await_from $pid went_on 1 || fail 'an engine that goes on: the log does not say so'
+    freezes || fail 'a thread can be held once only'
+    stands() { [ "$(page healthz)" != ok ]; }
+    await_from $pid stands
     for p in healthz readyz; do
         page $p | grep -Eqx "stalled: $stall" || { page $p >"$dir/err"; fail "an engine that stands: /$p does not say where"; }
     done
@@ -136,9 +154,10 @@ if ask freeze $pid 2500 >"$dir/frozen"; then
     timeout 20 "$dragoman" client --connect "$at" health >"$dir/health" 2>"$dir/err"
     [ $? -eq 6 ] || fail 'an engine that stands: client health is not 6'
     grep -Eq "^stalled: $stall" "$dir/health" || { cp "$dir/health" "$dir/err"; fail 'an engine that stands: client health does not say where'; }
-    wait $freezer
-    for _ in $(seq 50); do [ "$(page readyz)" = ok ] && break; sleep 0.05; done
-    [ "$(page readyz)$(page healthz)" = okok ] || fail 'an engine that goes on is not ready'
+    thaws
+    goes_on() { [ "$(page readyz)$(page healthz)" = okok ]; }
+    await_from $pid goes_on || fail 'an engine that goes on is not ready'
+    await_from $pid went_on 2
 else
     echo "SKIP operate: no thread can be held here: $(tail -n 1 "$dir/err")"
 fi
@@ -157,16 +176,15 @@ ends 143
 # ... which hears when requests are taken, that all is well, and that it ends
 "$client" "unix:$dir/notify" hear >"$dir/heard" &
 hearer=$!
-for _ in $(seq 100); do [ -S "$dir/notify" ] && break; sleep 0.02; done
+await_from $hearer a_socket "$dir/notify"
 export NOTIFY_SOCKET=$dir/notify
 starts "$client" "$at" activate "$dragoman" serve --drain-ms 1000
 unset NOTIFY_SOCKET
 [ "$(ask status en de <<<'A man.')" = 'ok Ein Mann.' ] || fail 'over a socket that was there'
 grep -q 'listening on descriptor 3 (LISTEN_FDS) (unix:/' "$dir/server.err" || fail 'the log does not name the socket'
 grep -c 'listening on' "$dir/server.err" | grep -qx 1 || fail 'it listens elsewhere too'
-for _ in $(seq 50); do grep -q READY "$dir/heard" && break; sleep 0.05; done
+await_from $hearer says_so "$dir/heard" READY
 ask drain >"$dir/got" # no signal: it may end before it tells of one
-for _ in $(seq 100); do kill -0 $pid 2>/dev/null || break; sleep 0.05; done
 wait $pid || fail "drained, the server ends with $?"
 pid=''
 kill $hearer
@@ -177,11 +195,11 @@ if ! grep -qx 'WATCHDOG=1' "$dir/heard" || ! grep -qx 'READY=1 STATUS=takes requ
 fi
 [ -S "$sock" ] || fail 'it removed a socket that is not its own'
 rm -f "$sock"
-starts "$client" tcp:127.0.0.1:$port activate "$dragoman" serve --listen "$at"
-at=tcp:127.0.0.1:$port
+starts "$client" tcp:127.0.0.1:0 activate "$dragoman" serve --listen "$at"
+at=tcp:127.0.0.1:$(tcp_port "$dir/server.err")
 [ "$(ask status en de <<<'A man.')" = 'ok Ein Mann.' ] || fail 'over a TCP socket that was there'
 ends 143
-timeout 20 "$client" "tcp:0.0.0.0:$port" activate "$dragoman" serve 2>"$dir/err"
+timeout 20 "$client" tcp:0.0.0.0:0 activate "$dragoman" serve 2>"$dir/err"
 [ $? -eq 2 ] || fail 'an open socket beyond loopback: exit code is not 2'
 grep -q 'descriptor 3 (LISTEN_FDS): is not on loopback' "$dir/err" || fail 'an open socket beyond loopback: no sentence'
 # shellcheck disable=SC2093 # in a process of its own

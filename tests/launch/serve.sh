@@ -67,9 +67,9 @@ same() {
     cmp -s "$dir/got" "$dir/want" || fail "$1 connections, $2 a request: other text than translate"
 }
 
-port=$((20000 + RANDOM % 20000))
 page() { curl -s --max-time 300 "http://127.0.0.1:$port/$1"; }
-starts "$dragoman" serve --listen "$at" --http "127.0.0.1:$port"
+starts "$dragoman" serve --listen "$at" --http 127.0.0.1:0
+port=$(http_port "$dir/server.err")
 [ "$(stat -c %a "$dir/socket")" = 600 ] || fail 'the socket is not its owner'\''s alone'
 same 75 1
 same 5 3
@@ -285,9 +285,8 @@ ask drain >"$dir/got"
 ends 0
 
 # ---- TCP on loopback; busy; too many ----
-port=$((20000 + RANDOM % 20000))
-at=tcp:127.0.0.1:$port
-starts "$dragoman" serve --listen "$at" --max-queue-tokens 200 --max-connections 3
+starts "$dragoman" serve --listen "$at" --listen tcp:127.0.0.1:0 --max-queue-tokens 200 --max-connections 3
+at=tcp:127.0.0.1:$(tcp_port "$dir/server.err")
 refuses 2 'address already in use' --listen "$at"
 says 'error forbidden: drain: want a client on the Unix socket, of the server'\''s user or root' "$(ask drain)"
 head -n 20 "$dir/asked" >"$dir/few"
@@ -397,9 +396,9 @@ kill -TERM $pid
 ends 143
 
 # a rank that is stopped in the middle: log, /readyz and health name it and the place; when it goes on, so does everything
-port=$((20000 + RANDOM % 20000))
 printf 'me:%s\n' "$(printf secret | sha256sum | cut -d' ' -f1)" >"$dir/tokens"
-starts "$here/launch/dragoman-mpirun" -n 2 serve --listen "$at" --cache-mib 0 --http "127.0.0.1:$port" --comm-stall-ms 3500 --idle-ms 3000
+starts "$here/launch/dragoman-mpirun" -n 2 serve --listen "$at" --cache-mib 0 --http 127.0.0.1:0 --comm-stall-ms 3500 --idle-ms 3000
+port=$(http_port "$dir/server.err")
 head -n 900 "$dir/many" >"$dir/part"
 ask lines 1 600 <"$dir/part" >"$dir/got" &
 good=$!

@@ -13,7 +13,8 @@
  *   flood N BYTES             N connections, each with so many bytes of a frame that never ends; prints how many of them the server
  *                             closed, and how many of these it told `busy`, then waits for the end of standard input
  *   ping N                    asks N times for health, and prints the median and the longest time that took, in ms
- *   freeze PID MS             the process's first thread, and no other, stands still for so long; prints `frozen`. ADDRESS is any word
+ *   freeze PID                the process's first thread, and no other, stands still until the end of standard input; prints `frozen`.
+ *                             ADDRESS is any word
  *   hear                      takes ADDRESS (unix:) for systemd's socket of messages, and prints what comes there, a line each
  *   activate PROGRAM ARGS...  listens at ADDRESS, as systemd does, and becomes the program, which gets the socket
  *   health | drain | languages | statistics
@@ -509,15 +510,17 @@ static int ping(const char *address, int n)
     return 0;
 }
 
-static int freeze(pid_t pid, int ms)
+static int freeze(pid_t pid)
 {
     int how;
+    char byte;
     if (ptrace(PTRACE_SEIZE, pid, NULL, NULL) != 0 ||
         ptrace(PTRACE_INTERRUPT, pid, NULL, NULL) != 0 || waitpid(pid, &how, __WALL) != pid)
         die(strerror(errno));
     (void)printf("frozen\n");
     (void)fflush(stdout);
-    (void)usleep((useconds_t)ms * 1000);
+    while (read(STDIN_FILENO, &byte, 1) > 0)
+        ;
     return ptrace(PTRACE_DETACH, pid, NULL, NULL) == 0 ? 0 : 1;
 }
 
@@ -616,8 +619,8 @@ int main(int argc, char **argv)
         return ping(address, atoi(argv[3]));
     if (strcmp(command, "hear") == 0)
         return hear(address);
-    if (strcmp(command, "freeze") == 0 && argc == 5)
-        return freeze(atoi(argv[3]), atoi(argv[4]));
+    if (strcmp(command, "freeze") == 0 && argc == 4)
+        return freeze(atoi(argv[3]));
     if (strcmp(command, "activate") == 0 && argc >= 4)
         return activate(address, argv + 3);
     return ask_one(address, command);

@@ -116,9 +116,9 @@ health() {
 }
 
 # ---- where there is work, and TCP ----
-port=$((20000 + RANDOM % 20000))
 many=$(for i in $(seq 60); do echo "segments { text: \"$i men in red shirts and a woman in a blue dress walk with two dogs.\" }"; done)
-starts "$dragoman" serve --listen "$at" --listen "tcp:127.0.0.1:$port" --max-queue-tokens 200 --cache-mib 0
+starts "$dragoman" serve --listen "$at" --listen tcp:127.0.0.1:0 --max-queue-tokens 200 --cache-mib 0
+port=$(tcp_port "$dir/server.err")
 provokes too_large 2 "$hello" "id: 1 translate { $ask $(for _ in $(seq 1025); do echo "$segment"; done) }"
 provokes busy 62 "$hello" "id: 1 translate { $ask $many }" "id: 2 translate { $ask $many }"
 health ready 0
@@ -230,7 +230,8 @@ stops
 (ulimit -n 40; "$dragoman" serve --listen "$at" >"$dir/out" 2>"$dir/err")
 [ $? -eq 2 ] || fail 'a server without descriptors: exit code is not 2'
 grep -q 'file descriptors: want more than [0-9]* for a server, found 40 (ulimit -n)' "$dir/err" || fail 'a server without descriptors does not say so'
-starts bash -c 'ulimit -n 80; exec "$@"' bash "$dragoman" serve --listen "$at" --http "127.0.0.1:$port"
+starts bash -c 'ulimit -n 80; exec "$@"' bash "$dragoman" serve --listen "$at" --http 127.0.0.1:0
+port=$(http_port "$dir/server.err")
 fit=$(sed -n 's/.*--max-connections: \([0-9]*\) of 1024: there are 80 file descriptors (ulimit -n)$/\1/p' "$dir/server.err")
 [ "${fit:-0}" -gt 4 ] || fail "80 descriptors: room for '$fit' clients"
 # filled, refused, let go, taken again

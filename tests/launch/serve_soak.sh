@@ -2,6 +2,7 @@
 # The load generators of tests/bench/serve.sh, in short: closed and open loop give the bytes of translate; clients that cancel, set
 # deadlines and go away in the middle leave nothing behind, on 1, 2 and 4 ranks; and when a rank is killed, each line in work is answered.
 # usage: serve_soak.sh DRAGOMAN_BINARY SERVE_LOAD SERVE_SOAK
+# shellcheck disable=SC2317 # functions that await calls
 set -u
 # shellcheck source=tests/launch/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -12,15 +13,12 @@ pid=''
 trap '[ -z "$pid" ] || kill -KILL $pid 2>/dev/null; rm -rf "$dir"' EXIT
 text=$here/models/sample/pictures.eng_Latn.txt
 
+ready() { "$dragoman" client --connect "$at" --attempts 1 health 2>/dev/null | grep -q ready; }
 # starts COMMAND...: a server, until it is ready
 starts() {
     "$@" serve --listen "$at" --beam-size $beam --threads 1 --cache-mib 1 2>"$dir/server" &
     pid=$!
-    for _ in $(seq 600); do
-        "$dragoman" client --connect "$at" --attempts 1 health 2>/dev/null | grep -q ready && return
-        kill -0 $pid 2>/dev/null || break
-        sleep 0.05
-    done
+    await_from $pid ready && return
     cp "$dir/server" "$dir/err"
     fail "the server does not start: $*"
     exit 1
@@ -88,7 +86,7 @@ for ranks in 2 4; do
     last=$(pid_of $((ranks - 1)))
     timeout 120 "$load" "$at" -s en -t de -i "$text" -k 1000 -n 20 -L >"$dir/out" 2>"$dir/err" &
     asker=$!
-    for _ in $(seq 3000); do grep -q sent "$dir/out" && break; kill -0 $asker 2>/dev/null || break; sleep 0.02; done
+    await_from $asker says_so "$dir/out" sent
     kill -KILL "$last"
     wait $asker || fail "$ranks ranks, one is killed: exit code $?"
     grep '^lost' "$dir/out" | sed "s/^/$ranks ranks, one is killed: /"

@@ -2,6 +2,7 @@
 # `dragoman serve` over TLS: the same bytes as without; what is wrong with a certificate, or is no TLS, gets one clear error, and
 # the server goes on; certificates are read again on SIGHUP.
 # usage: serve_tls.sh DRAGOMAN_BINARY
+# shellcheck disable=SC2317 # functions that await calls
 set -u
 # shellcheck source=tests/launch/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -12,9 +13,7 @@ if ! command -v openssl >/dev/null; then
     echo 'SKIP serve_tls: openssl is not installed'
     exit 77
 fi
-port=$((20000 + RANDOM % 20000))
-plain_port=$((port + 1))
-at=tcp:localhost:$port
+at=tcp:localhost:0
 
 # ---- certificates ----
 # root NAME: one who signs.
@@ -53,6 +52,7 @@ trusting=(--tls-ca "$dir/good.pem")
 
 # ---- right, and what is not ----
 serves --listen "unix:$dir/socket" --tls-cert "$dir/cert.pem" --tls-key "$dir/key.pem" --write-ms 1000
+port=${at##*:}
 works "${trusting[@]}"
 at=tcp:127.0.0.1:$port works "${trusting[@]}"
 at=unix:$dir/socket works
@@ -68,16 +68,25 @@ logs 'ends: TLS: tlsv1 alert unknown ca'
 for n in 2 100 70000; do
     { printf '\026'; head -c "$n" /dev/urandom; } | timeout 1 bash -c 'exec 5<>/dev/tcp/127.0.0.1/'"$port"'; cat >&5; cat <&5' >/dev/null 2>&1
 done
-printf 'GET / HTTP/1.0\r\n\r\n' | timeout 5 bash -c 'exec 5<>/dev/tcp/127.0.0.1/'"$port"'; cat >&5; cat <&5' 2>/dev/null | grep -q 'this address wants TLS' || fail 'HTTP on the TLS port'
+printf 'GET / HTTP/1.0\r\n\r\n' | timeout 60 bash -c 'exec 5<>/dev/tcp/127.0.0.1/'"$port"'; cat >&5; cat <&5' 2>/dev/null | grep -q 'this address wants TLS' || fail 'HTTP on the TLS port'
 openssl s_client -connect "127.0.0.1:$port" -tls1_1 -cipher 'ALL:@SECLEVEL=0' </dev/null >"$dir/out" 2>&1 && fail 'TLS 1.1 is spoken'
 for version in tls1_2 tls1_3; do
     # a plain hello inside TLS gets its welcome, whose frame names the server
-    { printf '\0\0\0\4\22\2\10\1'; sleep 0.5; } | timeout 1 openssl s_client -quiet -connect "127.0.0.1:$port" -"$version" 2>/dev/null | grep -aq dragoman || fail "$version is not spoken"
+    mkfifo "$dir/$version.in"
+    timeout 60 openssl s_client -quiet -connect "127.0.0.1:$port" -"$version" <"$dir/$version.in" >"$dir/$version" 2>/dev/null &
+    speaker=$!
+    exec 5>"$dir/$version.in"
+    printf '\0\0\0\4\22\2\10\1' >&5
+    await_from "$speaker" grep -aq dragoman "$dir/$version" || fail "$version is not spoken"
+    kill $speaker
+    wait $speaker 2>/dev/null
+    exec 5>&-
 done
 # said nothing, or half: closed in time, as without TLS
-timeout 9 bash -c 'exec 5<>/dev/tcp/127.0.0.1/'"$port"'; cat <&5' || fail 'who says nothing is not let go'
+timeout 60 bash -c 'exec 5<>/dev/tcp/127.0.0.1/'"$port"'; cat <&5' || fail 'who says nothing is not let go'
 works "${trusting[@]}"
-timeout 60 "$dragoman" client --connect "unix:$dir/socket" statistics 2>/dev/null | grep -qx 'dragoman_connections 1' || fail 'connections are left behind'
+alone() { timeout 60 "$dragoman" client --connect "unix:$dir/socket" statistics 2>/dev/null | grep -qx 'dragoman_connections 1'; }
+await alone || fail 'connections are left behind'
 
 # ---- other certificates, on SIGHUP ----
 # now NAME: the server has that certificate.
@@ -106,6 +115,7 @@ works "${trusting[@]}"
 stops
 
 # ---- clients show one, too; and TLS to a plain port ----
+at=tcp:localhost:0
 printf 'alice:%s\n' "$(printf secret | sha256sum | cut -d' ' -f1)" >"$dir/tokens"
 echo secret >"$dir/token"
 serves --tls-cert "$dir/cert.pem" --tls-key "$dir/key.pem" --tls-client-ca "$dir/good.pem" --tokens "$dir/tokens" --write-ms 1000
@@ -163,7 +173,7 @@ else
 fi
 works "${alice[@]}" --token-file "$dir/token"
 stops
-at=tcp:127.0.0.1:$plain_port
+at=tcp:127.0.0.1:0
 serves
 client 2 "${trusting[@]}" health
 tells 'TLS: what listens there does not speak it'
@@ -180,9 +190,9 @@ openssl ec -aes128 -passout pass:x -in "$dir/server.key" -out "$dir/locked.key" 
 refuses 'in PEM and without a passphrase' --tls-cert "$dir/cert.pem" --tls-key "$dir/locked.key"
 refuses "--tls-client-ca $dir/in: want certificates in PEM" --tls-cert "$dir/cert.pem" --tls-key "$dir/key.pem" --tls-client-ca "$dir/in"
 refuses 'is not on loopback, and lacks --tokens: ' --tls-cert "$dir/cert.pem" --tls-key "$dir/key.pem" --listen tcp:0.0.0.0:0
-at=tcp:0.0.0.0:$port
+at=tcp:0.0.0.0:0
 serves --tls-cert "$dir/cert.pem" --tls-key "$dir/key.pem" --tokens "$dir/tokens"
-at=tcp:127.0.0.1:$port works "${trusting[@]}" --token-file "$dir/token"
+at=tcp:127.0.0.1:${at##*:} works "${trusting[@]}" --token-file "$dir/token"
 stops
 at=unix:$dir/socket
 client 2 --tls health

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # `dragoman serve --tokens`: who has none or a wrong one is refused, who has one is served; the file is read again on SIGHUP.
 # usage: serve_tokens.sh DRAGOMAN_BINARY
+# shellcheck disable=SC2317 # functions that await calls
 set -u
 # shellcheck source=tests/launch/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -41,13 +42,13 @@ mkfifo "$dir/typed"
 held=$!
 exec 5>"$dir/typed"
 echo "$line" >&5
-for _ in $(seq 200); do [ -s "$dir/held" ] && break; sleep 0.02; done
+await_from "$held" filled "$dir/held"
 cmp -s "$dir/want" "$dir/held" || fail 'a held connection'
 echo 'carol=no hash' >"$dir/tokens"
 hang_up 'the tokens stay as they were: --tokens .* line 1: want NAME:SHA256, found no colon'
 echo "$line" >&5
-for _ in $(seq 200); do [ "$(wc -l <"$dir/held")" -eq 2 ] && break; sleep 0.02; done
-[ "$(wc -l <"$dir/held")" -eq 2 ] || fail 'a malformed file breaks a connection'
+twice() { [ "$(wc -l <"$dir/held")" -eq 2 ]; }
+await_from "$held" twice || fail 'a malformed file breaks a connection'
 client 0 --token-file "$dir/alice" health
 printf '\xef\xbb\xbfalice:%s\ncarol:%s\n' "$(hash alices-token)" "$(hash carols-token)" >"$dir/tokens"
 hang_up '2 tokens read again'

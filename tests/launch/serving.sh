@@ -5,15 +5,14 @@ export DGM_MODEL=$here/models/multi30k-token DGM_LOG_LEVEL=info
 server=''
 trap '[ -z "$server" ] || kill -KILL "$server" 2>/dev/null; rm -rf "$dir"' EXIT
 
-# serves ARGS...: until it computes. --listen $at, unless the test says otherwise.
+# serves ARGS...: until it computes. --listen $at, which tells the port afterwards that the server took for 0.
 serves() {
     "$dragoman" serve --listen "$at" "$@" 2>"$dir/server" &
     server=$!
-    for _ in $(seq 500); do
-        grep -q 'start 1 rank' "$dir/server" && return
-        kill -0 "$server" 2>/dev/null || break
-        sleep 0.02
-    done
+    if await_from "$server" says_so "$dir/server" 'start 1 rank'; then
+        case $at in tcp:*:0) at=${at%0}$(tcp_port "$dir/server") ;; esac
+        return
+    fi
     cp "$dir/server" "$dir/err"
     fail "the server does not start: $*"
     exit 1
@@ -38,20 +37,19 @@ client() {
 # tells WHAT: the client does. logs WHAT: the server does.
 tells() { grep -qF -- "$1" "$dir/err" || fail "the client does not say: $1"; }
 logs() {
-    for _ in $(seq 100); do grep -qF -- "$1" "$dir/server" && return; sleep 0.02; done
+    await_from "$server" grep -qF -- "$1" "$dir/server" && return
     cp "$dir/server" "$dir/err"
     fail "the server does not say: $1"
 }
 
+# heard_again N PATTERN: of what the server said about SIGHUP, behind N lines.
+heard_again() { grep SIGHUP "$dir/server" | tail -n +$(($1 + 1)) | grep -q -- "$2"; }
 # hang_up PATTERN: SIGHUP, until the server says that it did this.
 hang_up() {
     local before
     before=$(grep -c SIGHUP "$dir/server")
     kill -HUP "$server"
-    for _ in $(seq 200); do
-        [ "$(grep -c SIGHUP "$dir/server")" -gt "$before" ] && tail -n +$((before + 1)) <(grep SIGHUP "$dir/server") | grep -q -- "$1" && return
-        sleep 0.02
-    done
+    await_from "$server" heard_again "$before" "$1" && return
     cp "$dir/server" "$dir/err"
     fail "SIGHUP: the server does not say: $1"
 }

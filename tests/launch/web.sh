@@ -2,6 +2,7 @@
 # `dragoman serve --web` as programs see it: the bytes of translate as JSON, what is refused and in which words, whoever asks from
 # elsewhere, and clients that hang up. The page in a browser is web_page.sh's.
 # usage: web.sh DRAGOMAN_BINARY
+# shellcheck disable=SC2317 # functions that await calls
 set -u
 # shellcheck source=tests/launch/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -35,7 +36,7 @@ body() { jq -nc '{src: "eng_Latn", tgt: "deu_Latn", lines: $ARGS.positional}' --
 # many: what keeps the server busy for a while, in small steps: 32 long lines, no two alike.
 many() { gzip -dc "$here/tests/data/multi30k/val.en.gz" | jq -Rnc '{src: "en", tgt: "de", lines: [[inputs] | _nwise(4) | join(" ")][:32]}'; }
 
-serves --web 127.0.0.1:0 --batch-rows 32 --cache-mib 0 --drain-ms 120000 --http "127.0.0.1:$((20000 + RANDOM % 20000))"
+serves --web 127.0.0.1:0 --batch-rows 32 --cache-mib 0 --drain-ms 120000 --http 127.0.0.1:0
 port=$(port_of_web)
 http=$(sed -n 's|.* \(http://[0-9.:]*\)/metrics.*|\1|p' "$dir/server")
 
@@ -120,16 +121,16 @@ many | jq -c '.deadline_ms = 1' | post 200
 says '.answers[0].status == "timed_out" and .answers[0].hypotheses == []'
 
 # ---- beside others, and who hangs up ----
-metric() { curl -s --max-time 10 "$http/metrics" | sed -n "s/^$1 //p"; }
+metric() { curl -s --max-time 60 "$http/metrics" | sed -n "s/^$1 //p"; }
 # starts_many FILE CURL_ARGS...: on their way in the background; $asked has its number. computing: until some are in work.
 starts_many() {
     curl -s --max-time 120 -o "$1" -H "Origin: http://127.0.0.1:$port" -H 'Content-Type: application/json' --data-binary @"$dir/many" "${@:2}" \
         "http://127.0.0.1:$port/translate" &
     asked=$!
 }
+works() { [ "$(metric dragoman_computing_segments)" -gt 0 ] 2>/dev/null; }
 computing() {
-    for _ in $(seq 1000); do [ "$(metric dragoman_computing_segments)" != 0 ] && return; sleep 0.02; done
-    fail 'nothing is in work'
+    await_from "$server" works || fail 'nothing is in work'
 }
 many >"$dir/many"
 gone=$(metric 'dragoman_segments_total{end="cancelled"}')
@@ -138,8 +139,8 @@ computing
 kill $asked
 wait $asked 2>/dev/null
 [ ! -s "$dir/cut" ] || fail 'many lines take no time: what follows proves nothing'
-for _ in $(seq 1000); do [ "$(metric dragoman_queue_tokens)" = 0 ] && break; sleep 0.02; done
-[ "$(metric dragoman_connections)" = 0 ] || fail 'a connection is left'
+nobody() { [ "$(metric dragoman_queue_tokens):$(metric dragoman_connections)" = 0:0 ]; }
+await_from "$server" nobody || fail 'a connection is left'
 [ "$(metric 'dragoman_segments_total{end="cancelled"}')" -gt "$gone" ] || fail 'who hangs up goes on being computed for'
 [ "$(metric dragoman_queue_tokens)" = 0 ] || fail 'something of it is left'
 exec 5<>"/dev/tcp/127.0.0.1/$port" # half a request, and silence
@@ -168,7 +169,7 @@ for to in "$port" "${http##*:}"; do
     done
 done
 web 200 /health
-curl -sf --max-time 5 "$http/healthz" >/dev/null || fail 'many that are slow: /healthz'
+curl -sf --max-time 60 "$http/healthz" >/dev/null || fail 'many that are slow: /healthz'
 for fd in "${slow[@]}"; do exec {fd}>&-; done
 
 # ---- the end: what was taken is answered, nothing new is ----
