@@ -181,7 +181,7 @@ if command -v systemd-analyze >/dev/null; then
     # as installed: the program where systemd looks for it
     sed "s|^ExecStart=dragoman |ExecStart=$(readlink -f "$dragoman") |" "$unit/dragoman.service" >"$dir/dragoman.service"
     cp "$unit/dragoman.socket" "$dir/"
-    systemd-analyze verify "$dir/dragoman.service" "$dir/dragoman.socket" >"$dir/err" 2>&1 || fail 'systemd-analyze verify'
+    systemd-analyze verify --man=no "$dir/dragoman.service" "$dir/dragoman.socket" >"$dir/err" 2>&1 || fail 'systemd-analyze verify'
     grep -E '^[^ ]*dragoman\.(service|socket)' "$dir/err" && fail 'systemd-analyze complains'
 else
     echo 'SKIP operate: systemd-analyze is not installed'

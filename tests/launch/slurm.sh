@@ -16,6 +16,7 @@ for tool in munged slurmctld slurmd srun scancel salloc mpirun; do
     command -v $tool >/dev/null || skip "$tool is not installed"
 done
 
+mountpoint -q /sys/fs/cgroup || skip "slurmd wants /sys/fs/cgroup to be mounted"
 getent hosts "$(hostname -s)" >/dev/null || skip "the name of this host does not resolve"
 lab=$(mktemp -d /tmp/dgm-slurm.XXXX) # short: the path of munge's socket is limited
 chmod 755 "$lab"
