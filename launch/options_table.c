@@ -182,8 +182,8 @@ const dgm_opt dgm_option_rows[] = {
          T | S | K | D | Q | Y | G | P | A | E | W | C, NONE,
          "file to write; without it standard output; translate and client write FILE.part and "
          "rename it, go on where they were stopped, and take {lang} in the name for one file a "
-         "target; "
-         "quantize, synth, prune and extract make a directory, which must not be there yet",
+         "target; quantize, synth, prune, extract and sparsify make a directory, which must not be "
+         "there yet",
          NULL),
     CHOICE("format", output_group, format, "plain", "plain|marian", T | C, RESULT,
            "plain `text` or `score ||| text`; marian `line ||| text ||| score`", NULL),
@@ -522,7 +522,8 @@ const dgm_opt dgm_option_rows[] = {
          "Without --tokens everybody with an account on this machine can ask"),
     SWITCH(
         "insecure", 0, serve_group, insecure, V, NONE,
-        "let anybody in the network connect: tcp addresses beyond loopback without TLS and tokens",
+        "let anybody in the network connect: tcp addresses beyond loopback without TLS and tokens, "
+        "and --http and --web there",
         "Whoever reaches the address can read, ask, and fill the queue"),
     TEXT("tokens", 0, serve_group, tokens, "", "FILE", V, NONE,
          "clients must show a token of this file: NAME:SHA256 a line, as of `printf %s TOKEN | "

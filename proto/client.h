@@ -76,8 +76,9 @@ void dgm_client_waiting(const dgm_client *c, dgm_client_waiting_for *w);
 
 /*
  * dgm_client_step - connects, sends, receives, as far as goes without waiting. Not DGM_OK: the client has given up and says
- * the same from now on. DGM_EPEER: the server could not be reached, attempt after attempt; DGM_EUSAGE: it refuses token or
- * version, or TLS finds the wrong server or none; DGM_ECONFIG: it came back with another model or options; DGM_ENOMEM.
+ * the same from now on. DGM_EPEER: the server could not be reached, attempt after attempt; DGM_EBUSY: it has no room for one
+ * client more; DGM_EUSAGE: it refuses token or version, or TLS finds the wrong server or none; DGM_ECONFIG: it came back with
+ * another model or options; DGM_ENOMEM.
  */
 DGM_MUST_CHECK int dgm_client_step(dgm_client *c);
 

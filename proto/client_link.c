@@ -107,13 +107,9 @@ static int64_t pause_ns(dgm_client *c)
     return pause * ms / 2 + (int64_t)((c->random >> 33) % (uint64_t)(pause * ms / 2 + 1));
 }
 
-int dgm_client_lost(dgm_client *c, const char *fmt, ...)
+/* lost - rc: what it was if this attempt was the last. */
+static int lost(dgm_client *c, int rc, const char *why)
 {
-    char why[400];
-    va_list ap;
-    va_start(ap, fmt);
-    (void)vsnprintf(why, sizeof why, fmt, ap);
-    va_end(ap);
     hang_up(c);
     /* Another address of the same host is tried at once. */
     c->host = c->host == NULL ? NULL : c->host->ai_next;
@@ -122,9 +118,19 @@ int dgm_client_lost(dgm_client *c, const char *fmt, ...)
     c->wake_ns = dgm_now_ns() + (c->host != NULL ? 0 : pause_ns(c));
     if (minded && c->host == NULL && c->cfg.attempts >= 0 && c->attempts >= c->cfg.attempts)
         return dgm_client_give_up(
-            c, dgm_fail(DGM_EPEER, "%s: %s (after %d attempts)", c->address, why, c->attempts));
-    (void)dgm_fail(DGM_EPEER, "%s: %s", c->address, why);
+            c, dgm_fail(rc, "%s: %s (after %d attempts)", c->address, why, c->attempts));
+    (void)dgm_fail(rc, "%s: %s", c->address, why);
     return DGM_OK;
+}
+
+int dgm_client_lost(dgm_client *c, const char *fmt, ...)
+{
+    char why[400];
+    va_list ap;
+    va_start(ap, fmt);
+    (void)vsnprintf(why, sizeof why, fmt, ap);
+    va_end(ap);
+    return lost(c, DGM_EPEER, why);
 }
 
 /* ---- connecting ---- */
@@ -288,10 +294,13 @@ static int accept_welcome(dgm_client *c)
 static int refused(dgm_client *c)
 {
     const dgm_wire_error *e = &c->welcome.as.error;
+    char why[400];
+    (void)snprintf(why, sizeof why, "the server says: %s", e->message);
+    if (e->code == DGM_WIRE_ERROR_CONNECTIONS || e->code == DGM_WIRE_ERROR_BUSY)
+        return lost(c, DGM_EBUSY, why); /* it is there, and well */
     if (e->retry)
-        return dgm_client_lost(c, "the server says: %s", e->message);
-    return dgm_client_give_up(
-        c, dgm_fail(DGM_EUSAGE, "%s: the server says: %s", c->address, e->message));
+        return lost(c, DGM_EPEER, why);
+    return dgm_client_give_up(c, dgm_fail(DGM_EUSAGE, "%s: %s", c->address, why));
 }
 
 static int take_welcome(dgm_client *c)

@@ -1,6 +1,6 @@
 """Client of `dragoman serve`, on the protobuf package alone (any version from 3.20). docs/protocol.md tells what is spoken.
 
-    with Client("unix:/run/dragoman.sock") as c:
+    with Client("unix:/run/dragoman/socket") as c:
         for answer in c.translate(["A man rides a horse."], "en", "de"):
             print(answer.text)
 
@@ -9,7 +9,7 @@
 
     Client("tcp:mt.example.org:7411", token="...", tls=True)       # or tls="ca.pem", or an ssl.SSLContext
 
-    python3 dragoman_client.py unix:/run/dragoman.sock en de < in > out      # token: $DRAGOMAN_TOKEN; certificates: $DRAGOMAN_TLS_CA
+    python3 dragoman_client.py unix:/run/dragoman/socket en de < in > out      # token: $DRAGOMAN_TOKEN; certificates: $DRAGOMAN_TLS_CA
 
 Answers come back in the order of the lines. An answer is the message `Answer` of dragoman.proto with three things beside it: `text` (of the best
 hypothesis, or ""), `ok` (there is one) and `status_name`. Options are the fields of the message `Options`, those of an enumeration as numbers or words

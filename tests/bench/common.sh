@@ -10,6 +10,6 @@ trap 'rm -rf "$work"' EXIT
 
 # usage - what the script's head says of its options, and the end
 usage() {
-    sed -n '/^# usage/,/^$/s/^# //p' "$0" >&2
+    sed -n '/^# shellcheck/d; /^# usage/,/^$/s/^# //p' "$0" >&2
     exit 2
 }

@@ -8,6 +8,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 dragoman=$(realpath "${BUILD:-build/release}/dragoman")
+case $* in *[!0-9\ ]*) sed -n '4,5s/^# //p' "$0" >&2; exit 2 ;; esac
 runs=${1:-3}
 [ $# -eq 0 ] || shift
 [ $# -gt 0 ] || set -- 1000 200 96 1000 1000 96
@@ -19,7 +20,7 @@ dir=$(mktemp -d)
 down() {
     exec 3>&- || true
     for h in "${hosts[@]}"; do
-        ip netns pids "$h" 2>/dev/null | xargs -r kill -KILL
+        ip netns pids "$h" 2>/dev/null | xargs -r kill -KILL || true
         ip netns del "$h" 2>/dev/null || true
     done
     rm -rf "$dir"

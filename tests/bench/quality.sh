@@ -7,7 +7,7 @@
 #   -o   keep the translations in this folder, and scores.tsv: direction, BLEU, chrF++
 #   what follows -- goes to `dragoman translate`, after --beam-size 4
 #
-# Prints a markdown table with the sacreBLEU signatures. Needs python3 with venv (python_env.sh).
+# Prints a markdown table with the sacreBLEU signatures; half a minute of one core. Needs python3 with venv (python_env.sh).
 set -eu
 # shellcheck source=tests/bench/common.sh
 . "$(dirname "$0")/common.sh"

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Translation on 2 ranks x 1 thread against 1 rank x 2 threads: alternating runs, medians, one ratio.
-# usage: ranks.sh [LINES [RUNS]]      default 1000 lines of Multi30k test_2016_flickr, 7 runs each
+# usage: ranks.sh [LINES [RUNS]]      default 1000 lines of Multi30k test_2016_flickr, 7 runs each: about a minute
 set -euo pipefail
+case ${1:-1}${2:-1} in *[!0-9]*) sed -n '3s/^# //p' "$0" >&2; exit 2 ;; esac
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 lines=${1:-1000} runs=${2:-7}
 dir=$(mktemp -d)

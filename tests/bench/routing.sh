@@ -34,7 +34,7 @@ models=${models:-$dir}
 # shellcheck disable=SC2317 # called by the trap
 down() {
     for h in "${hosts[@]}"; do
-        ip netns pids "$h" 2>/dev/null | xargs -r kill -KILL
+        ip netns pids "$h" 2>/dev/null | xargs -r kill -KILL || true
         ip netns del "$h" 2>/dev/null || true
     done
     for i in 0 1 2 3; do ip link del "dgmv$id$i" 2>/dev/null || true; done

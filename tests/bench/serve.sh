@@ -108,9 +108,9 @@ check_end() {
 # pid_of RANK
 pid_of() {
     [ "$ranks" -gt 1 ] || { echo "$server"; return; }
-    pgrep -f -- "serve .*--listen $at" | while read -r p; do
-        { tr '\0' '\n' <"/proc/$p/environ"; } 2>/dev/null | grep -qx "OMPI_COMM_WORLD_RANK=$1" && echo "$p"
-    done | tail -n 1 # the first is the guard beside it
+    pgrep -f -- "serve .*--listen $at" | while read -r p; do # not the guard beside it, which has another name
+        if [ "$(cat "/proc/$p/comm" 2>/dev/null)" = dragoman ] && grep -qzx "OMPI_COMM_WORLD_RANK=$1" "/proc/$p/environ" 2>/dev/null; then echo "$p"; fi
+    done
 }
 
 # server_cpu: seconds that the server's processes have taken

@@ -75,10 +75,24 @@ open=$(find "/proc/$pid/fd" -mindepth 1 2>/dev/null | wc -l)
 value dragoman_open_descriptors "v >= $open - 2 && v <= $open + 2"
 grep -q "^# HELP dragoman_[a-z_]* .*\$" "$dir/metrics" || fail '/metrics does not explain itself'
 
-# ---- what documentation tells of it ----
-sed -n 's/^# TYPE \([a-z_]*\) .*/\1/p' "$dir/metrics" | sort >"$dir/there"
-grep -o '^| `dragoman_[a-z_]*' "$here/docs/serving.md" | cut -d'`' -f2 | sort >"$dir/told"
-diff "$dir/there" "$dir/told" >"$dir/err" || fail 'docs/serving.md has other metrics than /metrics'
+# ---- what documentation tells of it: name, type, labels, meaning ----
+awk '
+    /^# HELP/ { name[++n] = $3; sub(/^# HELP [^ ]* /, ""); help[name[n]] = $0; next }
+    /^# TYPE/ { type[$3] = $4; next }
+    {
+        of = $1
+        sub(/[{].*/, "", of)
+        if (!(of in type)) sub(/_(bucket|sum|count)$/, "", of)
+        while (match($0, /[a-z]+="/)) {
+            label = substr($0, RSTART, RLENGTH - 2)
+            $0 = substr($0, RSTART + RLENGTH)
+            if (label != "le" && !((of, label) in has)) labels[of] = labels[of] (labels[of] == "" ? "" : ", ") "`" label "`"
+            has[of, label]
+        }
+    }
+    END { for (i = 1; i <= n; i++) print "| `" name[i] "` | " type[name[i]] " | " labels[name[i]] " | " help[name[i]] " |" }' "$dir/metrics" | sort >"$dir/there"
+grep '^| `dragoman_' "$here/docs/serving.md" | sort >"$dir/told"
+diff "$dir/there" "$dir/told" >"$dir/err" || fail 'docs/serving.md tells otherwise of metrics than /metrics'
 
 # ---- the dashboard: what it draws is on the page ----
 board=$here/launch/grafana/dragoman.json
@@ -87,10 +101,13 @@ jq -r '[.. | objects | .expr? // empty] + [.templating.list[].query] | .[]' "$bo
 while read -r name; do
     grep -q "^${name}[ {]" "$dir/metrics" || fail "the dashboard draws $name, which is not on /metrics"
 done <"$dir/drawn"
-# ... labels too
-for label in end status le stack stage rank version; do
+# ... labels too: by what is summed, what is chosen, what legends show; `instance` is Prometheus' own
+jq -r '.. | objects | .expr? // empty, .legendFormat? // empty' "$board" |
+    grep -oE '(by|without) \([a-z, ]*\)|[a-z]+(=|!=|=~|!~)"|\{\{[a-z]+\}\}' | grep -oE '[a-z]+' | grep -vxE 'by|without|instance' | sort -u >"$dir/labels"
+[ "$(wc -l <"$dir/labels")" -gt 5 ] || fail 'the dashboard has no labels'
+while read -r label; do
     grep -q "[{,]$label=\"" "$dir/metrics" || fail "/metrics has no label $label"
-done
+done <"$dir/labels"
 [ "$(jq '[.panels[].id] | length == (unique | length)' "$board")" = true ] || fail 'panels share a number'
 ends 143
 logged '.[]; .module == "end" and (.words | test("lines done"))' 'no summary'

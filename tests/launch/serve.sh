@@ -245,6 +245,8 @@ exec 9>"$dir/hold"
 await_from $holder says_so "$dir/held" held
 timeout 300 "$client" "$at" health >/dev/null 2>"$dir/err2"
 grep -q 'too many connections: want at most 3' "$dir/err2" || fail 'a fourth connection'
+timeout 60 "$dragoman" client --connect "$at" health >/dev/null 2>"$dir/err2" # for a probe it is alive
+[ $? -eq 8 ] || fail 'client health of a server without room: not exit code 8'
 exec 9>&-
 wait $holder
 kill -TERM $pid
