@@ -89,6 +89,7 @@ dgm_block_rows dgm_block_open(const dgm_kernels *kern, dgm_arena *arena, int row
 {
     dgm_block_rows b = {.w = w, .rows = rows, .groups = groups_of(w), .x = x, .ldx = ldx};
     b.integers = quantised(w, compute);
+    b.thin_rows = dgm_is_nm(w->pattern) && !b.integers ? kern->picked_thin_rows : kern->thin_rows;
     b.packed = !in_place(kern, rows, w, b.integers);
     if (!b.packed && !b.integers && dgm_is_nm(w->pattern))
         b.packed = !all_plain(kern, rows, w->k, x, ldx);
@@ -273,7 +274,7 @@ static void rows_in_place(const dgm_kernels *kern, float *acc, size_t ld, const 
 static void chain_in_place(const dgm_kernels *kern, float *acc, size_t ld, const dgm_block_rows *b,
                            int row, int rows, int panel, int n_panels)
 {
-    const int most = b->integers ? kern->dot_thin_rows : kern->thin_rows;
+    const int most = b->integers ? kern->dot_thin_rows : b->thin_rows;
     const int passes = (rows + most - 1) / most;
     const int fit = (int)(L1_BYTES / dgm_panel_bytes(b->w->type, b->w->k)) / L1_PANELS * L1_PANELS;
     const int group = passes == 1 ? n_panels : fit > L1_PANELS ? fit : L1_PANELS;

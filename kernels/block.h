@@ -24,7 +24,8 @@ typedef struct dgm_block_rows {
     const dgm_packed *w;
     int rows, n_tiles;
     int tile_rows,
-        pitch; /* of each tile (the last may have fewer): rows in it, rows it has room for */
+        pitch;     /* of each tile (the last may have fewer): rows in it, rows it has room for */
+    int thin_rows; /* in place: how many a chain takes at most */
     bool copied, packed, integers; /* packed: in tiles, many rows' way; integers: quantised */
     bool tiled;                    /* packed, or quantised rows of dense weights */
     bool picked;                   /* quantised rows for picked_dots, as those want them */

@@ -101,7 +101,7 @@ static void finish_row(const region *g, const float *acc, int j, int row, int co
 static void compute(const region *g, float *acc, int j, int row, int rows, int begin, int end)
 {
     const dgm_block_rows *x = &g->x[j];
-    const int step = x->packed ? rows : min_int(rows, g->kern->thin_rows);
+    const int step = x->packed ? rows : min_int(rows, x->thin_rows);
     const int group = x->packed ? GROUP_PANELS : LONG_GROUP;
     for (int p = begin; p < end; p += group) {
         const int np = min_int(group, end - p), col = p * DGM_PANEL;

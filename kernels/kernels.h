@@ -155,10 +155,11 @@ typedef struct dgm_kernels {
     void (*unzip)(void *lines, const dgm_zipped *from, int k);
 
     /*
-     * picked_rows - wide_rows for n of m, of f32, bf16 and int8; picked_dots - dot_rows for n of m, of int8, whose rows q
-     * stand in their own order, ldq apart, each number q + picked_added (0, or 128: as unsigned bytes). Inputs that are not
-     * kept are left out: dgm_kernels.plain says whether rows of floats allow that.
+     * picked_rows - wide_rows for n of m, of f32, bf16 and int8, 1 to picked_thin_rows rows; picked_dots - dot_rows for n of m,
+     * of int8, whose rows q stand in their own order, ldq apart, each number q + picked_added (0, or 128: as unsigned bytes).
+     * Inputs that are not kept are left out: dgm_kernels.plain says whether rows of floats allow that.
      */
+    int picked_thin_rows;
     void (*picked_rows)(float *y, size_t ldy, const float *x, size_t ldx, const dgm_panels *w,
                         int k, int rows, int n_panels);
     int picked_added;
@@ -174,7 +175,7 @@ typedef struct dgm_kernels {
     void (*bitmap_dots)(void *y, size_t ldy, const dgm_dot_rows *x, const struct dgm_packed *w,
                         int panel, int rows, int n_panels);
 
-    /* plain - each x is zero, or finite and not closer to zero than DGM_SPARSE_LEAST_X. */
+    /* plain - each x is zero, or of a size from DGM_SPARSE_LEAST_X to below DGM_SPARSE_MOST_X. */
     int (*plain)(const float *x, int n);
 
     /*

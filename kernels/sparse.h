@@ -26,10 +26,11 @@
 /*
  * The smallest weight that is kept, and the smallest number of a row but zero that picked_rows takes. So all products
  * are multiples of 2^-148 and no sum is rounded to zero: none is ever -0, and a zero weight's product changes nothing
- * (docs/numerics.md).
+ * (docs/numerics.md). Its numbers are below MOST_X, so that sums with integers may be 2^24 times too large meanwhile.
  */
 #define DGM_SPARSE_LEAST 0x1p-40f
 #define DGM_SPARSE_LEAST_X 0x1p-62f
+#define DGM_SPARSE_MOST_X 0x1p64f
 
 enum {
     DGM_BITMAP_BLOCK = 256, /* inputs from a start to the next */

@@ -6,18 +6,18 @@
 
 enum { MOST_BATCH = 4096 };
 
-static int read_batches(dgm_bench_random *r)
+int dgm_bench_read_batches(int *batch, int *n_cases, int most, const char *list)
 {
-    const char *at = r->o.batch;
+    const char *at = list;
+    *n_cases = 0;
     for (char *end = NULL;; at = end + 1) {
         const long n = *at >= '0' && *at <= '9' ? strtol(at, &end, 10) : 0;
-        if (n < 1 || n > MOST_BATCH || (*end != ',' && *end != '\0') ||
-            r->n_cases == DGM_BENCH_CASES)
+        if (n < 1 || n > most || (*end != ',' && *end != '\0') || *n_cases == DGM_BENCH_CASES)
             return dgm_fail(DGM_EUSAGE,
                             "--batch: want at most %d whole numbers from 1 to %d such as 1,8,32, "
                             "found '%s'",
-                            DGM_BENCH_CASES, MOST_BATCH, r->o.batch);
-        r->batch[r->n_cases++] = (int)n;
+                            DGM_BENCH_CASES, most, list);
+        batch[(*n_cases)++] = (int)n;
         if (*end == '\0')
             return DGM_OK;
     }
@@ -31,7 +31,7 @@ int dgm_bench_random_init(dgm_bench_random *r, const dgm_options *o)
         r->o.model = demo == NULL ? "" : demo;
         dgm_log(DGM_LOG_INFO, "model", "no --model: using the demonstration model, %s", r->o.model);
     }
-    return read_batches(r);
+    return dgm_bench_read_batches(r->batch, &r->n_cases, MOST_BATCH, r->o.batch);
 }
 
 int dgm_bench_random_prepare(dgm_bench_random *r)

@@ -19,6 +19,9 @@ typedef struct dgm_bench_random {
     int32_t *target; /* o.tgt_tokens ids, of the sentence in hand */
 } dgm_bench_random;
 
+/* dgm_bench_read_batches - the numbers of --batch, batch [DGM_BENCH_CASES], from 1 to `most`. DGM_EUSAGE. */
+int dgm_bench_read_batches(int *batch, int *n_cases, int most, const char *list);
+
 /* dgm_bench_random_init - takes the options, names the demonstration model if none is, reads --batch: DGM_EUSAGE. */
 int dgm_bench_random_init(dgm_bench_random *r, const dgm_options *o);
 

@@ -1,12 +1,15 @@
 /*
  * The four forms of a matrix are run in turns, each with its own copies, as many of each: cold, the dense ones are more
- * than a cache holds, warm, there is one. Shown is the median of the times of the dense form by those of the others.
+ * than a cache holds, warm, there is one. Shown is the median of the times of the dense form by those of the others. A
+ * form that takes much longer than the dense one, as bitmaps do with AVX2, has fewer turns: it would take them from the
+ * others.
  */
 #include "launch/bench_sparse.h"
 
 #include "kernels/gemm.h"
 #include "kernels/sparse.h"
 #include "launch/bench_median.h"
+#include "launch/bench_random.h"
 #include "launch/commands.h"
 
 #include <stdio.h>
@@ -14,9 +17,18 @@
 #include <string.h>
 #include <time.h>
 
-enum { FORMS = 4, MOST_ROWS = 32, MOST_K = 4096, MOST_N = 4096, RUNS = 25, MOST_COPIES = 256 };
+enum {
+    FORMS = 4,
+    MOST_ROWS = 32,
+    MOST_K = 4096,
+    MOST_N = 4096,
+    RUNS = 51,
+    LEAST_RUNS = 5,
+    MOST_COPIES = 256
+};
 static const size_t COLD_BYTES = (size_t)128 << 20;
-static const double SECONDS = 0.15; /* of all forms of a case */
+static const double SECONDS = 0.3; /* of all forms of a case */
+static const double SLOW = 0.5;    /* times as fast as dense: below, a form has LEAST_RUNS turns */
 
 typedef struct shape {
     int n, k;
@@ -42,6 +54,7 @@ typedef struct lab {
     float *x, *y;
     copies forms[FORMS];
     int n_copies, turn;
+    int rows[DGM_BENCH_CASES], n_rows;
 } lab;
 
 static uint32_t next_random(uint32_t *state)
@@ -161,32 +174,50 @@ static double run(lab *l, int f, const sort *t, int rows, int times)
     return (now_s() - begin) / times;
 }
 
+/* slow - in each of the first turns; one that was disturbed does not count. */
+static bool slow(const double *ratio, int n)
+{
+    for (int i = 0; i < LEAST_RUNS; i++)
+        if (i >= n || ratio[i] >= SLOW)
+            return false;
+    return true;
+}
+
+/* turn - each form once, unless it is slow. Returns the seconds, but of forms that may be. */
+static double turn(lab *l, const sort *t, int rows, int times, double *dense,
+                   double ratio[FORMS][RUNS], int *n)
+{
+    double spent = *dense = run(l, DGM_DENSE, t, rows, times);
+    for (int f = 1; f < FORMS; f++) {
+        if (slow(ratio[f], n[f]))
+            continue;
+        const double other = run(l, f, t, rows, times);
+        ratio[f][n[f]++] = *dense / other;
+        spent += *dense / other < SLOW ? 0 : other;
+    }
+    l->turn += times;
+    return spent * times;
+}
+
 static void run_case(lab *l, const shape *s, const sort *t, int rows, bool json)
 {
     double dense[RUNS], ratio[FORMS][RUNS], spent = 0;
     const char *heat = l->n_copies > 1 ? "cold" : "warm";
-    int n = 0;
+    int n[FORMS] = {0};
     const double once = run(l, DGM_DENSE, t, rows, 1);
     const int times = once < 4e-4 ? (int)(4e-4 / once) + 1 : 1;
     for (int f = 1; f < FORMS; f++)
         (void)run(l, f, t, rows, 1);
-    for (; n < RUNS && (n < 5 || spent < SECONDS); n++, l->turn += times) {
-        dense[n] = run(l, DGM_DENSE, t, rows, times);
-        spent += dense[n] * times;
-        for (int f = 1; f < FORMS; f++) {
-            const double other = run(l, f, t, rows, times);
-            spent += other * times;
-            ratio[f][n] = dense[n] / other;
-        }
-    }
+    for (int i = 0; i < RUNS && (i < LEAST_RUNS || spent < SECONDS); i++)
+        spent += turn(l, t, rows, times, &dense[n[0]++], ratio, n);
     const char *line =
         json ? "{\"bench\":\"sparse\",\"isa\":\"%s\",\"n\":%d,\"k\":%d,\"type\":\"%s\","
                "\"rows\":%d,\"weights\":\"%s\",\"dense_us\":%.1f,\"2of4\":%.3f,"
                "\"4of8\":%.3f,\"bitmap\":%.3f}\n"
              : "%-7s %5d %5d  %-11s %4d  %-5s %9.1f %7.2f %7.2f %7.2f\n";
     (void)printf(line, l->kern.isa, s->n, s->k, t->what, rows, heat,
-                 1e6 * dgm_bench_median(dense, n), dgm_bench_median(ratio[1], n),
-                 dgm_bench_median(ratio[2], n), dgm_bench_median(ratio[3], n));
+                 1e6 * dgm_bench_median(dense, n[0]), dgm_bench_median(ratio[1], n[1]),
+                 dgm_bench_median(ratio[2], n[2]), dgm_bench_median(ratio[3], n[3]));
     (void)fflush(stdout);
 }
 
@@ -215,8 +246,8 @@ static int run_sort(lab *l, const shape *s, const sort *t, bool json)
                          (double)l->forms[1].stored / (double)l->forms[0].stored,
                          (double)l->forms[2].stored / (double)l->forms[0].stored,
                          (double)l->forms[3].stored / (double)l->forms[0].stored);
-        for (int rows = 1; rows <= MOST_ROWS && rc == DGM_OK; rows *= 2)
-            run_case(l, s, t, rows, json);
+        for (int r = 0; r < l->n_rows && rc == DGM_OK; r++)
+            run_case(l, s, t, l->rows[r], json);
         release(l);
     }
     free(weights);
@@ -236,10 +267,13 @@ static int run_all(lab *l, bool json)
     return DGM_OK;
 }
 
-static int lab_open(lab *l, const char *isa)
+static int lab_open(lab *l, const dgm_options *o)
 {
     const size_t floats = (size_t)MOST_ROWS * MOST_N;
-    DGM_TRY(dgm_kernels_select(&l->kern, isa));
+    const bool chosen = dgm_options_given(o, "batch");
+    DGM_TRY(dgm_bench_read_batches(l->rows, &l->n_rows, MOST_ROWS,
+                                   chosen ? o->batch : "1,2,4,8,16,32"));
+    DGM_TRY(dgm_kernels_select(&l->kern, o->isa));
     DGM_TRY(dgm_arena_init(&l->scratch, dgm_gemm_scratch_bytes(MOST_ROWS, 1, MOST_K, MOST_N, 1)));
     l->x = dgm_reserve(floats * sizeof(float));
     l->y = dgm_reserve(floats * sizeof(float));
@@ -254,7 +288,7 @@ static int lab_open(lab *l, const char *isa)
 int dgm_bench_sparse(const dgm_options *o)
 {
     static lab l;
-    int rc = lab_open(&l, o->isa);
+    int rc = lab_open(&l, o);
     if (rc == DGM_OK && !o->json)
         (void)printf("one thread, half of the weights zero; times faster than dense: medians of "
                      "turns in one run\n%-7s %5s %5s  %-11s %4s  %-5s %9s %7s %7s %7s\n",

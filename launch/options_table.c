@@ -268,7 +268,7 @@ const dgm_opt dgm_option_rows[] = {
 
     TEXT("batch", 0, look_group, batch, "1,8,32", "N,..", B, NONE,
          "bench layers, bench pruning, bench routing: sentences at once, one table or line for "
-         "each number",
+         "each number; bench sparse: rows, 1,2,4,8,16,32 unless given",
          NULL),
     INT("beam", 0, look_group, beam, "4", 1, 128, "N", B, NONE,
         "bench layers, bench pruning: hypotheses kept a sentence", NULL),

@@ -18,7 +18,10 @@
 #define DOT_THIN_ROWS 4
 #define DOT_THIN_PANELS(rows, type, grouped) 1
 #define DOT_THIN_CHAINS(rows) 1
-#define PICKED_PANELS(rows) ((rows) == 1 ? 2 : 1)
+#define PICKED_ROWS 8
+#define PICKED_PARTS(rows) ((rows) == 1 ? 4 : (rows) <= 4 ? 2 : 1)
+#define PICKED_SIDE(rows) ((rows) == 1 ? 4 : (rows) == 2 ? 2 : 1)
+#define PICKED_AGAIN(rows) ((rows) > 2)
 #define PICKED_NUMBERS(rows) ((rows) <= 2 ? 1 : 2)
 #define PICKED_WINDOW(rows, m) (m)
 #define BITMAP_PANELS(rows) 1

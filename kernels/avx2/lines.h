@@ -3,6 +3,7 @@
 #define DGM_KERNELS_LINES_H
 
 #include "kernels/avx2/vec.h"
+#include "kernels/dtype.h"
 
 #include <string.h>
 
@@ -80,6 +81,60 @@ V_INLINE v16 v_u4_side(vline w, const int s)
     return v_u4(w, s);
 }
 
+/* ---- for picked_kernels.h: half a panel ---- */
+#define V_PARTS 2
+#define V_S8_UNIT 0x1p24f
+typedef __m256 vpart;
+typedef __m256i vpart_line;
+
+V_INLINE vpart part_set1(float a)
+{
+    return _mm256_set1_ps(a);
+}
+
+V_INLINE vpart part_load(const float *p)
+{
+    return _mm256_loadu_ps(p);
+}
+
+V_INLINE void part_store(float *p, vpart a)
+{
+    _mm256_storeu_ps(p, a);
+}
+
+V_INLINE vpart part_mul(vpart a, vpart b)
+{
+    return _mm256_mul_ps(a, b);
+}
+
+V_INLINE vpart part_fma(vpart a, vpart b, vpart c)
+{
+    return _mm256_fmadd_ps(a, b, c);
+}
+
+V_INLINE vpart_line part_line(const unsigned char *p)
+{
+    return _mm256_loadu_si256((const __m256i *)p);
+}
+
+/* s8_top - input s as the top byte, the others zero: 2^24 times what it stands for, two operations instead of three. */
+V_INLINE __m256 s8_top(__m256i w, const int s)
+{
+    if (s == 0)
+        return _mm256_cvtepi32_ps(_mm256_slli_epi32(w, 24));
+    if (s == 1)
+        w = _mm256_slli_epi32(w, 16);
+    else if (s == 2)
+        w = _mm256_slli_epi32(w, 8);
+    return _mm256_cvtepi32_ps(_mm256_and_si256(w, _mm256_set1_epi32(-0x1000000)));
+}
+
+V_INLINE vpart part_wide(vpart_line line, const int s, const dgm_wtype t, const int few)
+{
+    (void)few;
+    return t == DGM_W_BF16 ? bf16(line, s) : s8_top(line, s);
+}
+
 /* The window twice where it has 4 inputs. */
 typedef __m256 vwindow;
 
@@ -88,18 +143,16 @@ V_INLINE vwindow v_window(const float *p, const int size)
     return size == 4 ? _mm256_broadcast_ps((const __m128 *)p) : _mm256_loadu_ps(p);
 }
 
-V_INLINE vline v_places(vline index, const int bit, const int m, const int first, const int size)
+V_INLINE vpart_line v_places(vpart_line index, const int bit, const int m, const int first,
+                             const int size)
 {
     (void)m, (void)first, (void)size; /* a window is m inputs here */
-    const __m128i by = _mm_cvtsi32_si128(bit);
-    return (vline){_mm256_srl_epi32(index.lo, by), _mm256_srl_epi32(index.hi, by)};
+    return _mm256_srl_epi32(index, _mm_cvtsi32_si128(bit));
 }
 
-V_INLINE v16 v_picked(vwindow w, vline places, const int size)
+V_INLINE vpart v_picked(vwindow w, vpart_line places, const int size)
 {
-    if (size == 4)
-        return (v16){_mm256_permutevar_ps(w, places.lo), _mm256_permutevar_ps(w, places.hi)};
-    return (v16){_mm256_permutevar8x32_ps(w, places.lo), _mm256_permutevar8x32_ps(w, places.hi)};
+    return size == 4 ? _mm256_permutevar_ps(w, places) : _mm256_permutevar8x32_ps(w, places);
 }
 
 /* v_unzip - set bits alone: half of them are zeros, and no instruction spreads out. */

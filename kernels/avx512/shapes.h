@@ -11,7 +11,10 @@
 
 #define WIDE_PANELS(rows, type) ((rows) == 1 && (type) != DGM_W_INT4 ? 6 : (rows) <= 6 ? 4 : 3)
 #define WIDE_SIDE 1
-#define PICKED_PANELS(rows) ((rows) <= 2 ? 4 : 2)
+#define PICKED_ROWS THIN_ROWS
+#define PICKED_PARTS(rows) ((rows) <= 2 ? 4 : 2)
+#define PICKED_SIDE(rows) PICKED_PARTS(rows)
+#define PICKED_AGAIN(rows) 0
 #define PICKED_NUMBERS(rows) ((rows) <= 4 ? 1 : 2)
 #define PICKED_WINDOW(rows, m) ((rows) <= 4 ? (m) : 16)
 #define BITMAP_PANELS(rows) ((rows) <= 4 ? 4 : 2)

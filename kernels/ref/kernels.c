@@ -23,7 +23,10 @@
 #define DOT_THIN_ROWS 2
 #define DOT_THIN_PANELS(rows, type, grouped) 1
 #define DOT_THIN_CHAINS(rows) 1
-#define PICKED_PANELS(rows) 1
+#define PICKED_ROWS THIN_ROWS
+#define PICKED_PARTS(rows) 1
+#define PICKED_SIDE(rows) 1
+#define PICKED_AGAIN(rows) 0
 #define PICKED_NUMBERS(rows) 1
 #define PICKED_WINDOW(rows, m) (m)
 #define BITMAP_PANELS(rows) 1

@@ -64,6 +64,8 @@ static void every_entry_is_filled(void **state)
     assert_true(k.tile_panels <= DGM_MAX_TILE_PANELS);
     assert_true(k.dot_tile_rows >= 1 && k.dot_tile_rows <= DGM_MAX_TILE_ROWS);
     assert_true(k.dot_thin_rows >= 1 && k.dot_tile && k.dot_rows && k.wide_rows && k.widen);
+    assert_true(k.picked_thin_rows >= 1 && k.picked_thin_rows <= DGM_MAX_TILE_ROWS &&
+                k.picked_rows);
     assert_true(k.quantize_row && k.sum_row && k.finish_scaled && k.finish_integers);
 }
 

@@ -252,22 +252,25 @@ static void check_call(const dgm_kernels *kern, dgm_pool *pool, const matrix *m,
     free(want), free(got);
 }
 
-/* x_of - rows that are plain; with numbers at both sides of the limit; with all that floats have. */
+/* x_of - rows that are plain; with numbers at both sides of the lower limit; with all that floats have; as large as can be. */
 static float *x_of(size_t n, int how)
 {
     static const float edge[] = {
         DGM_SPARSE_LEAST_X, -DGM_SPARSE_LEAST_X,        DGM_SPARSE_LEAST_X / 2, -0x1p-100f, -0.0f,
         0x1p-149f,          -1.25f * DGM_SPARSE_LEAST_X};
+    static const float large[] = {0x1.fffffep63f, -0x1.fffffep63f, 1.0f, -0x1p63f};
     float *x = test_floats(n, how == 2 ? HOSTILE : PLAIN);
     for (size_t i = 0; how == 1 && i < n; i++)
         if (test_random(3) > 0)
             x[i] = edge[test_random(7)];
+    for (size_t i = 0; how == 3 && i < n; i++)
+        x[i] = large[test_random(4)];
     return x;
 }
 
 static void products(void **state)
 {
-    static const int rows[] = {1, 2, 3, 5, 8, 9, 13, 16, 17, 70};
+    static const int rows[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 16, 17, 70};
     const dgm_kernels kern = isa_of(state);
     dgm_pool *pool;
     assert_int_equal(dgm_pool_create(&pool, 3), DGM_OK);
@@ -281,9 +284,9 @@ static void products(void **state)
                 float *bias = test_floats((size_t)n, PLAIN);
                 for (int i = 0; i < n; i += 3)
                     bias[i] = -0.0f;
-                for (int r = 0; r < 10; r++) {
+                for (int r = 0; r < 13; r++) {
                     call c = {.rows = rows[r], .bias = bias, .finish = r % 3};
-                    float *x = x_of((size_t)(c.rows * k), r % 4 == 3 ? 2 : (r + s) % 2);
+                    float *x = x_of((size_t)(c.rows * k), (r + 2 * s + t) % 4);
                     float *residual = test_floats((size_t)(c.rows * n), PLAIN);
                     c.x = x;
                     c.residual = residual;
@@ -299,12 +302,13 @@ static void products(void **state)
     dgm_pool_destroy(pool);
 }
 
-/* plain - the limit itself is plain, and so are zeros of both signs; nothing beyond, wherever it stands. */
+/* plain - the lower limit itself is plain, and so are zeros of both signs; nothing beyond, wherever it stands. */
 static void plain_rows(void **state)
 {
-    static const float good[] = {0.0f, -0.0f, DGM_SPARSE_LEAST_X, -DGM_SPARSE_LEAST_X, 3e38f, -1};
-    static const float bad[] = {
-        DGM_SPARSE_LEAST_X / 2, -1e-30f, 0x1p-149f, INFINITY, -INFINITY, NAN};
+    static const float good[] = {
+        0.0f, -0.0f, DGM_SPARSE_LEAST_X, -DGM_SPARSE_LEAST_X, -0x1.fffffep63f, -1};
+    static const float bad[] = {DGM_SPARSE_LEAST_X / 2, -1e-30f,   0x1p-149f,
+                                DGM_SPARSE_MOST_X,      -INFINITY, NAN};
     const dgm_kernels kern = isa_of(state);
     float x[70];
     for (int i = 0; i < 70; i++)

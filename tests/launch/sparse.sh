@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Models whose zeros are not stored: smaller files, the same bytes as from the same weights stored whole, on any instruction set, ranks
-# and batch; quantised and sparsified again; damage found.
+# and batch; quantised and sparsified again; damage found; what that gains.
 # usage: sparse.sh DRAGOMAN_BINARY
 set -u
 # shellcheck source=tests/launch/common.sh
@@ -85,4 +85,14 @@ good && changed "$w.bits" "$w.bitz"
 says "tensor $w.q: wanted shape"
 good && truncate -s -4096 "$dir/bad/model.safetensors"
 says 'truncated'
+
+# ---- what it gains: a line for each type, shape and number of rows, cold and warm weights ----
+run bench sparse --isa avx2 --batch 3 --json
+jq -es 'length == 2 * 4 * 2 and all(.[]; .isa == "avx2" and .rows == 3 and .dense_us > 0 and .["2of4"] > 0 and .["4of8"] > 0 and .bitmap > 0) and
+    (group_by(.type) | map(.[0].type)) == ["bf16", "f32", "int8", "int8 x int8"] and (group_by([.n, .weights]) | map(length)) == [4, 4, 4, 4]' \
+    "$dir/out" >/dev/null || fail "bench sparse: other lines"
+for rows in 0 33 '1,'; do
+    "$dragoman" bench sparse --batch "$rows" >"$dir/out" 2>"$dir/err"
+    { [ $? -eq 2 ] && grep -q "batch: want at most 16 whole numbers from 1 to 32 such as 1,8,32, found '$rows'" "$dir/err"; } || fail "bench sparse --batch $rows"
+done
 exit $bad
