@@ -28,7 +28,7 @@ static const struct kind {
     {"experts", dgm_bench_experts, false, "threads isa json"},
     {"pruning", dgm_bench_pruning, true, ENGINE "beam lengths"},
     {"routing", dgm_bench_routing, true, ENGINE "tgt-tokens"},
-    {"sparse", dgm_bench_sparse, false, "isa json"},
+    {"sparse", dgm_bench_sparse, false, "isa json batch"},
     {"cuda", dgm_bench_cuda, false, "json"},
 };
 enum { KINDS = sizeof kinds / sizeof kinds[0] };

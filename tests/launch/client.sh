@@ -110,6 +110,7 @@ timeout 5 "$dragoman" client --connect "unix:$sock" health >"$dir/out" 2>"$dir/e
 # ---- a line that is typed is answered at once ----
 serve
 mkfifo "$dir/typed"
+: >"$dir/out"
 "$dragoman" client --connect "unix:$sock" -s en -t de <"$dir/typed" >"$dir/out" 2>"$dir/err" &
 client=$!
 exec 5>"$dir/typed"

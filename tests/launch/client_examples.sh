@@ -84,6 +84,7 @@ for lang in "${!programs[@]}"; do
 
     fakes token=right
     mkfifo "$dir/typed.$lang"
+    : >"$dir/out" # the shell in the background empties it too late
     # shellcheck disable=SC2086
     DRAGOMAN_TOKEN=right ${programs[$lang]} "$at" eng_Latn deu_Latn <"$dir/typed.$lang" >"$dir/out" 2>"$dir/err" &
     typist=$!

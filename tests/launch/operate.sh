@@ -124,6 +124,7 @@ page() { curl -s --max-time 60 "http://127.0.0.1:$port/$1"; }
 # freezes: the engine's thread stands still until thaws.
 mkfifo "$dir/cold"
 freezes() {
+    : >"$dir/frozen"
     timeout 300 "$client" "$at" freeze $pid <"$dir/cold" >"$dir/frozen" 2>"$dir/err" &
     freezer=$!
     exec 6>"$dir/cold"
@@ -133,7 +134,8 @@ thaws() {
     exec 6>&-
     wait $freezer
 }
-# went_on N: the log says so many times that the engine did.
+# stood N, went_on N: the log says so many times that the engine did.
+stood() { [ "$(grep -c 'does not go on' "$dir/server.err")" -eq "$1" ]; }
 went_on() { [ "$(grep -c 'the engine goes on' "$dir/server.err")" -eq "$1" ]; }
 timeout 300 "$client" "$at" status en de <"$here/models/sample/pictures.eng_Latn.txt" >"$dir/got" &
 asker=$!
@@ -154,10 +156,11 @@ if freezes; then
     timeout 20 "$dragoman" client --connect "$at" health >"$dir/health" 2>"$dir/err"
     [ $? -eq 6 ] || fail 'an engine that stands: client health is not 6'
     grep -Eq "^stalled: $stall" "$dir/health" || { cp "$dir/health" "$dir/err"; fail 'an engine that stands: client health does not say where'; }
+    await_from $pid stood 2 || fail 'an engine that stands again: the log does not say so'
     thaws
     goes_on() { [ "$(page readyz)$(page healthz)" = okok ]; }
     await_from $pid goes_on || fail 'an engine that goes on is not ready'
-    await_from $pid went_on 2
+    await_from $pid went_on 2 || fail 'an engine that goes on again: the log does not say so'
 else
     echo "SKIP operate: no thread can be held here: $(tail -n 1 "$dir/err")"
 fi
