@@ -79,8 +79,11 @@ refuses '--beam: not an option of bench routing, but of bench layers, bench prun
 refuses '--beam: not an option of bench sparse, but of bench layers, bench pruning$' bench --beam=4 sparse
 refuses '--lengths: not an option of bench layers, but of bench pruning$' bench layers --lengths FILE
 refuses '--tgt-tokens: not an option of bench pruning, but of bench layers, bench routing$' bench pruning --tgt-tokens 9
+for kind in kernels exchange experts cuda; do
+    refuses "--batch: not an option of bench $kind, but of bench layers, bench pruning, bench routing, bench sparse$" bench $kind --batch 1
+done
 for kind in kernels exchange experts sparse cuda; do
-    for option in "--model $here" '--batch 1' '--src-tokens 9' '--targets 2' '--compute int8' '--kv bf16' '--overlap on' '--device cuda' '--task-ranks split'; do
+    for option in "--model $here" '--src-tokens 9' '--targets 2' '--compute int8' '--kv bf16' '--overlap on' '--device cuda' '--task-ranks split'; do
         # shellcheck disable=SC2086 # two words
         refuses "${option%% *}: not an option of bench $kind, but of bench layers, bench pruning, bench routing$" bench $kind $option
     done

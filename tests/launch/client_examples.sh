@@ -134,6 +134,7 @@ for i in $(seq 20); do sed "s/^/$i /" "$here/models/sample/pictures.eng_Latn.txt
 over_two() {
     local code=$1 asker
     shift
+    : >"$dir/out"
     asks "$code" "$at" &
     asker=$!
     await_from "$asker" filled "$dir/out"

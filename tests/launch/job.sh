@@ -99,6 +99,7 @@ await_workers() {
 begin() {
     starts=$((starts + 1))
     DGM_TEST_MARK=mark-$$-$starts
+    : >"$dir/err"
     # Not a job of bash's with SIGINT ignored, which the ranks would inherit.
     (
         trap - INT

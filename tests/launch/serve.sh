@@ -14,6 +14,7 @@ trap '[ -z "$pid" ] || kill -KILL $pid 2>/dev/null; rm -rf "$dir"' EXIT
 
 # starts COMMAND...: in the background, until it says that it computes.
 starts() {
+    : >"$dir/server.err" # the shell in the background empties it later than it is looked at
     "$@" >"$dir/server.out" 2>"$dir/server.err" &
     pid=$!
     await_from $pid says_so "$dir/server.err" 'start [0-9]* rank' && await_from $pid ready && return
@@ -164,6 +165,7 @@ pid=''
 answers() { ask health | grep -q '^state [12]$'; }
 settled() { gone "$first" || gone "$second" || { says_so "$dir/first.err" 'listening on' && says_so "$dir/second.err" 'listening on'; }; }
 for _ in $(seq 20); do
+    : >"$dir/first.err" >"$dir/second.err"
     "$dragoman" serve --listen "$at" 2>"$dir/first.err" &
     first=$!
     "$dragoman" serve --listen "$at" 2>"$dir/second.err" &
@@ -193,6 +195,7 @@ waits_to_be_taken() { [ "$(grep -c " $dir/socket\$" /proc/net/unix)" -gt 1 ]; }
 rm -f "$dir/socket"
 caught=''
 for _ in $(seq 20); do
+    : >"$dir/server.err"
     "$dragoman" serve -m "$dir/wide" --listen "$at" 2>"$dir/server.err" &
     pid=$!
     await_from $pid listening
@@ -358,6 +361,7 @@ done
 held=''
 reads_or_starts() { says_so "$dir/server.err" 'rank 0 waits for rank 1 .* in load|start 2 ranks'; }
 for _ in $(seq 20); do
+    : >"$dir/server.err"
     "$here/launch/dragoman-mpirun" -n 2 serve -m "$dir/wide" --listen "$at" --comm-stall-ms 100 2>"$dir/server.err" &
     pid=$!
     await_from $pid listening
@@ -443,6 +447,7 @@ ends 143
 
 # SIGHUP to dragoman-mpirun reads tokens again; without any it is the end
 starts_with_token() {
+    : >"$dir/server.err"
     "$here/launch/dragoman-mpirun" -n 2 serve --listen "$at" --tokens "$dir/tokens" 2>"$dir/server.err" &
     pid=$!
     await says_so "$dir/server.err" 'start 2 ranks' && return

@@ -84,6 +84,7 @@ for ranks in 2 4; do
     soaked "$(pid_of 0)" -n 12 -k 120 -d 2
     # the last rank is killed when 1000 lines are with the server
     last=$(pid_of $((ranks - 1)))
+    : >"$dir/out"
     timeout 120 "$load" "$at" -s en -t de -i "$text" -k 1000 -n 20 -L >"$dir/out" 2>"$dir/err" &
     asker=$!
     await_from $asker says_so "$dir/out" sent

@@ -7,6 +7,7 @@ trap '[ -z "$server" ] || kill -KILL "$server" 2>/dev/null; rm -rf "$dir"' EXIT
 
 # serves ARGS...: until it computes. --listen $at, which tells the port afterwards that the server took for 0.
 serves() {
+    : >"$dir/server" # the shell in the background empties it later than it is looked at
     "$dragoman" serve --listen "$at" "$@" 2>"$dir/server" &
     server=$!
     if await_from "$server" says_so "$dir/server" 'start 1 rank'; then
