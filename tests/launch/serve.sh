@@ -165,7 +165,8 @@ pid=''
 answers() { ask health | grep -q '^state [12]$'; }
 settled() { gone "$first" || gone "$second" || { says_so "$dir/first.err" 'listening on' && says_so "$dir/second.err" 'listening on'; }; }
 for _ in $(seq 20); do
-    : >"$dir/first.err" >"$dir/second.err"
+    : >"$dir/first.err"
+    : >"$dir/second.err"
     "$dragoman" serve --listen "$at" 2>"$dir/first.err" &
     first=$!
     "$dragoman" serve --listen "$at" 2>"$dir/second.err" &
