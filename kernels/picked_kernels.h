@@ -128,7 +128,8 @@ V_INLINE void picked_group(vpart acc[][MOST_PANELS], const float *const *x, int 
                            const int n_parts, const dgm_wtype t, const dgm_pattern pattern)
 {
     const int n = dgm_nm_n(pattern), m = dgm_nm_m(pattern);
-    const int each = PICKED_NUMBERS(rows), side = PICKED_SIDE(rows);
+    const int each = PICKED_NUMBERS(rows);
+    const int side = PICKED_SIDE(rows) < n_parts ? PICKED_SIDE(rows) : n_parts;
     UNROLL(8)
     for (int p = 0; p < n_parts; p += side) {
         if (!PICKED_AGAIN(rows) && PICKED_WINDOW(rows, m) != m)
