@@ -97,6 +97,8 @@ static int take_answers(job *j)
     int rc;
     while ((rc = dgm_client_next(j->cfg->client, &e)) > 0) {
         const dgm_wire_answer *a = &e.frame->as.answer;
+        if (e.given_up) /* dgm_client_next says behind it why */
+            continue;
         const uint64_t n = e.user / (uint64_t)j->form.n_targets;
         const int target = (int)(e.user % (uint64_t)j->form.n_targets);
         if (a->status == DGM_WIRE_STATUS_FAILED && a->retry)
@@ -457,6 +459,19 @@ static int commit(job *j)
     return DGM_OK;
 }
 
+/* deliver - a job that fails writes what was answered before, as far as its outputs take it. */
+static int deliver(job *j)
+{
+    uint64_t head;
+    do {
+        head = j->head;
+        DGM_TRY(write_lines(j));
+        for (int i = 0; i < j->n_writers; i++)
+            DGM_TRY(dgm_writer_drain(j->writers[i], -1));
+    } while (head < j->head);
+    return DGM_OK;
+}
+
 /* finish - keeps what was done: as whole files, or for the next run. `rc` is how the loop ended. */
 static int finish(job *j, int rc)
 {
@@ -465,6 +480,8 @@ static int finish(job *j, int rc)
         return commit(j);
     char why[1024];
     (void)snprintf(why, sizeof why, "%s", dgm_error_text());
+    if (rc != DGM_OK && rc != DGM_EOUTPUT)
+        (void)!deliver(j); /* if that fails too: what came first is told */
     const int saved = save(j, true);
     if (j->halted)
         return dgm_fail(DGM_EINPUT, "%s", dgm_client_line_why(at(j, j->head)));

@@ -129,6 +129,23 @@ same "$dir/many.want"
 stop_server
 grep -q 'connections 8 ' "$dir/counts" || fail "$(cat "$dir/counts")"
 
+# ---- the server's last word, which says closing: what it was asked before is answered, and written ----
+head -n 30 "$dir/many" >"$dir/in"
+head -n 10 "$dir/many.want" >"$dir/want"
+for out in '' "$dir/parted"; do
+    serve closes=2 credits=10
+    runs 2 ${out:+-o "$out"}
+    same "$dir/want" "${out:+$out.part}"
+    says 'the server says: this is the last word'
+    stop_server
+done
+serve closes=14 credits=10 # and one that may be otherwise next time: nothing is asked twice
+runs 0 -o "$dir/parted"
+says 'holds 10 lines: going on behind them'
+same <(head -n 30 "$dir/many.want") "$dir/parted"
+stop_server
+grep -q 'connections 2 segments 20 ' "$dir/counts" || fail "$(cat "$dir/counts")"
+
 # ---- killed in the middle, and started again: each line once ----
 serve credits=16 pause_us=150 # a run takes long enough to be killed in, on a busy machine too
 runs_to=$dir/file

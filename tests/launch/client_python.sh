@@ -37,6 +37,21 @@ cmp -s "$dir/want" "$dir/out" || fail "other lines than those that the server ga
 stop_server
 grep -q 'connections 4 .*overdrawn 0 bad_ids 0' "$dir/counts" || fail "$(cat "$dir/counts")"
 
+# the server's last word, which says closing: what it was asked before is answered, and written; of the rest it is told ..
+starts "$fake" "$sock" closes=2 credits=10
+head -n 30 "$dir/in" >"$dir/few"
+timeout 60 $python "$here/proto/python/dragoman_client.py" "unix:$sock" eng_Latn deu_Latn <"$dir/few" >"$dir/out" 2>"$dir/err"
+[ $? -eq 2 ] || fail "a last word: not exit code 2"
+says 'this is the last word'
+cmp -s <(head -n 10 "$dir/want") "$dir/out" || fail "other lines than those that were answered before and behind the last word"
+stop_server
+# .. or it is asked again, and nothing twice
+starts "$fake" "$sock" closes=14 credits=10
+timeout 60 $python "$here/proto/python/dragoman_client.py" "unix:$sock" eng_Latn deu_Latn <"$dir/few" >"$dir/out" 2>"$dir/err" || fail "a server that closes: exit code $?"
+cmp -s <(head -n 30 "$dir/want") "$dir/out" || fail "other lines than those of a server that closed"
+stop_server
+grep -q 'connections 2 segments 30 answers 30 ' "$dir/counts" || fail "$(cat "$dir/counts")"
+
 starts "$fake" "$sock" token=right refused=no
 cat >"$dir/try.py" <<'PY'
 import asyncio, sys
