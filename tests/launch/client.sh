@@ -129,6 +129,29 @@ same "$dir/many.want"
 stop_server
 grep -q 'connections 8 ' "$dir/counts" || fail "$(cat "$dir/counts")"
 
+# ---- a signal while nobody is there: what is in flight cannot be finished, and is not waited for ----
+serve credits=16 pause_us=150
+"$dragoman" client --connect "unix:$sock" --attempts 0 -s eng_Latn -t deu_Latn -i "$dir/many" -o "$dir/left" 2>"$dir/err" &
+client=$!
+await_from "$client" filled "$dir/left.part"
+kill -KILL "$server"
+wait "$server" 2>/dev/null
+await_from "$client" says_so "$dir/err" 'warn 0/1 client unix:.*; trying again' || fail 'a lost connection is not told'
+kill -TERM $client
+await gone $client || fail 'SIGTERM while nobody is there: it goes on'
+wait $client
+[ $? -eq 143 ] || fail "SIGTERM while nobody is there: not exit code 143"
+says 'the same command goes on from there'
+"$dragoman" client --connect "unix:$sock" --attempts 0 languages >"$dir/out" 2>"$dir/err" &
+client=$!
+sleep 0.2 # it may be asking already, or not yet
+kill -TERM $client
+await gone $client || fail 'SIGTERM to a question that nobody answers: it goes on'
+serve
+"$dragoman" client --connect "unix:$sock" -s eng_Latn -t deu_Latn -i "$dir/many" -o "$dir/left" 2>"$dir/err" || fail "after SIGTERM while nobody was there: $?"
+same "$dir/many.want" "$dir/left"
+stop_server
+
 # ---- the server's last word, which says closing: what it was asked before is answered, and written ----
 head -n 30 "$dir/many" >"$dir/in"
 head -n 10 "$dir/many.want" >"$dir/want"
