@@ -58,6 +58,35 @@ says_so() { grep -Eq -- "$2" "$1" 2>/dev/null; }
 filled() { [ -s "$1" ]; }
 a_socket() { [ -S "$1" ]; }
 gone() { ! kill -0 "$1" 2>/dev/null; }
+# killed_amid TIMES COMMAND...: COMMAND of $dragoman, which makes the model $dir/killed, is killed so often, at moments spread over the time
+# that it takes here and now; then earlier and earlier until one of them hit it while it wrote. $dir/killed is whole or not there, each
+# time, and what is left of $dir/killed.part is no model, or a whole one that has not got its name yet. Sets $killed, those hit.
+killed_amid() {
+    local times=$1 i us began pid got
+    shift
+    began=$(date +%s%N)
+    run 0 "$dragoman" "$@" -o "$dir/killed"
+    us=$((($(date +%s%N) - began) / 1000)) killed=0
+    rm -r "$dir/killed"
+    for ((i = 1; i <= times || (killed == 0 && i < times + 20); i++)); do
+        touch "$dir/before"
+        "$dragoman" "$@" -o "$dir/killed" >/dev/null 2>&1 &
+        pid=$!
+        sleep "$((i > times ? us >> (i - times) : us * i / (times + 1)))e-6"
+        kill -KILL $pid 2>/dev/null
+        wait $pid 2>/dev/null
+        got=$?
+        if [ -e "$dir/killed" ]; then
+            run 0 "$dragoman" inspect "$dir/killed" --verify
+            rm -r "$dir/killed"
+        elif [ "$got" -eq 137 ] && [ "$dir/killed.part" -nt "$dir/before" ]; then
+            killed=$((killed + 1))
+            ! "$dragoman" inspect "$dir/killed.part" >/dev/null 2>&1 || run 0 "$dragoman" inspect "$dir/killed.part" --verify
+        fi
+    done
+    [ $killed -gt 0 ] || fail "$1: no run was killed while it wrote"
+}
+
 # tcp_port LOG, http_port LOG: which the server took that was told port 0, for clients and for /metrics.
 tcp_port() { sed -n 's|.*listening on .*(tcp:[^ ]*:\([0-9]*\)).*|\1|p' "$1" | tail -n 1; }
 http_port() { sed -n 's|.*http://[^ /]*:\([0-9]*\)/metrics.*|\1|p' "$1" | tail -n 1; }
