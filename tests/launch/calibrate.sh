@@ -59,7 +59,7 @@ same() {
     rm -rf "${dir:?}/$name"
 }
 for isa in ref avx2; do
-    [ $isa = ref ] || grep -qw avx2 /proc/cpuinfo || continue
+    has_isa $isa || continue
     same "isa" -m "$model" --isa $isa --threads 1
 done
 same "threads" -m "$model" --threads 2

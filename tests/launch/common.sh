@@ -1,5 +1,5 @@
 # Sourced by the scripts beside it: $here, the repository; $dir, a folder of the test's own; $bad, which fail sets.
-# shellcheck shell=bash disable=SC2034 # variables of those who source it
+# shellcheck shell=bash disable=SC2034,SC2154 # variables of those who source it
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
@@ -58,6 +58,34 @@ says_so() { grep -Eq -- "$2" "$1" 2>/dev/null; }
 filled() { [ -s "$1" ]; }
 a_socket() { [ -S "$1" ]; }
 gone() { ! kill -0 "$1" 2>/dev/null; }
+# tcp_port LOG, http_port LOG: which the server took that was told port 0, for clients and for /metrics.
+tcp_port() { sed -n 's|.*listening on .*(tcp:[^ ]*:\([0-9]*\)).*|\1|p' "$1" | tail -n 1; }
+http_port() { sed -n 's|.*http://[^ /]*:\([0-9]*\)/metrics.*|\1|p' "$1" | tail -n 1; }
+
+# rank_pid RANK ADDRESS: of `serve --listen ADDRESS` on several ranks; not the guard beside it, which has another name.
+rank_pid() {
+    local p
+    for p in $(pgrep -f "dragoman serve .*--listen $2"); do
+        if [ "$(cat "/proc/$p/comm" 2>/dev/null)" = dragoman ] && grep -qzx "OMPI_COMM_WORLD_RANK=$1" "/proc/$p/environ" 2>/dev/null; then
+            echo "$p"
+        fi
+    done
+}
+
+# written N FILE, for await: it has N lines.
+written() { [ -e "$2" ] && [ "$(wc -l <"$2")" -eq "$1" ]; }
+
+# has_isa NAME: this CPU has what these kernels need (kernels/dispatch.c).
+has_isa() {
+    local flag flags=()
+    case $1 in
+    avx2) flags=(avx2 fma f16c) ;;
+    avx512) flags=(avx2 fma f16c avx512f avx512bw avx512dq avx512vl) ;;
+    vnni) flags=(avx2 fma f16c avx512f avx512bw avx512dq avx512vl avx512_vnni) ;;
+    esac
+    for flag in "${flags[@]}"; do grep -qw "$flag" /proc/cpuinfo || return 1; done
+}
+
 # killed_amid TIMES COMMAND...: COMMAND of $dragoman, which makes the model $dir/killed, is killed so often, at moments spread over the time
 # that it takes here and now; then earlier and earlier until one of them hit it while it wrote. $dir/killed is whole or not there, each
 # time, and what is left of $dir/killed.part is no model, or a whole one that has not got its name yet. Sets $killed, those hit.
@@ -85,18 +113,4 @@ killed_amid() {
         fi
     done
     [ $killed -gt 0 ] || fail "$1: no run was killed while it wrote"
-}
-
-# tcp_port LOG, http_port LOG: which the server took that was told port 0, for clients and for /metrics.
-tcp_port() { sed -n 's|.*listening on .*(tcp:[^ ]*:\([0-9]*\)).*|\1|p' "$1" | tail -n 1; }
-http_port() { sed -n 's|.*http://[^ /]*:\([0-9]*\)/metrics.*|\1|p' "$1" | tail -n 1; }
-
-# rank_pid RANK ADDRESS: of `serve --listen ADDRESS` on several ranks; not the guard beside it, which has another name.
-rank_pid() {
-    local p
-    for p in $(pgrep -f "dragoman serve .*--listen $2"); do
-        if [ "$(cat "/proc/$p/comm" 2>/dev/null)" = dragoman ] && grep -qzx "OMPI_COMM_WORLD_RANK=$1" "/proc/$p/environ" 2>/dev/null; then
-            echo "$p"
-        fi
-    done
 }

@@ -256,8 +256,6 @@ same "$dir/plain"
 grep -q "no --model: using the demonstration model, $DGM_MODEL" "$dir/err" || fail "does not say which model"
 
 # ---- stopped and started again ----
-# written N FILE: it has N lines
-written() { [ -e "$2" ] && [ "$(wc -l <"$2")" -eq "$1" ]; }
 for _ in $(seq 40); do cat "$dir/four"; done >"$dir/long"
 "$dragoman" translate -s eng_Latn -t deu_Latn -i "$dir/long" -o "$dir/whole" 2>"$dir/err" || fail "the long text"
 for signal in TERM INT; do
@@ -290,7 +288,9 @@ done
 # ThreadSanitizer, which hands a signal on when the program next calls the system, and it computes.
 # ticks PID: hundredths of a second that it had a CPU. has_had PID TICKS: it has. heard PID: no SIGTERM waits for it.
 ticks() { cut -d' ' -f14 "/proc/$1/stat"; }
+# shellcheck disable=SC2317 # await_from calls it
 has_had() { [ "$(ticks "$1")" -ge "$2" ]; }
+# shellcheck disable=SC2317 # likewise
 heard() { (($(sed -n 's/^ShdPnd:[[:space:]]*/0x/p' "/proc/$1/status") >> 14 & 1 ? 0 : 1)); }
 computes() { await_from "$1" has_had "$1" $(($(ticks "$1") + 20)); }
 if [ -z "${TSAN_OPTIONS:-}" ]; then
