@@ -8,6 +8,11 @@ bad=0
 # translation's time. Here it is to watch the program around them; the kernels it watches in tests/kernels and tests/runtime.
 [ -z "${TSAN_OPTIONS:-}" ] || export DGM_ISA=ref
 
+# Numbers have points and order is that of bytes, to awk and sort too, whatever language the machine speaks.
+[ -z "${LC_ALL:-}" ] || export LANG=$LC_ALL
+unset LC_ALL
+export LC_NUMERIC=C LC_COLLATE=C
+
 # fail WHAT: the test fails; what a command last said in $dir/err stands below.
 fail() {
     echo "$1"

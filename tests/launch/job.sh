@@ -5,6 +5,8 @@
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 dir=$(mktemp -d)
 bad=0 checks=0
+unset LC_ALL
+export LC_NUMERIC=C # awk's numbers have points
 
 # Every process of a job carries a mark of its own in its environment, whoever starts it.
 starts=0
