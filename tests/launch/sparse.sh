@@ -33,7 +33,7 @@ for pattern in 2:4 4:8 unstructured; do
         limit=$([ "$experts" = f32 ] && echo 65 || echo 83)
         [ $((100 * $(size "$p-$experts"))) -lt $((limit * $(size "$p-whole"))) ] ||
             fail "$pattern $types: $(size "$p-$experts") bytes of $(size "$p-whole")"
-        [ "$(tails "$p-$experts")" = "$([ $p = unstructured ] && echo bits || echo $p)" ] || fail "$pattern $types: stored as $(tails "$p-$experts")"
+        [ "$(tails "$p-$experts")" = "$([ "$p" = unstructured ] && echo bits || echo "$p")" ] || fail "$pattern $types: stored as $(tails "$p-$experts")"
         run inspect "$dir/$p-$experts" --verify
         translated "$p-whole" want
         translated "$p-$experts" got
