@@ -59,8 +59,8 @@ static void only_the_same_is_found(void **state)
 {
     (void)state;
     dgm_answer_cache *c = create(64 * KIB);
-    dgm_request all[10];
-    for (int i = 0; i < 10; i++)
+    dgm_request all[11];
+    for (int i = 0; i < 11; i++)
         all[i] = asked("A man.");
     all[1].cfg.source.code = 6;
     all[2].target.code = 6;
@@ -72,8 +72,10 @@ static void only_the_same_is_found(void **state)
     all[7].line.n_beside = 1;
     all[8].line.beside = prefix;
     all[8].line.n_beside = 2;
-    all[9] = asked("A man");
-    for (int i = 0; i < 10; i++) {
+    all[9].line.beside = prefix + 1;
+    all[9].line.n_beside = 1;
+    all[10] = asked("A man");
+    for (int i = 0; i < 11; i++) {
         char text[16];
         assert_null(found(c, &all[i]));
         (void)snprintf(text, sizeof text, "Antwort %d", i);
@@ -88,9 +90,9 @@ static void only_the_same_is_found(void **state)
     seed.cfg.decode.seed = 3;
     assert_string_equal(found(c, &seed), "Antwort 0");
     const dgm_answer_cache_state is = dgm_answer_cache_look(c);
-    assert_int_equal(is.entries, 10);
-    assert_int_equal(is.misses, 10);
-    assert_int_equal(is.hits, 55 + 1);
+    assert_int_equal(is.entries, 11);
+    assert_int_equal(is.misses, 11);
+    assert_int_equal(is.hits, 66 + 1);
     dgm_answer_cache_destroy(c);
 }
 
