@@ -1,5 +1,7 @@
 #include "kernels/sparse.h"
 
+#include "kernels/sparse_check.h"
+
 #include <string.h>
 
 /* What is stored of one weight; zero: nothing. */
@@ -110,6 +112,54 @@ static int pack_nm(const dgm_packed *to, const void *src, const char *name)
     for (int r = 0; r < to->n; r++)
         DGM_TRY(pack_nm_row(to, src, r, name));
     return DGM_OK;
+}
+
+/* nm_ascend - places of all numbers of a line of words ascend within their m inputs: so it is where n are kept. */
+static bool nm_ascend(const uint32_t places[DGM_PANEL], dgm_pattern p)
+{
+    const int n = dgm_nm_n(p), m = dgm_nm_m(p);
+    uint32_t before[DGM_PANEL] = {0}, bad = 0;
+    for (int v = 0; v < dgm_nm_inputs(p) / 2; v++)
+        for (int l = 0; l < DGM_PANEL; l++) {
+            const uint32_t at = places[l] >> dgm_nm_bit(p, v) & (uint32_t)(m - 1);
+            bad |= v % n != 0 && at <= before[l];
+            before[l] = at;
+        }
+    return bad == 0;
+}
+
+/* nm_wrong - the first input of those among which numbers of row r, block b have no places of their own; -1: none. */
+static int nm_wrong(const dgm_packed *w, int r, int b)
+{
+    const dgm_pattern p = w->pattern;
+    const int n = dgm_nm_n(p), m = dgm_nm_m(p), inputs = dgm_nm_inputs(p);
+    const uint32_t places = *nm_places(w, r, b);
+    for (int v = 0, before = -1; v < inputs / 2; v++) {
+        const int first = b * inputs + v / n * m,
+                  at = (int)(places >> dgm_nm_bit(p, v) & (uint32_t)(m - 1));
+        before = v % n == 0 ? -1 : before;
+        if (number_of(w->type, w->data, nm_at(w, r, b, v)) == 0)
+            continue; /* fills up */
+        if (at <= before || first + at >= w->k)
+            return first;
+        before = at;
+    }
+    return -1;
+}
+
+bool dgm_nm_check(int *row, int *input, const dgm_packed *w)
+{
+    const int blocks = dgm_sparse_blocks(w->pattern, w->k),
+              whole = w->k / dgm_nm_inputs(w->pattern);
+    for (int r = 0; r < w->n; r += DGM_PANEL)
+        for (int b = 0; b < blocks; b++) {
+            if (b < whole && nm_ascend(nm_places(w, r, b), w->pattern))
+                continue;
+            for (*row = r; *row < r + DGM_PANEL && *row < w->n; ++*row)
+                if ((*input = nm_wrong(w, *row, b)) >= 0)
+                    return false;
+        }
+    return true;
 }
 
 static void read_nm(float *dst, const dgm_packed *w, int r)

@@ -15,10 +15,8 @@
 static int read_gates(float *out, const dgm_model *m, const dgm_layer *layer)
 {
     const struct dgm_model_files *f = m->files;
-    size_t i = 0;
-    while (f->slots[i].vector != &layer->gates)
-        i++;
-    const dgm_tensor *t = f->slots[i].tensor;
+    const dgm_slot *s = dgm_slot_of_gates(f, layer);
+    const dgm_tensor *t = s->tensor;
     void *raw = malloc((size_t)t->bytes + 1);
     if (raw == NULL)
         return dgm_fail(DGM_ENOMEM, "out of memory for the gates of a layer");
@@ -26,7 +24,7 @@ static int read_gates(float *out, const dgm_model *m, const dgm_layer *layer)
     if (rc == DGM_OK)
         dgm_widen(out, raw, (dgm_dtype)t->dtype, 2 * (size_t)m->tasks.n);
     free(raw);
-    return rc;
+    return rc == DGM_OK ? dgm_gates_check(m, s, out) : rc;
 }
 
 /* What the choice in a layer depends on. */

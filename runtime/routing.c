@@ -116,6 +116,34 @@ static int read_experts(int16_t out[2], const json_t *list, int n_experts)
     return out[0] == out[1] ? DGM_EMODEL : DGM_OK;
 }
 
+/* drop_fractions - of whole numbers, which were read as f64: "[1.0, 2.5]" becomes "[1, 2.5]". */
+static void drop_fractions(char *text)
+{
+    char *to = text;
+    for (const char *from = text; *from != '\0';) {
+        if (from[0] == '.' && from[1] == '0' && strchr(",]", from[2]) != NULL)
+            from += 2;
+        else
+            *to++ = *from++;
+    }
+    *to = '\0';
+}
+
+static int fail_experts(const dgm_tasks *t, const dgm_model_config *c, const dgm_json *j, int stack,
+                        int task, size_t layer, const json_t *found)
+{
+    char text[64] = "";
+    const size_t n = json_dumpb(found, text, sizeof text - 1, JSON_ENCODE_ANY | JSON_ENSURE_ASCII);
+    if (n == 0 || n >= sizeof text)
+        (void)snprintf(text, sizeof text, "another value");
+    drop_fractions(text);
+    return dgm_fail(DGM_EMODEL,
+                    "%s: routing_static.%s.%s: wanted one or two different experts below %d for "
+                    "mixture-of-experts layer %zu, found %s",
+                    j->path, dgm_stack_names[stack], t->name[task], c->n_experts[stack], layer,
+                    text);
+}
+
 static int read_by_hand(dgm_tasks *t, const dgm_model_config *c, const dgm_json *j, int stack)
 {
     const json_t *tables =
@@ -133,11 +161,7 @@ static int read_by_hand(dgm_tasks *t, const dgm_model_config *c, const dgm_json 
         for (size_t l = 0; l < layers; l++)
             if (read_experts(t->by_hand[stack][(size_t)i * layers + l], json_array_get(table, l),
                              c->n_experts[stack]) != DGM_OK)
-                return dgm_fail(
-                    DGM_EMODEL,
-                    "%s: routing_static.%s.%s: wanted one or two different experts below %d for "
-                    "each layer, found another list",
-                    j->path, dgm_stack_names[stack], t->name[i], c->n_experts[stack]);
+                return fail_experts(t, c, j, stack, i, l, json_array_get(table, l));
     }
     return DGM_OK;
 }

@@ -1,5 +1,7 @@
 #include "runtime/sparsify.h"
 
+#include "base/log.h"
+#include "base/memory.h"
 #include "runtime/sparsify_layers.h"
 #include "runtime/sparsify_matrix.h"
 #include "runtime/sparsify_write.h"
@@ -161,6 +163,14 @@ static int share_out(job *j)
 
 /* ---- pruning ---- */
 
+/* goes_of - how many weights of a row of p go, on average: where layers share unequally, so many that all of them together
+ * have the zeros that they would have alike, where rows round down. */
+static double goes_of(const job *j, const dgm_prunable *p, const dgm_sparsify_layer *l)
+{
+    const dgm_sparsify_options *o = j->opt;
+    return dgm_score_goes(p->w->k, o->sparsity, o->pattern) + (l->sparsity - o->sparsity) * p->w->k;
+}
+
 static int prune_layer(job *j, int layer)
 {
     const dgm_score_rule plain = {0},
@@ -174,8 +184,7 @@ static int prune_layer(job *j, int layer)
         dgm_prunable *p = &first[i];
         uint64_t zeros;
         DGM_TRY(dgm_prunable_weigh(p, rule));
-        DGM_TRY(dgm_prunable_cut(&zeros, p, dgm_score_goes(p->w->k, l->sparsity, j->opt->pattern),
-                                 j->opt->pattern, j->opt->pool));
+        DGM_TRY(dgm_prunable_cut(&zeros, p, goes_of(j, p, l), j->opt->pattern, j->opt->pool));
         l->zeros += zeros;
         j->report->n_unreached += j->pass != NULL && !p->seen;
         free(p->factor);
@@ -219,6 +228,59 @@ static int open_pass(job *j)
     return DGM_OK;
 }
 
+/* ---- what it takes ---- */
+
+static bool by_text(const job *j)
+{
+    return j->opt->method != DGM_BY_MAGNITUDE;
+}
+
+/* weight_bytes - of all weights; of a packed model, which is mapped, of those that are copied to be changed. */
+static double weight_bytes(const job *j)
+{
+    const struct dgm_model_files *f = j->m->files;
+    double bytes = 0;
+    for (size_t i = 0; i < f->n_slots && !j->m->cfg.weights.packed; i++)
+        bytes += (double)dgm_weights_bytes(&f->slots[i]);
+    for (size_t i = 0; i < j->matrices.n && j->m->cfg.weights.packed; i++) {
+        const dgm_packed *w = j->matrices.all[i].w;
+        bytes += (double)dgm_packed_bytes(w->type, w->n, w->k);
+    }
+    return bytes;
+}
+
+/* channel_bytes - of the statistics of a layer, or of a stack, which are looked at together where layers share unequally: the most. */
+static double channel_bytes(const job *j)
+{
+    double most = 0, of_layer = 0, of_stack = 0;
+    const double langs = by_text(j) ? j->opt->text->n_langs : 0;
+    for (size_t i = 0; i < j->matrices.n; i++) {
+        const int layer = j->matrices.all[i].slot->layer,
+                  before = i > 0 ? j->matrices.all[i - 1].slot->layer : layer;
+        const double bytes = 16 * langs * j->matrices.all[i].w->k; /* a double and a count each */
+        of_layer = (layer == before ? of_layer : 0) + bytes;
+        of_stack = (stack_of(j, layer) == stack_of(j, before) ? of_stack : 0) + bytes;
+        const double here = shares_unequally(j->opt) ? of_stack : of_layer;
+        most = here > most ? here : most;
+    }
+    return most;
+}
+
+static void tell_plan(const job *j)
+{
+    const int first = shares_unequally(j->opt) ? DGM_STACKS : 0,
+              passes = by_text(j) ? j->report->n_layers + first : 0;
+    const double need = weight_bytes(j) + channel_bytes(j), mib = 1 << 20;
+    const uint64_t left = dgm_memory_free("");
+    dgm_log(DGM_LOG_INFO, "sparsify",
+            "%zu matrices of %d layers, %d passes over the text, about %.1f MiB of memory",
+            j->matrices.n, j->report->n_layers, passes, need / mib);
+    if (need > (double)left)
+        dgm_log(DGM_LOG_WARN, "sparsify",
+                "memory is short: about %.0f MiB are needed, %.0f are free", need / mib,
+                (double)left / mib);
+}
+
 static int prune(job *j)
 {
     dgm_sparsify_report *r = j->report;
@@ -227,12 +289,13 @@ static int prune(job *j)
     if (r->layers == NULL)
         return dgm_fail(DGM_ENOMEM, "out of memory for a list of layers");
     j->m->files->verify = DGM_VERIFY_OPEN; /* damaged bytes must not get new checksums that fit */
-    DGM_TRY(dgm_model_load(j->m, 0, 1, true, NULL));
     DGM_TRY(dgm_prunables_list(&j->matrices, j->m));
     j->watched = calloc(j->matrices.n + 1, sizeof *j->watched);
     if (j->watched == NULL)
         return dgm_fail(DGM_ENOMEM, "out of memory for a list of matrices");
     count_parameters(j);
+    tell_plan(j);
+    DGM_TRY(dgm_model_load(j->m, 0, 1, true, NULL));
     DGM_TRY(open_pass(j));
     DGM_TRY(share_out(j));
     for (int l = 0; l < r->n_layers; l++) {

@@ -75,8 +75,7 @@ typedef struct work {
     const dgm_prunable *look;
     share *shares; /* [parts] */
     double *sums;  /* [n] of rows, looking */
-    double limit;
-    int goes;
+    double limit, goes;
     dgm_n_of_m pattern;
 } work;
 
@@ -169,11 +168,12 @@ static void cut_rows(void *ctx, int part, int n_parts)
     dgm_pool_share(&begin, &end, m->n, part, n_parts);
     for (int r = begin; r < end; r++) {
         dgm_packed_read(s->row, m, r);
-        if (!dgm_score_choose(s->gone, s->keys, s->row, w->p->factor, m->k, w->goes, w->pattern)) {
+        const int goes = dgm_score_goes_row(r, m->k, w->goes);
+        if (!dgm_score_choose(s->gone, s->keys, s->row, w->p->factor, m->k, goes, w->pattern)) {
             s->bad = true;
             return;
         }
-        for (int i = 0; i < w->goes; i++) {
+        for (int i = 0; i < goes; i++) {
             dgm_packed_zero(panels, m->type, m->k, r, s->gone[i]);
             s->row[s->gone[i]] = 0;
         }
@@ -203,7 +203,8 @@ static int make_own(dgm_prunable *p)
     return DGM_OK;
 }
 
-int dgm_prunable_cut(uint64_t *zeros, dgm_prunable *p, int goes, dgm_n_of_m pattern, dgm_pool *pool)
+int dgm_prunable_cut(uint64_t *zeros, dgm_prunable *p, double goes, dgm_n_of_m pattern,
+                     dgm_pool *pool)
 {
     const int parts = dgm_pool_size(pool);
     work w = {.p = p, .goes = goes, .pattern = pattern};

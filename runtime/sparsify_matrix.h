@@ -41,9 +41,9 @@ DGM_MUST_CHECK int dgm_prunable_weigh(dgm_prunable *p, const dgm_score_rule *rul
 DGM_MUST_CHECK int dgm_prunable_above(uint64_t *above, double *sum, const dgm_prunable *p,
                                       double limit, dgm_pool *pool);
 
-/* dgm_prunable_cut - in each row `goes` weights become 0, as factors say; *zeros: how many are 0 now. DGM_EMODEL for a weight that
- * is no number, DGM_ENOMEM. */
-DGM_MUST_CHECK int dgm_prunable_cut(uint64_t *zeros, dgm_prunable *p, int goes, dgm_n_of_m pattern,
-                                    dgm_pool *pool);
+/* dgm_prunable_cut - in each row `goes` weights become 0, as factors say: in as many rows one more than in the others as
+ * makes that the mean. *zeros: how many are 0 now. DGM_EMODEL for a weight that is no number, DGM_ENOMEM. */
+DGM_MUST_CHECK int dgm_prunable_cut(uint64_t *zeros, dgm_prunable *p, double goes,
+                                    dgm_n_of_m pattern, dgm_pool *pool);
 
 #endif

@@ -18,17 +18,23 @@ float dgm_score_factor(const dgm_channel *c, const dgm_score_rule *rule)
     return (float)f;
 }
 
-/* share - floor(part * k), where part is a decimal number that f64 holds to its last bits alone: 0.29 of 100 is 29. */
-static int share(double part, int k)
+/* whole - floor(x), x a share of k by a decimal number that f64 holds to its last bits alone: 0.29 of 100 is 29. */
+static double whole(double x, int k)
 {
-    return (int)floor(part * k + 1e-9 * k);
+    return floor(x + 1e-9 * k);
 }
 
 int dgm_score_goes(int k, double sparsity, dgm_n_of_m p)
 {
     if (p.m == 0)
-        return share(sparsity, k);
+        return (int)whole(sparsity * k, k);
     return k / p.m * p.n + k % p.m * p.n / p.m;
+}
+
+int dgm_score_goes_row(int r, int k, double mean)
+{
+    mean = mean < 0 ? 0 : mean > k ? k : mean;
+    return (int)(whole((r + 1) * mean, k) - whole(r * mean, k));
 }
 
 static void swap(uint64_t *a, uint64_t *b)

@@ -38,6 +38,9 @@ typedef struct dgm_n_of_m {
 /* dgm_score_goes - how many of k inputs go: floor(sparsity * k), or what the pattern says, which asks for no sparsity. */
 int dgm_score_goes(int k, double sparsity, dgm_n_of_m p);
 
+/* dgm_score_goes_row - how many go of row r, where `mean` do in the mean of rows: what rounds down in one row goes in a later one. */
+int dgm_score_goes_row(int r, int k, double mean);
+
 /*
  * dgm_score_choose - gone [goes] = the inputs of row w [k] that go, in no order. room [k]: scratch. False when a score is not
  * a number: then gone says nothing.

@@ -67,7 +67,12 @@ int dgm_index_file_shape(const char **type, uint64_t dims[DGM_TENSOR_DIMS], cons
 const char *dgm_index_tail(dgm_pattern p);
 #define DGM_STARTS_TAIL ".starts"
 
-/* dgm_slot_map - the sparse matrix whose panels are slot s, pointing into the files, without scales. DGM_EMODEL where a bitmap
+/* dgm_slot_of_gates - of a layer whose experts by hand have gates, in f->slots. dgm_gates_check - each of those, gates
+ * [s->n], weighs 0 to 1. DGM_EMODEL. */
+const dgm_slot *dgm_slot_of_gates(const struct dgm_model_files *f, const dgm_layer *layer);
+DGM_MUST_CHECK int dgm_gates_check(const dgm_model *m, const dgm_slot *s, const float *gates);
+
+/* dgm_slot_map - the sparse matrix whose panels are slot s, pointing into the files, without scales. DGM_EMODEL where an index
  * and its numbers do not fit together, which nothing reads afterwards. */
 DGM_MUST_CHECK int dgm_slot_map(dgm_packed *out, const dgm_model *m, const dgm_slot *s);
 

@@ -168,3 +168,21 @@ int dgm_slot_check(const dgm_tensors *t, const dgm_slot *s)
         return check_rows(t, s);
     }
 }
+
+const dgm_slot *dgm_slot_of_gates(const struct dgm_model_files *f, const dgm_layer *layer)
+{
+    const dgm_slot *s = f->slots;
+    while (s->vector != &layer->gates)
+        s++;
+    return s;
+}
+
+int dgm_gates_check(const dgm_model *m, const dgm_slot *s, const float *gates)
+{
+    for (int i = 0; i < s->n; i++)
+        if (!(gates[i] >= 0 && gates[i] <= 1))
+            return dgm_fail(DGM_EMODEL, "%s: tensor %s: wanted gates from 0 to 1, found %g",
+                            dgm_tensors_path(m->files->tensors, s->tensor), s->tensor->name,
+                            (double)gates[i]);
+    return DGM_OK;
+}

@@ -133,6 +133,17 @@ static int read_weights(dgm_model *m, int rank, bool dense, dgm_comm *comm)
     return rc;
 }
 
+static int check_gates(const dgm_model *m)
+{
+    for (int s = 0; s < DGM_STACKS; s++)
+        for (int i = 0; i < m->stack[s].n_layers; i++) {
+            const dgm_layer *l = &m->stack[s].layers[i];
+            if (l->gates != NULL)
+                DGM_TRY(dgm_gates_check(m, dgm_slot_of_gates(m->files, l), l->gates));
+        }
+    return DGM_OK;
+}
+
 int dgm_weights_load(dgm_model *m, int rank, bool dense, dgm_comm *comm)
 {
     struct dgm_model_files *f = m->files;
@@ -145,6 +156,7 @@ int dgm_weights_load(dgm_model *m, int rank, bool dense, dgm_comm *comm)
     if (dense) {
         m->positions = dgm_arena_push(&f->dense, dgm_positions_bytes(m));
         dgm_positions_fill(m->positions, m->cfg.max_positions + 2, m->cfg.d_model);
+        DGM_TRY(check_gates(m));
     }
     return DGM_OK;
 }

@@ -1,5 +1,6 @@
 /* Packed weights: used where they lie in the files, checked against their sums before. */
 #include "kernels/sparse.h"
+#include "kernels/sparse_check.h"
 #include "runtime/weights.h"
 
 #include <inttypes.h>
@@ -45,7 +46,13 @@ int dgm_slot_map(dgm_packed *out, const dgm_model *m, const dgm_slot *s)
     const dgm_tensors *set = m->files->tensors;
     const dgm_tensor *t = s->tensor;
     uint64_t block, wanted, found;
+    int row, input;
     DGM_TRY(map_sparse(out, m, s));
+    if (dgm_is_nm(out->pattern) && !dgm_nm_check(&row, &input, out))
+        return dgm_fail(DGM_EMODEL,
+                        "%s: tensor %s: wanted places that ascend, each with one number, found "
+                        "others in row %d, from input %d on",
+                        dgm_tensors_path(set, s[1].tensor), s[1].tensor->name, row, input);
     if (out->pattern != DGM_BITMAP || dgm_bitmap_check(&block, &wanted, &found, out, t->dims[0]))
         return DGM_OK;
     if (block == dgm_bitmap_starts(s->n, s->k) - 1)
@@ -60,11 +67,17 @@ int dgm_slot_map(dgm_packed *out, const dgm_model *m, const dgm_slot *s)
                     found);
 }
 
-/* check_bitmap - of a sparse matrix's slots the one that says how many: kernels believe it, so whatever --verify says. */
-static int check_bitmap(const dgm_model *m, const dgm_slot *s)
+/* check_form - of a sparse matrix, at its last slot. What a bitmap says kernels believe: so whatever --verify says. Places of
+ * n of m cannot lead them astray. */
+static int check_form(const dgm_model *m, const dgm_slot *s)
 {
     dgm_packed w;
-    return s->form == DGM_SLOT_STARTS ? dgm_slot_map(&w, m, s - 2) : DGM_OK;
+    if (s->form == DGM_SLOT_STARTS)
+        return dgm_slot_map(&w, m, s - 2);
+    if (s->form == DGM_SLOT_INDEX && dgm_is_nm(s->matrix->pattern) &&
+        m->files->verify != DGM_VERIFY_NEVER)
+        return dgm_slot_map(&w, m, s - 1);
+    return DGM_OK;
 }
 
 static int point_at(const dgm_model *m, const dgm_slot *s)
@@ -92,7 +105,7 @@ static int want_or_check(const dgm_model *m, const dgm_slot *s, int checking)
     }
     if (m->files->verify != DGM_VERIFY_NEVER)
         DGM_TRY(dgm_slot_check_sum(m, s));
-    return check_bitmap(m, s);
+    return check_form(m, s);
 }
 
 /* What is needed now is asked for as a whole, so that checking does not wait for each page. */

@@ -1,5 +1,6 @@
 /* Sparse panels of whatever bytes: a bitmap that the check believes, and any n of m, is read inside of its memory. */
 #include "kernels/sparse.h"
+#include "kernels/sparse_check.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <stdlib.h>
@@ -41,6 +42,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                     .pattern = (dgm_pattern)(1 + data[2] / 3 % 3)};
     const uint64_t room = dgm_bitmap_room(w.type, data[3] * 8);
     uint64_t block, wanted, found;
+    int at, input;
     data += 4;
     size -= 4;
     void *starts = taken(&data, &size, 4 * dgm_bitmap_starts(w.n, w.k));
@@ -53,6 +55,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     w.starts = starts;
     w.index = index;
     w.data = numbers;
+    if (w.pattern != DGM_BITMAP && !dgm_nm_check(&at, &input, &w))
+        DGM_ASSERT(at >= 0 && at < w.n && input >= 0 && input < w.k);
     if (w.pattern != DGM_BITMAP || dgm_bitmap_check(&block, &wanted, &found, &w, room))
         read_all(&w);
     free(starts);

@@ -6,6 +6,7 @@
 
 #include "kernels/gemm.h"
 #include "kernels/sparse.h"
+#include "kernels/sparse_check.h"
 
 /* A matrix with zeros: row-major, in dense panels, and sparse. */
 typedef struct matrix {
@@ -191,6 +192,53 @@ static void wrong_bitmaps(void **state)
     matrix_close(&m);
 }
 
+/* set_place - of the number that stands v-th in its block. */
+static void set_place(const dgm_packed *w, int r, int b, int v, uint32_t place)
+{
+    uint32_t *word = (uint32_t *)w->index +
+                     (r / DGM_PANEL * dgm_sparse_blocks(w->pattern, w->k) + b) * DGM_PANEL +
+                     r % DGM_PANEL;
+    const int bit = dgm_nm_bit(w->pattern, v), bits = dgm_nm_bits(w->pattern);
+    *word = (*word & ~(((1u << bits) - 1) << bit)) | place << bit;
+}
+
+/* Numbers of n of m with a place that is another's, or before it, or past the last input, are found out; what fills up is not. */
+static void wrong_places(void **state)
+{
+    (void)state;
+    float w[20 * 54] = {0};
+    int row, input;
+    for (int t = 0; t < TYPES - 1; t++)
+        for (dgm_pattern p = DGM_2_OF_4; p <= DGM_4_OF_8; p++) {
+            const int m = dgm_nm_m(p), n = dgm_nm_n(p), block = dgm_nm_inputs(p);
+            matrix a;
+            matrix_open(&a, types[t], p, 20, 54, 0, 0);
+            assert_true(dgm_nm_check(&row, &input, &a.sparse));
+            for (int i = 0; i < 20 * 54; i++)
+                w[i] = i % 54 % m < n ? 1.0f : 0.0f; /* places 0 .. n - 1; of the last inputs too */
+            assert_int_equal(dgm_sparse_pack(&a.sparse, w, 0, "a"), DGM_OK);
+            assert_true(dgm_nm_check(&row, &input, &a.sparse));
+            set_place(&a.sparse, 18, 0, n + 1, 0); /* the second of the second m inputs */
+            assert_false(dgm_nm_check(&row, &input, &a.sparse));
+            assert_true(row == 18 && input == m);
+            set_place(&a.sparse, 18, 0, n + 1, (uint32_t)m - 1);
+            assert_int_equal(dgm_nm_check(&row, &input, &a.sparse),
+                             n == 2); /* of 4 it is not the last */
+            assert_int_equal(dgm_sparse_pack(&a.sparse, w, 0, "a"), DGM_OK);
+            /* of the last 54 - 52 or 54 - 48 inputs: past them */
+            set_place(&a.sparse, 3, 54 / block, 54 % block / m * n + n - 1, (uint32_t)m - 1);
+            assert_false(dgm_nm_check(&row, &input, &a.sparse));
+            assert_true(row == 3 && input == 54 / m * m);
+            w[7 * 54 + 1] = 0; /* fills up, at place 0 */
+            if (n == 2) {
+                assert_int_equal(dgm_sparse_pack(&a.sparse, w, 0, "a"), DGM_OK);
+                assert_true(dgm_nm_check(&row, &input, &a.sparse));
+            }
+            w[7 * 54 + 1] = 1;
+            matrix_close(&a);
+        }
+}
+
 static void too_many(void **state)
 {
     (void)state;
@@ -325,8 +373,11 @@ static void plain_rows(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(wrong_bitmaps), cmocka_unit_test(too_many),
-                                       PER_ISA_AND_VBMI2(layout), PER_ISA(plain_rows),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(wrong_bitmaps),
+                                       cmocka_unit_test(wrong_places),
+                                       cmocka_unit_test(too_many),
+                                       PER_ISA_AND_VBMI2(layout),
+                                       PER_ISA(plain_rows),
                                        PER_ISA_AND_VBMI2(products)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -85,6 +85,16 @@ else
     echo "skip: ranks, mpirun is not installed"
 fi
 
+# Gates that are none: where they are loaded, and where they are taken over.
+for gate in '\x00\x00\xc0\x7f' '\x00\x00\x80\x7f' '\x00\x00\x80\xbf'; do
+    rm -rf "$dir/odd"
+    cp -r "$dir/de" "$dir/odd"
+    at=$(($(od -An -tu8 -N8 "$dir/de/model.safetensors") + 8 + $(tensors "$dir/de/model.safetensors" '."model.decoder.layers.3.ffn.router.gates".data_offsets[0]')))
+    printf %b "$gate" | dd of="$dir/odd/model.safetensors" bs=1 seek=$at conv=notrunc 2>"$dir/err"
+    says 3 'layers.3.ffn.router.gates: wanted gates from 0 to 1, found (nan|inf|-1)$' translate -m "$dir/odd" -s en -t de -i "$dir/in"
+    says 3 'layers.3.ffn.router.gates: wanted gates from 0 to 1, found (nan|inf|-1)$' extract -m "$dir/odd" -t de -o "$dir/x"
+done
+
 # ---- folded ----
 # close WHOLE PART TARGET: the same texts, and scores that differ by less than 0.0001
 close() {

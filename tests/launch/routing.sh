@@ -142,7 +142,9 @@ bad_config '.routing_gates = true | .decoder_routing = "task"' 'routing_gates: w
 bad_config 'del(.routing_static)' 'routing_static.decoder: wanted 2 lists of experts for ces_Latn, found 0'
 bad_config '.routing_static.decoder.deu_Latn = [[1]]' 'wanted 2 lists of experts for deu_Latn, found 1'
 for list in '[1, 1]' '[8]' '[-1, 2]' '[0, 1, 2]' '[]' '["a"]' '[1.5]' '3'; do
-    bad_config ".routing_static.decoder.deu_Latn[1] = $list" 'decoder.deu_Latn: wanted one or two different experts below 8 for each layer'
+    bad_config ".routing_static.decoder.deu_Latn[1] = $list" 'decoder.deu_Latn: wanted one or two different experts below 8 for mixture-of-experts layer 1, found .'
 done
+bad_config '.routing_static.decoder.deu_Latn[1] = [1, 1.05, 10]' 'layer 1, found \[1, 1.05, 10\]$'
+bad_config '.routing_static.decoder.deu_Latn[0] = [range(90)]' 'layer 0, found another value$'
 bad_config '.encoder_routing = "token"' 'ffn.router'
 exit $bad

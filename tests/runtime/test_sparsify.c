@@ -125,6 +125,14 @@ static void test_floor(void **state)
     assert_int_equal(dgm_score_goes(7, 0.5, whole_row), 3);
     assert_int_equal(dgm_score_goes(100, 0.29, whole_row), 29); /* f64's 0.29 * 100 is less */
     assert_int_equal(dgm_score_goes(128, 0.495, whole_row), 63);
+    /* 2.6 of a row: 2, 3, 2, 3, 3; none and all are the ends; a whole number is the same in all rows. */
+    static const int rows[] = {2, 3, 2, 3, 3};
+    for (int r = 0; r < 10; r++) {
+        assert_int_equal(dgm_score_goes_row(r, 7, 2.6), rows[r % 5]);
+        assert_int_equal(dgm_score_goes_row(r, 7, -0.3), 0);
+        assert_int_equal(dgm_score_goes_row(r, 7, 7.4), 7);
+        assert_int_equal(dgm_score_goes_row(r, 100, 100 * 0.29), 29);
+    }
 }
 
 /* ---- inputs ---- */
@@ -370,8 +378,10 @@ static uint64_t check_zeros(const char *folder, double sparsity, const dgm_spars
             }
             const int n = row_zeros(s->matrix, from->matrix, r),
                       was = row_zeros(from->matrix, from->matrix, r);
-            const double share = layers == NULL || !pruned ? sparsity : layers[s->layer].sparsity;
-            const int goes = dgm_score_goes(s->k, share, whole_row);
+            const double more =
+                layers == NULL || !pruned ? 0 : layers[s->layer].sparsity - sparsity;
+            const double mean = dgm_score_goes(s->k, sparsity, whole_row) + more * s->k;
+            const int goes = dgm_score_goes_row(r, s->k, mean);
             /* A zero of the source goes first, but for those whose input is dead: they are all alike. */
             if (!pruned)
                 assert_int_equal(n, was);
@@ -410,7 +420,8 @@ static void test_zeros(void **state)
     }
 }
 
-/* Layers of other sizes share unequally; all together have what was asked for, less what each row rounds down. */
+/* Layers of other sizes share unequally; all together have what was asked for, less what a row rounds down where they share alike:
+ * each method as many zeros as the others, but for less than one a matrix. */
 static void test_mean(void **state)
 {
     (void)state;
@@ -423,6 +434,7 @@ static void test_mean(void **state)
         {.method = DGM_BY_WANDA, .sparsity = 0.4},
         {.method = DGM_BY_OWL, .sparsity = 0.4, .owl_m = 2, .spread = 0.3},
         {.method = DGM_AFTER_M_WANDA, .sparsity = 0.4, .rule = {1, 0.5, true}, .spread = 0.2}};
+    uint64_t alike = 0;
     for (int i = 0; i < 4; i++) {
         (void)snprintf(out, sizeof out, "%s/out%d", dir, i);
         dgm_sparsify_report r = sparsify(out, o[i], 1);
@@ -432,10 +444,14 @@ static void test_mean(void **state)
         assert_true(fabs(wanted - 0.4) < 1e-12);
         if (i >= 2)
             assert_true(fabs(r.layers[0].sparsity - r.layers[1].sparsity) > 0.01);
-        const uint64_t zeros = check_zeros(out, 0, r.layers);
+        const uint64_t zeros = check_zeros(out, 0.4, r.layers);
         const double share = (double)zeros / (double)r.zeros.pruned;
         assert_int_equal(zeros, r.zeros.zeros);
         assert_true(share <= 0.4 && share > 0.4 - 1.0 / 64);
+        if (i == 1)
+            alike = zeros;
+        if (i > 1)
+            assert_true(zeros <= alike + 1 && zeros + (uint64_t)r.n_matrices > alike);
         dgm_sparsify_report_free(&r);
     }
 }
