@@ -82,13 +82,13 @@ written() { [ -e "$2" ] && [ "$(wc -l <"$2")" -eq "$1" ]; }
 
 # has_isa NAME: this CPU has what these kernels need (kernels/dispatch.c).
 has_isa() {
-    local flag flags=()
+    local need needs=()
     case $1 in
-    avx2) flags=(avx2 fma f16c) ;;
-    avx512) flags=(avx2 fma f16c avx512f avx512bw avx512dq avx512vl) ;;
-    vnni) flags=(avx2 fma f16c avx512f avx512bw avx512dq avx512vl avx512_vnni) ;;
+    avx2) needs=(avx2 fma f16c) ;;
+    avx512) needs=(avx2 fma f16c avx512f avx512bw avx512dq avx512vl) ;;
+    vnni) needs=(avx2 fma f16c avx512f avx512bw avx512dq avx512vl avx512_vnni) ;;
     esac
-    for flag in "${flags[@]}"; do grep -qw "$flag" /proc/cpuinfo || return 1; done
+    for need in "${needs[@]}"; do grep -qw "$need" /proc/cpuinfo || return 1; done
 }
 
 # killed_amid TIMES COMMAND...: COMMAND of $dragoman, which makes the model $dir/killed, is killed so often, at moments spread over the time
