@@ -23,7 +23,7 @@
 #include <unistd.h>
 
 #define MS ((int64_t)1000000)
-enum { TURN_MS = 300, CROSS_MS = 50, SPEAK_MS = 1000, FLUSH_MS = 200, PAUSE_US = 500 };
+enum { TURN_MS = 300, CROSS_MS = 200, SPEAK_MS = 1000, FLUSH_MS = 200, PAUSE_US = 500 };
 
 static void pause_briefly(void)
 {
@@ -52,10 +52,12 @@ static void tell(dgm_comm *c)
 static void listen(dgm_comm *c, int64_t ms, bool (*enough)(const dgm_comm *c))
 {
     const int64_t until = dgm_now_ns() + ms * MS;
-    dgm_wait_notices(c);
-    while (!enough(c) && dgm_now_ns() < until) {
-        pause_briefly();
+    for (;;) {
+        const bool last = dgm_now_ns() >= until;
         dgm_wait_notices(c);
+        if (last || enough(c))
+            return;
+        pause_briefly();
     }
 }
 

@@ -286,7 +286,7 @@ static void test_worker_dies_with_guard(void **state)
     assert_true(dgm_proc_watch(&p));
     (void)kill(r.guard, SIGKILL);
     assert_int_equal(waitpid(r.guard, NULL, 0), r.guard);
-    for (int i = 0; i < 10000 && !dgm_proc_gone(&p); i++)
+    for (int i = 0; i < 100000 && !dgm_proc_gone(&p); i++)
         (void)usleep(1000);
     assert_true(dgm_proc_gone(&p));
     dgm_proc_unwatch(&p);
