@@ -18,7 +18,7 @@ for launcher in ours plain; do
     declare -n line=$launcher
     start 4 "${line[@]}"
     kill -KILL "${workers[2]}"
-    expect_lost "$launcher: rank 2 killed" 6 2 "its process ended"
+    expect_lost "$launcher: rank 2 killed" 6 2 "$killed"
 
     soon start 4 "${line[@]}"
     kill -STOP "${workers[1]}"
@@ -26,7 +26,7 @@ for launcher in ours plain; do
 
     start 4 "${line[@]}"
     kill -KILL "${workers[0]}"
-    expect_lost "$launcher: rank 0 killed" 6 0 "its process ended"
+    expect_lost "$launcher: rank 0 killed" 6 0 "$killed"
 done
 
 soon start 4 "${ours[@]}"
@@ -36,11 +36,11 @@ expect_late "ours: rank 0 stopped" 0 ", its process is stopped"
 # Two at once: still one message, about either.
 start 4 "${ours[@]}"
 kill -KILL "${workers[0]}" "${workers[1]}"
-expect_lost "ours: ranks 0 and 1 killed" 6 "[01]" "its process ended"
+expect_lost "ours: ranks 0 and 1 killed" 6 "[01]" "$killed"
 
 if [ "$program" = soak ]; then
     begin "${ours[@]}" --fail-rank 3 --fail-round 200 --fail-how exit
-    expect_lost "a rank exits without a word" 6 3 "its process ended"
+    expect_lost "a rank exits without a word" 6 3 "its process (ended|exited with code 3)"
     soon begin "${ours[@]}" --fail-rank 3 --fail-round 200 --fail-how hang
     expect_late "a rank loops" 3 ""
     begin "${ours[@]}" --fail-rank 2 --fail-round 200 --fail-how status

@@ -19,6 +19,8 @@ soon() {
     "$@"
     DGM_COMM_DEADLINE_MS=60000
 }
+# A rank of its host says that a process ended, or its guard says how: where nobody gets a CPU for ten seconds.
+killed='its process (ended|was killed by signal 9)'
 patience=300 # seconds until a job has ended, at most: it takes two to fifteen, but the machine may have other work
 
 # Plain mpirun, as root and on this machine alone; dragoman-mpirun sets these itself.
@@ -173,7 +175,9 @@ expect_late() {
     local s
     expect_lost "$1" 6 "$2" "no sign of life for [0-9.]+ s( since it was [a-z ]+)?$3"
     s=$(sed -nE 's/^dragoman: .*no sign of life for ([0-9]+)\.[0-9]+ s.*/\1/p' "$dir/err")
-    [ "$((s * 1000))" -ge $short ] && [ "$((s * 1000))" -lt $DGM_COMM_DEADLINE_MS ] || say_bad "$1: given up after '$s' s"
+    if [ "$((s * 1000))" -lt $short ] || [ "$((s * 1000))" -ge $DGM_COMM_DEADLINE_MS ]; then
+        say_bad "$1: given up after '$s' s"
+    fi
 }
 
 # expect_finished NAME: the finite job printed what it should

@@ -92,7 +92,7 @@ fi
 
 start 4 "${line[@]}" "${endless[@]}"
 kill -KILL "${workers[3]}"
-expect_lost "rank 3 on the other host killed" 6 3 "its process ended"
+expect_lost "rank 3 on the other host killed" 6 3 "$killed"
 grep -q "rank 3 (host ${hosts[1]})" "$dir/err" || say_bad "want host ${hosts[1]} named"
 
 soon start 4 "${line[@]}" "${endless[@]}"

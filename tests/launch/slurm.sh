@@ -92,6 +92,7 @@ EOF
     done
     await nodes_idle
 }
+# shellcheck disable=SC2317 # called by await
 nodes_idle() { [ "$(sinfo -h -t idle -o %D 2>/dev/null | awk '{ n += $1 } END { print n + 0 }')" = 2 ]; }
 
 trap down EXIT
@@ -123,7 +124,7 @@ grep -q 'would be 4 copies.*--mpi=pmix' "$dir/err" || say_bad "srun without PMIx
 
 start 4 "${one[@]}" "${endless[@]}"
 kill -KILL "${workers[2]}"
-expect_lost "srun: rank 2 killed" 6 2 "its process ended"
+expect_lost "srun: rank 2 killed" 6 2 "$killed"
 
 # Slurm kills a step 0.3 s after it has heard of a dead process: it is to hear last, however long the others take.
 start 4 "${one[@]}" "${endless[@]}"
@@ -131,7 +132,7 @@ kill -STOP "${workers[0]}" "${workers[1]}" "${workers[3]}"
 kill -KILL "${workers[2]}"
 sleep 2
 kill -CONT "${workers[0]}" "${workers[1]}" "${workers[3]}"
-expect_lost "srun: rank 2 killed while the others sleep" 6 2 "its process ended"
+expect_lost "srun: rank 2 killed while the others sleep" 6 2 "$killed"
 
 soon start 4 "${one[@]}" "${endless[@]}"
 kill -STOP "${workers[1]}"
