@@ -29,7 +29,7 @@ static bool leads_to_server(int fd)
 {
     static const char *const names[] = {"PMIX_SERVER_URI41", "PMIX_SERVER_URI4", "PMIX_SERVER_URI3",
                                         "PMIX_SERVER_URI21", "PMIX_SERVER_URI2"};
-    struct sockaddr_in to;
+    struct sockaddr_in to = {0};
     socklen_t bytes = sizeof to;
     char host[INET_ADDRSTRLEN], want[64];
     if (getpeername(fd, (struct sockaddr *)&to, &bytes) != 0 || to.sin_family != AF_INET ||
