@@ -158,7 +158,7 @@ _Noreturn void dgm_comm_end(dgm_comm *c, int status)
         pause_briefly();
     if (dgm_exit_code(c->verdict.code) == dgm_exit_code(DGM_EPEER))
         dgm_end_mark("lost", dgm_exit_code(DGM_EPEER));
-    dgm_pmix_farewell(dgm_exit_code(c->verdict.code));
     dgm_guard_leave();
+    dgm_pmix_farewell(dgm_exit_code(c->verdict.code));
     _exit(dgm_exit_code(c->verdict.code));
 }

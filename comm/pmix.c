@@ -63,7 +63,6 @@ static volatile sig_atomic_t code_at_end;
 static void too_late(int sig)
 {
     (void)sig;
-    dgm_guard_leave();
     _exit(code_at_end);
 }
 

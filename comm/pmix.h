@@ -12,8 +12,8 @@
 /* dgm_pmix_hold - after MPI_Init: gives the guard a copy of the connection to the PMIx server. */
 void dgm_pmix_hold(void);
 
-/* dgm_pmix_farewell - before an _exit(code) that nobody is to take for a death. MPI is of no use any more. Returns
- * within seconds, or ends the process with `code`. */
+/* dgm_pmix_farewell - before an _exit(code) that nobody is to take for a death, and after dgm_guard_leave. MPI is of no
+ * use any more. Returns within seconds, or ends the process with `code`. */
 void dgm_pmix_farewell(int code);
 
 #endif
