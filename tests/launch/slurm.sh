@@ -25,6 +25,8 @@ export SLURM_CONF=$lab/slurm.conf
 port=$((20000 + RANDOM % 9000))
 while [ -n "$(ss -Htan "sport >= :$port and sport <= :$((port + 200))")" ]; do port=$((20000 + RANDOM % 9000)); done
 name=$(hostname -s)
+# Open MPI names what its ranks share in memory after the job: another private Slurm beside this one has another job 1.
+job_id=$((1000 * RANDOM + RANDOM % 1000 + 1))
 
 # shellcheck disable=SC2317 # called by the trap
 down() {
@@ -72,6 +74,7 @@ SelectTypeParameters=CR_CPU
 SlurmdParameters=config_overrides
 CommunicationParameters=NoInAddrAny
 ReturnToService=2
+FirstJobId=$job_id
 SrunPortRange=$((port + 100))-$((port + 200))
 KillWait=5
 MessageTimeout=100
