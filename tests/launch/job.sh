@@ -36,7 +36,7 @@ soak)
     ;;
 dragoman)
     text=$here/models/sample/pictures.eng_Latn.txt
-    # Hours of work, in portions that are none; equal lines would be computed once.
+    # More work than any machine does while a test looks, in small portions; equal lines would be computed once.
     awk '{ line[NR] = $0 } END { for (i = 0; i < 20000; i++) for (n = 1; n <= NR; n++) print i, line[n] }' "$text" >"$dir/long"
     finite=(translate -m "$here/models/multi30k-token" -s eng_Latn -t deu_Latn --threads 1 --with-score)
     endless=("${finite[@]}" -i "$dir/long" --overlap on --batch-tokens 1024) # two exchanges in flight, as soak has
