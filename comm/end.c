@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "comm/guard.h"
 #include "comm/internal.h"
+#include "comm/pmix.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -22,7 +23,7 @@
 #include <unistd.h>
 
 #define MS ((int64_t)1000000)
-enum { TURN_MS = 300, CROSS_MS = 50, SPEAK_MS = 1000, FLUSH_MS = 200, PAUSE_US = 500 };
+enum { TURN_MS = 300, CROSS_MS = 200, SPEAK_MS = 1000, FLUSH_MS = 200, PAUSE_US = 500 };
 
 static void pause_briefly(void)
 {
@@ -51,10 +52,12 @@ static void tell(dgm_comm *c)
 static void listen(dgm_comm *c, int64_t ms, bool (*enough)(const dgm_comm *c))
 {
     const int64_t until = dgm_now_ns() + ms * MS;
-    dgm_wait_notices(c);
-    while (!enough(c) && dgm_now_ns() < until) {
-        pause_briefly();
+    for (;;) {
+        const bool last = dgm_now_ns() >= until;
         dgm_wait_notices(c);
+        if (last || enough(c))
+            return;
+        pause_briefly();
     }
 }
 
@@ -156,5 +159,6 @@ _Noreturn void dgm_comm_end(dgm_comm *c, int status)
     if (dgm_exit_code(c->verdict.code) == dgm_exit_code(DGM_EPEER))
         dgm_end_mark("lost", dgm_exit_code(DGM_EPEER));
     dgm_guard_leave();
+    dgm_pmix_farewell(dgm_exit_code(c->verdict.code));
     _exit(dgm_exit_code(c->verdict.code));
 }

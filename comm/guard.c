@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -22,14 +23,22 @@
  * patient: two would say it otherwise. */
 enum { HOLD_S = 3, HOLD_WITH_MATES_S = 10 };
 
+/* Others leave within milliseconds of telling a guard; where none of them gets a CPU, later. */
+enum { LAST_S = 3 };
+
 /* Shared by guard and worker; one writer each. */
 struct page {
     volatile int left;
     volatile int mates; /* other ranks of this host */
     volatile int layer;
+    volatile int holds; /* something that is to be there until the others have left */
     char stage[32];
 };
 static struct page *page;
+
+/* What the worker has the guard hold lies in this pipe of open files, of which the guard has the end where it would be
+ * taken out: it is there until that end is closed. */
+static int shelf = -1;
 
 static bool has_threads(void)
 {
@@ -99,8 +108,11 @@ static _Noreturn void guard(pid_t worker, const sigset_t *set)
                 _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
             gone = true;
         }
-        if (gone && told)
+        if (gone && told) {
+            if (page->holds)
+                (void)sleep(LAST_S);
             break;
+        }
     }
     _exit(dgm_exit_code(DGM_EPEER));
 }
@@ -134,9 +146,12 @@ bool dgm_guard_start(void)
         (void)sigaddset(&set, watched[i]);
     (void)sigprocmask(SIG_BLOCK, &set, &old); /* nothing is missed between fork and wait */
     (void)signal(SIGCHLD, SIG_DFL); /* ignored, as a starter may leave it, it never comes */
+    int ends[2] = {-1, -1};
+    (void)socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, ends);
     const pid_t parent = getpid(), worker = fork();
     if (worker > 0) {
         (void)prctl(PR_SET_NAME, "dragoman-guard");
+        (void)close(ends[1]);
         close_stdio();
         guard(worker, &set);
     }
@@ -146,9 +161,13 @@ bool dgm_guard_start(void)
             _exit(dgm_exit_code(DGM_EPEER));
         (void)signal(SIGUSR1, SIG_IGN); /* for the guard, which passes them on as TERM and INT */
         (void)signal(SIGUSR2, SIG_IGN);
+        shelf = ends[1];
+        (void)close(ends[0]);
     }
     (void)sigprocmask(SIG_SETMASK, &old, NULL);
     if (worker < 0) {
+        (void)close(ends[0]);
+        (void)close(ends[1]);
         (void)munmap(page, sizeof *page);
         page = NULL;
     }
@@ -172,6 +191,27 @@ void dgm_guard_mates(int n)
 {
     if (page != NULL)
         page->mates = n;
+}
+
+bool dgm_guard_hold(int fd)
+{
+    char byte = 0;
+    struct iovec data = {&byte, 1};
+    union {
+        struct cmsghdr head; /* aligned */
+        char room[CMSG_SPACE(sizeof fd)];
+    } u = {0};
+    const struct msghdr m = {
+        .msg_iov = &data, .msg_iovlen = 1, .msg_control = u.room, .msg_controllen = sizeof u.room};
+    struct cmsghdr *h = CMSG_FIRSTHDR(&m);
+    h->cmsg_level = SOL_SOCKET;
+    h->cmsg_type = SCM_RIGHTS;
+    h->cmsg_len = CMSG_LEN(sizeof fd);
+    memcpy(CMSG_DATA(h), &fd, sizeof fd);
+    if (shelf < 0 || sendmsg(shelf, &m, MSG_DONTWAIT) != 1)
+        return false;
+    page->holds = 1;
+    return true;
 }
 
 void dgm_guard_leave(void)

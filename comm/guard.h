@@ -36,6 +36,10 @@ void dgm_guard_at(const char *stage, int layer);
 /* dgm_guard_mates - how many other ranks there are on this host, which see it when this one dies. */
 void dgm_guard_mates(int n);
 
+/* dgm_guard_hold - the open file `fd` stays open until the guard ends, and a guard that is told that its worker is dead
+ * stays for a while, so that the others leave first. False: there is no guard, or no way to it. */
+bool dgm_guard_hold(int fd);
+
 /* dgm_guard_say_lost - the sentence about this rank: "rank 2 (host b) was lost in decode, layer 3: HOW; ...". */
 void dgm_guard_say_lost(const char *how);
 

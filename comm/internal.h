@@ -9,6 +9,7 @@
  *   end.c      leaving after a rank was lost
  *   alive.c    is the process of a rank on this host still there
  *   guard.c    the small parent that each launched rank leaves behind
+ *   pmix.c     what Slurm's PMIx server hears of the end of a rank
  */
 #ifndef DGM_COMM_INTERNAL_H
 #define DGM_COMM_INTERNAL_H

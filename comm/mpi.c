@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "comm/backend.h"
 #include "comm/guard.h"
+#include "comm/pmix.h"
 
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -210,6 +211,7 @@ static int mpi_open(dgm_link **out)
         (rc = check(MPI_Comm_dup(MPI_COMM_WORLD, &m->notices), "MPI_Comm_dup", 0)) != DGM_OK)
         goto err_free;
     timer(0, NULL);
+    dgm_pmix_hold();
     if ((rc = make_rounds(m)) != DGM_OK)
         goto err_free;
     if (m->base.rank > 0)

@@ -10,11 +10,12 @@
  * while the other is worked on, everybody reports.
  * --rounds 0: until TERM or INT. --fail-*: rank R leaves in layer 3 of round N, when it has begun one exchange, without a word,
  * loops, sleeps, or fails alone. --cpu: prints the CPU time used in the rounds as a share of the
- * time they took, worst rank.
+ * time they took, and how often a second they rested while they waited, each of the worst rank.
  */
 #include "base/clock.h"
 #include "base/log.h"
 #include "comm/exchange.h"
+#include "comm/internal.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -180,14 +181,21 @@ static double cpu_s(void)
            1e-6 * (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
 }
 
-static void print_cpu(dgm_comm *c, double share)
+static double worst_of(dgm_comm *c, double mine)
 {
     double all[64], worst = 0;
-    must(c, dgm_comm_allgather(c, all, &share, sizeof share));
+    must(c, dgm_comm_allgather(c, all, &mine, sizeof mine));
     for (int r = 0; r < dgm_comm_size(c); r++)
         worst = all[r] > worst ? all[r] : worst;
+    return worst;
+}
+
+static void print_cpu(dgm_comm *c, double cpu, double rests, double seconds)
+{
+    const double share = worst_of(c, cpu / seconds), rate = worst_of(c, rests / seconds);
     if (dgm_comm_rank(c) == 0)
-        (void)printf("cpu %.1f %% of a core in the busiest rank\n", 100 * worst);
+        (void)printf("cpu %.1f %% of a core in the busiest rank, rests %.0f a second\n",
+                     100 * share, rate);
 }
 
 static void from_environment(long *out, const char *name)
@@ -260,6 +268,7 @@ int main(int argc, char **argv)
         must(c, dgm_xchg_create(&x[i], c, (size_t)opt.width * sizeof(float), (int)opt.width,
                                 (int)opt.rows));
     const double began = dgm_now_s(), cpu = cpu_s();
+    const uint64_t rests = c->rests;
     long round = 0;
     for (; (round = plan(c, round)) >= 0; round++) {
         for (long l = 0; l < opt.layers; l++)
@@ -267,7 +276,7 @@ int main(int argc, char **argv)
         report(c, round);
     }
     if (opt.cpu)
-        print_cpu(c, (cpu_s() - cpu) / (dgm_now_s() - began));
+        print_cpu(c, cpu_s() - cpu, (double)(c->rests - rests), dgm_now_s() - began);
     int32_t sig = signalled; /* all exit alike: rank 0 decides */
     int32_t sigs[64];
     must(c, dgm_comm_allgather(c, sigs, &sig, sizeof sig));

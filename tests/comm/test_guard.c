@@ -1,14 +1,19 @@
 /* The guard and the watching of processes, with real processes. */
+#include "base/clock.h"
 #include "comm/alive.h"
 #include "comm/guard.h"
 
+#include <fcntl.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -85,7 +90,9 @@ static void test_reused_pid(void **state)
 
 /* ---- guard ---- */
 
-enum how { LEAVE, VANISH, WAIT, WAIT_WITH_MATES, LEAVE_AT_ONCE };
+enum how { LEAVE, VANISH, WAIT, WAIT_WITH_MATES, WAIT_AND_HOLD, LEAVE_AT_ONCE };
+
+static const char *held; /* a FIFO that the worker opens and has its guard hold */
 
 static volatile sig_atomic_t got;
 static void on_signal(int sig)
@@ -101,6 +108,8 @@ static _Noreturn void rank_main(enum how how, int tell)
     dgm_guard_at("decode", 5);
     dgm_guard_mates(how == WAIT_WITH_MATES ? 2 : 0);
     (void)signal(SIGTERM, on_signal);
+    if (how == WAIT_AND_HOLD && !dgm_guard_hold(open(held, O_WRONLY)))
+        _exit(97);
     const pid_t pid = getpid();
     if (write(tell, &pid, sizeof pid) != sizeof pid)
         _exit(98);
@@ -204,6 +213,43 @@ static void test_mates_are_late(void **state)
     assert_string_equal(said, "");
 }
 
+static bool hung_up(int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    return poll(&p, 1, 0) == 1 && (p.revents & POLLHUP) != 0;
+}
+
+/* What the worker had open is closed neither by its death nor as soon as the others have told it. */
+static void test_holds(void **state)
+{
+    (void)state;
+    skip_with_threads();
+    char said[512], name[] = "/tmp/test_guard.XXXXXX", path[64];
+    assert_non_null(mkdtemp(name));
+    (void)snprintf(path, sizeof path, "%s/fifo", name);
+    held = path;
+    assert_int_equal(mkfifo(path, 0600), 0);
+    const int fd = open(path, O_RDONLY | O_NONBLOCK);
+    const struct rank r = start(WAIT_AND_HOLD);
+    dgm_proc worker = dgm_proc_of(r.worker);
+    assert_true(dgm_proc_watch(&worker));
+    assert_false(hung_up(fd));
+    (void)kill(r.worker, SIGKILL);
+    while (!dgm_proc_gone(&worker))
+        (void)usleep(1000);
+    assert_false(hung_up(fd));
+    const int64_t began = dgm_now_ns();
+    (void)kill(r.guard, SIGTERM);
+    assert_int_equal(finish(r, said, sizeof said), 6);
+    assert_string_equal(said, "");
+    assert_true(dgm_now_ns() - began > INT64_C(2000000000));
+    assert_true(hung_up(fd));
+    dgm_proc_unwatch(&worker);
+    (void)close(fd);
+    (void)unlink(path);
+    (void)rmdir(name);
+}
+
 static void test_signals(void **state)
 {
     (void)state;
@@ -240,7 +286,7 @@ static void test_worker_dies_with_guard(void **state)
     assert_true(dgm_proc_watch(&p));
     (void)kill(r.guard, SIGKILL);
     assert_int_equal(waitpid(r.guard, NULL, 0), r.guard);
-    for (int i = 0; i < 10000 && !dgm_proc_gone(&p); i++)
+    for (int i = 0; i < 100000 && !dgm_proc_gone(&p); i++)
         (void)usleep(1000);
     assert_true(dgm_proc_gone(&p));
     dgm_proc_unwatch(&p);
@@ -261,11 +307,17 @@ static void test_switched_off(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_alive),          cmocka_unit_test(test_reused_pid),
-        cmocka_unit_test(test_switched_off),   cmocka_unit_test(test_good_order),
-        cmocka_unit_test(test_vanished),       cmocka_unit_test(test_killed_and_told),
-        cmocka_unit_test(test_mates_are_late), cmocka_unit_test(test_signals),
-        cmocka_unit_test(test_second_signal),  cmocka_unit_test(test_worker_dies_with_guard),
+        cmocka_unit_test(test_alive),
+        cmocka_unit_test(test_reused_pid),
+        cmocka_unit_test(test_switched_off),
+        cmocka_unit_test(test_good_order),
+        cmocka_unit_test(test_vanished),
+        cmocka_unit_test(test_killed_and_told),
+        cmocka_unit_test(test_mates_are_late),
+        cmocka_unit_test(test_holds),
+        cmocka_unit_test(test_signals),
+        cmocka_unit_test(test_second_signal),
+        cmocka_unit_test(test_worker_dies_with_guard),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,7 +9,7 @@ if ! command -v mpirun >/dev/null; then
     echo "SKIP bad_input_ranks: mpirun is not installed"
     exit 77
 fi
-export DGM_LOG_LEVEL=warn DGM_COMM_DEADLINE_MS=20000
+export DGM_LOG_LEVEL=warn DGM_COMM_DEADLINE_MS=60000
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1 \
     OMPI_MCA_mpi_yield_when_idle=1 OMPI_MCA_btl_tcp_if_include=lo OMPI_MCA_oob_tcp_if_include=lo
 checks=0
@@ -23,7 +23,7 @@ job() {
     local code=$1 pattern=$2 what=$3 got
     shift 3
     checks=$((checks + 1))
-    timeout 60 mpirun "$@" >"$dir/out" 2>"$dir/err" </dev/null
+    timeout 300 mpirun "$@" >"$dir/out" 2>"$dir/err" </dev/null
     got=$?
     [ "$got" -eq "$code" ] || fail "$what: exit code $got, not $code"
     [ "$(grep -c '^dragoman: ' "$dir/err")" -eq 1 ] || fail "$what: not one sentence"
@@ -60,19 +60,19 @@ job 5 "rank 0 \($host\): $dir/none/x.part: cannot be opened" 'an output that can
     -n 2 "$dragoman" "${both[@]}" -m "$model" -o "$dir/none/x"
 
 # Ranks may differ in what does not bear on the work: threads, instruction set.
-timeout 60 mpirun -n 1 "$dragoman" "${both[@]}" -m "$model" --isa ref : \
+timeout 300 mpirun -n 1 "$dragoman" "${both[@]}" -m "$model" --isa ref : \
     -n 1 "$dragoman" "${both[@]}" -m "$model" --threads 2 >"$dir/out" 2>"$dir/err" || fail 'other threads and instruction set'
 "$dragoman" "${both[@]}" -m "$model" 2>"$dir/err" | cmp -s - "$dir/out" || fail 'mixed ranks give another text'
 
 # A bad line is flagged on all ranks alike.
 printf 'A dog.\nb\xFFd\n' >"$dir/in"
-timeout 60 mpirun -n 3 "$dragoman" "${both[@]}" -m "$model" >"$dir/out" 2>"$dir/err"
+timeout 300 mpirun -n 3 "$dragoman" "${both[@]}" -m "$model" >"$dir/out" 2>"$dir/err"
 got=$?
 [ "$got" -eq 1 ] || fail "a flagged line on three ranks: exit code $got, not 1"
 [ "$(wc -l <"$dir/out")" -eq 2 ] || fail 'a flagged line on three ranks: not two lines'
 
 # Commands of one rank run once.
-[ "$(timeout 60 mpirun -n 3 "$dragoman" languages 2>/dev/null | wc -l)" -eq "$("$dragoman" languages | wc -l)" ] ||
+[ "$(timeout 300 mpirun -n 3 "$dragoman" languages 2>/dev/null | wc -l)" -eq "$("$dragoman" languages | wc -l)" ] ||
     fail 'languages under mpirun prints more than once'
 
 echo "$checks jobs"

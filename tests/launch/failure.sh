@@ -5,7 +5,6 @@
 set -u
 # shellcheck source=tests/launch/job.sh
 source "$(dirname "${BASH_SOURCE[0]}")/job.sh"
-trap 'rm -rf "$dir"' EXIT
 if ! command -v mpirun >/dev/null; then
     echo "SKIP failure: mpirun is not installed"
     exit 77
@@ -19,31 +18,31 @@ for launcher in ours plain; do
     declare -n line=$launcher
     start 4 "${line[@]}"
     kill -KILL "${workers[2]}"
-    expect_lost "$launcher: rank 2 killed" 6 2 "its process ended"
+    expect_lost "$launcher: rank 2 killed" 6 2 "$killed"
 
-    start 4 "${line[@]}"
+    soon start 4 "${line[@]}"
     kill -STOP "${workers[1]}"
-    expect_lost "$launcher: rank 1 stopped" 6 1 "no sign of life for [0-9.]+ s( since it was [a-z ]+)?, its process is stopped"
+    expect_late "$launcher: rank 1 stopped" 1 ", its process is stopped"
 
     start 4 "${line[@]}"
     kill -KILL "${workers[0]}"
-    expect_lost "$launcher: rank 0 killed" 6 0 "its process ended"
+    expect_lost "$launcher: rank 0 killed" 6 0 "$killed"
 done
 
-start 4 "${ours[@]}"
+soon start 4 "${ours[@]}"
 kill -STOP "${workers[0]}"
-expect_lost "ours: rank 0 stopped" 6 0 "no sign of life"
+expect_late "ours: rank 0 stopped" 0 ", its process is stopped"
 
 # Two at once: still one message, about either.
 start 4 "${ours[@]}"
 kill -KILL "${workers[0]}" "${workers[1]}"
-expect_lost "ours: ranks 0 and 1 killed" 6 "[01]" "its process ended"
+expect_lost "ours: ranks 0 and 1 killed" 6 "[01]" "$killed"
 
 if [ "$program" = soak ]; then
     begin "${ours[@]}" --fail-rank 3 --fail-round 200 --fail-how exit
-    expect_lost "a rank exits without a word" 6 3 "its process ended"
-    begin "${ours[@]}" --fail-rank 3 --fail-round 200 --fail-how hang
-    expect_lost "a rank loops" 6 3 "no sign of life"
+    expect_lost "a rank exits without a word" 6 3 "its process (ended|exited with code 3)"
+    soon begin "${ours[@]}" --fail-rank 3 --fail-round 200 --fail-how hang
+    expect_late "a rank loops" 3 ""
     begin "${ours[@]}" --fail-rank 2 --fail-round 200 --fail-how status
     expect_end "a rank cannot go on by itself" 7
     grep -Eq '^dragoman: rank 2 \(host [^)]+\): soak: told to fail$' "$dir/err" ||
@@ -51,11 +50,11 @@ if [ "$program" = soak ]; then
 fi
 
 # The whole job frozen for longer than the deadline, as a scheduler may do, is nobody's fault.
-start 4 "${ours[@]}"
+soon start 4 "${ours[@]}"
 kill -STOP "${workers[3]}"
 sleep 0.3 # now the others wait for rank 3
 kill -STOP "${workers[@]}"
-sleep $((DGM_COMM_DEADLINE_MS / 1000 + 2))
+sleep $((short / 1000 + 2))
 kill -CONT "${workers[0]}"
 sleep 0.5 # who wakes first must not blame those who still sleep
 kill -CONT "${workers[@]}"
@@ -67,13 +66,13 @@ start 4 "${ours[@]}"
 kill -INT "$job"
 expect_end "INT" 130
 
-# The best of three: what else runs on the machine costs an idle rank time, too.
+# What waits sleeps, and looks a thousand times a second at most: 1 % of a core on one machine, more on a slower one; a rank
+# that spins or only yields takes half of one or a whole one on any.
 if [ "$program" = soak ]; then
-    for _ in 1 2 3; do
-        begin "$here/launch/dragoman-mpirun" -n 4 -- --rounds 8 --pause-ms 500 --cpu
-        expect_end "idle" 0
-        awk '$1 == "cpu" { found = 1; bad = $2 > 5 } END { exit !found || bad }' "$dir/out" && break
-    done || say_bad "idle: want at most 5 % of a core a rank: $(cat "$dir/out")"
+    begin "$here/launch/dragoman-mpirun" -n 4 -- --rounds 8 --pause-ms 500 --cpu
+    expect_end "idle" 0
+    awk '$1 == "cpu" { found = 1; bad = $2 > 25 || $12 < 1 || $12 > 1500 } END { exit !found || bad }' "$dir/out" ||
+        say_bad "idle: want at most 25 % of a core and 1 to 1500 rests a second: $(cat "$dir/out")"
 fi
 
 echo "failure: $checks checks"

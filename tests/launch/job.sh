@@ -2,18 +2,26 @@
 # its end. The argument is the program, soak or dragoman; $endless is a job of it that runs until it is stopped,
 # $finite one that ends, and $dir/want what the latter prints.
 # shellcheck shell=bash disable=SC2034,SC2154 # variables that they share
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-dir=$(mktemp -d)
-bad=0 checks=0
+# shellcheck source=tests/launch/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+checks=0
 
 # Every process of a job carries a mark of its own in its environment, whoever starts it.
 starts=0
 export DGM_TEST_MARK=none
 
-# The deadline of the jobs here, in ms: short, but longer than a busy machine takes a rank its CPU away.
-export DGM_COMM_STALL_MS=500 DGM_COMM_DEADLINE_MS=3000
-patience=25   # seconds from a blow to the end of the job, at most
-work_time=240 # for a job that is left alone: it takes two, but this machine may have other work
+# Ranks are late after a minute, as ever, but where it is that which a job is to end by: `soon start ..`. In ms; short, but
+# longer than a busy machine takes a rank its CPU away.
+export DGM_COMM_STALL_MS=500 DGM_COMM_DEADLINE_MS=60000
+short=3000
+soon() {
+    DGM_COMM_DEADLINE_MS=$short
+    "$@"
+    DGM_COMM_DEADLINE_MS=60000
+}
+# A rank of its host says that a process ended, or its guard says how: where nobody gets a CPU for ten seconds.
+killed='its process (ended|was killed by signal 9)'
+patience=300 # seconds until a job has ended, at most: it takes two to fifteen, but the machine may have other work
 
 # Plain mpirun, as root and on this machine alone; dragoman-mpirun sets these itself.
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
@@ -28,9 +36,10 @@ soak)
     ;;
 dragoman)
     text=$here/models/sample/pictures.eng_Latn.txt
-    for i in $(seq 1000); do sed "s/^/$i /" "$text"; done >"$dir/long" # equal lines would be computed once
+    # More work than any machine does while a test looks, in small portions; equal lines would be computed once.
+    awk '{ line[NR] = $0 } END { for (i = 0; i < 20000; i++) for (n = 1; n <= NR; n++) print i, line[n] }' "$text" >"$dir/long"
     finite=(translate -m "$here/models/multi30k-token" -s eng_Latn -t deu_Latn --threads 1 --with-score)
-    endless=("${finite[@]}" -i "$dir/long" --overlap on) # two exchanges in flight, as soak has
+    endless=("${finite[@]}" -i "$dir/long" --overlap on --batch-tokens 1024) # two exchanges in flight, as soak has
     finite+=(-i "$text")
     "$1" "${finite[@]}" >"$dir/want" 2>/dev/null
     ;;
@@ -77,22 +86,15 @@ worker() {
 # Sets $workers to the pids of ranks 0 .. $1-1 once rank 0 has said that work begins and all are there: a host whose
 # name does not resolve takes MPI ten seconds to start on.
 await_workers() {
-    local ranks=$1 r
     workers=('' '' '' '')
-    for _ in $(seq 600); do
-        if grep -q " start $ranks ranks" "$dir/err"; then
-            for r in $(seq 0 $((ranks - 1))); do
-                workers[r]=$(worker "$r")
-            done
-            if [ "$(printf '%s\n' "${workers[@]}" | grep -c .)" = "$ranks" ]; then
-                sleep 0.2
-                return 0
-            fi
-        fi
-        kill -0 "$job" 2>/dev/null || return 1
-        sleep 0.05
+    await_from "$job" says_so "$dir/err" " start $1 ranks" && await_from "$job" all_found "$1" && sleep 0.2
+}
+all_found() {
+    local r
+    for r in $(seq 0 $(($1 - 1))); do
+        [ -n "${workers[r]}" ] || workers[r]=$(worker "$r")
+        [ -n "${workers[r]}" ] || return 1
     done
-    return 1
 }
 
 # begin COMMAND...: in the background, as $job; its words in $dir/out and $dir/err
@@ -113,18 +115,17 @@ start() {
     local ranks=$1
     shift
     begin "$@"
-    await_workers "$ranks" || say_bad "$* did not start"
+    await_workers "$ranks" || say_bad "$* did not start: found processes '${workers[*]}'"
 }
 
-# end_within SECONDS: waits for $job, sets $code; a job that does not end is killed and is 124
-end_within() {
-    local tick
-    for tick in $(seq $(($1 * 20))); do
-        kill -0 "$job" 2>/dev/null || break
+# await_end: waits for $job, sets $code; a job that does not end is killed and is 124
+await_end() {
+    local end=$((SECONDS + patience))
+    while kill -0 "$job" 2>/dev/null && [ $SECONDS -lt $end ]; do
         sleep 0.05
     done
     if kill -0 "$job" 2>/dev/null; then
-        echo "still running after $((tick / 20)) s"
+        echo "still running after $patience s"
         kill_job
         kill -KILL "$job" 2>/dev/null
         wait "$job"
@@ -137,8 +138,8 @@ end_within() {
 
 # Nothing of the job may stay behind (the dead that nobody has buried yet do not count).
 expect_nothing_left() {
-    local left pid
-    for _ in $(seq 50); do
+    local left pid end=$((SECONDS + 60))
+    while [ $SECONDS -lt $end ]; do
         left=
         for pid in $(marked 'PMIX_RANK=.*'); do
             [ "$(ps -o stat= -p "$pid" | cut -c1)" = Z ] || left="$left $pid"
@@ -155,7 +156,7 @@ expect_nothing_left() {
 expect_lost() {
     local lines
     checks=$((checks + 1))
-    end_within "$patience"
+    await_end
     lines=$(grep -c '^dragoman: ' "$dir/err")
     if [ "$code" != "$2" ]; then
         say_bad "$1: want exit code $2, found $code"
@@ -169,10 +170,20 @@ expect_lost() {
     expect_nothing_left "$1"
 }
 
+# expect_late NAME RANK CAUSE: lost, and given up by the short deadline, neither before it nor by the usual one
+expect_late() {
+    local s
+    expect_lost "$1" 6 "$2" "no sign of life for [0-9.]+ s( since it was [a-z ]+)?$3"
+    s=$(sed -nE 's/^dragoman: .*no sign of life for ([0-9]+)\.[0-9]+ s.*/\1/p' "$dir/err")
+    if [ "$((s * 1000))" -lt $short ] || [ "$((s * 1000))" -ge $DGM_COMM_DEADLINE_MS ]; then
+        say_bad "$1: given up after '$s' s"
+    fi
+}
+
 # expect_finished NAME: the finite job printed what it should
 expect_finished() {
     checks=$((checks + 1))
-    end_within "$work_time"
+    await_end
     if [ "$code" = 0 ] && [ -s "$dir/want" ] && cmp -s "$dir/want" "$dir/out"; then
         echo "ok: $1"
     else
@@ -183,7 +194,7 @@ expect_finished() {
 # expect_end NAME CODE: the job ended in good order
 expect_end() {
     checks=$((checks + 1))
-    end_within "$patience"
+    await_end
     if [ "$code" != "$2" ]; then
         say_bad "$1: want exit code $2, found $code"
     elif grep -q 'was lost' "$dir/err"; then

@@ -70,6 +70,7 @@ export OMPI_MCA_plm_rsh_agent=$dir/agent OMPI_MCA_plm_rsh_no_tree_spawn=1 \
     OMPI_MCA_oob_tcp_if_include=$net.0/24 OMPI_MCA_btl_tcp_if_include=$net.0/24
 # The rsh agent hands on Open MPI's own variables only.
 exported=(-x DGM_TEST_MARK -x DGM_COMM_STALL_MS -x DGM_COMM_DEADLINE_MS)
+[ -z "${DGM_ISA:-}" ] || exported+=(-x DGM_ISA)
 on() { # on HOSTS RANKS: sets $line, to be followed by the job
     line=("$here/launch/dragoman-mpirun" --host "$1" -n "$2" "${exported[@]}" --)
 }
@@ -91,27 +92,25 @@ fi
 
 start 4 "${line[@]}" "${endless[@]}"
 kill -KILL "${workers[3]}"
-expect_lost "rank 3 on the other host killed" 6 3 "its process ended"
+expect_lost "rank 3 on the other host killed" 6 3 "$killed"
 grep -q "rank 3 (host ${hosts[1]})" "$dir/err" || say_bad "want host ${hosts[1]} named"
 
-start 4 "${line[@]}" "${endless[@]}"
+soon start 4 "${line[@]}" "${endless[@]}"
 kill -STOP "${workers[2]}"
-expect_lost "rank 2 on the other host stopped" 6 2 "no sign of life"
+expect_late "rank 2 on the other host stopped" 2 ""
 
 # Nobody on its host can see that its process ended: its guard says so.
-DGM_COMM_DEADLINE_MS=15000
 on "${hosts[0]}:1,${hosts[1]}:1" 2
 start 2 "${line[@]}" "${endless[@]}"
 kill -KILL "${workers[1]}"
 expect_lost "a rank alone on its host killed" 6 1 "its process was killed by signal 9"
-DGM_COMM_DEADLINE_MS=3000
 
 # mpirun itself may never notice that a host is gone.
 on "$both" 4
-start 4 "${line[@]}" "${endless[@]}"
+soon start 4 "${line[@]}" "${endless[@]}"
 ip link set "dgmv${id}1" down
 checks=$((checks + 1))
-end_within 40
+await_end
 lines=$(grep -c '^dragoman: ' "$dir/err")
 if [ "$code" = 6 ] && [ "$lines" = 1 ] &&
     grep -Eq "^dragoman: rank [23] \(host ${hosts[1]}\) was lost .*no sign of life.*network to it does not answer" "$dir/err"; then

@@ -30,7 +30,7 @@ same() {
 }
 
 for isa in ref avx2 avx512 vnni; do
-    case $isa in avx512) flag=avx512f ;; vnni) flag=avx512_vnni ;; ref) flag=fpu ;; *) flag=$isa ;; esac
+    case $isa in avx512) flag=avx512vl ;; vnni) flag=avx512_vnni ;; ref) flag=fpu ;; *) flag=$isa ;; esac
     if grep -qw "$flag" /proc/cpuinfo; then
         same "isa $isa" env DGM_ISA=$isa "$dragoman" "${base[@]}"
     else
@@ -82,7 +82,7 @@ base+=(--kv bf16)
 "$dragoman" "${base[@]}" --threads 1 >"$dir/want" 2>"$dir/err" || { cat "$dir/err"; exit 1; }
 ! cmp -s "$dir/want" "$dir/f32" || { echo "--kv bf16: the scores of f32"; bad=1; }
 same "--kv bf16, isa ref" env DGM_ISA=ref "$dragoman" "${base[@]}"
-same "--kv bf16, isa avx2" env DGM_ISA=avx2 "$dragoman" "${base[@]}"
+! grep -qw avx2 /proc/cpuinfo || same "--kv bf16, isa avx2" env DGM_ISA=avx2 "$dragoman" "${base[@]}"
 same "--kv bf16, 2 threads" "$dragoman" "${base[@]}" --threads 2
 same "--kv bf16, --batch-tokens 1" "$dragoman" "${base[@]}" --batch-tokens 1
 same "--kv bf16, --batch-rows 8" "$dragoman" "${base[@]}" --batch-rows 8

@@ -28,7 +28,7 @@ same() {
 
 isas=()
 for isa in ref avx2 avx512 vnni; do
-    case $isa in avx512) flag=avx512f ;; vnni) flag=avx512_vnni ;; ref) flag=fpu ;; *) flag=$isa ;; esac
+    case $isa in avx512) flag=avx512vl ;; vnni) flag=avx512_vnni ;; ref) flag=fpu ;; *) flag=$isa ;; esac
     if grep -qw "$flag" /proc/cpuinfo; then isas+=("$isa"); else echo "skip: isa $isa is not on this CPU"; fi
 done
 
