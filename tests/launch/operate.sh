@@ -137,12 +137,19 @@ thaws() {
 # stood N, went_on N: the log says so many times that the engine did.
 stood() { [ "$(grep -c 'does not go on' "$dir/server.err")" -eq "$1" ]; }
 went_on() { [ "$(grep -c 'the engine goes on' "$dir/server.err")" -eq "$1" ]; }
+if freezes; then # before it ever worked
+    waits='rank 0 is since [1-9][0-9]*\.[0-9] s in requests, and does not go on'
+    await_from $pid says_so "$dir/server.err" "warn 0/1 serve $waits" || { cp "$dir/server.err" "$dir/err"; fail 'an engine that stands without work: the log does not say where'; }
+    thaws
+    await_from $pid went_on 1
+    : >"$dir/server.err"
+fi
 timeout 300 "$client" "$at" status en de <"$here/models/sample/pictures.eng_Latn.txt" >"$dir/got" &
 asker=$!
 works() { ask statistics | grep -q 'computing_segments [1-9]'; }
 await_from $asker works
 if freezes; then
-    stall='rank 0 is since [1-9][0-9]*\.[0-9] s in (plan|encode|decode|vocabulary|search|report|answers)(, layer [0-9]+)?, and does not go on'
+    stall='rank 0 is since [1-9][0-9]*\.[0-9] s in (plan|encode|decode|vocabulary|search|report|answers|requests)(, layer [0-9]+)?, and does not go on'
     await_from $pid says_so "$dir/server.err" "warn 0/1 serve $stall" || { cp "$dir/server.err" "$dir/err"; fail 'an engine that stands: the log does not say where'; }
     thaws
     await_from $pid went_on 1 || fail 'an engine that goes on: the log does not say so'
@@ -174,6 +181,22 @@ kill -CONT $pid
 sleep 0.6
 grep -q ' warn ' "$dir/server.err" && { cp "$dir/server.err" "$dir/err"; fail 'a process that was stopped says that its engine stands'; }
 ends 143
+
+# ---- a log that nobody reads: the server goes on, and says how much was lost when there is room again ----
+mkfifo "$dir/stuck"
+exec 7<>"$dir/stuck"
+dd if=/dev/zero of="$dir/stuck" bs=4096 oflag=nonblock 2>"$dir/err" # until it is full
+"$dragoman" serve --listen "$at" --log-level debug 2>"$dir/stuck" &
+pid=$!
+await_from $pid ready || fail 'a log that nobody reads: the server does not start'
+[ "$(ask status en de <<<'A man.')" = 'ok Ein Mann.' ] || fail 'a log that nobody reads: no answer'
+dd if="$dir/stuck" of="$dir/zeros" bs=4096 iflag=nonblock 2>"$dir/err"
+[ -s "$dir/zeros" ] || fail 'a log that nobody reads: it was not full'
+ask status en de <<<'A man.' >"$dir/got"
+while IFS= read -r -t 300 line <&7; do [[ $line != *'messages were not written: nobody reads the log'* ]] || break; done
+[ -n "$line" ] || fail 'a log that is read again does not say what was lost'
+ends 143
+exec 7>&-
 
 # ---- sockets from systemd ----
 # ... which hears when requests are taken, that all is well, and that it ends
