@@ -111,7 +111,8 @@ static int parse_float(float *out, const dgm_opt *o, const char *text, const cha
     char *end = NULL;
     const float v = strtof(text, &end);
     const bool plain = strspn(text, "0123456789.eE+-") == strlen(text) && *text != '\0';
-    if (!plain || *end != '\0' || !isfinite(v) || v < o->min || v > o->max)
+    if (!plain || *end != '\0' || !isfinite(v) || v < (float)o->min ||
+        v > (float)o->max) /* the borders are within, though they round */
         return dgm_fail(DGM_EUSAGE, "%s: want a number from %g to %g, found '%s'", where, o->min,
                         o->max, text);
     *out = v;

@@ -562,8 +562,8 @@ const dgm_opt dgm_option_rows[] = {
         "close a connection that has nothing in work and sends nothing for so long; 0: never",
         NULL),
     INT("write-ms", 0, serve_group, write_ms, "30000", 100, 2000000000, "MS", V, NONE,
-        "close a connection that takes no byte of what is sent to it, or does not end a frame, for "
-        "so long",
+        "close a connection that takes no byte of what is sent to it, or sends none in the middle "
+        "of a frame, for so long",
         NULL),
     INT("drain-ms", 0, serve_group, drain_ms, "30000", 0, 2000000000, "MS", V, NONE,
         "after SIGTERM, time for what was taken before; a second signal ends at once", NULL),

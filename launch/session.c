@@ -32,7 +32,7 @@ static void (*at_once)(void);
 static void on_signal(int number)
 {
     if (heeded && dgm_session_signal == 0) {
-        dgm_session_signal = number;
+        __atomic_store_n(&dgm_session_signal, number, __ATOMIC_RELAXED); /* the net thread looks */
         return;
     }
     if (at_once != NULL)

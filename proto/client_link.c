@@ -292,6 +292,10 @@ static int receive_bytes(dgm_client *c, bool *ended)
 static int accept_welcome(dgm_client *c)
 {
     const dgm_wire_welcome *w = &c->welcome.as.welcome;
+    if (w->version < 1 || w->version > DGM_WIRE_VERSION)
+        return dgm_client_give_up(
+            c, dgm_fail(DGM_EUSAGE, "%s: want version 1 to %d of the protocol, the server chose %u",
+                        c->address, DGM_WIRE_VERSION, w->version));
     if (c->welcomed && (w->model_hash != c->model_hash || w->option_hash != c->option_hash))
         return dgm_client_give_up(
             c, dgm_fail(DGM_ECONFIG,

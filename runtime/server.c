@@ -85,10 +85,10 @@ static void on_tick(uv_timer_t *t)
         next = c->next;
         dgm_conn_tick(c, now);
     }
+    dgm_serving_watch(s->cfg.gauge, s->requests);
     dgm_server_tell_health(s);
     dgm_server_shed(s);
     dgm_server_accept_again(s);
-    dgm_serving_watch(s->cfg.gauge, s->requests);
     if (atomic_load(&s->stopping) > 0)
         end_all(s);
 }

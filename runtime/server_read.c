@@ -24,12 +24,18 @@ static int refuse(enum dgm_wire_error_code *code, enum dgm_wire_error_code with)
     return DGM_EINPUT;
 }
 
-/* in_range - of an option that is not 0, or has no say. */
+/* in_range - of an option that is not 0, or has no say. It was a float on its way, and so are the borders, which are within. */
 static int in_range(const char *name, double value, double min, double max)
 {
-    if (value >= min && value <= max)
+    if (value >= (double)(float)min && value <= (double)(float)max)
         return DGM_OK;
-    return dgm_fail(DGM_EINPUT, "%s: want %g to %g, found %g", name, min, max, value);
+    return dgm_fail(DGM_EINPUT, "%s: want %.10g to %.10g, found %.10g", name, min, max, value);
+}
+
+/* said - what the client asked for, as a number that the options may be too small to hold; 0: what stands there. */
+static double said(uint32_t value, int32_t there)
+{
+    return value != 0 ? (double)value : (double)there;
 }
 
 static void set_int(int32_t *to, uint32_t value)
@@ -67,18 +73,20 @@ static int check_known(const dgm_wire_options *o)
     return known("priority", o->priority, DGM_WIRE_BULK);
 }
 
-static int check_options(const dgm_decode_options *d, const dgm_server_config *cfg)
+static int check_options(const dgm_decode_options *d, const dgm_wire_options *o,
+                         const dgm_server_config *cfg)
 {
     if (d->sampling)
-        DGM_TRY(in_range("beam_size, with sampling", d->beam, 1, 1));
-    DGM_TRY(in_range("beam_size", d->beam, 1, cfg->max_beam));
-    DGM_TRY(in_range("n_best", d->n_best, 1, d->beam));
-    DGM_TRY(in_range("max_length", d->max_length, 3, cfg->base.max_target));
-    DGM_TRY(in_range("min_length", d->min_length, 0, d->max_length));
-    DGM_TRY(in_range("no_repeat_ngram_size", d->no_repeat_ngram, 0, 1000000));
+        DGM_TRY(in_range("beam_size, with sampling", said(o->beam_size, d->beam), 1, 1));
+    DGM_TRY(in_range("beam_size", said(o->beam_size, d->beam), 1, cfg->max_beam));
+    DGM_TRY(in_range("n_best", said(o->n_best, d->n_best), 1, d->beam));
+    DGM_TRY(in_range("max_length", said(o->max_length, d->max_length), 3, cfg->base.max_target));
+    DGM_TRY(in_range("min_length", said(o->min_length, d->min_length), 0, d->max_length));
+    DGM_TRY(in_range("no_repeat_ngram_size", said(o->no_repeat_ngram_size, d->no_repeat_ngram), 0,
+                     1000000));
     DGM_TRY(in_range("length_penalty", (double)d->length_penalty, -10, 10));
     DGM_TRY(in_range("repetition_penalty", (double)d->repetition_penalty, 0.01, 100));
-    DGM_TRY(in_range("sampling_topk", d->sampling_topk, 0, 1000000));
+    DGM_TRY(in_range("sampling_topk", said(o->sampling_topk, d->sampling_topk), 0, 1000000));
     DGM_TRY(in_range("sampling_topp", (double)d->sampling_topp, 0.000001, 1));
     return in_range("temperature", (double)d->temperature, 0.001, 1000);
 }
@@ -123,7 +131,7 @@ static int take_options(dgm_request *r, enum dgm_wire_error_code *code, const dg
                                                       : DGM_PRIORITY_NORMAL;
     if (o->deadline_ms != 0)
         r->deadline_ns = r->arrived_ns + (int64_t)o->deadline_ms * 1000000;
-    return check_options(d, cfg) == DGM_OK ? DGM_OK : refuse(code, DGM_WIRE_ERROR_BAD_REQUEST);
+    return check_options(d, o, cfg) == DGM_OK ? DGM_OK : refuse(code, DGM_WIRE_ERROR_BAD_REQUEST);
 }
 
 /* ---- lines ---- */

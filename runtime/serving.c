@@ -325,11 +325,7 @@ static bool drained(serving *s)
 {
     dgm_requests *q = s->cfg->requests;
     int64_t limit_ns;
-    if (*s->cfg->stop != 0 && !dgm_requests_draining(q, NULL)) {
-        dgm_log(DGM_LOG_INFO, "serve", "draining: nothing new is taken; what is in work has %d ms",
-                s->cfg->drain_ms);
-        dgm_requests_drain(q, dgm_now_ns() + (int64_t)s->cfg->drain_ms * 1000000);
-    }
+    dgm_serving_heed(s->gauge, q);
     if (!dgm_requests_draining(q, &limit_ns))
         return false;
     const dgm_requests_state state = dgm_requests_look(q);
@@ -380,7 +376,7 @@ int dgm_serving_run(const dgm_serving_config *cfg, dgm_serving_gauge *gauge)
     atomic_store(&gauge->slots, s.n_flights);
     atomic_store(&gauge->n_ranks, cfg->ranks < DGM_SERVING_RANKS ? cfg->ranks : DGM_SERVING_RANKS);
     dgm_engine_set_clock(cfg->engine, &s.clock);
-    dgm_serving_engine_is(gauge, cfg->comm, cfg->stall_ms);
+    dgm_serving_engine_is(gauge, cfg);
     atomic_store(&gauge->ready, rc == DGM_OK);
     while (rc == DGM_OK && !drained(&s))
         rc = round_of(&s);
@@ -394,7 +390,7 @@ int dgm_serving_run(const dgm_serving_config *cfg, dgm_serving_gauge *gauge)
     }
     dgm_engine_set_clock(cfg->engine, NULL);
     atomic_store(&gauge->over, true);
-    dgm_serving_engine_is(gauge, NULL, 0);
+    dgm_serving_engine_is(gauge, NULL);
     dgm_requests_flush(cfg->requests);
     free(s.flights);
     free(s.free);

@@ -41,8 +41,10 @@ typedef struct dgm_serving_gauge {
     pthread_mutex_t lock;         /* guards: */
     char stall
         [512]; /* why no step comes to its end: which rank waits for which, where; "": one does */
-    const dgm_comm *comm; /* while the engine runs */
-    int stall_ms;         /* as long, likewise */
+    const dgm_comm *comm;              /* while the engine runs */
+    int stall_ms;                      /* as long, likewise */
+    const volatile sig_atomic_t *stop; /* of dgm_serving_config; NULL: heeded, or not running */
+    int drain_ms;
     /* of dgm_serving_watch: */
     int64_t watched_ns, told_ns; /* told_ns: systemd, that all is well */
     bool told;
@@ -79,8 +81,8 @@ typedef struct dgm_serving_health {
 
 /* dgm_serving_look - any thread. */
 dgm_serving_health dgm_serving_look(dgm_serving_gauge *g, dgm_requests *q);
-/* dgm_serving_watch - logs once that the engine stands, and that it goes on; tells systemd how things are. One thread, several times
- * a second. */
+/* dgm_serving_watch - logs once that the engine stands, and that it goes on; tells systemd how things are; drains after a signal, which
+ * the engine may be long in seeing, as it looks between steps only. One thread, several times a second. */
 void dgm_serving_watch(dgm_serving_gauge *g, dgm_requests *q);
 
 typedef struct dgm_serving_config {

@@ -107,12 +107,31 @@ void dgm_serving_stall(void *ctx, const char *sentence)
     (void)pthread_mutex_unlock(&g->lock);
 }
 
-void dgm_serving_engine_is(dgm_serving_gauge *g, const dgm_comm *comm, int stall_ms)
+void dgm_serving_engine_is(dgm_serving_gauge *g, const dgm_serving_config *cfg)
 {
     (void)pthread_mutex_lock(&g->lock);
-    g->comm = comm;
-    g->stall_ms = stall_ms;
+    g->comm = cfg == NULL ? NULL : cfg->comm;
+    g->stop = cfg == NULL ? NULL : cfg->stop;
+    if (cfg != NULL) {
+        g->stall_ms = cfg->stall_ms;
+        g->drain_ms = cfg->drain_ms;
+    }
     (void)pthread_mutex_unlock(&g->lock);
+}
+
+void dgm_serving_heed(dgm_serving_gauge *g, dgm_requests *q)
+{
+    (void)pthread_mutex_lock(&g->lock);
+    const bool stop = g->stop != NULL && __atomic_load_n(g->stop, __ATOMIC_RELAXED) != 0;
+    const int drain_ms = g->drain_ms;
+    if (stop)
+        g->stop = NULL;
+    (void)pthread_mutex_unlock(&g->lock);
+    if (!stop || dgm_requests_draining(q, NULL))
+        return;
+    dgm_log(DGM_LOG_INFO, "serve", "draining: nothing new is taken; what is in work has %d ms",
+            drain_ms);
+    dgm_requests_drain(q, dgm_now_ns() + (int64_t)drain_ms * 1000000);
 }
 
 /* look_at_engine - does it go on, and if not, where does it stand, or for whom does it wait? */
@@ -186,6 +205,7 @@ static void tell_systemd(dgm_serving_gauge *g, const dgm_serving_health *h, int6
 void dgm_serving_watch(dgm_serving_gauge *g, dgm_requests *q)
 {
     const int64_t now = dgm_now_ns();
+    dgm_serving_heed(g, q);
     const bool absent = now - g->watched_ns > OWN_ABSENCE_NS;
     g->watched_ns = now;
     if (absent) /* this process was stopped, or starved: so was the engine */

@@ -18,7 +18,9 @@ typedef struct dgm_seen {
 void dgm_serving_publish(const dgm_serving_config *cfg, dgm_serving_gauge *g, dgm_seen *seen,
                          const dgm_stage_clock *clock, int64_t ns);
 
-/* dgm_serving_engine_is - whom dgm_serving_look asks where the engine is; NULL: nobody, once this has returned. */
-void dgm_serving_engine_is(dgm_serving_gauge *g, const dgm_comm *comm, int stall_ms);
+/* dgm_serving_engine_is - whom dgm_serving_look asks where the engine is, and what signal to heed; NULL: nobody, once this has returned. */
+void dgm_serving_engine_is(dgm_serving_gauge *g, const dgm_serving_config *cfg);
+/* dgm_serving_heed - a signal was there: nothing new is taken. Any thread. */
+void dgm_serving_heed(dgm_serving_gauge *g, dgm_requests *q);
 
 #endif

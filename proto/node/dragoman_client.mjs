@@ -121,7 +121,13 @@ export class Client {
       const n = this.#received.readUInt32BE(at);
       if (n > MAX_BODY) return void this.#socket.destroy(new DragomanError(`a frame has at most ${MAX_BODY} bytes, this one says ${n}`, 6));
       if (this.#received.length < at + 4 + n) break;
-      this.#take(decode("dragoman.v1.Frame", this.#received.subarray(at + 4, at + 4 + n)));
+      let frame;
+      try {
+        frame = decode("dragoman.v1.Frame", this.#received.subarray(at + 4, at + 4 + n));
+      } catch (e) {
+        return void this.#socket.destroy(new DragomanError(`no frame: ${e.message}`, 6));
+      }
+      this.#take(frame);
       at += 4 + n;
     }
     this.#received = this.#received.subarray(at);

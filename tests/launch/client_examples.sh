@@ -170,6 +170,17 @@ for lang in "${!programs[@]}"; do
     serves --cache-mib 0
 done
 stops
+# somebody who answers with bytes that are no frame
+if perl -MIO::Socket::UNIX -e 1 2>/dev/null; then
+    perl -MIO::Socket::UNIX -e '$l = IO::Socket::UNIX->new(Local => $ARGV[0], Listen => 9) or die; while ($c = $l->accept) { sysread $c, $b, 4096; syswrite $c, "\0\0\0\3\377\377\377"; sysread $c, $b, 4096 }' "$dir/odd" &
+    odd=$!
+    await_from $odd a_socket "$dir/odd"
+    for lang in "${!programs[@]}"; do
+        asks 6 "unix:$dir/odd"
+        [ "$(wc -l <"$dir/err")" -eq 1 ] || fail "$lang: bytes that are no frame: not one sentence"
+    done
+    kill $odd
+fi
 if ! command -v openssl >/dev/null; then
     echo 'SKIP client_examples: TLS: openssl is not installed'
     exit $bad

@@ -23,6 +23,9 @@ starts() {
     exit 1
 }
 
+# asked: it has lines to answer
+asked() { ask statistics | grep -q 'queue_tokens [1-9]'; }
+
 # ends CODE: the server is gone with it, and so is its socket.
 ends() {
     local got
@@ -113,8 +116,10 @@ says '0 2 cached' "$(counts prefix='Ein ☃ und ein ☃' <<<'A man.' | cut -d' '
 # ---- errors of requests ----
 says 'error language' "$(ask status en xx <<<'A man.' | cut -d: -f1)"
 says 'error language: want a target language' "$(ask status en '' <<<'A man.')"
+says 'error bad_request: beam_size: want 1 to 4, found 4000000000' "$(ask status en de beam_size=4000000000 <<<'A man.')"
 says 'error bad_request: beam_size: want 1 to 4, found 9' "$(ask status en de beam_size=9 <<<'A man.')"
 says 'error bad_request: n_best: want 1 to 4, found 5' "$(ask status en de n_best=5 <<<'A man.')"
+says 'error bad_request: sampling_topk: want 0 to 1000000, found 1000001' "$(ask status en de sampling_topk=1000001 <<<'A man.')"
 says 'error bad_request: beam_size, with sampling: want 1 to 1, found 2' "$(ask status en de beam_size=2 sampling_topk=5 <<<'A man.')"
 says 'error unsupported: priority: this server knows 0 to 2, found 9' "$(ask status en de priority=9 <<<'A man.')"
 says 'error unsupported: retry: this server knows 0 to 2, found 3' "$(ask status en de retry=3 <<<'A man.')"
@@ -278,7 +283,7 @@ wait $mute
 says $'error time_out: no hello in time (retry) (closing)\nclosed' "$(cat "$dir/mute")"
 says $'welcome\nerror time_out: idle for too long (retry) (closing)\nclosed' "$(cat "$dir/idle")"
 says $'welcome\nerror time_out: a frame that was begun was not ended in time (retry) (closing)\nclosed' "$(cat "$dir/half")"
-for options in '--token-scores' '--alignment --split always' '--n-best 3 --with-score'; do
+for options in '--token-scores' '--alignment --split always' '--n-best 3 --with-score' '--sampling-topp 0.000001'; do
     # shellcheck disable=SC2086 # several
     "$dragoman" client --connect "$at" -s en -t de $options -i "$dir/eng_Latn:deu_Latn.in" >"$dir/got" 2>"$dir/err" || fail "client $options"
     # shellcheck disable=SC2086
@@ -443,7 +448,17 @@ for sample in 'exchange_sent_bytes_total{rank="1"}' 'exchange_received_bytes_tot
     awk -v s="dragoman_$sample" '$1 == s && $2 > 0 { found = 1 } END { exit !found }' "$dir/metrics" || fail "ranks: no dragoman_$sample"
 done
 awk '$1 == "dragoman_rank_imbalance_ratio{stack=\"decoder\"}" { exit !($2 >= 1 && $2 <= 2) }' "$dir/metrics" || fail 'ranks: imbalance'
-kill -TERM $pid
+# a signal in the middle of a step: nothing new is taken from then on, however long the step is
+kill -STOP "$stopped"
+ask status en de <<<'Three dogs play.' >"$dir/got" &
+good=$!
+await_from $good asked || fail 'a line is not asked for'
+kill -TERM "$(rank_pid 0 "$at")"
+await says_so "$dir/server.err" 'draining: nothing new is taken' || fail 'a signal in the middle of a step is not heeded'
+says 'error draining: the server is draining: it takes nothing new (retry)' "$(ask status en de <<<'Four dogs play.')"
+kill -CONT "$stopped"
+wait $good
+says 'ok' "$(cut -d' ' -f1 "$dir/got")"
 ends 143
 
 # SIGHUP to dragoman-mpirun reads tokens again; without any it is the end

@@ -69,7 +69,7 @@ static void greet(fake_server *f, const dgm_wire_hello *hello)
     f->credits = f->script.credits;
     const dgm_wire_frame w = {
         .kind = DGM_WIRE_WELCOME,
-        .as.welcome = {.version = 1,
+        .as.welcome = {.version = (uint32_t)(1 + f->script.newer),
                        .server = "fake 1",
                        .model = "echo",
                        .model_hash = other ? 2 : 1,

@@ -12,6 +12,7 @@
 typedef struct fake_script {
     const char *token; /* wanted, or NULL */
     uint32_t credits;  /* 0: 100 */
+    int newer;         /* added to the version that it speaks */
     int drop_after; /* answers of a connection, then it is cut in the middle of a frame; 0: never */
     int drops;      /* so many connections */
     int busy;       /* the first so many requests are refused as busy */

@@ -378,6 +378,9 @@ static void gives_up_with_a_sentence(void **state)
     assert_gives_up(&(fake_script){.silent = true},
                     &(dgm_client_config){.attempts = 2, .connect_ms = 30}, DGM_EPEER,
                     "no Welcome within 30 ms (after 2 attempts)");
+    assert_gives_up(&(fake_script){.newer = 1}, NULL, DGM_EUSAGE,
+                    "want version 1 to 1 of the protocol, the server chose 2");
+    assert_gives_up(&(fake_script){.newer = -1}, NULL, DGM_EUSAGE, "the server chose 0");
     assert_gives_up(&(fake_script){.other_model = true, .drop_after = 1, .drops = 1}, NULL,
                     DGM_ECONFIG, "another model");
 }
