@@ -111,7 +111,7 @@ for a, b in zip(once, twice):
     assert not b.retried or b.hypotheses[0].score == (b.second_score if b.second else b.first_score), b
 assert any(b.second for b in twice) and any(b.retried and not b.second for b in twice)
 PY
-timeout 300 $python "$dir/retry.py" "unix:$sock" "$here/tests/launch/odd_lines.txt" 2>"$dir/err" || fail "retry.py: exit code $?: $(tail -n 1 "$dir/err")"
+timeout 1500 $python "$dir/retry.py" "unix:$sock" "$here/tests/launch/odd_lines.txt" 2>"$dir/err" || fail "retry.py: exit code $?: $(tail -n 1 "$dir/err")"
 mkdir "$dir/docs"
 protoc --proto_path="$here/proto" --python_out="$dir/docs" dragoman.proto || fail "protoc --python_out"
 awk '/^```python$/ { on = 1; next } /^```$/ { on = 0 } on' "$here/docs/protocol.md" >"$dir/docs/client.py"

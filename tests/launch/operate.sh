@@ -123,9 +123,18 @@ at=unix:$dir/s
 starts "$dragoman" serve --listen "$at" --http 127.0.0.1:0 --comm-stall-ms 200 --cache-mib 0
 port=$(http_port "$dir/server.err")
 page() { curl -s --max-time 300 "http://127.0.0.1:$port/$1"; }
-# freezes: the engine's thread stands still until thaws.
+# freezes: the engine's thread stands still until thaws; not where it is about to wake the net thread (uv_async_send), which spins
+# until it has, and answers nobody: no engine comes to stand there by itself.
 mkfifo "$dir/cold"
 freezes() {
+    for _ in $(seq 20); do
+        holds_thread || return
+        ! timeout 10 "$client" "$at" statistics >/dev/null 2>&1 || return 0
+        thaws
+    done
+    return 1
+}
+holds_thread() {
     : >"$dir/frozen"
     timeout 300 "$client" "$at" freeze $pid <"$dir/cold" >"$dir/frozen" 2>"$dir/err" &
     freezer=$!
@@ -134,7 +143,7 @@ freezes() {
 }
 thaws() {
     exec 6>&-
-    wait $freezer
+    wait "$freezer"
 }
 # said WORDS, says_again WORDS: so often since the server started, and more often than `before`. A machine that is busy may make an
 # engine stand once more.

@@ -11,6 +11,7 @@ source "$here/tests/launch/serving.sh"
 dragoman=$1
 at=unix:$dir/socket
 : >"$dir/err"
+shopt -s lastpipe # `post` is the last of a pipe, and fails in this shell
 
 # port_of_web: of the server that was started, which was told port 0.
 port_of_web() { sed -n 's|.*a page to try translations: http://[^ ]*:\([0-9]*\)/.*|\1|p' "$dir/server"; }
@@ -33,8 +34,8 @@ says() { jq -e "$1" "$dir/out" >/dev/null || { cp "$dir/out" "$dir/err"; fail "n
 error() { says ".error.code == \"$1\" and (.error.message | contains(\"$2\"))"; }
 # body LINES...: a request for German.
 body() { jq -nc '{src: "eng_Latn", tgt: "deu_Latn", lines: $ARGS.positional}' --args "$@"; }
-# many: what keeps the server busy for a while, in small steps: 32 long lines, no two alike.
-many() { gzip -dc "$here/tests/data/multi30k/val.en.gz" | jq -Rnc '{src: "en", tgt: "de", lines: [[inputs] | _nwise(4) | join(" ")][:32]}'; }
+# many: what keeps the server busy for a while, in small steps: a short line and 31 long ones, no two alike.
+many() { gzip -dc "$here/tests/data/multi30k/val.en.gz" | jq -Rnc '{src: "en", tgt: "de", lines: (["A man."] + [[inputs] | _nwise(4) | join(" ")][:31])}'; }
 # endless: what keeps it busy until who asks hangs up, on whatever machine.
 endless() { gzip -dc "$here/tests/data/multi30k/val.en.gz" | jq -Rnc '[inputs] | {src: "en", tgt: "de", lines: [range(2) as $i | _nwise(32) | map("\($i) " + .) | join(" ")][:62]}'; }
 
@@ -58,7 +59,13 @@ says '.answers[0].hypotheses == .answers[1].hypotheses and .answers[0].hypothese
 # ... also where checks find something, and it is decoded once more
 "$dragoman" translate -s en -t de --retry checks --report "$dir/report" -i "$here/tests/launch/odd_lines.txt" >"$dir/want" 2>"$dir/err"
 : >"$dir/err"
-jq -Rnc '{src: "en", tgt: "de", retry: "checks", lines: [inputs]}' <"$here/tests/launch/odd_lines.txt" | post 200
+# (one at a time: each has a minute, however slow the machine is)
+: >"$dir/answers"
+while read -r line; do
+    jq -nc --arg line "$line" '{src: "en", tgt: "de", retry: "checks", lines: [$line]}' | post 200
+    cat "$dir/out" >>"$dir/answers"
+done <"$here/tests/launch/odd_lines.txt"
+jq -s '{answers: map(.answers[0])}' "$dir/answers" >"$dir/out"
 jq -r '.answers[] | .hypotheses[0].text // ""' "$dir/out" | cmp -s "$dir/want" - || fail 'another text than of translate --retry checks'
 [ "$(jq -r '.answers[] | if .retried then if .second then "second" else "first" end else "once" end' "$dir/out")" = "$(jq -r '.retry.taken // "once"' "$dir/report")" ] ||
     fail 'what was decoded again is not told'
@@ -120,7 +127,7 @@ error too_large 'want at most 262144 bytes, found 300000'
 head -c 5000000 /dev/zero | post 413
 error too_large 'far too long'
 many | jq -c '.deadline_ms = 1' | post 200
-says '.answers[0].status == "timed_out" and .answers[0].hypotheses == []'
+says '.answers[1].status == "timed_out" and .answers[1].hypotheses == []'
 
 # ---- beside others, and who hangs up ----
 metric() { curl -s --max-time 300 "$http/metrics" | sed -n "s/^$1 //p"; }
@@ -191,7 +198,7 @@ kill "$asked"
 wait "$asked" 2>/dev/null
 wait $last
 # (under sanitizers some take longer than their minute)
-jq -e '.answers | length == 32 and all(.status == "timed_out" or (.hypotheses[0].text | length > 100)) and any(.hypotheses[0].text)' "$dir/last" >/dev/null || { head -c 300 "$dir/last" >"$dir/err"; fail 'what was taken before is not answered'; }
+jq -e '.answers | length == 32 and all(.status == "timed_out" or (.hypotheses[0].text | . == "Ein Mann." or length > 100)) and any(.hypotheses[0].text)' "$dir/last" >/dev/null || { head -c 300 "$dir/last" >"$dir/err"; fail 'what was taken before is not answered'; }
 wait "$server"
 [ $? -eq 143 ] || { cp "$dir/server" "$dir/err"; fail 'the server does not end as it should'; }
 server=''
