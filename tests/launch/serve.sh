@@ -42,7 +42,7 @@ works() { ask statistics | grep -q 'computing_segments [1-9]'; }
 refuses() {
     local code=$1 pattern=$2 got
     shift 2
-    timeout 60 "$dragoman" serve "$@" >"$dir/out" 2>"$dir/err"
+    timeout 300 "$dragoman" serve "$@" >"$dir/out" 2>"$dir/err"
     got=$?
     [ "$got" -eq "$code" ] || fail "serve $*: exit code $got, not $code"
     grep -Eq -- "$pattern" "$dir/err" || fail "serve $*: does not say '$pattern'"
@@ -254,7 +254,7 @@ wait $flood
 if [ "$(id -u)" -eq 0 ] && command -v setpriv >/dev/null; then
     chmod 755 "$dir"
     chmod 666 "$dir/socket"
-    says 'error forbidden: drain: want a client on the Unix socket, of the server'\''s user or root' "$(timeout 20 setpriv --reuid 65534 --clear-groups "$client" "$at" drain 2>&1)"
+    says 'error forbidden: drain: want a client on the Unix socket, of the server'\''s user or root' "$(timeout 300 setpriv --reuid 65534 --clear-groups "$client" "$at" drain 2>&1)"
 fi
 # its socket was removed, and another server is there: that one's stays when this one ends, which clients hear of
 mkfifo "$dir/news"
@@ -325,7 +325,7 @@ exec 9>"$dir/hold"
 await_from $holder says_so "$dir/held" held
 timeout 300 "$client" "$at" health >/dev/null 2>"$dir/err2"
 grep -q 'too many connections: want at most 3' "$dir/err2" || fail 'a fourth connection'
-timeout 60 "$dragoman" client --connect "$at" health >/dev/null 2>"$dir/err2" # for a probe it is alive
+timeout 300 "$dragoman" client --connect "$at" health >/dev/null 2>"$dir/err2" # for a probe it is alive
 [ $? -eq 8 ] || fail 'client health of a server without room: not exit code 8'
 exec 9>&-
 wait $holder
