@@ -143,12 +143,18 @@ lets() { head -c "$1" /dev/zero >&6; }
 gated
 runs_to=$dir/file
 grown() { [ "$(stat -c %s "$runs_to.part" 2>/dev/null || echo 0)" -gt $((had + 8000)) ]; }
-for _ in 1 2 3; do
+for kills in 1 2 3; do
     "$dragoman" client --connect "unix:$sock" -s eng_Latn -t deu_Latn -i "$dir/many" -o "$runs_to" 2>>"$dir/kills" &
     client=$!
     had=$(stat -c %s "$runs_to.part" 2>/dev/null || echo 0)
-    lets 2500
+    lets 2000
     await_from "$client" grown || fail "it does not come on"
+    if [ $kills -eq 3 ]; then
+        sleep 1.1 # with what comes after a second it saves its state
+        had=$(stat -c %s "$runs_to.part")
+        lets 500
+        await_from "$client" grown || fail "it does not go on"
+    fi
     kill -KILL $client 2>/dev/null || fail "it was done before it could be killed"
     wait $client 2>/dev/null
     [ -s "$runs_to.part" ] || fail "nothing in FILE.part when it was killed"
@@ -156,6 +162,7 @@ done
 lets 20000
 "$dragoman" client --connect "unix:$sock" -s eng_Latn -t deu_Latn -i "$dir/many" -o "$runs_to" 2>>"$dir/kills" || fail "the last run: $?"
 same "$dir/many.want" "$runs_to"
+grep -Eq 'holds [0-9]{4} lines: going on behind them' "$dir/kills" || fail "the last run does not go on where its state was"
 [ -z "$(ls "$runs_to".part* 2>/dev/null)" ] || fail "FILE.part stays"
 stop_server
 
