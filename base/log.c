@@ -2,7 +2,11 @@
 
 #include "base/utf8.h"
 
+#include <limits.h>
+#include <poll.h>
+#include <pthread.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -19,7 +23,12 @@ static struct {
     enum dgm_log_level level;
     int rank, ranks;
     bool json;
-} state = {DGM_LOG_INFO, 0, 1, false};
+    bool hurried;    /* nothing waits for whoever reads */
+    uint64_t untold; /* lines lost that nobody was told of; under `lock` */
+    atomic_uint_least64_t lost;
+} state = {.level = DGM_LOG_INFO, .ranks = 1};
+static pthread_mutex_t lock =
+    PTHREAD_MUTEX_INITIALIZER; /* of those in a hurry: from poll to write */
 
 void dgm_log_init(enum dgm_log_level level, int rank, int ranks)
 {
@@ -31,6 +40,16 @@ void dgm_log_init(enum dgm_log_level level, int rank, int ranks)
 void dgm_log_as_json(bool json)
 {
     state.json = json;
+}
+
+void dgm_log_never_wait(void)
+{
+    state.hurried = true;
+}
+
+uint64_t dgm_log_lost(void)
+{
+    return atomic_load(&state.lost);
 }
 
 int dgm_log_parse(enum dgm_log_level *out, const char *name)
@@ -138,17 +157,63 @@ static int format_text(char *line, size_t size, const struct timespec *ts, const
     return n + 1;
 }
 
+static void put(const char *line, int n)
+{
+    if (write(STDERR_FILENO, line, (size_t)n) < 0) {
+        /* stderr is gone: there is nowhere left to say so */
+    }
+}
+
+static int format(char *line, size_t size, enum dgm_log_level level, const char *module,
+                  const dgm_log_id *id, const char *words)
+{
+    struct timespec ts;
+    (void)clock_gettime(CLOCK_REALTIME, &ts);
+    return (state.json ? format_json : format_text)(line, size, &ts, level_names[level], module, id,
+                                                    words);
+}
+
+/* room - for PIPE_BUF bytes, at once; also where an error would be told. */
+static bool room(void)
+{
+    struct pollfd p = {.fd = STDERR_FILENO, .events = POLLOUT};
+    return poll(&p, 1, 0) > 0;
+}
+
+/* tell_lost - of lines before this one; false: not even that can be written. */
+static bool tell_lost(void)
+{
+    char line[PIPE_BUF], words[96];
+    if (!room())
+        return false;
+    if (state.untold == 0)
+        return true;
+    (void)snprintf(words, sizeof words, "%llu messages were not written: nobody reads the log",
+                   (unsigned long long)state.untold);
+    put(line, format(line, sizeof line, DGM_LOG_WARN, "log", &(dgm_log_id){0}, words));
+    state.untold = 0;
+    return room();
+}
+
+/* put_or_lose - of PIPE_BUF bytes at most. */
+static void put_or_lose(const char *line, int n)
+{
+    (void)pthread_mutex_lock(&lock);
+    if (tell_lost()) {
+        put(line, n);
+    } else {
+        state.untold++;
+        atomic_fetch_add(&state.lost, 1);
+    }
+    (void)pthread_mutex_unlock(&lock);
+}
+
 static void say(enum dgm_log_level level, const char *module, const dgm_log_id *id,
                 const char *words)
 {
     char line[LINE];
-    struct timespec ts;
-    (void)clock_gettime(CLOCK_REALTIME, &ts);
-    const int n = (state.json ? format_json : format_text)(line, sizeof line, &ts,
-                                                           level_names[level], module, id, words);
-    if (write(STDERR_FILENO, line, (size_t)n) < 0) {
-        /* stderr is gone: there is nowhere left to say so */
-    }
+    const int n = format(line, state.hurried ? PIPE_BUF : sizeof line, level, module, id, words);
+    (state.hurried ? put_or_lose : put)(line, n);
 }
 
 static void say_formatted(enum dgm_log_level level, const char *module, dgm_log_id id,
@@ -188,7 +253,8 @@ static void say_plainly(const char *sentence)
     for (int i = 0; i < n; i++)
         if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
             line[i] = ' ';
-    (void)fprintf(stderr, "%.*s\n", n, line);
+    line[n] = '\n';
+    (state.hurried ? put_or_lose : put)(line, n + 1);
 }
 
 void dgm_log_failure(const char *sentence)

@@ -2,7 +2,7 @@
  * log.h - lines on stderr: `time level rank/ranks module words`, or the same as one JSON object a line.
  *
  * Lower case, no `=`, the exact cause. At info and below only rank 0 speaks unless --log-level is
- * debug or more. Thread-safe (one write a line).
+ * debug or more. Thread-safe (one write a line). Whoever does not read stderr holds up those who speak, unless dgm_log_never_wait.
  */
 #ifndef DGM_BASE_LOG_H
 #define DGM_BASE_LOG_H
@@ -28,6 +28,14 @@ void dgm_log_init(enum dgm_log_level level, int rank, int ranks);
  * where there is one connection and request. It is valid JSON whatever bytes the words have: those that are not UTF-8 become U+FFFD.
  */
 void dgm_log_as_json(bool json);
+
+/*
+ * dgm_log_never_wait - once, before threads start: who does not read stderr (a pipe that is full, a terminal that was stopped) holds
+ * nobody up. What cannot be written at once is lost, and the next line that can be says how many were. Lines end at PIPE_BUF bytes.
+ */
+void dgm_log_never_wait(void);
+/* dgm_log_lost - how many were lost, in all. Any thread. */
+uint64_t dgm_log_lost(void);
 
 /* dgm_log_parse - "error|warn|info|debug|trace" -> level; DGM_EUSAGE otherwise. */
 DGM_MUST_CHECK int dgm_log_parse(enum dgm_log_level *out, const char *name);

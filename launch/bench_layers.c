@@ -105,11 +105,11 @@ static void print_json(const bench *b, int batch, const line *l)
                  batch, b->random.o.beam, l->stack, l->stage, l->ms, l->share);
     if (l->roofline_ms > 0)
         (void)printf(
-            ",\"roofline_ms\":%.5f,\"ratio\":%.4f,\"gflop\":%.6f,\"gop\":%.6f,\"read_mb\":%.6f",
+            ",\"roofline_ms\":%.6g,\"ratio\":%.6g,\"gflop\":%.6f,\"gop\":%.6f,\"read_mb\":%.6f",
             l->roofline_ms, l->roofline_ms / l->ms, l->work.flops * 1e-9, l->work.iops * 1e-9,
             l->work.needed * 1e-6);
     if (l->bound[0] != '\0')
-        (void)printf(",\"bound\":\"%s\",\"rate\":%.3f,\"unit\":\"%s\",\"peak\":%.3f", l->bound,
+        (void)printf(",\"bound\":\"%s\",\"rate\":%.6g,\"unit\":\"%s\",\"peak\":%.6g", l->bound,
                      l->rate, l->unit, l->peak);
     (void)printf("}\n");
 }

@@ -41,6 +41,7 @@ typedef struct job {
     bool ended;               /* the input */
     bool awaits;              /* the input has nothing now */
     bool halted;              /* --strict: at a bad line */
+    bool away, told;          /* nobody is connected now; and it was told */
     dgm_line held;            /* of the input, until its prefix comes */
     bool has_held;
     char *held_text;
@@ -97,12 +98,15 @@ static int take_answers(job *j)
     int rc;
     while ((rc = dgm_client_next(j->cfg->client, &e)) > 0) {
         const dgm_wire_answer *a = &e.frame->as.answer;
+        if (e.given_up) /* dgm_client_next says behind it why */
+            continue;
         const uint64_t n = e.user / (uint64_t)j->form.n_targets;
         const int target = (int)(e.user % (uint64_t)j->form.n_targets);
         if (a->status == DGM_WIRE_STATUS_FAILED && a->retry)
             return out_of_service(j, n, a);
         if (a->status == DGM_WIRE_STATUS_FAILED && about_options(a->code))
             return dgm_fail(DGM_EUSAGE, "the server says: %s", a->message);
+        j->told = false;
         j->totals->tokens += a->tgt_tokens;
         DGM_TRY(finish_target(j, n, target, dgm_client_status(a->status), a, a->message));
     }
@@ -385,14 +389,27 @@ static int wait_for_somebody(job *j)
     return DGM_OK;
 }
 
+/* look_away - behind a step and its answers: is the connection lost? It is told once, until answers come again. */
+static void look_away(job *j)
+{
+    dgm_client_waiting_for w;
+    dgm_client_waiting(j->cfg->client, &w);
+    j->away = w.fd < 0 && dgm_client_pending(j->cfg->client) > 0;
+    if (!j->away || j->told)
+        return;
+    j->told = true;
+    dgm_progress_wipe(&j->progress);
+    dgm_log(DGM_LOG_WARN, "client", "%s; trying again", dgm_error_text());
+}
+
 static bool finished(const job *j)
 {
     if (unwritten(j) > 0)
         return false;
     if (j->halted)
         return true;
-    if (*j->cfg->stop != 0)
-        return dgm_client_pending(j->cfg->client) == 0;
+    if (*j->cfg->stop != 0) /* what is in flight is finished, where there is who could */
+        return j->away || dgm_client_pending(j->cfg->client) == 0;
     return j->ended && j->head == j->tail;
 }
 
@@ -404,6 +421,7 @@ static int run(job *j)
         DGM_TRY(send_lines(j));
         DGM_TRY(dgm_client_step(j->cfg->client));
         DGM_TRY(take_answers(j));
+        look_away(j);
         DGM_TRY(write_lines(j));
         DGM_TRY(save(j, false));
         dgm_progress_tick(&j->progress, j->head, j->totals->tokens, j->done_bytes);
@@ -457,6 +475,19 @@ static int commit(job *j)
     return DGM_OK;
 }
 
+/* deliver - a job that fails writes what was answered before, as far as its outputs take it. */
+static int deliver(job *j)
+{
+    uint64_t head;
+    do {
+        head = j->head;
+        DGM_TRY(write_lines(j));
+        for (int i = 0; i < j->n_writers; i++)
+            DGM_TRY(dgm_writer_drain(j->writers[i], -1));
+    } while (head < j->head);
+    return DGM_OK;
+}
+
 /* finish - keeps what was done: as whole files, or for the next run. `rc` is how the loop ended. */
 static int finish(job *j, int rc)
 {
@@ -465,6 +496,8 @@ static int finish(job *j, int rc)
         return commit(j);
     char why[1024];
     (void)snprintf(why, sizeof why, "%s", dgm_error_text());
+    if (rc != DGM_OK && rc != DGM_EOUTPUT)
+        (void)!deliver(j); /* if that fails too: what came first is told */
     const int saved = save(j, true);
     if (j->halted)
         return dgm_fail(DGM_EINPUT, "%s", dgm_client_line_why(at(j, j->head)));

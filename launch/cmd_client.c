@@ -245,6 +245,7 @@ static int translate(dgm_client *c, const dgm_options *o)
 {
     dgm_client_targets targets;
     DGM_TRY(check(o));
+    catch_signals();
     DGM_TRY(greet(c));
     if (stop_signal != 0)
         return 128 + stop_signal;
@@ -280,7 +281,6 @@ static int run(const dgm_options *o)
                                    .tls_key = o->tls_key,
                                    .attempts = attempts(o)};
     DGM_TRY(dgm_client_create(&c, &cfg));
-    catch_signals();
     const int rc = o->n_args > 0 ? ask(c, o->args[0]) : translate(c, o);
     dgm_client_destroy(c);
     return rc;

@@ -149,6 +149,8 @@ static int run(const dgm_options *o)
         return dgm_command_end(DGM_EUSAGE);
     dgm_log_init(level, rank, rank + 1);
     dgm_log_as_json(strcmp(o->log_format, "json") == 0);
+    if (o->command == DGM_COMMAND_SERVE)
+        dgm_log_never_wait();
     if (o->print_config) {
         if (rank == 0)
             dgm_config_print_values(stdout, o->table, o->command);

@@ -486,6 +486,7 @@ int dgm_session_load(dgm_session *s, int status, const dgm_engine_config *wanted
     DGM_TRY(dgm_comm_agree(s->comm, load_weights(s)));
     cfg.gpu = s->gpu;
     DGM_TRY(dgm_engine_open(&s->engine, &cfg, s->model, &s->kern, s->pool, s->comm));
+    dgm_comm_at(s->comm, "start", -1);
     if (s->rank == 0)
         show_start(s, &cfg);
     return DGM_OK;

@@ -188,6 +188,7 @@ static size_t length(const char *s)
 
 int dgm_client_submit(dgm_client *c, uint64_t user, const dgm_wire_segment *s)
 {
+    DGM_TRY(dgm_client_well(c));
     const size_t src = length(s->src), tgt = length(s->tgt);
     const size_t bytes = s->text_len + s->prefix_len + src + tgt;
     const dgm_wire_welcome *w = dgm_client_welcome(c);
@@ -219,6 +220,7 @@ int dgm_client_submit(dgm_client *c, uint64_t user, const dgm_wire_segment *s)
 int dgm_client_request(dgm_client *c, uint64_t user, enum dgm_wire_kind kind, uint32_t limit_ms)
 {
     DGM_ASSERT(kind >= DGM_WIRE_LANGUAGES_REQUEST && kind <= DGM_WIRE_DRAIN);
+    DGM_TRY(dgm_client_well(c));
     dgm_client_item *it = calloc(1, sizeof *it);
     if (it == NULL)
         return dgm_fail(DGM_ENOMEM, "out of memory for a request");
@@ -288,8 +290,9 @@ void dgm_client_requeue(dgm_client *c)
         dgm_client_item *it = c->sent.last;
         forget_sent(c, it);
         if (it->kind != DGM_WIRE_TRANSLATE)
-            finish(c, it, DGM_WIRE_STATUS_FAILED, DGM_WIRE_ERROR_INTERNAL, true,
-                   "the connection was lost");
+            finish(c, it, DGM_WIRE_STATUS_FAILED,
+                   c->parting.said ? c->parting.code : DGM_WIRE_ERROR_INTERNAL, true,
+                   c->parting.said ? c->parting.message : "the connection was lost");
         else if (it->cancelled)
             finish(c, it, DGM_WIRE_STATUS_CANCELLED, DGM_WIRE_ERROR_NONE, false, "");
         else if ((it->tries += counts) >= c->cfg.tries)
@@ -297,6 +300,25 @@ void dgm_client_requeue(dgm_client *c)
                    "the connection was lost each time that this was sent");
         else
             push_front(&c->waiting, it);
+    }
+}
+
+static void end_one(dgm_client *c, dgm_client_item *it)
+{
+    const bool later = c->rc == DGM_EPEER || c->rc == DGM_EBUSY;
+    finish(c, it, DGM_WIRE_STATUS_FAILED,
+           c->parting.said ? c->parting.code : DGM_WIRE_ERROR_INTERNAL, later, c->why);
+}
+
+void dgm_client_end_all(dgm_client *c)
+{
+    for (dgm_client_item *it; (it = c->sent.first) != NULL;) {
+        forget_sent(c, it);
+        end_one(c, it);
+    }
+    for (dgm_client_item *it; (it = c->waiting.first) != NULL;) {
+        take_out(&c->waiting, it);
+        end_one(c, it);
     }
 }
 
@@ -393,7 +415,7 @@ static int send_segments(dgm_client *c)
 
 int dgm_client_fill(dgm_client *c)
 {
-    while (c->waiting.first != NULL) {
+    while (c->waiting.first != NULL && !c->parting.said) {
         size_t unsent;
         (void)dgm_frame_buffer_bytes(&c->out, &unsent);
         if (unsent > DGM_CLIENT_UNSENT_BYTES)
@@ -433,7 +455,7 @@ static bool again(dgm_client *c, dgm_client_item *it, uint32_t code, uint32_t re
 static void emit(dgm_client *c, dgm_client_item *it, dgm_client_event *e)
 {
     c->out_item = it;
-    *e = (dgm_client_event){it->user, &c->frame};
+    *e = (dgm_client_event){it->user, &c->frame, c->rc != DGM_OK};
 }
 
 /* take_answer - 1 when it is the next event. */
@@ -469,11 +491,12 @@ static int take_error(dgm_client *c)
     const dgm_wire_error *error = &c->frame.as.error;
     dgm_client_item *it;
     c->credits += error->credits;
-    if (c->frame.id == 0)
-        return error->retry || !error->closing
-                   ? DGM_OK
-                   : dgm_client_give_up(c, dgm_fail(DGM_EUSAGE, "%s: the server says: %s",
-                                                    c->address, error->message));
+    if (c->frame.id ==
+        0) { /* what was asked before may still be answered: the end is the stream's */
+        if (error->closing && !c->parting.said)
+            dgm_client_parts(c, error);
+        return DGM_OK;
+    }
     const bool several = count_sent(c, c->frame.id) > 1;
     while ((it = find(c, c->frame.id, -1)) != NULL) {
         forget_sent(c, it);
@@ -561,10 +584,9 @@ int dgm_client_next(dgm_client *c, dgm_client_event *e)
     c->out_item = NULL;
     if (c->done.first != NULL)
         return emit_done(c, e);
-    if (c->rc != DGM_OK)
-        return dgm_fail(c->rc, "%s", c->why);
+    DGM_TRY(dgm_client_well(c));
     const int rc = next_frame(c, e);
-    return rc == 0 && c->done.first != NULL ? emit_done(c, e) : rc;
+    return rc <= 0 && c->done.first != NULL ? emit_done(c, e) : rc;
 }
 
 /* ---- waiting ---- */
@@ -579,7 +601,7 @@ static int until(int64_t ns)
 static bool sendable(const dgm_client *c, size_t unsent)
 {
     const dgm_client_item *it = c->waiting.first;
-    return it != NULL && unsent <= DGM_CLIENT_UNSENT_BYTES &&
+    return it != NULL && !c->parting.said && unsent <= DGM_CLIENT_UNSENT_BYTES &&
            (it->kind != DGM_WIRE_TRANSLATE || (c->credits > 0 && !c->draining));
 }
 
@@ -623,7 +645,7 @@ void dgm_client_waiting(const dgm_client *c, dgm_client_waiting_for *w)
 int dgm_client_step(dgm_client *c)
 {
     const int rc = dgm_client_link(c);
-    return rc == DGM_ENOMEM && c->rc == DGM_OK ? dgm_client_give_up(c, rc) : rc;
+    return rc == DGM_OK ? rc : dgm_client_give_up(c, rc);
 }
 
 int dgm_client_wait(dgm_client *c, int timeout_ms)
@@ -640,18 +662,19 @@ int dgm_client_wait(dgm_client *c, int timeout_ms)
 /* await - the one event that is pending. */
 static int await(dgm_client *c, dgm_client_event *e)
 {
-    for (;;) {
-        DGM_TRY(dgm_client_step(c));
-        const int rc = dgm_client_next(c, e);
-        if (rc != 0)
-            return rc > 0 ? DGM_OK : rc;
-        DGM_TRY(dgm_client_wait(c, -1));
-    }
+    int rc;
+    while ((rc = dgm_client_next(c, e)) == 0)
+        if (dgm_client_wait(c, -1) != DGM_OK)
+            continue; /* dgm_client_next says so too */
+    while (rc > 0 && e->given_up)
+        rc = dgm_client_next(c, e);
+    return rc > 0 ? DGM_OK : rc;
 }
 
 static int alone(const dgm_client *c)
 {
     const size_t n = dgm_client_pending(c);
+    DGM_TRY(dgm_client_well(c));
     return n == 0
                ? DGM_OK
                : dgm_fail(DGM_EUSAGE, "a call that waits wants nothing else pending, found %zu", n);

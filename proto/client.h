@@ -75,8 +75,8 @@ typedef struct dgm_client_waiting_for {
 void dgm_client_waiting(const dgm_client *c, dgm_client_waiting_for *w);
 
 /*
- * dgm_client_step - connects, sends, receives, as far as goes without waiting. Not DGM_OK: the client has given up and says
- * the same from now on. DGM_EPEER: the server could not be reached, attempt after attempt; DGM_EBUSY: it has no room for one
+ * dgm_client_step - connects, sends, receives, as far as goes without waiting. Not DGM_OK: the client has given up, and says
+ * the same from now on; whatever has no answer ends in an event (dgm_client_next). DGM_EPEER: the server could not be reached, attempt after attempt; DGM_EBUSY: it has no room for one
  * client more; DGM_EUSAGE: it refuses token or version, or TLS finds the wrong server or none; DGM_ECONFIG: it came back with
  * another model or options; DGM_ENOMEM.
  */
@@ -85,9 +85,12 @@ DGM_MUST_CHECK int dgm_client_step(dgm_client *c);
 typedef struct dgm_client_event {
     uint64_t user;
     const dgm_wire_frame *frame; /* ANSWER; or LANGUAGES, STATISTICS, HEALTH, ERROR for a request */
+    bool given_up; /* by the client, with all else: dgm_client_next says behind them why */
 } dgm_client_event;
 
-/* dgm_client_next - 1: *e is the next event, valid until the next call on c; 0: none now; below 0: as dgm_client_step. */
+/* dgm_client_next - 1: *e is the next event, valid until the next call on c; 0: none now; below 0: as dgm_client_step. Each segment and
+ * each request has one event: also those of a client that gives up, FAILED (an Error for a request) with the reason, and with retry
+ * where the same may do later. A server that ends the connection for good (a token that is withdrawn) has its last answers first. */
 DGM_MUST_CHECK int dgm_client_next(dgm_client *c, dgm_client_event *e);
 
 /* dgm_client_wait - poll for at most timeout_ms (-1: no limit), then step. A signal ends the wait. */

@@ -45,6 +45,13 @@ enum dgm_client_state {
     DGM_CLIENT_READY
 };
 
+/* What the server said last: it reads no more of a connection on which it said so, or takes none. */
+typedef struct dgm_client_parting {
+    bool said, retry;
+    uint32_t code, retry_after_ms;
+    char message[400];
+} dgm_client_parting;
+
 typedef struct dgm_client_tls dgm_client_tls;
 
 struct dgm_client {
@@ -61,6 +68,7 @@ struct dgm_client {
     int64_t resume_ns; /* ready: nothing is sent before */
     bool draining;
     bool answered;                 /* something, on this connection */
+    dgm_client_parting parting;    /* on this connection, or in place of it */
     struct addrinfo *hosts, *host; /* tcp: all addresses, and the one being tried */
     dgm_frame_reader reader;
     dgm_frame_buffer out;
@@ -85,7 +93,9 @@ struct dgm_client {
 int dgm_client_link(dgm_client *c);
 /* dgm_client_lost - the connection is gone, or has to go; DGM_OK unless that was the last attempt. Sentence by dgm_fail. */
 int dgm_client_lost(dgm_client *c, const char *fmt, ...) DGM_PRINTF(2, 3);
+/* dgm_client_give_up - says the same from now on; what has no answer ends here. */
 int dgm_client_give_up(dgm_client *c, int rc);
+void dgm_client_parts(dgm_client *c, const dgm_wire_error *e);
 /* dgm_client_check_address - DGM_EUSAGE. */
 int dgm_client_check_address(const char *address);
 
@@ -108,6 +118,14 @@ bool dgm_client_tls_ready(const dgm_client *c);
 int dgm_client_fill(dgm_client *c);
 /* dgm_client_requeue - what was sent and not answered waits again, in front. */
 void dgm_client_requeue(dgm_client *c);
+/* dgm_client_end_all - of a client that has given up: whatever was submitted ends with its reason. */
+void dgm_client_end_all(dgm_client *c);
+
+/* dgm_client_well - or what it gave up with. */
+static inline int dgm_client_well(const dgm_client *c)
+{
+    return c->rc == DGM_OK ? DGM_OK : dgm_fail(c->rc, "%s", c->why);
+}
 
 static inline bool dgm_client_has_work(const dgm_client *c)
 {

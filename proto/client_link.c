@@ -75,8 +75,17 @@ int dgm_client_give_up(dgm_client *c, int rc)
     if (c->rc == DGM_OK) {
         c->rc = rc;
         (void)snprintf(c->why, sizeof c->why, "%s", dgm_error_text());
+        dgm_client_end_all(c);
     }
     return dgm_fail(c->rc, "%s", c->why);
+}
+
+void dgm_client_parts(dgm_client *c, const dgm_wire_error *e)
+{
+    c->parting = (dgm_client_parting){
+        .said = true, .retry = e->retry, .code = e->code, .retry_after_ms = e->retry_after_ms};
+    (void)snprintf(c->parting.message, sizeof c->parting.message, "the server says: %s",
+                   e->message);
 }
 
 static void hang_up(dgm_client *c)
@@ -95,7 +104,7 @@ static void hang_up(dgm_client *c)
     dgm_client_requeue(c);
 }
 
-/* The pause doubles; a part of it is chance, so that many clients do not come back at once. */
+/* The pause doubles; a part of it is chance, so that many clients do not come back at once. It is at least what the server asks for. */
 static int64_t pause_ns(dgm_client *c)
 {
     int64_t pause = c->cfg.pause_ms;
@@ -104,12 +113,19 @@ static int64_t pause_ns(dgm_client *c)
     if (pause > MAX_PAUSE_MS)
         pause = MAX_PAUSE_MS;
     c->random = c->random * 6364136223846793005u + 1442695040888963407u;
-    return pause * ms / 2 + (int64_t)((c->random >> 33) % (uint64_t)(pause * ms / 2 + 1));
+    const int64_t chosen =
+        pause * ms / 2 + (int64_t)((c->random >> 33) % (uint64_t)(pause * ms / 2 + 1));
+    const int64_t asked = c->parting.said ? c->parting.retry_after_ms * ms : 0;
+    return asked > chosen ? asked : chosen;
 }
 
 /* lost - rc: what it was if this attempt was the last. */
 static int lost(dgm_client *c, int rc, const char *why)
 {
+    if (c->parting.said)
+        why = c->parting.message;
+    if (c->parting.said && !c->parting.retry)
+        return dgm_client_give_up(c, dgm_fail(DGM_EUSAGE, "%s: %s", c->address, why));
     hang_up(c);
     /* Another address of the same host is tried at once. */
     c->host = c->host == NULL ? NULL : c->host->ai_next;
@@ -294,13 +310,9 @@ static int accept_welcome(dgm_client *c)
 static int refused(dgm_client *c)
 {
     const dgm_wire_error *e = &c->welcome.as.error;
-    char why[400];
-    (void)snprintf(why, sizeof why, "the server says: %s", e->message);
-    if (e->code == DGM_WIRE_ERROR_CONNECTIONS || e->code == DGM_WIRE_ERROR_BUSY)
-        return lost(c, DGM_EBUSY, why); /* it is there, and well */
-    if (e->retry)
-        return lost(c, DGM_EPEER, why);
-    return dgm_client_give_up(c, dgm_fail(DGM_EUSAGE, "%s: %s", c->address, why));
+    const bool well = e->code == DGM_WIRE_ERROR_CONNECTIONS || e->code == DGM_WIRE_ERROR_BUSY;
+    dgm_client_parts(c, e);
+    return lost(c, well ? DGM_EBUSY : DGM_EPEER, "");
 }
 
 static int take_welcome(dgm_client *c)
@@ -330,6 +342,7 @@ static int wake(dgm_client *c)
         return DGM_OK;
     if (dgm_now_ns() < c->wake_ns)
         return DGM_OK;
+    c->parting.said = false;
     return is_unix(c->address) ? connect_unix(c) : connect_tcp(c);
 }
 
@@ -359,8 +372,7 @@ static int exchange_bytes(dgm_client *c)
 
 int dgm_client_link(dgm_client *c)
 {
-    if (c->rc != DGM_OK)
-        return dgm_fail(c->rc, "%s", c->why);
+    DGM_TRY(dgm_client_well(c));
     if (c->state == DGM_CLIENT_READY && c->fd < 0)
         return DGM_OK; /* closed, and not all read yet */
     if (c->state == DGM_CLIENT_ASLEEP)

@@ -85,8 +85,9 @@ static int read_pair(const reader *r, const dgm_line *line)
     }
     DGM_TRY(read_language(r, &source, line, &at));
     DGM_TRY(read_language(r, &target, line, &at));
-    DGM_TRY(dgm_tasks_find(&task, &r->model->tasks, dgm_tok_piece(r->tok, source),
-                           dgm_tok_piece(r->tok, target)));
+    if (dgm_tasks_find(&task, &r->model->tasks, dgm_tok_piece(r->tok, source),
+                       dgm_tok_piece(r->tok, target)) != DGM_OK)
+        return DGM_EINPUT; /* it is the file that names it */
     DGM_TRY(grow(r->out));
     dgm_pair *p = &r->out->pairs[r->out->n];
     *p = (dgm_pair){.task = task};

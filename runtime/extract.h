@@ -34,7 +34,7 @@ typedef struct dgm_extraction {
 /*
  * dgm_extraction_init - what `tasks` [n] (of m, each once) use of m. Reads the tables of logits. DGM_EMODEL with the
  * reason where no stack is routed by task, or where a model was cut (runtime/cut.h) so that a task has other experts from one
- * language than from another; DGM_EINPUT for a task that it was not cut for.
+ * language than from another; DGM_EUSAGE for a task that it was not cut for.
  */
 DGM_MUST_CHECK int dgm_extraction_init(dgm_extraction *x, const dgm_model *m, const int *tasks,
                                        int n, const dgm_kernels *kern);

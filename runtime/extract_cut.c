@@ -34,7 +34,7 @@ int dgm_extract_cut_check(const dgm_extraction *x)
             any = any || is_of(src, tgt, x, x->tasks[i], d);
         dgm_cut_list(list, sizeof list, x->m->cut);
         if (!any)
-            return dgm_fail(DGM_EINPUT, "%s: want tasks that it was cut for (%s), found %s",
+            return dgm_fail(DGM_EUSAGE, "%s: want tasks that it was cut for (%s), found %s",
                             x->m->dir, list, x->m->tasks.name[x->tasks[i]]);
     }
     return DGM_OK;

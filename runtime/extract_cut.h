@@ -7,7 +7,7 @@
 
 #include <jansson.h>
 
-/* dgm_extract_cut_check - every task has a direction that the model was cut for. DGM_EINPUT. */
+/* dgm_extract_cut_check - every task has a direction that the model was cut for. DGM_EUSAGE. */
 DGM_MUST_CHECK int dgm_extract_cut_check(const dgm_extraction *x);
 
 /* dgm_extract_cut_check_sets - x->keep has sets of their directions, of experts that are all there. DGM_EMODEL, DGM_EUSAGE. */

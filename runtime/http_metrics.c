@@ -1,5 +1,7 @@
 #include "runtime/http_metrics.h"
 
+#include "base/log.h"
+
 #include <dirent.h>
 #include <stddef.h>
 #include <sys/resource.h>
@@ -75,6 +77,8 @@ static void process_metrics(FILE *f, const dgm_http_config *cfg)
           is.state == DGM_SERVING_STALLED);
     gauge(f, "dragoman_engine_tick_age_seconds", "Since the engine began a round or a layer.",
           (double)is.tick_age_ms * 1e-3);
+    counter(f, "dragoman_log_lost_total",
+            "Messages that were not written, since nobody read the log.", dgm_log_lost());
     gauge(f, "dragoman_open_descriptors", "File descriptors of rank 0 in use.", open_descriptors());
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0)
         gauge(f, "dragoman_max_descriptors", "How many it may have.", (double)limit.rlim_cur);

@@ -206,6 +206,6 @@ int dgm_tasks_find(int *task, const dgm_tasks *t, const char *source, const char
         (void)snprintf(name, sizeof name, "%s", target);
     *task = find(t, name, t->n);
     return *task >= 0 ? DGM_OK
-                      : dgm_fail(DGM_EINPUT, "%s: the model has no such task: wanted one of %s",
+                      : dgm_fail(DGM_EUSAGE, "%s: the model has no such task: wanted one of %s",
                                  name, list_tasks(known, sizeof known, t));
 }

@@ -58,7 +58,7 @@ void dgm_tasks_fini(dgm_tasks *t);
 /* dgm_tasks_use - a task has the expert by hand in MoE layer `layer`, counted in the stack. */
 bool dgm_tasks_use(const dgm_tasks *t, int stack, int layer, int expert);
 
-/* dgm_tasks_find - *task: the row of a direction; 0 where the model has no tasks. DGM_EINPUT names those that there are. */
+/* dgm_tasks_find - *task: the row of a direction; 0 where the model has no tasks. DGM_EUSAGE names those that there are. */
 DGM_MUST_CHECK int dgm_tasks_find(int *task, const dgm_tasks *t, const char *source,
                                   const char *target);
 

@@ -38,6 +38,8 @@ static void end_all(dgm_server *s)
             dgm_server_unlisten(&s->listeners[i]);
         for (dgm_conn *c = s->conns, *next; c != NULL; c = next) {
             next = c->next;
+            if (c->parted)
+                dgm_conn_close(c);
             dgm_conn_end(c);
         }
     }

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 enum { KEEPALIVE_S = 60 }; /* then a peer that is silent is asked whether it is there */
@@ -181,6 +182,43 @@ static void on_written(uv_write_t *w, int status)
     dgm_conn_weigh(c);
 }
 
+static void on_alloc_waste(uv_handle_t *h, size_t suggested, uv_buf_t *buf)
+{
+    dgm_conn *c = h->data;
+    (void)suggested;
+    *buf = uv_buf_init(c->server->sealed, sizeof c->server->sealed);
+}
+
+static void on_read_waste(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+{
+    (void)buf;
+    if (n < 0)
+        dgm_conn_close(stream->data);
+}
+
+/*
+ * part - all is sent. To close a TCP socket on which something was not read takes from the peer what it has not read yet: so it is told
+ * of the end, and what it still says, until it has heard, is read for nothing.
+ */
+static void part(dgm_conn *c)
+{
+    uv_os_fd_t fd;
+    if (c->parted)
+        return;
+    if (c->local || !c->greeted || atomic_load(&c->server->stopping) > 0 ||
+        uv_fileno(&c->socket.handle, &fd) != 0 || shutdown(fd, SHUT_WR) != 0 ||
+        uv_read_start(&c->socket.stream, on_alloc_waste, on_read_waste) != 0) {
+        dgm_conn_close(c);
+        return;
+    }
+    c->parted = true;
+    c->moved_ns = dgm_now_ns();
+    dgm_frame_reader_fini(&c->in);
+    dgm_frame_buffer_fini(&c->out);
+    dgm_frame_buffer_fini(&c->flying);
+    dgm_log_of(DGM_LOG_DEBUG, "serve", about(c), "(%s) has all its answers", c->name);
+}
+
 /* load - what is to fly next, of what is queued. */
 static int load(dgm_conn *c, bool last)
 {
@@ -201,8 +239,10 @@ void dgm_conn_flush(dgm_conn *c)
     const bool last = c->ending && c->jobs == NULL && c->reading == NULL;
     const int rc = load(c, last);
     if (rc != DGM_OK || c->flying.len == c->flying.at) {
-        if (rc != DGM_OK || last)
+        if (rc != DGM_OK)
             dgm_conn_close(c);
+        else if (last)
+            part(c);
         return;
     }
     const uv_buf_t buf = uv_buf_init((char *)c->flying.data + c->flying.at,
@@ -316,6 +356,8 @@ void dgm_conn_tick(dgm_conn *c, int64_t now_ns)
         }
         return;
     }
+    if (c->parted && longer(c->moved_ns, now_ns, cfg->write_ms))
+        dgm_conn_close(c);
     if (c->ending || c->reading != NULL)
         return;
     if (!c->greeted && longer(c->began_ns, now_ns, cfg->hello_ms))

@@ -74,7 +74,8 @@ typedef struct dgm_conn {
     uint64_t number;
     char name[DGM_SERVER_NAME];    /* of its token, or what its client calls itself */
     uint8_t token[DGM_TOKEN_HASH]; /* greeted, and the server has tokens */
-    bool local, greeted, paused, writing, ending, closing; /* ending: closed when all is sent */
+    /* ending: closed when all is sent; parted: and it is, and nothing is waited for but the peer's end */
+    bool local, greeted, paused, writing, ending, parted, closing;
     dgm_tls *tls; /* between socket and frames; NULL: none */
     dgm_frame_reader in;
     dgm_frame_buffer out, flying;

@@ -359,6 +359,8 @@ static int wait_for_work(serving *s)
 
 static int round_of(serving *s)
 {
+    if (s->cfg->comm != NULL)
+        dgm_comm_at(s->cfg->comm, "requests", -1);
     let_go(s);
     submit(s, DGM_REQUESTS_OTHERS);
     submit(s, DGM_REQUESTS_URGENT);

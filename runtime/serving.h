@@ -85,8 +85,8 @@ void dgm_serving_watch(dgm_serving_gauge *g, dgm_requests *q);
 
 typedef struct dgm_serving_config {
     dgm_engine *engine;
-    const dgm_comm *comm; /* its ranks; NULL: nobody watches */
-    int stall_ms;         /* ranks warn after so long without a sign of life */
+    dgm_comm *comm; /* its ranks; NULL: nobody watches */
+    int stall_ms;   /* ranks warn after so long without a sign of life */
     dgm_requests *requests;
     int n_experts[DGM_STACKS];         /* in a layer */
     int ranks;                         /* above 1: the others hear of us while we are idle */

@@ -148,6 +148,8 @@ dgm_serving_health dgm_serving_look(dgm_serving_gauge *g, dgm_requests *q)
     dgm_serving_health h = {.alive = true};
     if (atomic_load(&g->over)) {
         h.state = tell(&h, DGM_SERVING_OVER, "the engine has ended");
+    } else if (!atomic_load(&g->ready) && dgm_requests_draining(q, NULL)) {
+        h.state = tell(&h, DGM_SERVING_DRAINING, "draining: it ends when it has read its model");
     } else if (!atomic_load(&g->ready)) {
         h.state = tell(&h, DGM_SERVING_STARTING, "the server reads its model");
     } else {

@@ -207,7 +207,7 @@ static int check_lengths(const reader *r)
 
 /* ---- directions ---- */
 
-/* find_experts - its task; and a cut model sees each direction with the experts that it keeps. DGM_EINPUT, DGM_EUSAGE: it does not
+/* find_experts - its task; and a cut model sees each direction with the experts that it keeps. DGM_EUSAGE: it does not
  * translate this one. */
 static int find_experts(const reader *r, dgm_text_direction *d)
 {

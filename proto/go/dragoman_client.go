@@ -283,12 +283,13 @@ type state struct {
 	id       uint64
 	answered bool             // something, on this connection
 	paused   <-chan time.Time // not nil: nothing is sent before
+	parting  error            // why the server ends this connection: it reads nothing more there
 }
 
 func (c *Client) run(l *link) {
 	s := &state{}
 	for c.err == nil {
-		s.sent, s.credits, s.id, s.answered, s.paused = map[uint64][]*Item{}, int(l.welcome.Credits), 0, false, nil
+		s.sent, s.credits, s.id, s.answered, s.paused, s.parting = map[uint64][]*Item{}, int(l.welcome.Credits), 0, false, nil, nil
 		c.err = c.serve(s, l)
 		l.close()
 		if !forGood(c.err) && s.lost(c) {
@@ -372,7 +373,7 @@ func (s *state) ask(l *link) {
 	if limit := int(l.welcome.Limits.GetRequestSegments()); limit > 0 && limit < most {
 		most = limit
 	}
-	for s.paused == nil && s.credits > 0 && len(s.waiting) > 0 {
+	for s.paused == nil && s.parting == nil && s.credits > 0 && len(s.waiting) > 0 {
 		t, bytes := &pb.Translate{}, 0
 		for _, it := range s.waiting {
 			if len(t.Segments) == most || len(t.Segments) == s.credits || bytes > maxBody/16 {
@@ -393,6 +394,9 @@ func (s *state) ask(l *link) {
 // take returns an error when the connection is over.
 func (s *state) take(r received) error {
 	frame := r.frame
+	if r.err != nil && s.parting != nil {
+		return s.parting
+	}
 	if r.err != nil {
 		return fmt.Errorf("the connection is lost: %w", r.err)
 	}
@@ -416,6 +420,10 @@ func (s *state) take(r received) error {
 			it.finish(a, nil)
 		}
 	case *pb.Frame_Error:
+		if frame.Id == 0 && kind.Error.Closing { // what was asked before may still be answered: its end is the stream's
+			s.parting = refusal(kind.Error)
+			return nil
+		}
 		return s.takeError(frame.Id, kind.Error)
 	}
 	return nil // Health with id 0 is news, and what this client does not know does no harm

@@ -40,6 +40,7 @@ export class Client {
   #attempts = 0; // in a row that failed
   #pause; // before the next
   #answered = false; // something, on this connection
+  #parting; // why the server ends this connection: it reads nothing more there
   #received = Buffer.alloc(0);
   #waiting = []; // items: { segment, resolve, reject, tries }
   #sent = new Map(); // id of a request -> its items, by place; undefined where answered
@@ -61,8 +62,9 @@ export class Client {
 
   #open() {
     const socket = this.#ca ? tls.connect({ ...this.#to, ...this.#ca }) : net.connect(this.#to);
-    const lost = (what, exitCode) => this.#socket === socket && this.#lost(new DragomanError(`${this.#address}: ${what}`, exitCode));
+    const lost = (what, exitCode) => this.#socket === socket && this.#lost(this.#parting ?? new DragomanError(`${this.#address}: ${what}`, exitCode));
     this.#socket = socket;
+    this.#parting = undefined;
     this.#received = Buffer.alloc(0);
     socket.on("data", (bytes) => this.#socket === socket && this.#receive(bytes));
     socket.on("error", (e) => lost(e.message, e.exitCode ?? (e.syscall || e.code === "ECONNRESET" ? 6 : 2))); // 2: TLS's
@@ -100,7 +102,7 @@ export class Client {
     const pause = this.#pausedUntil - Date.now();
     if (pause > 0) return void setTimeout(() => this.#pump(), pause);
     const most = Math.min(this.welcome.limits.request_segments || FRAME_SEGMENTS, FRAME_SEGMENTS);
-    while (this.#waiting.length > 0 && this.#credits > 0 && this.#socket && !this.#failed) {
+    while (this.#waiting.length > 0 && this.#credits > 0 && this.#socket && !this.#parting && !this.#failed) {
       const items = [];
       for (let bytes = 0; items.length < Math.min(most, this.#credits) && this.#waiting.length > 0 && bytes < MAX_BODY / 16; bytes += items.at(-1).segment.text.length)
         items.push(this.#waiting.shift());
@@ -148,7 +150,11 @@ export class Client {
     } else if (error) {
       this.#credits += error.credits;
       const why = new DragomanError(`the server says: ${error.message}`, error.retry ? 8 : 2);
-      if (id === 0n) return this.#lost(why); // about the connection; otherwise it ends what is left of a request
+      if (id === 0n) { // about the connection; otherwise it ends what is left of a request. What was asked before may still be answered
+        if (!error.closing) return this.#lost(why);
+        this.#parting ??= why;
+        return;
+      }
       const items = (this.#sent.get(id) ?? []).filter((i) => i);
       this.#sent.delete(id);
       if (!error.retry || !this.#again(items, error)) items.forEach((i) => i.reject(why));
@@ -232,7 +238,9 @@ async function main([address, src, tgt, ...more]) {
     while (open >= window) await new Promise((resolve) => (wake = resolve));
     const n = ++number;
     open++;
-    written = Promise.all([client.translate({ text: line, src, tgt, number: n, options: { deadline_ms } }), written]).then(([answer]) => put(n, answer));
+    const answer = client.translate({ text: line, src, tgt, number: n, options: { deadline_ms } });
+    answer.catch(() => {}); // it is told in its turn, behind the lines before it
+    written = written.then(async () => put(n, await answer));
     written.catch(die);
   }
   await written;

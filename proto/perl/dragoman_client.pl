@@ -18,7 +18,7 @@ my %is_good = map { $_ => 1 } qw(ok empty split copied looped wrong_script);
 my %waits   = map { $_ => 1 } 7, 11, 12, 13;    # CREDIT, BUSY, DRAINING, NOT_READY: not the line's fault, however often
 my ($address, $src, $tgt) = @ARGV;
 my ($socket, $in, $out, $typed, %done, %asked, @todo);    # %asked: by id of a request, its lines that are not answered, by place
-my ($id, $credits, $window, $hashes, $answered, $attempts, $pause, $not_before) = (0, 0, 0, '', 0, 0, 0, 0);
+my ($id, $credits, $window, $hashes, $answered, $attempts, $pause, $not_before, $parting) = (0, 0, 0, '', 0, 0, 0, 0);
 my ($more, $read, $written, $flagged) = (1, 0, 0, 0);
 
 sub stop { my ($code, $why) = @_; print STDERR "dragoman_client.pl: $why\n"; exit $code }
@@ -83,7 +83,8 @@ sub take_answer {
 sub take_error {
     my ($request, $error) = @_;
     my $why = 'the server says: ' . get($error, 2);
-    stop(2, $why) if !get($error, 3);
+    if ($request == 0 && get($error, 5)) { $parting = $error }    # it reads nothing more here, and still answers what it was asked
+    elsif (!get($error, 3)) { stop(2, $why) }
     $credits += get($error, 6);
     hold(get($error, 4));
     again($_, $waits{ get($error, 1) }, $why) for values %{ delete $asked{$request} || {} };
@@ -104,7 +105,7 @@ sub take {
 # ---- a connection: some lines in each request, and as many requests as there are credits ----
 sub ask {
     my $options = $ENV{DRAGOMAN_DEADLINE_MS} ? bytes(3, number(19, $ENV{DRAGOMAN_DEADLINE_MS})) : '';
-    while ($credits > 0 && @todo && time >= $not_before) {
+    while ($credits > 0 && @todo && time >= $not_before && !$parting) {
         my ($body, @some) = (bytes(1, $src) . bytes(2, $tgt) . $options);
         for (; @todo && $credits > 0 && @some < SEGMENTS && length $body < BYTES; $credits--) {
             push @some, shift @todo;
@@ -143,11 +144,12 @@ sub reach {
 }
 # From Hello to the last answer, or to the connection's end: then what was not answered is to be sent again.
 sub talk {
-    ($in, $out, $credits, $answered) = ('', '', 0, 0);
+    ($in, $out, $credits, $answered, $parting) = ('', '', 0, 0, undef);
     $socket = reach() or return;
     $socket->blocking(0);
     sends(bytes(2, number(1, 1) . bytes(2, $ENV{DRAGOMAN_TOKEN} // '') . bytes(3, 'dragoman_client.pl')));
     do { ask() } while ($more || $written < $read) && pump();
+    stop(2, 'the server says: ' . get($parting, 2)) if $parting && !get($parting, 3) && ($more || $written < $read);
     again($_, $answered, 'the connection was lost') for map { values %$_ } values %asked;
     %asked = ();
     @todo  = sort { $a->{number} <=> $b->{number} } @todo;

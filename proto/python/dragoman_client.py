@@ -10,11 +10,13 @@
     Client("tcp:mt.example.org:7411", token="...", tls=True)       # or tls="ca.pem", or an ssl.SSLContext
 
     python3 dragoman_client.py unix:/run/dragoman/socket en de < in > out      # token: $DRAGOMAN_TOKEN; certificates: $DRAGOMAN_TLS_CA
+                                # exit codes as of `dragoman`: 1 some lines are flagged, 2 refused, 6 the server is not there, 8 not now
 
 Answers come back in the order of the lines. An answer is the message `Answer` of dragoman.proto with three things beside it: `text` (of the best
 hypothesis, or ""), `ok` (there is one) and `status_name`. Options are the fields of the message `Options`, those of an enumeration as numbers or words
 (retry="checks"). A connection that is lost is made again, with growing pauses, and what was not answered is sent again: answers depend on model, options
-and line alone. What is cancelled (asyncio.wait_for, ...) the server computes no more. Not for several threads at once.
+and line alone. With return_exceptions=True a line that cannot be done has its exception in place of an answer, as in asyncio.gather; DragomanError.retry
+tells whether the same may do later. What is cancelled (asyncio.wait_for, ...) the server computes no more. Not for several threads at once.
 
 Beside this file lies dragoman.desc, made by `protoc --include_imports --descriptor_set_out=dragoman.desc dragoman.proto`."""
 
@@ -83,7 +85,7 @@ class AsyncClient:
         self._tls = ssl.create_default_context(cafile=None if tls is True else tls) if tls and not isinstance(tls, ssl.SSLContext) else tls or None
         self.welcome, self._hashes, self._task, self._writer = None, None, None, None
         self._waiting, self._sent, self._questions, self._asked = [], {}, [], {}
-        self._wake, self._credits, self._id, self._progress, self._pause = asyncio.Event(), 0, 0, False, 0.0
+        self._wake, self._credits, self._id, self._progress, self._pause, self._parting = asyncio.Event(), 0, 0, False, 0.0, None
 
     async def __aenter__(self):
         return self
@@ -99,7 +101,7 @@ class AsyncClient:
 
     # ---- what is asked ----
 
-    async def translate(self, lines, src, tgt, prefixes=None, **options):
+    async def translate(self, lines, src, tgt, prefixes=None, return_exceptions=False, **options):
         """Answers to lines (str or bytes), in their order."""
         futures = []
         for i, line in enumerate(lines):
@@ -113,7 +115,7 @@ class AsyncClient:
             self._waiting.append(_Item(s, futures[-1]))
         self._start()
         try:
-            return await asyncio.gather(*futures)
+            return await asyncio.gather(*futures, return_exceptions=return_exceptions)
         finally:
             for future in futures:
                 future.cancel()
@@ -161,6 +163,7 @@ class AsyncClient:
         failed = 0
         try:
             while self._waiting or self._sent or self._questions or self._asked:
+                after = 0
                 try:
                     await self._connection()
                     failed = 0
@@ -171,13 +174,13 @@ class AsyncClient:
                 except DragomanError as e:
                     if not e.retry:
                         raise
-                    why = str(e)
+                    why, after = str(e), e.retry_after_ms / 1000
                 else:
                     continue
                 failed = 1 if self._lost(why) else failed + 1
                 if 0 <= self.attempts <= failed:
                     raise ConnectionError(f"{self.address}: {why} (after {failed} attempts)")
-                await asyncio.sleep(min(10, 0.1 * 2 ** min(failed, 8)) * (0.5 + random.random() / 2))
+                await asyncio.sleep(max(after, min(10, 0.1 * 2 ** min(failed, 8)) * (0.5 + random.random() / 2)))
         except (DragomanError, ConnectionError) as e:
             items = self._waiting + list(self._sent.values())
             futures = [i.done for i in items] + [q[2] for q in self._questions] + list(self._asked.values())
@@ -202,7 +205,7 @@ class AsyncClient:
         return self._credits is not None
 
     async def _connection(self):
-        self._credits, self._id, self._progress = None, 0, False
+        self._credits, self._id, self._progress, self._parting = None, 0, False, None
         opened = await asyncio.wait_for(_open(self.address, self._tls), 10)
         reader, self._writer = opened
         try:
@@ -220,6 +223,8 @@ class AsyncClient:
             try:
                 while self._waiting or self._sent or self._questions or self._asked:
                     self._take(await _receive(reader))
+            except (OSError, EOFError) as e:
+                raise self._parting or e from None  # the server's reason, where it gave one
             finally:
                 sender.cancel()
                 await asyncio.gather(sender, return_exceptions=True)
@@ -228,7 +233,7 @@ class AsyncClient:
 
     async def _send(self):
         limit = min(self.welcome.limits.request_segments or FRAME_SEGMENTS, FRAME_SEGMENTS)
-        while True:
+        while not self._parting:
             self._wake.clear()
             if self._pause > 0:
                 pause, self._pause = self._pause, 0.0
@@ -241,7 +246,7 @@ class AsyncClient:
                 self._asked[frame.id] = future
                 self._writer.write(_pack(frame))
             self._questions = []
-            while self._waiting and self._credits > 0 and not self._pause:
+            while self._waiting and self._credits > 0 and not self._pause and not self._parting:
                 frame, size = self._new(), 0
                 while self._waiting and self._credits > 0 and len(frame.translate.segments) < limit and size < MAX_BODY // 16:
                     item = self._waiting[0]
@@ -297,8 +302,11 @@ class AsyncClient:
     def _take_error(self, frame):
         error = frame.error
         self._credits += error.credits
-        if frame.id == 0:
+        if frame.id == 0 and not error.closing:
             _raise(frame)
+        if frame.id == 0:  # nothing more is read there, but what was asked before is still answered: its end is the stream's
+            self._parting = self._parting or _error(error)
+            return
         if frame.id in self._asked:
             self._asked.pop(frame.id).set_exception(_error(error))
             return
@@ -393,8 +401,8 @@ class Client:
     def welcome(self):
         return self._client.welcome
 
-    def translate(self, lines, src, tgt, prefixes=None, **options):
-        return self._do(self._client.translate(lines, src, tgt, prefixes, **options))
+    def translate(self, lines, src, tgt, prefixes=None, return_exceptions=False, **options):
+        return self._do(self._client.translate(lines, src, tgt, prefixes, return_exceptions, **options))
 
     def languages(self):
         return self._do(self._client.languages())
@@ -414,7 +422,9 @@ def main():
         sys.exit("usage: dragoman_client.py unix:PATH|tcp:HOST:PORT SRC TGT < in > out")
     with Client(sys.argv[1], os.environ.get("DRAGOMAN_TOKEN", ""), tls=os.environ.get("DRAGOMAN_TLS_CA")) as c:
         flagged = 0
-        for answer in c.translate([line.rstrip(b"\n") for line in sys.stdin.buffer], sys.argv[2], sys.argv[3]):
+        for answer in c.translate([line.rstrip(b"\n") for line in sys.stdin.buffer], sys.argv[2], sys.argv[3], return_exceptions=True):
+            if isinstance(answer, Exception):  # lines are in order: there is no place for those behind it
+                raise answer
             flagged += answer.status_name not in ("ok", "empty", "split")
             sys.stdout.buffer.write(answer.text.encode() + b"\n")
     return 1 if flagged else 0
@@ -424,4 +434,5 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except (DragomanError, OSError, ValueError) as e:
-        sys.exit(f"dragoman_client.py: {e}")
+        print(f"dragoman_client.py: {e}", file=sys.stderr)
+        sys.exit(5 if isinstance(e, BrokenPipeError) else 6 if isinstance(e, ConnectionError) else 8 if getattr(e, "retry", False) else 2)

@@ -1,6 +1,7 @@
 /* What log lines look like: text, and JSON that stays JSON whatever is quoted in it. */
 #include "base/log.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -106,6 +107,60 @@ static void a_long_line_ends_well(void **state)
     ends_with(line, "\\u0001\"}\n");
 }
 
+/* fill - all that goes into a pipe of one's own; *from reads it. */
+static int fill(int *from)
+{
+    static const char zeros[4096];
+    int ends[2], n = 0;
+    assert_int_equal(pipe(ends), 0);
+    assert_int_equal(fcntl(ends[1], F_SETFL, O_NONBLOCK), 0);
+    while (write(ends[1], zeros, sizeof zeros) > 0)
+        n++;
+    assert_true(n > 0);
+    assert_int_equal(fcntl(ends[1], F_SETFL, 0), 0);
+    before = dup(STDERR_FILENO);
+    assert_true(before >= 0 && dup2(ends[1], STDERR_FILENO) >= 0);
+    (void)close(ends[1]);
+    *from = ends[0];
+    return n;
+}
+
+static void nobody_waits_for_who_reads_nothing(void **state)
+{
+    static char text[3000], zeros[4096];
+    int from, pages;
+    (void)state;
+    memset(text, '\1', sizeof text - 1);
+    pages = fill(&from);
+    dgm_log_init(DGM_LOG_INFO, 0, 1);
+    dgm_log_never_wait();
+    (void)alarm(60); /* it would wait for ever */
+    for (int i = 0; i < 3; i++)
+        dgm_log(DGM_LOG_INFO, "serve", "lost %d", i);
+    dgm_log_failure("lost too");
+    (void)alarm(0);
+    assert_int_equal(dgm_log_lost(), 4);
+    for (int i = 0; i < pages; i++)
+        assert_int_equal(read(from, zeros, sizeof zeros), sizeof zeros);
+    dgm_log(DGM_LOG_INFO, "serve", "heard");
+    ssize_t n = read(from, said, sizeof said - 1);
+    said[n] = '\0';
+    assert_non_null(
+        strstr(said, " warn 0/1 log 4 messages were not written: nobody reads the log\n"));
+    ends_with(said, " info 0/1 serve heard\n");
+    dgm_log_as_json(true);
+    dgm_log(DGM_LOG_INFO, "serve", "%s", text); /* no more than is written at once */
+    dgm_log_as_json(false);
+    n = read(from, said, sizeof said - 1);
+    assert_true(n > 4000 && n <= 4096);
+    said[n] = '\0';
+    ends_with(said, "\\u0001\"}\n");
+    assert_int_equal(dgm_log_lost(), 4);
+    assert_true(dup2(before, STDERR_FILENO) >= 0);
+    (void)close(before);
+    (void)close(from);
+}
+
 static void the_last_word_is_said_in_both(void **state)
 {
     (void)state;
@@ -126,6 +181,7 @@ int main(void)
         cmocka_unit_test(what_is_quoted_stays_json),
         cmocka_unit_test(a_long_line_ends_well),
         cmocka_unit_test(the_last_word_is_said_in_both),
+        cmocka_unit_test(nobody_waits_for_who_reads_nothing), /* and so it stays */
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -36,10 +36,11 @@ async function probe() {
       f.plot.dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true }));
       await new Promise((done) => setTimeout(done, 200)); // labels follow at their own pace
     }
+    const label = () => [...f.plot.querySelectorAll('.hoverlayer .hovertext')].map((t) => t.textContent).join();
+    const letters = (t) => t.replace(/[\s,]/g, ''), told = () => !f.drawn.walk || letters(label()) === letters(f.readout.textContent);
+    for (let n = 0; n < 40 && !told(); n++) await new Promise((done) => setTimeout(done, 200));
+    if (!told()) complain(f.id + ': arrow keys show ' + label());
     const png = await picture(f), rows = table(f).trim().split('\n').length;
-    const label = [...f.plot.querySelectorAll('.hoverlayer .hovertext')].map((t) => t.textContent).join();
-    const letters = (t) => t.replace(/[\s,]/g, '');
-    if (f.drawn.walk && letters(label) !== letters(f.readout.textContent)) complain(f.id + ': arrow keys show ' + label);
     if (!png.startsWith('data:image/png;base64,') || png.length < 2000) complain(f.id + ': no picture');
     const said = f.readout.textContent;
     for (const [c, value, checked] of first) { // as it was, for the screenshot
@@ -63,7 +64,7 @@ look() {
     shift
     awk -v probe=probe.js '/^start\(\);$/ { while ((getline line < probe) > 0) print line; print "start().then(probe);"; next } { print }' "$page.html" >"$page.probed.html"
     for tried in 1 2; do
-        timeout 170 "${alone[@]}" chromium --headless=new --no-sandbox --disable-gpu --hide-scrollbars --disable-extensions --no-first-run \
+        timeout 600 "${alone[@]}" chromium --headless=new --no-sandbox --disable-gpu --hide-scrollbars --disable-extensions --no-first-run \
             --disable-background-networking --disable-component-update --user-data-dir="$dir/profile.$page.$tried" --window-size=1400,2350 \
             --virtual-time-budget=60000 --dump-dom "$@" "file://$dir/$page.probed.html" >"$page.dom" 2>"$page.err"
         grep -q '<html' "$page.dom" && return

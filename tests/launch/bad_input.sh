@@ -86,7 +86,7 @@ wait
 
 # ---- memory ----
 if (ulimit -v 150000 && "$dragoman" --version) >"$dir/out" 2>"$dir/err"; then # sanitizers need more
-    (ulimit -v 150000 && "$dragoman" translate -s eng_Latn -t deu_Latn <"$dir/in") >"$dir/out" 2>"$dir/err"
+    (ulimit -v 150000 && "$dragoman" translate -s eng_Latn -t deu_Latn --threads 1 <"$dir/in") >"$dir/out" 2>"$dir/err"
     judge 7 '^dragoman: (key-value cache: )?cannot (reserve|allocate) [0-9]+ bytes' $? 'too little memory'
 fi
 

@@ -23,7 +23,7 @@ refused() {
     shift
     [ $# -gt 0 ] || set -- translate -s eng_Latn -t deu_Latn
     cases=$((cases + 1))
-    echo "A dog." | timeout 60 "$dragoman" "$@" -m "$dir/m" >"$dir/out" 2>"$dir/err"
+    echo "A dog." | timeout 240 "$dragoman" "$@" -m "$dir/m" >"$dir/out" 2>"$dir/err"
     got=$?
     if [ "$got" -ne 3 ]; then
         echo "$pattern: exit code $got, not 3"; bad=1

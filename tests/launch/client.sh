@@ -130,6 +130,46 @@ same "$dir/many.want"
 stop_server
 grep -q 'connections 8 ' "$dir/counts" || fail "$(cat "$dir/counts")"
 
+# ---- a signal while nobody is there: what is in flight cannot be finished, and is not waited for ----
+serve credits=16 pause_us=150
+"$dragoman" client --connect "unix:$sock" --attempts 0 -s eng_Latn -t deu_Latn -i "$dir/many" -o "$dir/left" 2>"$dir/err" &
+client=$!
+await_from "$client" filled "$dir/left.part"
+kill -KILL "$server"
+wait "$server" 2>/dev/null
+await_from "$client" says_so "$dir/err" 'warn 0/1 client unix:.*; trying again' || fail 'a lost connection is not told'
+kill -TERM $client
+await gone $client || fail 'SIGTERM while nobody is there: it goes on'
+wait $client
+[ $? -eq 143 ] || fail "SIGTERM while nobody is there: not exit code 143"
+says 'the same command goes on from there'
+"$dragoman" client --connect "unix:$sock" --attempts 0 languages >"$dir/out" 2>"$dir/err" &
+client=$!
+sleep 0.2 # it may be asking already, or not yet
+kill -TERM $client
+await gone $client || fail 'SIGTERM to a question that nobody answers: it goes on'
+serve
+"$dragoman" client --connect "unix:$sock" -s eng_Latn -t deu_Latn -i "$dir/many" -o "$dir/left" 2>"$dir/err" || fail "after SIGTERM while nobody was there: $?"
+same "$dir/many.want" "$dir/left"
+stop_server
+
+# ---- the server's last word, which says closing: what it was asked before is answered, and written ----
+head -n 30 "$dir/many" >"$dir/in"
+head -n 10 "$dir/many.want" >"$dir/want"
+for out in '' "$dir/parted"; do
+    serve closes=2 credits=10
+    runs 2 ${out:+-o "$out"}
+    same "$dir/want" "${out:+$out.part}"
+    says 'the server says: this is the last word'
+    stop_server
+done
+serve closes=14 credits=10 # and one that may be otherwise next time: nothing is asked twice
+runs 0 -o "$dir/parted"
+says 'holds 10 lines: going on behind them'
+same <(head -n 30 "$dir/many.want") "$dir/parted"
+stop_server
+grep -q 'connections 2 segments 20 ' "$dir/counts" || fail "$(cat "$dir/counts")"
+
 # ---- killed in the middle, and started again: each line once ----
 # gated KEY=N...: a server that answers as many lines as `lets N` say, and then waits: whoever wants more is not done before it is killed
 gate=$dir/gate

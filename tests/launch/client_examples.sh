@@ -105,6 +105,20 @@ for lang in "${!programs[@]}"; do
     asks 0 "$at"
     same 'those of a server that hung up three times'
     counted 'connections 4 '
+    # the server's last word, which says closing: what it was asked before is answered, and written; of the rest it is told ..
+    fakes closes=2 credits=10 pause_us=10000
+    asks 2 "$at"
+    grep -q 'the server says: this is the last word' "$dir/err" || fail "$lang: a last word: no sentence"
+    cp "$dir/want" "$dir/all"
+    counted 'connections 1 '
+    head -n "$(sed 's/.*answers \([0-9]*\).*/\1/' "$dir/counts")" "$dir/all" >"$dir/want"
+    same 'those that were answered before and behind the last word'
+    # .. or it is asked again, and nothing twice
+    cp "$dir/all" "$dir/want"
+    fakes closes=14 credits=10 pause_us=1000
+    asks 0 "$at"
+    same 'those of a server that closed'
+    counted 'connections 2 segments 200 answers 200 '
     asks 6 "unix:$dir/nowhere"
     asks 2 nowhere
 done

@@ -37,6 +37,21 @@ cmp -s "$dir/want" "$dir/out" || fail "other lines than those that the server ga
 stop_server
 grep -q 'connections 4 .*overdrawn 0 bad_ids 0' "$dir/counts" || fail "$(cat "$dir/counts")"
 
+# the server's last word, which says closing: what it was asked before is answered, and written; of the rest it is told ..
+starts "$fake" "$sock" closes=2 credits=10
+head -n 30 "$dir/in" >"$dir/few"
+timeout 60 $python "$here/proto/python/dragoman_client.py" "unix:$sock" eng_Latn deu_Latn <"$dir/few" >"$dir/out" 2>"$dir/err"
+[ $? -eq 2 ] || fail "a last word: not exit code 2"
+says 'this is the last word'
+cmp -s <(head -n 10 "$dir/want") "$dir/out" || fail "other lines than those that were answered before and behind the last word"
+stop_server
+# .. or it is asked again, and nothing twice
+starts "$fake" "$sock" closes=14 credits=10
+timeout 60 $python "$here/proto/python/dragoman_client.py" "unix:$sock" eng_Latn deu_Latn <"$dir/few" >"$dir/out" 2>"$dir/err" || fail "a server that closes: exit code $?"
+cmp -s <(head -n 30 "$dir/want") "$dir/out" || fail "other lines than those of a server that closed"
+stop_server
+grep -q 'connections 2 segments 30 answers 30 ' "$dir/counts" || fail "$(cat "$dir/counts")"
+
 starts "$fake" "$sock" token=right refused=no
 cat >"$dir/try.py" <<'PY'
 import asyncio, sys
@@ -92,7 +107,7 @@ timeout 300 $python "$dir/try.py" "unix:$sock" 2>"$dir/err" || fail "try.py: exi
 stop_server
 grep -q 'answers 5 .*cancels 1$' "$dir/counts" || fail "what nobody waits for is not cancelled: $(cat "$dir/counts")"
 
-starts "$dragoman" serve -m "$here/models/multi30k-token" --listen "unix:$sock"
+starts "$dragoman" serve -m "$here/models/multi30k-token" --listen "unix:$sock" --listen tcp:127.0.0.1:0 --log-level debug
 head -n 8 "$here/models/sample/pictures.eng_Latn.txt" >"$dir/in"
 "$dragoman" translate -m "$here/models/multi30k-token" -s en -t de <"$dir/in" >"$dir/want" 2>"$dir/err" || fail "translate: exit code $?"
 timeout 300 $python "$here/proto/python/dragoman_client.py" "unix:$sock" en de <"$dir/in" >"$dir/out" 2>"$dir/err" || fail "serve: exit code $?"
@@ -112,6 +127,30 @@ for a, b in zip(once, twice):
 assert any(b.second for b in twice) and any(b.retried and not b.second for b in twice)
 PY
 timeout 1500 $python "$dir/retry.py" "unix:$sock" "$here/tests/launch/odd_lines.txt" 2>"$dir/err" || fail "retry.py: exit code $?: $(tail -n 1 "$dir/err")"
+# What a server that ends a TCP connection had answered is there for a client that reads it only then, and was still sending.
+cat >"$dir/late.py" <<'PY'
+import socket, sys, time
+from dragoman_client import Frame, _pack
+
+s = socket.socket()
+s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # most of the answers wait on the server's side
+s.connect(("127.0.0.1", int(sys.argv[1])))
+hello, ask, health, frames = Frame(), Frame(id=1), Frame(id=2), []
+hello.hello.version, hello.hello.client = 1, "late"
+health.health_request.SetInParent()
+for i in range(60):
+    ask.translate.segments.add(text=b"A man rides horse number %d." % i, src="en", tgt="de")
+ask.translate.options.n_best, ask.translate.options.token_scores = 4, True
+s.sendall(_pack(hello) + _pack(ask) + b"\xff\xff\xff\xff" + 100 * _pack(health))  # no frame: the server's last word
+while not any(end in open(sys.argv[2]).read() for end in ("(late) has all its answers", "(late) is closed")):
+    time.sleep(0.02)
+s.sendall(_pack(health))
+stream = s.makefile("rb")
+while len(head := stream.read(4)) == 4:
+    frames.append(Frame.FromString(stream.read(int.from_bytes(head, "big"))))
+assert [f.WhichOneof("kind") for f in frames].count("answer") == 60 and any(f.error.closing for f in frames), len(frames)
+PY
+timeout 300 $python "$dir/late.py" "$(tcp_port "$dir/server")" "$dir/server" 2>"$dir/err" || fail "late.py: exit code $?: $(tail -n 1 "$dir/err")"
 mkdir "$dir/docs"
 protoc --proto_path="$here/proto" --python_out="$dir/docs" dragoman.proto || fail "protoc --python_out"
 awk '/^```python$/ { on = 1; next } /^```$/ { on = 0 } on' "$here/docs/protocol.md" >"$dir/docs/client.py"

@@ -1,5 +1,5 @@
 # Sourced by the scripts beside it: $here, the repository; $dir, a folder of the test's own; $bad, which fail sets.
-# shellcheck shell=bash disable=SC2034 # variables of those who source it
+# shellcheck shell=bash disable=SC2034,SC2154 # variables of those who source it
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
@@ -7,6 +7,11 @@ bad=0
 # ThreadSanitizer watches every read of a weight by the kernels but those of ref (kernels/CMakeLists.txt), for two thirds of a
 # translation's time. Here it is to watch the program around them; the kernels it watches in tests/kernels and tests/runtime.
 [ -z "${TSAN_OPTIONS:-}" ] || export DGM_ISA=ref
+
+# Numbers have points and order is that of bytes, to awk and sort too, whatever language the machine speaks.
+[ -z "${LC_ALL:-}" ] || export LANG=$LC_ALL
+unset LC_ALL
+export LC_NUMERIC=C LC_COLLATE=C
 
 # fail WHAT: the test fails; what a command last said in $dir/err stands below.
 fail() {
@@ -73,4 +78,47 @@ rank_pid() {
             echo "$p"
         fi
     done
+}
+
+# written N FILE, for await: it has N lines.
+written() { [ -e "$2" ] && [ "$(wc -l <"$2")" -eq "$1" ]; }
+
+# has_isa NAME: this CPU has what these kernels need (kernels/dispatch.c).
+has_isa() {
+    local flag flags=()
+    case $1 in
+    avx2) flags=(avx2 fma f16c) ;;
+    avx512) flags=(avx2 fma f16c avx512f avx512bw avx512dq avx512vl) ;;
+    vnni) flags=(avx2 fma f16c avx512f avx512bw avx512dq avx512vl avx512_vnni) ;;
+    esac
+    for flag in "${flags[@]}"; do grep -qw "$flag" /proc/cpuinfo || return 1; done
+}
+
+# killed_amid TIMES COMMAND...: COMMAND of $dragoman, which makes the model $dir/killed, is killed so often, at moments spread over the time
+# that it takes here and now; then earlier and earlier until one of them hit it while it wrote. $dir/killed is whole or not there, each
+# time, and what is left of $dir/killed.part is no model, or a whole one that has not got its name yet. Sets $killed, those hit.
+killed_amid() {
+    local times=$1 i us began pid got
+    shift
+    began=$(date +%s%N)
+    run 0 "$dragoman" "$@" -o "$dir/killed"
+    us=$((($(date +%s%N) - began) / 1000)) killed=0
+    rm -r "$dir/killed"
+    for ((i = 1; i <= times || (killed == 0 && i < times + 20); i++)); do
+        touch "$dir/before"
+        "$dragoman" "$@" -o "$dir/killed" >/dev/null 2>&1 &
+        pid=$!
+        sleep "$((i > times ? us >> (i - times) : us * i / (times + 1)))e-6"
+        kill -KILL $pid 2>/dev/null
+        wait $pid 2>/dev/null
+        got=$?
+        if [ -e "$dir/killed" ]; then
+            run 0 "$dragoman" inspect "$dir/killed" --verify
+            rm -r "$dir/killed"
+        elif [ "$got" -eq 137 ] && [ "$dir/killed.part" -nt "$dir/before" ]; then
+            killed=$((killed + 1))
+            ! "$dragoman" inspect "$dir/killed.part" >/dev/null 2>&1 || run 0 "$dragoman" inspect "$dir/killed.part" --verify
+        fi
+    done
+    [ $killed -gt 0 ] || fail "$1: no run was killed while it wrote"
 }

@@ -210,22 +210,7 @@ rm -rf "$dir/large"
 run 0 "$dragoman" synth --like demo --d-model 512 --heads 8 --ffn 1024 --experts 16 -o "$dir/large" --seed 2
 jq -cn '{"eng_Latn": [range(64)], "deu_Latn": [range(64)]}' >"$dir/list"
 run 0 "$dragoman" prune -m "$dir/large" --import "$dir/list" -k "$dir/large.keep"
-killed=0
-for i in $(seq 12); do
-    "$dragoman" prune -m "$dir/large" -k "$dir/large.keep" --for en-de -o "$dir/killed" >/dev/null 2>&1 &
-    pid=$!
-    sleep "0.$(printf %03d $((i * 40)))"
-    kill -9 $pid 2>/dev/null
-    wait $pid 2>/dev/null
-    [ $? -eq 137 ] && killed=$((killed + 1))
-    if [ -e "$dir/killed" ]; then
-        run 0 "$dragoman" inspect "$dir/killed" --verify
-        rm -r "$dir/killed"
-    elif "$dragoman" inspect "$dir/killed.part" >/dev/null 2>&1; then
-        run 0 "$dragoman" inspect "$dir/killed.part" --verify
-    fi
-done
-[ "$killed" -gt 0 ] || fail "every run had ended before it was killed"
+killed_amid 12 prune -m "$dir/large" -k "$dir/large.keep" --for en-de
 # 166 MiB of weights with 20 MiB of memory
 (ulimit -d 20480; "$dragoman" prune -m "$dir/large" -k "$dir/large.keep" --for en-de -o "$dir/killed" >"$dir/out" 2>"$dir/err") ||
     fail "cutting wants more than 20 MiB"

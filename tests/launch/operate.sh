@@ -149,12 +149,20 @@ thaws() {
 # engine stand once more.
 said() { grep -c -- "$1" "$dir/server.err"; }
 says_again() { [ "$(said "$1")" -gt "$before" ]; }
+if freezes; then # before it ever worked
+    waits='rank 0 is since [1-9][0-9]*\.[0-9] s in requests, and does not go on'
+    await_from $pid says_so "$dir/server.err" "warn 0/1 serve $waits" || { cp "$dir/server.err" "$dir/err"; fail 'an engine that stands without work: the log does not say where'; }
+    before=$(said 'the engine goes on')
+    thaws
+    await_from $pid says_again 'the engine goes on'
+    : >"$dir/server.err"
+fi
 timeout 300 "$client" "$at" status en de <"$here/models/sample/pictures.eng_Latn.txt" >"$dir/got" &
 asker=$!
 works() { ask statistics | grep -q 'computing_segments [1-9]'; }
 await_from $asker works
 if freezes; then
-    stall='rank 0 is since [1-9][0-9]*\.[0-9] s in (plan|encode|decode|vocabulary|search|report|answers)(, layer [0-9]+)?, and does not go on'
+    stall='rank 0 is since [1-9][0-9]*\.[0-9] s in (plan|encode|decode|vocabulary|search|report|answers|requests)(, layer [0-9]+)?, and does not go on'
     await_from $pid says_so "$dir/server.err" "warn 0/1 serve $stall" || { cp "$dir/server.err" "$dir/err"; fail 'an engine that stands: the log does not say where'; }
     before=$(said 'the engine goes on')
     thaws
@@ -192,6 +200,22 @@ for _ in 1 2 3 4 5; do
 done
 [ -n "$quiet" ] || { cp "$dir/server.err" "$dir/err"; fail 'a process that was stopped says that its engine stands'; }
 ends 143
+
+# ---- a log that nobody reads: the server goes on, and says how much was lost when there is room again ----
+mkfifo "$dir/stuck"
+exec 7<>"$dir/stuck"
+dd if=/dev/zero of="$dir/stuck" bs=4096 oflag=nonblock 2>"$dir/err" # until it is full
+"$dragoman" serve --listen "$at" --log-level debug 2>"$dir/stuck" &
+pid=$!
+await_from $pid ready || fail 'a log that nobody reads: the server does not start'
+[ "$(ask status en de <<<'A man.')" = 'ok Ein Mann.' ] || fail 'a log that nobody reads: no answer'
+dd if="$dir/stuck" of="$dir/zeros" bs=4096 iflag=nonblock 2>"$dir/err"
+[ -s "$dir/zeros" ] || fail 'a log that nobody reads: it was not full'
+ask status en de <<<'A man.' >"$dir/got"
+while IFS= read -r -t 300 line <&7; do [[ $line != *'messages were not written: nobody reads the log'* ]] || break; done
+[ -n "$line" ] || fail 'a log that is read again does not say what was lost'
+ends 143
+exec 7>&-
 
 # ---- sockets from systemd ----
 # ... which hears when requests are taken, that all is well, and that it ends

@@ -90,22 +90,7 @@ else
 fi
 
 # Killed at any moment: OUT is not there, or it is whole; and the next run is not disturbed.
-killed=0
-for i in $(seq 25); do
-    "$dragoman" quantize -m "$model" -o "$dir/killed" --threads 1 >/dev/null 2>&1 &
-    pid=$!
-    sleep "0.$(printf %03d $((i * 24)))"
-    kill -9 $pid 2>/dev/null
-    wait $pid 2>/dev/null
-    [ $? -eq 137 ] && killed=$((killed + 1))
-    if [ -e "$dir/killed" ]; then
-        "$dragoman" inspect "$dir/killed" --verify >/dev/null 2>&1 || fail "killed after $((i * 24)) ms: a broken model is left"
-        rm -r "$dir/killed"
-    elif "$dragoman" inspect "$dir/killed.part" >/dev/null 2>&1; then
-        "$dragoman" inspect "$dir/killed.part" --verify >/dev/null 2>&1 || fail "killed after $((i * 24)) ms: part of a model loads"
-    fi
-done
-[ "$killed" -gt 0 ] || fail "every run had ended before it was killed"
+killed_amid 25 quantize -m "$model" --threads 1
 made killed
 
 # What was packed as f32 translates as before, from any number of ranks.

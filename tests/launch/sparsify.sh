@@ -124,8 +124,8 @@ grep -qx 'calibrated on 3 of 12 directions: the model does not translate the oth
 jq -e '.dragoman.history[-1].options.calibration.directions == ["eng_Latn-deu_Latn", "fra_Latn-deu_Latn", "ces_Latn-deu_Latn"]' \
     "$dir/into-german/config.json" >/dev/null || fail "directions in the history"
 model=$dir/german
-says 4 'no such task: wanted one of deu_Latn' --calibration "en=$dir/eng_Latn" "fr=$dir/fra_Latn"
-says 4 'fra_Latn: the model has no such task: wanted one of deu_Latn' --calibration "de=$dir/deu_Latn" "fr=$dir/fra_Latn" --calibration-target self
+says 2 'no such task: wanted one of deu_Latn' --calibration "en=$dir/eng_Latn" "fr=$dir/fra_Latn"
+says 2 'fra_Latn: the model has no such task: wanted one of deu_Latn' --calibration "de=$dir/deu_Latn" "fr=$dir/fra_Latn" --calibration-target self
 model=$here/models/multi30k-token
 
 # A damaged file does not get checksums that fit.

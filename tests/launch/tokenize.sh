@@ -85,7 +85,7 @@ mkfifo "$dir/keys" "$dir/screen"
 "$dragoman" tokenize -s en --ids <"$dir/keys" >"$dir/screen" 2>/dev/null &
 exec 3>"$dir/keys" 4<"$dir/screen"
 printf 'A\n' >&3
-read -r -t 60 answer <&4 || answer=nothing
+read -r -t 300 answer <&4 || answer=nothing
 [ "$answer" = "6047 14 2" ] || fail "typed: $answer"
 exec 3>&- 4<&-
 wait

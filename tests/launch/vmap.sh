@@ -120,10 +120,7 @@ other() {
     same "$dir/want" "$what"
 }
 for isa in ref avx2 avx512 vnni; do
-    case $isa in avx512) flag=avx512f ;; vnni) flag=avx512_vnni ;; ref) flag=fpu ;; *) flag=$isa ;; esac
-    if grep -qw "$flag" /proc/cpuinfo; then
-        other "isa $isa" "$dragoman" "${base[@]}" --isa $isa
-    fi
+    ! has_isa $isa || other "isa $isa" "$dragoman" "${base[@]}" --isa $isa
 done
 for n in 2 3; do other "$n threads" "$dragoman" "${base[@]}" --threads $n; done
 for n in 1 7 4096; do other "--batch-tokens $n" "$dragoman" "${base[@]}" --batch-tokens $n; done
@@ -159,10 +156,7 @@ for map in "$dir/map2" "$dir/more"; do
     pid=$!
     exec 9<>"$dir/fifo"
     head -n 30 "$dir/long" >&9
-    for _ in $(seq 600); do
-        [ -e "$dir/goes.part" ] && [ "$(wc -l <"$dir/goes.part")" -eq 30 ] && break
-        sleep 0.1
-    done
+    await_from $pid written 30 "$dir/goes.part" || fail "30 lines do not come"
     kill -s TERM $pid
     wait $pid
     exec 9>&-

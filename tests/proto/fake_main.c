@@ -14,7 +14,8 @@ int main(int argc, char **argv)
         const char *key;
         int *value;
     } numbers[] = {{"drop_after", &s.drop_after}, {"drops", &s.drops},       {"busy", &s.busy},
-                   {"lost_ranks", &s.lost_ranks}, {"pause_us", &s.pause_us}, {"state", &s.state}};
+                   {"lost_ranks", &s.lost_ranks}, {"pause_us", &s.pause_us}, {"state", &s.state},
+                   {"closes", &s.closes}};
     sigset_t set;
     int number;
     if (argc < 2)

@@ -32,6 +32,7 @@ struct fake_server {
     int64_t credits;
     int answered; /* on this connection */
     bool ended;   /* this connection */
+    bool closing; /* it ends when what has come is answered */
 };
 
 static void flush(fake_server *f)
@@ -127,6 +128,12 @@ static void answer(fake_server *f, uint64_t id, uint32_t i, const dgm_wire_segme
     f->credits++;
     f->counts.answers++;
     f->answered++;
+    if (f->script.closes > 0 && f->answered == 5) {
+        say_error(f, 0, (enum dgm_wire_error_code)f->script.closes, "this is the last word", true,
+                  0);
+        f->script.closes = 0;
+        f->closing = true;
+    }
     if (f->script.drop_after > 0 && f->answered == f->script.drop_after &&
         f->counts.connections <= f->script.drops)
         drop(f);
@@ -283,12 +290,14 @@ static void read_frames(fake_server *f)
         f->ended = true;
     }
     flush(f);
+    f->ended = f->ended || f->closing;
 }
 
 static void serve_connection(fake_server *f)
 {
     f->counts.connections++;
     f->ended = false;
+    f->closing = false;
     f->answered = 0;
     f->last_id = 0;
     memset(f->slow, 0, sizeof f->slow);

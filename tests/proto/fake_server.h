@@ -27,6 +27,7 @@ typedef struct fake_script {
     int gate;            /* 0, or a descriptor: a byte is read from it before each segment */
     int state;           /* what it says of its health; 0: READY */
     bool drains;         /* says so after the first answer, and closes when all is answered */
+    int closes; /* an error code, said closing after the fifth answer; what came before is still answered */
 } fake_script;
 
 typedef struct fake_server fake_server;

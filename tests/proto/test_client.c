@@ -124,6 +124,71 @@ static void a_server_that_drains_is_left_and_found_again(void **state)
     assert_int_equal(n.connections, 2);
 }
 
+/* What the server says last ends the connection, not what was asked on it before: its answers come, and then it is told of the rest. */
+static void what_comes_behind_the_last_word_counts(void **state)
+{
+    (void)state;
+    fake_server *f =
+        fake_start(path, &(fake_script){.closes = DGM_WIRE_ERROR_TOKEN, .credits = 10});
+    dgm_client *c = open_client(NULL);
+    dgm_client_event e;
+    int good = 0, lost = 0, rc = DGM_OK;
+    for (uint64_t i = 0; i < 30; i++)
+        assert_int_equal(submit(c, i, "text", NULL), DGM_OK);
+    while (rc == DGM_OK) {
+        (void)!dgm_client_wait(c, 5000); /* dgm_client_next says the same */
+        while ((rc = dgm_client_next(c, &e)) > 0) {
+            const dgm_wire_answer *a = &e.frame->as.answer;
+            good += a->status == DGM_WIRE_STATUS_OK;
+            if (a->status == DGM_WIRE_STATUS_OK)
+                continue;
+            lost++;
+            assert_true(e.given_up && e.user >= 10);
+            assert_int_equal(a->status, DGM_WIRE_STATUS_FAILED);
+            assert_int_equal(a->code, DGM_WIRE_ERROR_TOKEN);
+            assert_false(a->retry);
+            assert_non_null(strstr(a->message, "this is the last word"));
+        }
+    }
+    assert_int_equal(rc, DGM_EUSAGE);
+    assert_non_null(strstr(dgm_error_text(), "the server says: this is the last word"));
+    assert_int_equal(good, 10);
+    assert_int_equal(lost, 20);
+    assert_int_equal(dgm_client_pending(c), 0);
+    assert_int_equal(submit(c, 30, "more", NULL), DGM_EUSAGE);
+    dgm_client_destroy(c);
+    const fake_counts n = fake_stop(f);
+    assert_int_equal(n.connections, 1);
+    assert_int_equal(n.segments, 10);
+    /* ... and where it may be otherwise next time, nothing is computed twice */
+    const fake_counts again =
+        job_with(&(fake_script){.closes = DGM_WIRE_ERROR_RANK_LOST, .credits = 10}, NULL, 100);
+    assert_int_equal(again.segments, 100);
+    assert_int_equal(again.connections, 2);
+}
+
+/* Who gives up says of each segment that it has no answer, and whether one may come another time. */
+static void nothing_is_left_without_a_word(void **state)
+{
+    (void)state;
+    dgm_client *c = open_client(&(dgm_client_config){.attempts = 2}); /* no server */
+    dgm_client_event e;
+    int lost = 0, rc = DGM_OK;
+    for (uint64_t i = 0; i < 5; i++)
+        assert_int_equal(submit(c, i, "text", NULL), DGM_OK);
+    while (rc == DGM_OK) {
+        (void)!dgm_client_wait(c, 5000); /* dgm_client_next says the same */
+        while ((rc = dgm_client_next(c, &e)) > 0) {
+            assert_int_equal(e.user, lost++);
+            assert_true(e.given_up && e.frame->as.answer.retry);
+            assert_non_null(strstr(e.frame->as.answer.message, "after 2 attempts"));
+        }
+    }
+    assert_int_equal(rc, DGM_EPEER);
+    assert_int_equal(lost, 5);
+    dgm_client_destroy(c);
+}
+
 static void what_is_failed_each_time_is_told(void **state)
 {
     (void)state;
@@ -359,6 +424,8 @@ int main(void)
         cmocka_unit_test(a_lost_connection_loses_nothing),
         cmocka_unit_test(busy_and_lost_ranks_are_tried_again),
         cmocka_unit_test(a_server_that_drains_is_left_and_found_again),
+        cmocka_unit_test(what_comes_behind_the_last_word_counts),
+        cmocka_unit_test(nothing_is_left_without_a_word),
         cmocka_unit_test(what_is_failed_each_time_is_told),
         cmocka_unit_test(a_refusal_is_the_requests_own),
         cmocka_unit_test(requests_of_other_kinds),

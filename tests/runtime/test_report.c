@@ -2,7 +2,7 @@
 #include "runtime/progress.h"
 #include "runtime/report.h"
 #include "runtime/segment.h"
-#include "runtime/stream_align.h"
+#include "runtime/stream_line.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -157,6 +157,44 @@ static void test_pairs(void **state)
                              3);
 }
 
+static size_t counted_bytes;
+int __real_dgm_align_count_words(const char *text, size_t from, size_t to);
+int __wrap_dgm_align_count_words(const char *text, size_t from, size_t to);
+int __wrap_dgm_align_count_words(const char *text, size_t from, size_t to)
+{
+    counted_bytes += to - from;
+    return __real_dgm_align_count_words(text, from, to);
+}
+
+/* A line in many parts: its words are looked at once, not once a part, or one client's line would keep all others waiting. */
+static void test_pairs_of_many_parts(void **state)
+{
+    enum { PARTS = 5000, EACH = 3 };
+    static char text[PARTS * EACH + 1];
+    static dgm_segment at[PARTS];
+    static dgm_stream_part parts[PARTS];
+    dgm_word_pair own = {0, 0}, *pairs;
+    dgm_stream_hyp hyp = {.text = "x", .len = 1, .pairs = &own, .n_pairs = 1, .n_words = 1};
+    const dgm_stream_target target = {.lang = "deu_Latn"};
+    const dgm_stream_config cfg = {.targets = &target, .n_targets = 1};
+    int n;
+    (void)state;
+    for (size_t i = 0; i < PARTS; i++) {
+        memcpy(text + i * EACH, "x. ", EACH);
+        at[i] = (dgm_segment){.begin = i * EACH, .end = i * EACH + 2};
+        parts[i] = (dgm_stream_part){.hyps = &hyp, .n_hyps = 1};
+    }
+    const dgm_stream_line l = {
+        .text = text, .len = sizeof text - 1, .segments = {at, PARTS, PARTS}, .parts = parts};
+    counted_bytes = 0;
+    assert_int_equal(dgm_stream_line_pairs(&pairs, &n, &l, &cfg, 0, 0), DGM_OK);
+    assert_int_equal(n, PARTS);
+    for (int i = 0; i < PARTS; i++)
+        assert_true(pairs[i].source == i && pairs[i].target == i);
+    free(pairs);
+    assert_in_range(counted_bytes, l.len / 2, l.len);
+}
+
 static void test_segments(void **state)
 {
     (void)state;
@@ -223,9 +261,13 @@ static void test_progress(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_report),       cmocka_unit_test(test_source_words),
-        cmocka_unit_test(test_target_words), cmocka_unit_test(test_pairs),
-        cmocka_unit_test(test_segments),     cmocka_unit_test(test_gap_of_text_without_spaces),
+        cmocka_unit_test(test_report),
+        cmocka_unit_test(test_source_words),
+        cmocka_unit_test(test_target_words),
+        cmocka_unit_test(test_pairs),
+        cmocka_unit_test(test_pairs_of_many_parts),
+        cmocka_unit_test(test_segments),
+        cmocka_unit_test(test_gap_of_text_without_spaces),
         cmocka_unit_test(test_progress),
     };
     return cmocka_run_group_tests(tests, open_tokenizer, close_tokenizer);

@@ -129,6 +129,23 @@ static void expect_text(const dgm_request *r, const char *want)
     free(text);
 }
 
+/* Whoever asks a server that still reads its model to drain is told that it will, and nobody is told to wait for it. */
+static void a_server_that_starts_may_be_draining(void **state)
+{
+    (void)state;
+    rig g;
+    open_rig(&g);
+    dgm_serving_gauge_init(&g.gauge);
+    assert_int_equal(dgm_serving_look(&g.gauge, g.q).state, DGM_SERVING_STARTING);
+    dgm_requests_drain(g.q, 0);
+    const dgm_serving_health h = dgm_serving_look(&g.gauge, g.q);
+    assert_int_equal(h.state, DGM_SERVING_DRAINING);
+    assert_true(h.alive && strstr(h.why, "when it has read its model") != NULL);
+    run(&g);
+    assert_int_equal(dgm_serving_look(&g.gauge, g.q).state, DGM_SERVING_OVER);
+    close_rig(&g);
+}
+
 static void the_better_of_both_is_given(void **state)
 {
     (void)state;
@@ -223,6 +240,7 @@ static void the_second_decoding_can_be_late(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_server_that_starts_may_be_draining),
         cmocka_unit_test(the_better_of_both_is_given),
         cmocka_unit_test(the_second_decoding_can_be_cancelled),
         cmocka_unit_test(the_second_decoding_can_be_late),
