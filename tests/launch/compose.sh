@@ -40,11 +40,12 @@ step() {
     s) run sparsify -m "$from" --method magnitude --sparsity 0.5 -o "$to" ;;
     q) run quantize -m "$from" --experts f32 --dense f32 -o "$to" ;;
     i) run quantize -m "$from" --experts int8 --dense int8 -o "$to" ;;
+    n) run quantize -m "$from" --experts int4 --dense bf16 --group 32 -o "$to" ;;
     e) run extract -m "$from" -t de -o "$to" ;;
     f) run extract -m "$from" -t de --fold -o "$to" ;;
     esac
 }
-declare -A tool=([p]=prune [s]=sparsify [q]=quantize [i]=quantize [e]=extract [f]=extract)
+declare -A tool=([p]=prune [s]=sparsify [q]=quantize [i]=quantize [n]=quantize [e]=extract [f]=extract)
 
 # told PATH: every step is in the history and a line of inspect; from sparsify on, with zeros, which are those that there are: whoever
 # counts again (sparsify with a share too small to make one) finds as many, of as many.
@@ -113,6 +114,13 @@ rm -rf "$dir"/{x,x.q}
 for path in s p sp ps; do
     step f $path
     told ${path}f
+done
+# Zeros of int4 are counted too, by each that copies them.
+step n ''
+step s n
+for letter in e p; do
+    step $letter ns
+    told ns$letter
 done
 # Places of 2:4 and 4:8 go along.
 for pattern in 2:4 4:8; do

@@ -42,6 +42,9 @@ grep -qx 'decoder experts: 1054720 bytes of 8437760, 12.50 %; by layer: 4/32 4/3
 for t in deu_Latn fra_Latn; do same "$task" "$dir/two" $t "$dragoman"; done
 run 0 "$dragoman" extract -m "$dir/two" -t deu_Latn -o "$dir/again"
 cmp "$dir/de/model.safetensors" "$dir/again/model.safetensors" || fail "extracted twice: other weights"
+run 0 "$dragoman" extract -m "$task" -t fr -o "$dir/fr"
+run 0 "$dragoman" extract -m "$dir/two" -t fr -o "$dir/second"
+cmp "$dir/fr/model.safetensors" "$dir/second/model.safetensors" || fail "extracted twice, the second of two tasks: other weights"
 [ "$(tensors "$dir/de/model.safetensors" '[keys[] | select(test("decoder.*(router|experts)"))] | length')" = 18 ] || fail "one task: other tensors"
 [ "$(tensors "$dir/de/model.safetensors" 'to_entries[] | select(.key | test("gates")) | .value | "\(.dtype) \(.shape)"' | sort -u)" = 'F32 [2]' ] ||
     fail "gates are not two f32"
@@ -202,6 +205,17 @@ jq -c --argjson used "$used" '.encoder.ces_Latn = .encoder.eng_Latn | .decoder["
 run 0 "$dragoman" prune -m "$task" -k "$dir/pairs.json" --for en-de,cs-de -o "$dir/pairs.cut"
 says 3 'want the same experts of task deu_Latn for all directions .* others for ces_Latn-deu_Latn than for eng_Latn-deu_Latn' \
     extract -m "$dir/pairs.cut" -t de -o "$dir/x"
+# ... or the same expert, alone as in Switch, but by another gate: a softmax over what is kept.
+jq -c --argjson used "$(jq -c '.dragoman.history[0].options.experts.decoder' "$dir/switch.ces/config.json")" 'def set(n): {
+    "1": [$used[0][0], ($used[0][0] + n) % 32] | sort, "3": [$used[1][0], ($used[1][0] + n) % 32] | sort};
+    .model = null | .encoder.deu_Latn = .encoder.eng_Latn | .decoder = {"eng_Latn-ces_Latn": set(1), "deu_Latn-ces_Latn": set(2)}' "$dir/keep.json" >"$dir/gates.json"
+run 0 "$dragoman" prune -m "$dir/switch" -k "$dir/gates.json" --for en-cs,de-cs -o "$dir/gates.cut"
+says 3 'want the same experts of task ces_Latn for all directions .* others for ' extract -m "$dir/gates.cut" -t cs -o "$dir/x"
+# Of directions into several tasks those of the task are left.
+jq -c '.decoder.fra_Latn = .decoder.deu_Latn' "$dir/keep.json" >"$dir/both.json"
+run 0 "$dragoman" prune -m "$task" -k "$dir/both.json" --for en-de,en-fr -o "$dir/both.cut"
+run 0 "$dragoman" extract -m "$dir/both.cut" -t de -o "$dir/both.de"
+jq -e '.dragoman.cut.for == ["eng_Latn-deu_Latn"]' "$dir/both.de/config.json" >/dev/null || fail "directions that are left: $(jq -c .dragoman.cut.for "$dir/both.de/config.json")"
 run 0 "$dragoman" prune -m "$dir/pairs.cut" -k "$dir/pairs.json" --for cs-de -o "$dir/one.cut"
 run 0 "$dragoman" extract -m "$dir/one.cut" -t de -o "$dir/one.part"
 # Of stacks that are both routed by task nothing is missing afterwards, so no sets are left either.

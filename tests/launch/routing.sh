@@ -52,7 +52,17 @@ for model in "$here/models/multi30k-task" "$golden/task-static"; do
     done
 done
 
-# Rows of a layer that is routed by task stay where they are: nothing is exchanged, and a rank holds what the job's tasks need.
+# A process holds the experts of the job's tasks alone.
+# holds TARGETS: MiB of weights
+holds() {
+    more=(-t "$1" -o "$dir/held.{lang}")
+    DGM_LOG_LEVEL=info translated "$here/models/multi30k-task" "$dragoman"
+    sed -nE 's/.* ([0-9.]+) MiB of weights.*/\1/p' "$dir/err"
+}
+one=$(holds deu_Latn) four=$(holds deu_Latn,fra_Latn,ces_Latn,eng_Latn)
+jq -en "$one < $four" >/dev/null || fail "one task needs $one MiB of weights, four need $four"
+
+# Rows of a layer that is routed by task stay where they are: nothing is exchanged.
 if [ -n "${ranks:-}" ]; then
     for _ in 1 2 3 4 5 6 7 8; do cat "$here/models/sample/pictures.eng_Latn.txt"; done >"$dir/long"
     # sent MODEL: MiB exchanged

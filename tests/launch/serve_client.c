@@ -304,9 +304,13 @@ static void take_option(dgm_wire_options *o, const char *word)
 static void show(const dgm_wire_frame *f)
 {
     if (f->kind == DGM_WIRE_ERROR) {
-        (void)printf("error %s: %s%s%s\n", dgm_wire_error_name(f->as.error.code),
-                     f->as.error.message, f->as.error.retry ? " (retry)" : "",
-                     f->as.error.closing ? " (closing)" : "");
+        const dgm_wire_error *e = &f->as.error;
+        char after[48] = "";
+        if (e->retry && e->retry_after_ms > 0)
+            (void)snprintf(after, sizeof after, " (retry after %u ms)", e->retry_after_ms);
+        (void)printf("error %s: %s%s%s\n", dgm_wire_error_name(e->code), e->message,
+                     e->retry && after[0] == '\0' ? " (retry)" : after,
+                     e->closing ? " (closing)" : "");
     } else if (f->kind == DGM_WIRE_ANSWER) {
         const dgm_wire_answer *a = &f->as.answer;
         (void)printf("%s%s%s%s", dgm_wire_status_name(a->status), a->code != 0 ? " " : "",

@@ -87,6 +87,9 @@ printf '\0\0\0\3\377\377\377' | timeout 300 "$client" "$at" raw 1 >"$dir/got" 2>
 saw bad_frame
 provokes bad_request 2 "$hello" "id: 1 translate { $ask }"
 provokes language 2 "$hello" "id: 1 translate { src: \"en\" tgt: \"xx\" $segment }"
+# ... and its credits come back: there are two
+provokes language 4 "$hello" "id: 1 translate { src: \"en\" tgt: \"xx\" $segment }" "id: 2 translate { src: \"en\" tgt: \"xx\" $segment }" "id: 3 translate { src: \"en\" tgt: \"xx\" $segment }"
+[ "$(grep -c '^error language' "$dir/got")" -eq 3 ] || { cp "$dir/got" "$dir/err"; fail 'credits of what was refused do not come back'; }
 provokes id 3 "$hello" 'id: 7 health_request {}' 'id: 7 health_request {}'
 for f in "$hello" "id: 1 translate { $ask $segment $segment }" "id: 2 translate { $ask $segment }"; do frame "$f"; done >"$dir/frames" # in one go
 timeout 300 "$client" "$at" raw 4 <"$dir/frames" >"$dir/got" 2>"$dir/err"
@@ -127,11 +130,18 @@ many=$(for i in $(seq $n_many); do echo "segments { text: \"$i men in red shirts
 starts "$dragoman" serve --listen "$at" --listen tcp:127.0.0.1:0 --max-queue-tokens 200 --cache-mib 0
 port=$(tcp_port "$dir/server.err")
 provokes too_large 2 "$hello" "id: 1 translate { $ask $(for _ in $(seq 1025); do echo "$segment"; done) }"
+# told PATTERN: why the queue is full, and when to come again
+told() { grep -Eq "^error busy: the queue is full: $1 .*\(retry after [1-9][0-9]* ms\)" "$dir/got" || { cp "$dir/got" "$dir/err"; fail "busy: not '$1', and when to come again"; }; }
 provokes busy $((n_many + 2)) "$hello" "id: 1 translate { $ask $many }" "id: 2 translate { $ask $many }"
+told 'want at most 200 tokens'
+# ... by what is no long frame, so that both are looked at in one go
+some=$(for i in $(seq 30); do echo "segments { text: \"$i men in red shirts and a woman in a blue dress walk with two dogs.\" }"; done)
+provokes busy 3 "$hello" "id: 1 translate { $ask segments { text: \"$(for _ in $(seq 12); do printf 'A man walks with a dog. '; done)\" } }" "id: 2 translate { $ask $some }"
+told '[0-9]* tokens wait, want at most 200'
 health ready 0
 # one of several lines is cancelled, another has long been answered: the rest is translated
 frames=("$hello" "id: 1 translate { $ask segments { text: \"\" } $(for i in 1 2 3; do echo "segments { text: \"$i $(for _ in $(seq 20); do printf 'A man walks with %s dogs. ' "$i"; done)\" }"; done) }"
-    'cancel { request: 1 segments: [0, 2, 7] }' 'cancel { request: 9 segments: 0 }')
+    'cancel { request: 1 segments: [0, 3, 7] }' 'cancel { request: 9 segments: 0 }')
 for f in "${frames[@]}"; do frame "$f"; done >"$dir/frames" # in one go: before the lines are done
 timeout 300 "$client" "$at" raw 5 <"$dir/frames" >"$dir/got" 2>"$dir/err"
 [ "$(cut -d' ' -f1 "$dir/got" | sort | tr '\n' ' ')" = 'cancelled empty ok ok welcome ' ] || { cp "$dir/got" "$dir/err"; fail 'one of several lines cancelled: not the others translated'; }

@@ -20,6 +20,8 @@ translated() {
 }
 run() { "$dragoman" "$@" >"$dir/out" 2>"$dir/err" || fail "$*: exit code $?"; }
 size() { stat -c %s "$dir/$1/model.safetensors"; }
+# tails MODEL: which forms without zeros its matrices have
+tails() { tail -c +9 "$dir/$1/model.safetensors" | head -c "$(od -An -tu8 -N8 "$dir/$1/model.safetensors" | tr -d ' ')" | jq -r 'keys[] | match("\\.(2of4|4of8|bits)$").captures[0].string' | sort -u | paste -sd' '; }
 
 for pattern in 2:4 4:8 unstructured; do
     p=${pattern/:/of}
@@ -32,6 +34,7 @@ for pattern in 2:4 4:8 unstructured; do
         limit=$([ "$experts" = f32 ] && echo 65 || echo 83)
         [ $((100 * $(size "$p-$experts"))) -lt $((limit * $(size "$p-whole"))) ] ||
             fail "$pattern $types: $(size "$p-$experts") bytes of $(size "$p-whole")"
+        [ "$(tails "$p-$experts")" = "$([ "$p" = unstructured ] && echo bits || echo "$p")" ] || fail "$pattern $types: stored as $(tails "$p-$experts")"
         run inspect "$dir/$p-$experts" --verify
         translated "$p-whole" want
         translated "$p-$experts" got

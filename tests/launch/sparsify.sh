@@ -63,6 +63,17 @@ says 4 'blank: want sentences beside those of' --calibration "en=$dir/eng_Latn" 
 : >"$dir/empty"
 says 4 'empty: want sentences, found none' --calibration "en=$dir/empty" --calibration-target self
 mkdir "$dir/there"
+# A sample has the same lines of all languages, and other ones by another seed: of a file whose every second line is empty, both of one
+# find a sentence, or neither (an output that is there is looked at after the text).
+awk '{ print NR % 2 ? $0 : "" }' "$dir/eng_Latn" >"$dir/second"
+drawn() { "$dragoman" sparsify -m "$model" -o "$dir/there" --calibration "$1=$dir/second" --calibration-target self --samples 1 --seed "$2" >"$dir/out" 2>"$dir/err"; echo $?; }
+codes=''
+for seed in 1 2 3 4 5 6; do
+    code=$(drawn en $seed)
+    [ "$code" = "$(drawn de $seed)" ] || fail "--seed $seed: two languages have other lines"
+    codes+="$code "
+done
+case $codes in *4*5* | *5*4*) ;; *) fail "a sample of one line: not empty by some seeds, and a sentence by others: $codes" ;; esac
 "$dragoman" sparsify -m "$model" "${two[@]}" -o "$dir/there" >"$dir/out" 2>"$dir/err"
 { [ $? -eq 5 ] && grep -q 'wanted a name that is free' "$dir/err"; } || fail "an output that is there"
 
@@ -97,7 +108,11 @@ same wanda two && fail "other languages give the same bytes"
 # Layers share unequally; 2:4; one language into itself; files that are not parallel.
 made owl -m "$model" --method owl "${four[@]}" --samples 6 --sparsity 0.6
 jq -e '.dragoman.history[-1].zeros | .zeros / .pruned | . > 0.59 and . <= 0.6' "$dir/owl/config.json" >/dev/null || fail "OWL's mean"
+awk '/^(en|de)coder [0-9]/ { least = least == "" || $5 < least ? $5 : least; most = $5 > most ? $5 : most } END { d = most - least; exit !(d > 15 && d < 17) }' \
+    "$dir/out" || fail "OWL: layers are not up to two times 8 % apart"
 made pattern -m "$model" --pattern 2:4 --method m-wanda "${four[@]}" --samples 6
+made mul -m "$model" --pattern 2:4 --method m-wanda --score mul "${four[@]}" --samples 6
+same pattern mul && fail "--score mul gives the bytes of add"
 made self -m "$model" --calibration "en=$dir/eng_Latn" --calibration-target self
 made unequal -m "$model" --calibration "en=$dir/eng_Latn" "de=$dir/short" --calibration-target self --samples 0
 

@@ -120,7 +120,7 @@ awk '
             option = word[i]
             sub(/[=.,;:)].*/, "", option)
             sub(/^--no-/, "--", option)
-            if (option !~ /^-(-[a-z]|[a-z]$)/ || option == "--help") continue
+            if (option !~ /^-(-[a-z]|[a-zA-Z]$)/ || option == "--help") continue
             if (command in letters) {
                 if (option !~ /^--/ && !index(letters[command], substr(option, 2))) say(option, command)
             } else if (!((command, option) in takes)) say(option, command)

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -13,15 +14,19 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-enum { PROCESSES = 8, ROUNDS = 50 };
+enum { PROCESSES = 8, ROUNDS = 50, PATIENCE_S = 30 };
 
 static char folder[64], path[96];
 
@@ -100,6 +105,16 @@ static void wait_for(atomic_int *n, int want)
         (void)sched_yield();
 }
 
+/* fork_here - a process that ends with this one at the latest: ctest reads until the last of them has. */
+static pid_t fork_here(void)
+{
+    const pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0)
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    return pid;
+}
+
 /* compete - process i: whoever connects to the one that got the path hears its number. */
 static _Noreturn void compete(page *p, int i)
 {
@@ -122,13 +137,15 @@ static _Noreturn void compete(page *p, int i)
     _exit(0);
 }
 
-/* ask - who is at the path. */
+/* ask - who is at the path; -1: nobody answers. */
 static int ask(void)
 {
     const struct sockaddr_un at = address();
+    const struct timeval most = {.tv_sec = PATIENCE_S};
     char number = -1;
     const int fd = socket(AF_UNIX, SOCK_STREAM, 0);
     assert_true(fd >= 0);
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &most, sizeof most), 0);
     if (connect(fd, (const struct sockaddr *)&at, sizeof at) != 0 || read(fd, &number, 1) != 1)
         number = -1;
     (void)close(fd);
@@ -142,8 +159,7 @@ static void compete_once(page *p)
     memset(p, 0, sizeof *p);
     leave_stale();
     for (int i = 0; i < PROCESSES; i++) {
-        pids[i] = fork();
-        assert_true(pids[i] >= 0);
+        pids[i] = fork_here();
         if (pids[i] == 0)
             compete(p, i);
     }
@@ -156,7 +172,8 @@ static void compete_once(page *p)
             fail_msg("process %d: %s", i, p->text[i]);
         }
     }
-    assert_int_equal(n, 1);
+    if (n != 1)
+        fail_msg("want one of %d processes to get the path, found %d", PROCESSES, n);
     assert_int_equal(ask(), winner);
     for (int i = 0; i < PROCESSES; i++)
         assert_int_equal(waitpid(pids[i], NULL, 0), pids[i]);
@@ -172,15 +189,15 @@ static void one_of_many_gets_a_stale_path(void **state)
     (void)munmap(p, sizeof *p);
 }
 
-/* Whoever holds the folder's lock is at work on the path: what was stale at first is not when it is let go. */
+/* Whoever holds the folder's lock is at work on the path: what was stale at first is not when it is let go. Held by this one it is shared,
+ * so that nothing but the whole of it will do for another. */
 static void who_holds_the_lock_goes_first(void **state)
 {
     (void)state;
     leave_stale();
     const int lock = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    assert_int_equal(flock(lock, LOCK_EX), 0);
-    const pid_t pid = fork();
-    assert_true(pid >= 0);
+    assert_int_equal(flock(lock, LOCK_SH), 0);
+    const pid_t pid = fork_here();
     if (pid == 0) {
         int fd = -1;
         dgm_server_unix *u = NULL;
@@ -188,7 +205,10 @@ static void who_holds_the_lock_goes_first(void **state)
         _exit(listen_here(&fd, &u) == DGM_OK ? 0 : 1);
     }
     (void)usleep(100000); /* a process that does not mind the lock has the path by now */
-    assert_int_equal(waitpid(pid, NULL, WNOHANG), 0);
+    if (waitpid(pid, NULL, WNOHANG) != 0) {
+        (void)close(lock);
+        fail_msg("a path was taken while another process held the lock of its folder");
+    }
     assert_int_equal(unlink(path), 0);
     const int live = bind_here(SOCK_STREAM, true);
     assert_int_equal(flock(lock, LOCK_UN), 0);
@@ -197,6 +217,31 @@ static void who_holds_the_lock_goes_first(void **state)
     assert_int_equal(WEXITSTATUS(status), 1);
     (void)close(lock);
     (void)close(live);
+}
+
+/* listen - in place of the system's: what is bound and does not listen yet looks dead, so until now the folder is locked. */
+static bool locked_at_listen;
+
+int listen(int fd, int backlog)
+{
+    const int other = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    locked_at_listen = flock(other, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    (void)close(other);
+    return (int)syscall(SYS_listen, fd, backlog);
+}
+
+static void the_lock_is_held_until_it_listens(void **state)
+{
+    int fd = -1;
+    dgm_server_unix *u = NULL;
+    (void)state;
+    leave_stale();
+    assert_false(locked_at_listen);
+    assert_int_equal(listen_here(&fd, &u), DGM_OK);
+    if (!locked_at_listen)
+        fail_msg("the folder is unlocked before the socket that was bound listens");
+    dgm_server_unix_remove(u);
+    (void)close(fd);
 }
 
 /* ---- what is there ---- */
@@ -278,6 +323,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_of_many_gets_a_stale_path),
         cmocka_unit_test(who_holds_the_lock_goes_first),
+        cmocka_unit_test(the_lock_is_held_until_it_listens),
         cmocka_unit_test(only_a_dead_socket_is_replaced),
         cmocka_unit_test(removed_by_who_bound_it),
         cmocka_unit_test(as_many_as_there_is_room_for),

@@ -149,7 +149,7 @@ static void test_channels(void **state)
     const float first[] = {3, 0, 4, 0}, second[] = {0, 2};
     dgm_channels c;
     assert_int_equal(dgm_channels_init(&c, 2, 3), DGM_OK);
-    dgm_channels_add(&c, 0, first, 2, 3.5F); /* 2 rows */
+    dgm_channels_add(&c, 0, first, 2, 3); /* 2 rows; 3 does not fire */
     dgm_channels_add(&c, 2, second, 1, 1.5F);
     assert_int_equal(dgm_channels_rows(&c), 3);
     /* Input 0: a of language 0 is sqrt(25 / 2), of language 2 zero; language 1 never came and is not a zero. */
@@ -440,6 +440,26 @@ static void test_mean(void **state)
     }
 }
 
+/* OWL counts what is more than M times the mean of its layer: with 0 all that is no zero, with 1 some, with very much nothing. */
+static void test_outliers(void **state)
+{
+    (void)state;
+    const testmodel spec = testmodel_small();
+    testmodel_write(dir, &spec);
+    const double factors[] = {0, 1, 1e6}, least[] = {60, 10, 0}, most[] = {100, 60, 0};
+    for (int i = 0; i < 3; i++) {
+        (void)snprintf(out, sizeof out, "%s/out%d", dir, i);
+        const dgm_sparsify_options o = {
+            .method = DGM_BY_OWL, .sparsity = 0.5, .owl_m = factors[i], .spread = 0.2};
+        dgm_sparsify_report r = sparsify(out, o, 1);
+        for (int l = 0; l < r.n_layers; l++)
+            if (r.layers[l].worth < least[i] || r.layers[l].worth > most[i])
+                fail_msg("M %g, layer %d: want %g to %g %%, found %g", factors[i], l, least[i],
+                         most[i], r.layers[l].worth);
+        dgm_sparsify_report_free(&r);
+    }
+}
+
 static void test_same_bytes(void **state)
 {
     (void)state;
@@ -518,6 +538,15 @@ static void test_languages(void **state)
         assert_int_equal(rows[0], want[i].rows[0]);
         assert_int_equal(rows[1], want[i].rows[1]);
     }
+    /* Of three languages each goes to two others: the encoder sees its sentences once, the decoder those that both sides have. */
+    dgm_kernels kern;
+    dgm_pass *pass;
+    const dgm_pass_config cfg = {.model = m, .text = &text, .kern = &kern};
+    assert_int_equal(dgm_kernels_select(&kern, NULL), DGM_OK);
+    assert_int_equal(dgm_pass_open(&pass, &cfg), DGM_OK);
+    assert_int_equal(dgm_pass_sentences(pass, DGM_ENCODER), LANGS * LINES - 1);
+    assert_int_equal(dgm_pass_sentences(pass, DGM_DECODER), 2 * LANGS * LINES - 4);
+    dgm_pass_close(pass);
     dgm_model_close(m);
 }
 
@@ -630,6 +659,7 @@ int main(void)
         cmocka_unit_test(test_layers),
         cmocka_unit_test_setup_teardown(test_zeros, setup, teardown),
         cmocka_unit_test_setup_teardown(test_mean, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_outliers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_same_bytes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_languages, setup, teardown),
         cmocka_unit_test_setup_teardown(test_block_after_block, setup, teardown),
