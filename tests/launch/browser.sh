@@ -32,7 +32,7 @@ call() {
     jq -nj --arg method "$1" --argjson params "$2" --arg session "$session" --argjson id $number \
         '{id: $id, method: $method, params: $params} + if $session == "" then {} else {sessionId: $session} end' >&7
     printf '\0' >&7
-    while IFS= read -r -d '' -t 60 said <&8; do
+    while IFS= read -r -d '' -t 300 said <&8; do
         case $said in
         "{\"id\":$number,"*) return ;;
         *'"Runtime.exceptionThrown"'* | *'"Log.entryAdded"'*'"level":"error"'*) printf '%s\n' "$said" >>"$dir/complaints" ;;
@@ -48,10 +48,11 @@ value() {
     call Runtime.evaluate "$(jq -nc --arg e "$1" '{expression: $e, awaitPromise: true, returnByValue: true}')"
     jq -r 'if .result.exceptionDetails then "EXCEPTION: " + .result.exceptionDetails.exception.description else .result.result.value | if type == "string" then . else tojson end end' <<<"$said"
 }
-# holds EXPRESSION: it is true now. comes EXPRESSION: it is soon.
+# holds EXPRESSION: it is true now. comes EXPRESSION: it becomes so.
+is_so() { [ "$(value "!!($1)")" = true ]; }
 holds() { [ "$(value "$1")" = true ] || fail "in the page this does not hold: $1: $(value "$2")"; }
 comes() {
-    for _ in $(seq 300); do [ "$(value "!!($1)")" = true ] && return; sleep 0.03; done
+    await_from "$browser" is_so "$1" && return
     fail "in the page this does not come: $1; it says '$(value 'document.body.innerText')'"
 }
 

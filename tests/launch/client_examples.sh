@@ -54,7 +54,7 @@ asks() {
     local code=$1 address=$2 got
     shift 2
     # shellcheck disable=SC2086 # program and its file
-    env "$@" timeout 60 ${programs[$lang]} "$address" eng_Latn deu_Latn <"$dir/in" >"$dir/out" 2>"$dir/err"
+    env "$@" timeout 300 ${programs[$lang]} "$address" eng_Latn deu_Latn <"$dir/in" >"$dir/out" 2>"$dir/err"
     got=$?
     [ $got -eq "$code" ] || fail "$lang, $address $*: exit code $got, not $code"
 }
@@ -142,16 +142,23 @@ for lang in "${!programs[@]}"; do
 done
 # ... killed in the middle, and back: the same lines; back with other options: those would not go with the ones before
 cp "$dir/want" "$dir/some.want"
-for i in $(seq 20); do sed "s/^/$i /" "$here/models/sample/pictures.eng_Latn.txt"; done >"$dir/in"
-"$dragoman" translate -s en -t de -i "$dir/in" >"$dir/want" 2>/dev/null
-# over_two CODE ARGS...: of the server that comes back
+for i in $(seq 20); do sed "s/^/$i /" "$here/models/sample/pictures.eng_Latn.txt"; done >"$dir/all"
+"$dragoman" translate -s en -t de -i "$dir/all" >"$dir/want" 2>/dev/null
+ln -sf lines "$dir/in"
+# over_two CODE ARGS...: of the server that comes back. The first has half of the lines, is stopped at what it does, and gets the rest.
+mkfifo "$dir/lines"
 over_two() {
     local code=$1 asker
     shift
     : >"$dir/out"
     asks "$code" "$at" &
     asker=$!
+    exec 5>"$dir/lines"
+    head -n 240 "$dir/all" >&5
     await_from "$asker" filled "$dir/out"
+    halt "$server"
+    tail -n +241 "$dir/all" >&5
+    exec 5>&-
     kill -KILL "$server"
     wait "$server" 2>/dev/null
     serves "$@"
@@ -189,6 +196,7 @@ openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 
     -keyout "$dir/key.pem" -out "$dir/cert.pem" 2>"$dir/err" || fail 'openssl req'
 serves --listen tcp:127.0.0.1:0 --tls-cert "$dir/cert.pem" --tls-key "$dir/key.pem"
 port=$(tcp_port "$dir/server")
+rm "$dir/in"
 cp "$dir/some" "$dir/in"
 cp "$dir/some.want" "$dir/want"
 if [ -n "${programs[perl]:-}" ] && ! perl -MIO::Socket::SSL -e 1 2>/dev/null; then

@@ -60,7 +60,7 @@ for program in "/usr/bin/python3 dragoman_client.py" "node dragoman_client.mjs" 
     command -v "${program%% *}" >/dev/null || continue
     [ "${program##* }" != dragoman_client.py ] || /usr/bin/python3 -c 'import google.protobuf' 2>/dev/null || continue
     # shellcheck disable=SC2086 # program and its file
-    got=$(cd "$dir/moved/share/dragoman/proto" && echo 'a line' | timeout 20 $program "unix:$dir/s.sock" eng_Latn deu_Latn 2>"$dir/err")
+    got=$(cd "$dir/moved/share/dragoman/proto" && echo 'a line' | timeout 300 $program "unix:$dir/s.sock" eng_Latn deu_Latn 2>"$dir/err")
     [ "$got" = 'deu_Latn:a line' ] || fail "installed: $program: '$got'"
 done
 # what is visible is told of in a header, and what client.h tells of is visible

@@ -85,6 +85,10 @@ printf 'A man rides a horse.\nA dog.\n' >"$dir/in"
 [ "$(jq -r .status "$dir/report" | sort -u)" = timed_out ] || fail "--line-deadline-ms 1: $(cat "$dir/report")"
 
 # ---- the server is killed, and comes again ----
+# slow: few lines at once, so that the client is not done before it is looked at
+kill $server
+wait $server
+serve --batch-rows 4 --threads 1
 for _ in $(seq 20); do cat "$here/models/sample/pictures.eng_Latn.txt"; done | awk '{ print NR % 7 ? $0 : "Number " NR ": " $0 }' >"$dir/in"
 "$dragoman" translate -s en -t de --beam-size 1 <"$dir/in" >"$dir/want" 2>/dev/null
 "$dragoman" client --connect "unix:$sock" -s en -t de --beam-size 1 -i "$dir/in" -o "$dir/file" 2>"$dir/err" &
@@ -92,11 +96,15 @@ client=$!
 await_from "$client" filled "$dir/file.part"
 kill -KILL $server
 wait $server 2>/dev/null
+[ -e "$dir/file.part" ] || fail 'a client was done before its server could be killed'
 serve
 wait $client || fail "client over two servers: exit code $?"
 cmp -s "$dir/want" "$dir/file" || fail "client over two servers: another text"
 
 # ---- with other options the answers would not go with those before ----
+kill $server
+wait $server
+serve --batch-rows 4 --threads 1
 "$dragoman" client --connect "unix:$sock" -s en -t de -i "$dir/in" -o "$dir/other" 2>"$dir/err" &
 client=$!
 await_from "$client" filled "$dir/other.part"

@@ -63,6 +63,9 @@ says_so() { grep -Eq -- "$2" "$1" 2>/dev/null; }
 filled() { [ -s "$1" ]; }
 a_socket() { [ -S "$1" ]; }
 gone() { ! kill -0 "$1" 2>/dev/null; }
+# halt PID: SIGSTOP, until each of its threads stands.
+stands() { ! sed 's/.*) \([A-Za-z]\) .*/\1/' /proc/"$1"/task/*/stat 2>/dev/null | grep -qv T; }
+halt() { kill -STOP "$1" && await stands "$1"; }
 # tcp_port LOG, http_port LOG: which the server took that was told port 0, for clients and for /metrics.
 tcp_port() { sed -n 's|.*listening on .*(tcp:[^ ]*:\([0-9]*\)).*|\1|p' "$1" | tail -n 1; }
 http_port() { sed -n 's|.*http://[^ /]*:\([0-9]*\)/metrics.*|\1|p' "$1" | tail -n 1; }

@@ -11,7 +11,7 @@ sock=$dir/s at=unix:$dir/s
 pid=''
 trap '[ -z "$pid" ] || kill -KILL $pid 2>/dev/null; rm -rf "$dir"' EXIT
 
-ask() { timeout 60 "$client" "$at" "$@" 2>>"$dir/err"; }
+ask() { timeout 300 "$client" "$at" "$@" 2>>"$dir/err"; }
 ready() { [ "$(ask health)" = 'state 2' ]; }
 # starts COMMAND...: in the background, until it is ready.
 starts() {
@@ -40,6 +40,8 @@ port=$(http_port "$dir/server.err")
 printf 'A man.\n\nA dog runs.\n' | ask status en de >"$dir/got"
 ask status en 'x"\y' <<<'A man.' >"$dir/got"
 ask status en de deadline_ms=1 <<<"$(for _ in $(seq 40); do printf 'A man with a dog. '; done)" >"$dir/got"
+all_gone() { [ "$(grep -c 'is serve_client on' "$dir/server.err")" -eq "$(grep -c '(serve_client) is closed' "$dir/server.err")" ]; }
+await_from $pid all_gone || fail 'the log does not tell of each client that it left'
 jq -es 'all(.time | test("^[0-9-]{10}T[0-9:]{8}\\.[0-9]{3}Z$")) and all(.level, .module, .words | type == "string") and all(.rank == 0 and .ranks == 1)' \
     "$dir/server.err" >/dev/null || fail 'the log is not one object a line'
 [ "$(jq -s length "$dir/server.err")" -eq "$(wc -l <"$dir/server.err")" ] || fail 'the log has other lines than objects'
@@ -55,7 +57,7 @@ grep -q 'A man' "$dir/server.err" && fail 'the log tells what was translated'
 [ "$(jq -s '[.[] | select(.request == 3)] | length' "$dir/server.err")" -eq 1 ] || fail 'more than one line for a request'
 
 # ---- the page of metrics ----
-curl -s --max-time 10 "http://127.0.0.1:$port/metrics" >"$dir/metrics"
+curl -s --max-time 300 "http://127.0.0.1:$port/metrics" >"$dir/metrics"
 awk -f "$here/tests/launch/prometheus.awk" "$dir/metrics" >"$dir/err" 2>&1 || fail '/metrics is not as Prometheus wants it'
 # value SAMPLE CONDITION: of awk, about v
 value() {
@@ -120,10 +122,19 @@ logged '.[]; .level == "error" and .module == "end" and (.words | contains("nowh
 at=unix:$dir/s
 starts "$dragoman" serve --listen "$at" --http 127.0.0.1:0 --comm-stall-ms 200 --cache-mib 0
 port=$(http_port "$dir/server.err")
-page() { curl -s --max-time 60 "http://127.0.0.1:$port/$1"; }
-# freezes: the engine's thread stands still until thaws.
+page() { curl -s --max-time 300 "http://127.0.0.1:$port/$1"; }
+# freezes: the engine's thread stands still until thaws; not where it is about to wake the net thread (uv_async_send), which spins
+# until it has, and answers nobody: no engine comes to stand there by itself.
 mkfifo "$dir/cold"
 freezes() {
+    for _ in $(seq 20); do
+        holds_thread || return
+        ! timeout 10 "$client" "$at" statistics >/dev/null 2>&1 || return 0
+        thaws
+    done
+    return 1
+}
+holds_thread() {
     : >"$dir/frozen"
     timeout 300 "$client" "$at" freeze $pid <"$dir/cold" >"$dir/frozen" 2>"$dir/err" &
     freezer=$!
@@ -132,16 +143,18 @@ freezes() {
 }
 thaws() {
     exec 6>&-
-    wait $freezer
+    wait "$freezer"
 }
-# stood N, went_on N: the log says so many times that the engine did.
-stood() { [ "$(grep -c 'does not go on' "$dir/server.err")" -eq "$1" ]; }
-went_on() { [ "$(grep -c 'the engine goes on' "$dir/server.err")" -eq "$1" ]; }
+# said WORDS, says_again WORDS: so often since the server started, and more often than `before`. A machine that is busy may make an
+# engine stand once more.
+said() { grep -c -- "$1" "$dir/server.err"; }
+says_again() { [ "$(said "$1")" -gt "$before" ]; }
 if freezes; then # before it ever worked
     waits='rank 0 is since [1-9][0-9]*\.[0-9] s in requests, and does not go on'
     await_from $pid says_so "$dir/server.err" "warn 0/1 serve $waits" || { cp "$dir/server.err" "$dir/err"; fail 'an engine that stands without work: the log does not say where'; }
+    before=$(said 'the engine goes on')
     thaws
-    await_from $pid went_on 1
+    await_from $pid says_again 'the engine goes on'
     : >"$dir/server.err"
 fi
 timeout 300 "$client" "$at" status en de <"$here/models/sample/pictures.eng_Latn.txt" >"$dir/got" &
@@ -151,8 +164,10 @@ await_from $asker works
 if freezes; then
     stall='rank 0 is since [1-9][0-9]*\.[0-9] s in (plan|encode|decode|vocabulary|search|report|answers|requests)(, layer [0-9]+)?, and does not go on'
     await_from $pid says_so "$dir/server.err" "warn 0/1 serve $stall" || { cp "$dir/server.err" "$dir/err"; fail 'an engine that stands: the log does not say where'; }
+    before=$(said 'the engine goes on')
     thaws
-    await_from $pid went_on 1 || fail 'an engine that goes on: the log does not say so'
+    await_from $pid says_again 'the engine goes on' || fail 'an engine that goes on: the log does not say so'
+    before=$(said 'does not go on')
     freezes || fail 'a thread can be held once only'
     stands() { [ "$(page healthz)" != ok ]; }
     await_from $pid stands
@@ -160,26 +175,30 @@ if freezes; then
         page $p | grep -Eqx "stalled: $stall" || { page $p >"$dir/err"; fail "an engine that stands: /$p does not say where"; }
     done
     page metrics | grep -qx 'dragoman_stalled 1' || fail 'an engine that stands: /metrics'
-    timeout 20 "$dragoman" client --connect "$at" health >"$dir/health" 2>"$dir/err"
+    timeout 300 "$dragoman" client --connect "$at" health >"$dir/health" 2>"$dir/err"
     [ $? -eq 6 ] || fail 'an engine that stands: client health is not 6'
     grep -Eq "^stalled: $stall" "$dir/health" || { cp "$dir/health" "$dir/err"; fail 'an engine that stands: client health does not say where'; }
-    await_from $pid stood 2 || fail 'an engine that stands again: the log does not say so'
+    await_from $pid says_again 'does not go on' || fail 'an engine that stands again: the log does not say so'
+    before=$(said 'the engine goes on')
     thaws
     goes_on() { [ "$(page readyz)$(page healthz)" = okok ]; }
     await_from $pid goes_on || fail 'an engine that goes on is not ready'
-    await_from $pid went_on 2 || fail 'an engine that goes on again: the log does not say so'
+    await_from $pid says_again 'the engine goes on' || fail 'an engine that goes on again: the log does not say so'
 else
     echo "SKIP operate: no thread can be held here: $(tail -n 1 "$dir/err")"
 fi
 wait $asker || fail 'an engine that stood: its lines'
-# ... a process that was stopped as a whole accuses nobody
-sleep 0.6 # the log is behind by a quarter of a second
-: >"$dir/server.err"
-kill -STOP $pid
-sleep 1.5
-kill -CONT $pid
-sleep 0.6
-grep -q ' warn ' "$dir/server.err" && { cp "$dir/server.err" "$dir/err"; fail 'a process that was stopped says that its engine stands'; }
+# ... a process that was stopped as a whole accuses nobody; on a machine that is busy an engine may stand, but not each time
+quiet=''
+for _ in 1 2 3 4 5; do
+    : >"$dir/server.err"
+    kill -STOP $pid
+    sleep 1.5
+    kill -CONT $pid
+    sleep 0.6 # it looks every quarter of a second
+    grep -q ' warn ' "$dir/server.err" || { quiet=yes; break; }
+done
+[ -n "$quiet" ] || { cp "$dir/server.err" "$dir/err"; fail 'a process that was stopped says that its engine stands'; }
 ends 143
 
 # ---- a log that nobody reads: the server goes on, and says how much was lost when there is room again ----
@@ -209,7 +228,7 @@ unset NOTIFY_SOCKET
 [ "$(ask status en de <<<'A man.')" = 'ok Ein Mann.' ] || fail 'over a socket that was there'
 grep -q 'listening on descriptor 3 (LISTEN_FDS) (unix:/' "$dir/server.err" || fail 'the log does not name the socket'
 grep -c 'listening on' "$dir/server.err" | grep -qx 1 || fail 'it listens elsewhere too'
-await_from $hearer says_so "$dir/heard" READY
+for word in READY WATCHDOG; do await_from $hearer says_so "$dir/heard" $word; done
 ask drain >"$dir/got" # no signal: it may end before it tells of one
 wait $pid || fail "drained, the server ends with $?"
 pid=''
@@ -225,7 +244,7 @@ starts "$client" tcp:127.0.0.1:0 activate "$dragoman" serve --listen "$at"
 at=tcp:127.0.0.1:$(tcp_port "$dir/server.err")
 [ "$(ask status en de <<<'A man.')" = 'ok Ein Mann.' ] || fail 'over a TCP socket that was there'
 ends 143
-timeout 20 "$client" tcp:0.0.0.0:0 activate "$dragoman" serve 2>"$dir/err"
+timeout 300 "$client" tcp:0.0.0.0:0 activate "$dragoman" serve 2>"$dir/err"
 [ $? -eq 2 ] || fail 'an open socket beyond loopback: exit code is not 2'
 grep -q 'descriptor 3 (LISTEN_FDS): is not on loopback' "$dir/err" || fail 'an open socket beyond loopback: no sentence'
 # shellcheck disable=SC2093 # in a process of its own

@@ -9,6 +9,7 @@
  *                             pause=MS before each line
  *   hold N                    opens N connections, says hello on each, prints `held`, waits for the end of standard input
  *   raw [N]                   sends standard input as it is, prints what frames come back until the server closes, or N
+ *   drop                      sends standard input as it is, and hangs up
  *   deaf                      asks for much and reads nothing until the server closes
  *   flood N BYTES             N connections, each with so many bytes of a frame that never ends; prints how many of them the server
  *                             closed, and how many of these it told `busy`, then waits for the end of standard input
@@ -402,18 +403,30 @@ static int hold(const char *address, int n)
     return 0;
 }
 
-static int raw(const char *address, int most)
+static void send_input(const peer *p)
 {
-    peer p = {.fd = connect_to(address)};
     char buf[65536];
     ssize_t n;
     while ((n = read(STDIN_FILENO, buf, sizeof buf)) > 0)
         for (size_t at = 0; at < (size_t)n;) {
-            const ssize_t gone = send(p.fd, buf + at, (size_t)n - at, MSG_NOSIGNAL);
+            const ssize_t gone = send(p->fd, buf + at, (size_t)n - at, MSG_NOSIGNAL);
             if (gone < 0)
                 break;
             at += (size_t)gone;
         }
+}
+
+static int drop(const char *address)
+{
+    const peer p = {.fd = connect_to(address)};
+    send_input(&p);
+    return close(p.fd);
+}
+
+static int raw(const char *address, int most)
+{
+    peer p = {.fd = connect_to(address)};
+    send_input(&p);
     for (dgm_wire_frame f;;) {
         while (next_frame(&p, &f)) {
             show(&f);
@@ -615,6 +628,8 @@ int main(int argc, char **argv)
         return hold(address, atoi(argv[3]));
     if (strcmp(command, "raw") == 0)
         return raw(address, argc > 3 ? atoi(argv[3]) : 0);
+    if (strcmp(command, "drop") == 0)
+        return drop(address);
     if (strcmp(command, "deaf") == 0)
         return deaf(address);
     if (strcmp(command, "flood") == 0 && argc == 5 && atoi(argv[3]) <= MOST_CONNECTIONS)

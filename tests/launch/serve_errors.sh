@@ -15,9 +15,9 @@ trap '[ -z "$pid" ] || kill -KILL $pid 2>/dev/null; rm -rf "$dir"' EXIT
 # Codes that cannot be provoked here, and why. One that can is taken off, or the test fails.
 declare -A excused=()
 
-ready() { [ "$(timeout 60 "$client" "$at" health 2>/dev/null)" = 'state 2' ]; }
+ready() { [ "$(timeout 300 "$client" "$at" health 2>/dev/null)" = 'state 2' ]; }
 # asked: it has lines to answer
-asked() { timeout 60 "$client" "$at" statistics 2>/dev/null | grep -q 'dragoman_queue_tokens [1-9]'; }
+asked() { timeout 300 "$client" "$at" statistics 2>/dev/null | grep -q 'dragoman_queue_tokens [1-9]'; }
 # starts COMMAND...: in the background, until it is ready.
 starts() {
     "$@" >"$dir/server.out" 2>"$dir/server.err" &
@@ -65,11 +65,16 @@ saw() {
 # holds N: so many clients get in, and stay until `leave`
 mkfifo "$dir/hold"
 holds() {
+    await get_in "$1" || fail "$1 clients do not get in"
+}
+get_in() { # the server may not have seen yet that those before have gone
     : >"$dir/held"
     "$client" "$at" hold "$1" <"$dir/hold" >"$dir/held" 2>"$dir/err" &
     holder=$!
     exec 9>"$dir/hold"
-    await_from $holder says_so "$dir/held" held || fail "$1 clients do not get in"
+    await_from "$holder" says_so "$dir/held" held && return
+    leave
+    return 1
 }
 leave() {
     exec 9>&-
@@ -119,13 +124,15 @@ health() {
 }
 
 # ---- where there is work, and TCP ----
-many=$(for i in $(seq 60); do echo "segments { text: \"$i men in red shirts and a woman in a blue dress walk with two dogs.\" }"; done)
+# few enough to be read at once: what comes behind them is looked at before any of them can be done
+n_many=40
+many=$(for i in $(seq $n_many); do echo "segments { text: \"$i men in red shirts and a woman in a blue dress walk with two dogs.\" }"; done)
 starts "$dragoman" serve --listen "$at" --listen tcp:127.0.0.1:0 --max-queue-tokens 200 --cache-mib 0
 port=$(tcp_port "$dir/server.err")
 provokes too_large 2 "$hello" "id: 1 translate { $ask $(for _ in $(seq 1025); do echo "$segment"; done) }"
 # told PATTERN: why the queue is full, and when to come again
 told() { grep -Eq "^error busy: the queue is full: $1 .*\(retry after [1-9][0-9]* ms\)" "$dir/got" || { cp "$dir/got" "$dir/err"; fail "busy: not '$1', and when to come again"; }; }
-provokes busy 62 "$hello" "id: 1 translate { $ask $many }" "id: 2 translate { $ask $many }"
+provokes busy $((n_many + 2)) "$hello" "id: 1 translate { $ask $many }" "id: 2 translate { $ask $many }"
 told 'want at most 200 tokens'
 # ... by what is no long frame, so that both are looked at in one go
 some=$(for i in $(seq 30); do echo "segments { text: \"$i men in red shirts and a woman in a blue dress walk with two dogs.\" }"; done)
@@ -139,14 +146,14 @@ for f in "${frames[@]}"; do frame "$f"; done >"$dir/frames" # in one go: before 
 timeout 300 "$client" "$at" raw 5 <"$dir/frames" >"$dir/got" 2>"$dir/err"
 [ "$(cut -d' ' -f1 "$dir/got" | sort | tr '\n' ' ')" = 'cancelled empty ok ok welcome ' ] || { cp "$dir/got" "$dir/err"; fail 'one of several lines cancelled: not the others translated'; }
 # ... a line of many parts, when some are done and most are not
-parts=$(for i in $(seq 4000); do printf 'A man walks with %d dogs. ' "$i"; done)
+parts=$(for i in $(seq 16000); do printf 'A man walks with %d dogs. ' "$i"; done)
 mkfifo "$dir/cancels"
 timeout 300 "$client" "$at" raw 2 <"$dir/cancels" >"$dir/got" 2>"$dir/err" &
 asker=$!
 exec 8>"$dir/cancels"
-before=$(timeout 60 "$client" "$at" statistics | sed -n 's/dragoman_target_tokens_total //p')
+before=$(timeout 300 "$client" "$at" statistics | sed -n 's/dragoman_target_tokens_total //p')
 { frame "$hello"; frame "id: 1 translate { $ask segments { text: \"$parts\" } }"; } >&8
-begun() { [ "$(timeout 60 "$client" "$at" statistics | sed -n 's/dragoman_target_tokens_total //p')" != "$before" ]; }
+begun() { [ "$(timeout 300 "$client" "$at" statistics | sed -n 's/dragoman_target_tokens_total //p')" -gt "$before" ]; }
 await begun || fail 'a line of many parts is not begun'
 frame 'cancel { request: 1 }' >&8
 exec 8>&-
@@ -155,7 +162,7 @@ wait $asker
 health ready 0
 at=tcp:127.0.0.1:$port provokes forbidden 2 "$hello" 'id: 1 drain {}'
 provokes draining 0 "$hello" "id: 1 translate { $ask $many }" 'id: 2 drain {}' "id: 3 translate { $ask $segment }"
-[ "$(cut -d' ' -f1 "$dir/got" | sort | uniq -c | tr -s ' \n' ' ')" = ' 1 closed 1 error 2 health 60 ok 1 welcome ' ] || { cp "$dir/got" "$dir/err"; fail 'a drain: not one answer, the news once, and all lines'; }
+[ "$(cut -d' ' -f1 "$dir/got" | sort | uniq -c | tr -s ' \n' ' ')" = " 1 closed 1 error 2 health $n_many ok 1 welcome " ] || { cp "$dir/got" "$dir/err"; fail 'a drain: not one answer, the news once, and all lines'; }
 wait $pid || fail "a drained server ends with $?"
 pid=''
 health dead 6
@@ -167,26 +174,35 @@ all=$(for _ in $(seq 1024); do echo "$segment"; done)
 provokes busy 1026 "$hello" "id: 1 translate { $ask $all }" "id: 2 translate { $ask $all }"
 grep -q 'error busy: the memory for clients is full' "$dir/got" || fail 'no memory for more lines: another reason'
 stops
-starts "$dragoman" serve --listen "$at" --cache-mib 0
+starts "$dragoman" serve --listen "$at" --cache-mib 0 --http 127.0.0.1:0
+port=$(http_port "$dir/server.err")
 long=$(printf 'A man in a red shirt and %d women in blue dresses walk with two dogs. ' $(seq 40))
 for i in 1 2; do
     frame "id: $i translate { $ask $(for _ in $(seq 1023); do echo "segments { text: \"$long\" }"; done) segments { text: \"A man.\" tgt: \"xx\" } }"
 done >"$dir/large"
 (frame "$hello"; cat "$dir/large") >"$dir/sent"
-began=$(date +%s%N)
+received() { curl -s --max-time 300 "http://127.0.0.1:$port/metrics" | sed -n 's/^dragoman_client_received_bytes_total //p'; }
+one_is_there() { [ "$(received)" -gt $((before + $(wc -c <"$dir/large") / 2)) ]; }
+before=$(received)
+: >"$dir/got"
 timeout 500 "$client" "$at" raw 3 <"$dir/sent" >"$dir/got" 2>"$dir/err" &
 asker=$!
-sleep 0.05
-"$client" "$at" ping 50 >"$dir/ping"
+await_from $asker one_is_there
+# questions that are answered before both are read: if a frame kept others waiting, there would be one or two, between the frames
+answered=0
+until [ "$(grep -c '^error language: segment 1023' "$dir/got")" -eq 2 ] || gone $asker; do
+    timeout 300 "$client" "$at" ping 10 >"$dir/ping"
+    answered=$((answered + 10))
+done
 wait $asker
-took=$((($(date +%s%N) - began) / 1000000))
 [ "$(grep -c '^error language: segment 1023' "$dir/got")" -eq 2 ] || { head -c 500 "$dir/got" >"$dir/err"; fail 'two large frames are not read to their ends'; }
-awk -v t=$took '{ exit !($2 < t / 4) }' "$dir/ping" || { cp "$dir/ping" "$dir/err"; fail "while two frames of 1024 long lines are read, in $took ms, others wait"; }
-echo "two frames of 1024 long lines: $took ms; health meanwhile, median and longest: $(cat "$dir/ping") ms"
+[ $answered -gt 30 ] || fail "while two frames of 1024 long lines are read, only $answered questions are answered"
+echo "while two frames of 1024 long lines are read, $answered questions are answered"
 stops
 
 # ---- a client that comes while the server reads its model: it has connected and asked before the server is there, as with systemd ----
 for f in "$hello" "id: 1 translate { $ask $segment }"; do frame "$f"; done >"$dir/frames"
+waits_to_be_taken() { [ "$(grep -c " $sock\$" /proc/net/unix)" -gt 1 ]; }
 listens() { awk -v s="$sock" '$4 == "00010000" && $8 == s { found = 1 } END { exit !found }' /proc/net/unix; }
 for _ in $(seq 20); do
     rm -f "$sock" "$dir/go"
@@ -195,7 +211,7 @@ for _ in $(seq 20); do
     await_from $pid listens || fail "nobody listens at $sock"
     timeout 300 "$client" "$at" raw 2 <"$dir/frames" >"$dir/got" 2>/dev/null &
     asker=$!
-    sleep 0.1
+    await_from $asker waits_to_be_taken
     touch "$dir/go"
     "$dragoman" client --connect "$at" health >"$dir/health" 2>"$dir/err"
     case $?:$(head -n 1 "$dir/health") in 8:starting | 0:ready) ;; *) fail "health while the server starts: $(cat "$dir/health")" ;; esac
@@ -253,17 +269,12 @@ leave
 await ready || fail 'when clients have left, others do not get in'
 grep -q 'clients are taken again' "$dir/server.err" || fail 'the log does not say that clients are taken again'
 # even when somebody takes away the rest: who comes then is told, the server neither ends nor spins, and takes the next
-# alone: nobody is connected, and the descriptors of those who were are free
+# alone: no socket of anybody is left, by whichever way he came
 alone() {
-    curl -s --max-time 300 "http://127.0.0.1:$port/metrics" | grep -q '^dragoman_connections 0$' || return 1
-    local n
-    n=$(ls "/proc/$pid/fd")
-    for _ in 1 2 3 4 5; do
-        sleep 0.1
-        [ "$(ls "/proc/$pid/fd")" = "$n" ] || return 1
-    done
+    [ "$(grep -c " $sock\$" /proc/net/unix)" -eq 1 ] || return 1 # the one that listens
+    ! awk -v port="$(printf ':%04X' "$port")" 'index($2, port) && $4 ~ /^0[18]$/ { found = 1 } END { exit !found }' /proc/net/tcp
 }
-await alone
+await alone || fail 'sockets of clients who have left stay open'
 free=0
 while [ -e "/proc/$pid/fd/$free" ]; do free=$((free + 1)); done
 prlimit --pid "$pid" --nofile=$free:80
@@ -290,13 +301,13 @@ if command -v mpirun >/dev/null && [ "${DGM_COMM:-auto}" != local ]; then
     rank1=$(rank_pid 1 "$at")
     kill -STOP "$rank1"
     for f in "$hello" "id: 1 translate { $ask $many }"; do frame "$f"; done >"$dir/frames"
-    timeout 300 "$client" "$at" raw 61 <"$dir/frames" >"$dir/got" 2>/dev/null &
+    timeout 300 "$client" "$at" raw $((n_many + 1)) <"$dir/frames" >"$dir/got" 2>/dev/null &
     asker=$!
     await_from $asker asked
     kill -KILL "$rank1"
     wait $asker
     saw rank_lost
-    [ "$(grep -c '^failed rank_lost (retry)' "$dir/got")" -eq 60 ] || fail 'a rank that is lost: want 60 lines that may be tried again'
+    [ "$(grep -c '^failed rank_lost (retry)' "$dir/got")" -eq $n_many ] || fail "a rank that is lost: want $n_many lines that may be tried again"
     wait $pid
     [ $? -eq 6 ] || fail 'a rank that is lost: another exit code than 6'
     pid=''

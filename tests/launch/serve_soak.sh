@@ -41,7 +41,7 @@ for i in 0 1 2; do sed "s/^/$i /;s/^0 //" "$text"; done >"$dir/in"
 same() {
     local what=$1
     shift
-    timeout 120 "$load" "$at" -s en -t de -i "$text" -k 72 -o "$dir/got" "$@" >"$dir/out" 2>"$dir/err" || fail "$what: exit code $?"
+    timeout 300 "$load" "$at" -s en -t de -i "$text" -k 72 -o "$dir/got" "$@" >"$dir/out" 2>"$dir/err" || fail "$what: exit code $?"
     cmp -s "$dir/got" "$dir/want" || fail "$what: other text than translate"
     cp "$dir/out" "$dir/err"
 }
@@ -85,7 +85,7 @@ for ranks in 2 4; do
     # the last rank is killed when 1000 lines are with the server
     last=$(pid_of $((ranks - 1)))
     : >"$dir/out"
-    timeout 120 "$load" "$at" -s en -t de -i "$text" -k 1000 -n 20 -L >"$dir/out" 2>"$dir/err" &
+    timeout 300 "$load" "$at" -s en -t de -i "$text" -k 1000 -n 20 -L >"$dir/out" 2>"$dir/err" &
     asker=$!
     await_from $asker says_so "$dir/out" sent
     kill -KILL "$last"

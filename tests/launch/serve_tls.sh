@@ -68,12 +68,12 @@ logs 'ends: TLS: tlsv1 alert unknown ca'
 for n in 2 100 70000; do
     { printf '\026'; head -c "$n" /dev/urandom; } | timeout 1 bash -c 'exec 5<>/dev/tcp/127.0.0.1/'"$port"'; cat >&5; cat <&5' >/dev/null 2>&1
 done
-printf 'GET / HTTP/1.0\r\n\r\n' | timeout 60 bash -c 'exec 5<>/dev/tcp/127.0.0.1/'"$port"'; cat >&5; cat <&5' 2>/dev/null | grep -q 'this address wants TLS' || fail 'HTTP on the TLS port'
+printf 'GET / HTTP/1.0\r\n\r\n' | timeout 300 bash -c 'exec 5<>/dev/tcp/127.0.0.1/'"$port"'; cat >&5; cat <&5' 2>/dev/null | grep -q 'this address wants TLS' || fail 'HTTP on the TLS port'
 openssl s_client -connect "127.0.0.1:$port" -tls1_1 -cipher 'ALL:@SECLEVEL=0' </dev/null >"$dir/out" 2>&1 && fail 'TLS 1.1 is spoken'
 for version in tls1_2 tls1_3; do
     # a plain hello inside TLS gets its welcome, whose frame names the server
     mkfifo "$dir/$version.in"
-    timeout 60 openssl s_client -quiet -connect "127.0.0.1:$port" -"$version" <"$dir/$version.in" >"$dir/$version" 2>/dev/null &
+    timeout 300 openssl s_client -quiet -connect "127.0.0.1:$port" -"$version" <"$dir/$version.in" >"$dir/$version" 2>/dev/null &
     speaker=$!
     exec 5>"$dir/$version.in"
     printf '\0\0\0\4\22\2\10\1' >&5
@@ -83,9 +83,9 @@ for version in tls1_2 tls1_3; do
     exec 5>&-
 done
 # said nothing, or half: closed in time, as without TLS
-timeout 60 bash -c 'exec 5<>/dev/tcp/127.0.0.1/'"$port"'; cat <&5' || fail 'who says nothing is not let go'
+timeout 300 bash -c 'exec 5<>/dev/tcp/127.0.0.1/'"$port"'; cat <&5' || fail 'who says nothing is not let go'
 works "${trusting[@]}"
-alone() { timeout 60 "$dragoman" client --connect "unix:$dir/socket" statistics 2>/dev/null | grep -qx 'dragoman_connections 1'; }
+alone() { timeout 300 "$dragoman" client --connect "unix:$dir/socket" statistics 2>/dev/null | grep -qx 'dragoman_connections 1'; }
 await alone || fail 'connections are left behind'
 
 # ---- other certificates, on SIGHUP ----
@@ -152,7 +152,7 @@ wants(ConnectionError, "certificate verify failed", tls=other)
 
 # asks for much and reads nothing: let go
 host, port = address[4:].split(":")
-with context.wrap_socket(socket.create_connection((host, int(port)), timeout=30), server_hostname=host) as deaf:
+with context.wrap_socket(socket.create_connection((host, int(port)), timeout=300), server_hostname=host) as deaf:
     hello = Frame()
     hello.hello.version, hello.hello.token = 1, "secret"
     deaf.sendall(_pack(hello))
@@ -165,7 +165,7 @@ with context.wrap_socket(socket.create_connection((host, int(port)), timeout=30)
     except (ConnectionError, ssl.SSLError):
         pass
 PY
-    timeout 60 /usr/bin/python3 "$dir/try.py" "$at" "$dir/good.pem" "$dir/other.pem" "$dir/alice.pem" "$dir/alice.key" <"$dir/in" >"$dir/out" 2>"$dir/err" || fail "try.py: exit code $?"
+    timeout 300 /usr/bin/python3 "$dir/try.py" "$at" "$dir/good.pem" "$dir/other.pem" "$dir/alice.pem" "$dir/alice.key" <"$dir/in" >"$dir/out" 2>"$dir/err" || fail "try.py: exit code $?"
     cmp -s "$dir/want" "$dir/out" || fail 'Python: other text than translate'
     logs '(alice) is closed: it took no byte for 1000 ms'
 else

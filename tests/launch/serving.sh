@@ -31,7 +31,7 @@ stops() {
 client() {
     local code=$1 got
     shift
-    timeout 20 "$dragoman" client --connect "$at" --attempts 1 "$@" >"$dir/out" 2>"$dir/err"
+    timeout 300 "$dragoman" client --connect "$at" --attempts 1 "$@" >"$dir/out" 2>"$dir/err"
     got=$?
     [ "$got" -eq "$code" ] || fail "client $*: exit code $got, not $code"
 }
@@ -59,7 +59,7 @@ hang_up() {
 refuses() {
     local pattern=$1 got
     shift
-    timeout 20 "$dragoman" serve --listen "$at" "$@" >"$dir/out" 2>"$dir/err"
+    timeout 300 "$dragoman" serve --listen "$at" "$@" >"$dir/out" 2>"$dir/err"
     got=$?
     [ "$got" -eq 2 ] || fail "serve $*: exit code $got, not 2"
     grep -q -- "$pattern" "$dir/err" || fail "serve $*: does not say '$pattern'"

@@ -108,10 +108,12 @@ comes '!document.querySelector("#error").hidden'
 holds '/klingon.*\(language\)$/.test(document.querySelector("#error").textContent)' 'document.querySelector("#error").textContent'
 writes '#tgt' de
 value "document.querySelector('#text').value = $(gzip -dc "$here/tests/data/multi30k/val.en.gz" | jq -Rn '[[inputs] | _nwise(16) | join(" ")] | join("\n")')" >/dev/null
+halt "$server" # however fast it is
 clicks '#go'
 comes '!document.querySelector("#stop").hidden'
 clicks '#stop'
 comes 'document.querySelector("#done").textContent === "stopped"'
+kill -CONT "$server"
 holds 'document.querySelector("#error").hidden' 'document.querySelector("#error").textContent'
 
 # ---- for everybody: a name on each control, a telephone's width, the dark ----

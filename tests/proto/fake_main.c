@@ -1,6 +1,7 @@
-/* The fake server for shell tests: fake_main PATH [KEY=N]...; ends with SIGTERM and prints what it counted. */
+/* The fake server for shell tests: fake_main PATH [KEY=N | gate=FIFO]...; ends with SIGTERM and prints what it counted. */
 #include "tests/proto/fake_server.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +27,8 @@ int main(int argc, char **argv)
         for (size_t k = 0; k < sizeof numbers / sizeof numbers[0]; k++)
             if (strncmp(argv[i], numbers[k].key, (size_t)(is - argv[i])) == 0)
                 *numbers[k].value = atoi(is + 1);
+        if (strncmp(argv[i], "gate=", 5) == 0)
+            s.gate = open(is + 1, O_RDONLY);
         if (strncmp(argv[i], "token=", 6) == 0)
             s.token = is + 1;
         if (strncmp(argv[i], "refused=", 8) == 0)

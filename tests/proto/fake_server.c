@@ -19,6 +19,7 @@ struct fake_server {
     pthread_t thread;
     int listener, fd;
     atomic_bool stop;
+    atomic_int segments;
     char path[108];
     dgm_wire_memory memory, scratch;
     dgm_frame_reader reader;
@@ -143,9 +144,25 @@ static bool is(const char *text, const dgm_wire_segment *s)
     return text != NULL && strlen(text) == s->text_len && memcmp(text, s->text, s->text_len) == 0;
 }
 
+/* pass_gate - what was answered before is on its way meanwhile. */
+static void pass_gate(fake_server *f)
+{
+    struct pollfd p = {.fd = f->script.gate, .events = POLLIN};
+    char byte;
+    if (f->script.gate == 0)
+        return;
+    flush(f);
+    while (!atomic_load(&f->stop) && poll(&p, 1, 5) <= 0)
+        ;
+    if (!atomic_load(&f->stop))
+        (void)!read(f->script.gate, &byte, 1);
+}
+
 static void translate_one(fake_server *f, uint64_t id, uint32_t i, const dgm_wire_segment *s)
 {
     f->counts.segments++;
+    atomic_fetch_add(&f->segments, 1);
+    pass_gate(f);
     if (f->script.pause_us > 0) {
         flush(f);
         (void)usleep((useconds_t)f->script.pause_us);
@@ -329,6 +346,11 @@ fake_server *fake_start(const char *path, const fake_script *script)
     DGM_ASSERT(listen(f->listener, 8) == 0);
     DGM_ASSERT(pthread_create(&f->thread, NULL, serve, f) == 0);
     return f;
+}
+
+int fake_segments(fake_server *f)
+{
+    return atomic_load(&f->segments);
 }
 
 fake_counts fake_stop(fake_server *f)

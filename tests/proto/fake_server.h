@@ -25,6 +25,7 @@ typedef struct fake_script {
     const char *slow;    /* a text that is answered only when it is cancelled */
     bool whole_cancels;  /* cancels a whole request whenever a part of it should be */
     int pause_us;        /* before each answer */
+    int gate;            /* 0, or a descriptor: a byte is read from it before each segment */
     int state;           /* what it says of its health; 0: READY */
     bool drains;         /* says so after the first answer, and closes when all is answered */
     int closes; /* an error code, said closing after the fifth answer; what came before is still answered */
@@ -41,6 +42,8 @@ typedef struct fake_counts {
 
 /* fake_start - listens on unix:`path` before it returns. */
 fake_server *fake_start(const char *path, const fake_script *script);
+/* fake_segments - how many have come so far. Any thread. */
+int fake_segments(fake_server *f);
 /* fake_stop - ends it and frees it. */
 fake_counts fake_stop(fake_server *f);
 

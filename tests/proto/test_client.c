@@ -282,9 +282,8 @@ static void cancelled_segments_are_answered(void **state)
     dgm_client *c = open_client(NULL);
     uint32_t status[3];
     assert_int_equal(submit(c, 1, "slow", NULL), DGM_OK);
-    for (int i = 0; i < 50 && dgm_client_queued(c) > 0; i++)
+    while (dgm_client_queued(c) > 0)
         assert_int_equal(dgm_client_wait(c, 100), DGM_OK);
-    assert_int_equal(dgm_client_queued(c), 0);
     assert_int_equal(submit(c, 2, "other", NULL), DGM_OK); /* not sent yet */
     dgm_client_cancel(c, 1);
     dgm_client_cancel(c, 2);
@@ -313,7 +312,9 @@ static void a_cancel_is_its_segments_own(void **state)
         dgm_client_cancel(c, 2);
         collect(c, status, 1);
         assert_int_equal(status[2], DGM_WIRE_STATUS_CANCELLED);
-        for (const double end = dgm_now_s() + 0.1; dgm_now_s() < end;) {
+        /* a whole request that was cancelled is asked for again, without that one */
+        for (const double end = dgm_now_s() + 0.1;
+             fake_segments(f) < 3 + whole || dgm_now_s() < end;) {
             dgm_client_event e;
             assert_int_equal(dgm_client_wait(c, 10), DGM_OK);
             assert_int_equal(dgm_client_next(c, &e), 0); /* nobody cancelled the other */
