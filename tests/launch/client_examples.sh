@@ -177,6 +177,8 @@ for lang in "${!programs[@]}"; do
     serves --cache-mib 0
 done
 stops
+rm "$dir/in"
+cp "$dir/some" "$dir/in"
 # somebody who answers with bytes that are no frame
 if perl -MIO::Socket::UNIX -e 1 2>/dev/null; then
     perl -MIO::Socket::UNIX -e '$l = IO::Socket::UNIX->new(Local => $ARGV[0], Listen => 9) or die; while ($c = $l->accept) { sysread $c, $b, 4096; syswrite $c, "\0\0\0\3\377\377\377"; sysread $c, $b, 4096 }' "$dir/odd" &
@@ -196,8 +198,6 @@ openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 
     -keyout "$dir/key.pem" -out "$dir/cert.pem" 2>"$dir/err" || fail 'openssl req'
 serves --listen tcp:127.0.0.1:0 --tls-cert "$dir/cert.pem" --tls-key "$dir/key.pem"
 port=$(tcp_port "$dir/server")
-rm "$dir/in"
-cp "$dir/some" "$dir/in"
 cp "$dir/some.want" "$dir/want"
 if [ -n "${programs[perl]:-}" ] && ! perl -MIO::Socket::SSL -e 1 2>/dev/null; then
     echo 'SKIP client_examples: perl, TLS: libio-socket-ssl-perl is not installed'
