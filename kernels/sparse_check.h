@@ -8,7 +8,8 @@
 
 /*
  * dgm_nm_check - whether the numbers of w, 2:4 or 4:8, have places that ascend, none past the last input: else few rows
- * would be multiplied with other weights than many. False: not so for row *row in the m inputs from *input on.
+ * would be multiplied with other weights than many. False: not so for row *row in the m inputs from *input on, which may all lie
+ * past the last one.
  */
 bool dgm_nm_check(int *row, int *input, const dgm_packed *w);
 

@@ -56,7 +56,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     w.index = index;
     w.data = numbers;
     if (w.pattern != DGM_BITMAP && !dgm_nm_check(&at, &input, &w))
-        DGM_ASSERT(at >= 0 && at < w.n && input >= 0 && input < w.k);
+        DGM_ASSERT(at >= 0 && at < w.n && input >= 0 &&
+                   input < dgm_sparse_blocks(w.pattern, w.k) * dgm_nm_inputs(w.pattern));
     if (w.pattern != DGM_BITMAP || dgm_bitmap_check(&block, &wanted, &found, &w, room))
         read_all(&w);
     free(starts);

@@ -76,7 +76,7 @@ static void only_the_same_is_found(void **state)
     all[9].line.n_beside = 1;
     all[10] = asked("A man");
     for (int i = 0; i < 11; i++) {
-        char text[16];
+        char text[24];
         assert_null(found(c, &all[i]));
         (void)snprintf(text, sizeof text, "Antwort %d", i);
         keep(c, &all[i], text);
@@ -125,7 +125,7 @@ static void what_was_not_used_for_longest_goes(void **state)
 {
     (void)state;
     enum { LINES = 200 };
-    static char texts[LINES][16];
+    static char texts[LINES][24];
     dgm_answer_cache *c = create(16 * KIB);
     char first[] = "the first";
     const dgm_request hot = asked(first);
