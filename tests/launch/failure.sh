@@ -66,13 +66,16 @@ start 4 "${ours[@]}"
 kill -INT "$job"
 expect_end "INT" 130
 
-# What waits sleeps, and looks a thousand times a second at most: 1 % of a core on one machine, more on a slower one; a rank
-# that spins or only yields takes half of one or a whole one on any.
+# What waits sleeps, and looks a thousand times a second at most, on any machine. Its time is the best of three: what else runs there costs
+# an idle rank time, too.
 if [ "$program" = soak ]; then
-    begin "$here/launch/dragoman-mpirun" -n 4 -- --rounds 8 --pause-ms 500 --cpu
-    expect_end "idle" 0
-    awk '$1 == "cpu" { found = 1; bad = $2 > 25 || $12 < 1 || $12 > 1500 } END { exit !found || bad }' "$dir/out" ||
-        say_bad "idle: want at most 25 % of a core and 1 to 1500 rests a second: $(cat "$dir/out")"
+    for _ in 1 2 3; do
+        begin "$here/launch/dragoman-mpirun" -n 4 -- --rounds 8 --pause-ms 500 --cpu
+        expect_end "idle" 0
+        awk '$1 == "cpu" { found = 1; bad = $12 < 1 || $12 > 1500 } END { exit !found || bad }' "$dir/out" ||
+            say_bad "idle: want 1 to 1500 rests a second: $(cat "$dir/out")"
+        awk '$1 == "cpu" { bad = $2 > 5 } END { exit bad }' "$dir/out" && break
+    done || say_bad "idle: want at most 5 % of a core a rank: $(cat "$dir/out")"
 fi
 
 echo "failure: $checks checks"
